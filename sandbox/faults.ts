@@ -1,0 +1,118 @@
+/**
+ * The fault knobs of a stand-in. A fault names a route, how many calls it strikes, whether it strikes before or after the
+ * call's effect, and what then happens to the answer.
+ *
+ *   curl -X POST $URL/_sandbox/faults -d '{"method":"POST","path":"/v1/payment_intents/*\/confirm","when":"after","action":{"kind":"reset"}}'
+ */
+import type { Answer, SandboxRequest } from './http.ts';
+
+export type FaultAction =
+  | { kind: 'respond'; status: number; body?: unknown; headers?: Record<string, string> }
+  | { kind: 'delay'; ms: number }
+  | { kind: 'reset' }
+  | { kind: 'cut_body' }
+  | { kind: 'hang'; after_headers?: boolean };
+
+export type Fault = {
+  id: string;
+  /** HTTP method; absent strikes any. */
+  method?: string;
+  /** Request path; `*` stands for one segment, `**` for any rest. */
+  path: string;
+  /** Calls to let through before the first strike; 0 when absent. */
+  skip: number;
+  /** Calls to strike after that; 1 when absent. */
+  times: number;
+  when: 'before' | 'after';
+  /**
+   * The answer becomes what the stand-in remembers under the call's idempotency key, so a retry sees it again. Only the
+   * Stripe stand-in has such a memory, and only for `respond`.
+   */
+  saved: boolean;
+  action: FaultAction;
+  /** How often it has struck. */
+  struck: number;
+};
+
+export type FaultRequest = Pick<Fault, 'path' | 'action'> & Partial<Pick<Fault, 'method' | 'skip' | 'times' | 'when' | 'saved'>>;
+
+/** At most this many faults stand at a time; a test that needs more has lost count. */
+const MAX_FAULTS = 1000;
+
+const ACTIONS = ['respond', 'delay', 'reset', 'cut_body', 'hang'];
+
+export class FaultBoard {
+  private faults: Fault[] = [];
+  private nextId = 1;
+
+  add(request: FaultRequest): Fault {
+    const fault: Fault = {
+      id: `fault_${this.nextId++}`,
+      ...(request.method && { method: request.method.toUpperCase() }),
+      path: request.path,
+      skip: request.skip ?? 0,
+      times: request.times ?? 1,
+      when: request.when ?? 'before',
+      saved: request.saved ?? false,
+      action: request.action,
+      struck: 0,
+    };
+    this.faults.push(fault);
+    return fault;
+  }
+
+  /** The first standing fault that this call meets on the wire, counted as struck. */
+  strike(request: SandboxRequest): Fault | undefined {
+    return this.take(request, (fault) => !fault.saved);
+  }
+
+  /** The same for a fault whose answer is to be remembered under the call's idempotency key. */
+  strikeSaved(request: SandboxRequest): Fault | undefined {
+    return this.take(request, (fault) => fault.saved);
+  }
+
+  /** `/_sandbox/faults`: GET lists, POST adds one, DELETE clears all. */
+  administer(request: SandboxRequest): Answer {
+    if (request.method === 'GET') return { status: 200, body: { data: this.faults } };
+    if (request.method === 'DELETE') {
+      this.faults = [];
+      return { status: 200, body: { data: [] } };
+    }
+    if (request.method !== 'POST') return { status: 405, body: { error: { message: 'GET, POST or DELETE' } } };
+    let wanted: FaultRequest;
+    try {
+      wanted = JSON.parse(request.body);
+    } catch {
+      return { status: 400, body: { error: { message: 'a fault is a JSON object' } } };
+    }
+    if (typeof wanted?.path !== 'string' || !ACTIONS.includes(wanted.action?.kind)) {
+      return { status: 400, body: { error: { message: `a fault has a path and an action whose kind is one of ${ACTIONS.join(', ')}` } } };
+    }
+    if (this.faults.length >= MAX_FAULTS)
+      return { status: 400, body: { error: { message: `${MAX_FAULTS} faults stand already: DELETE them` } } };
+    return { status: 201, body: this.add(wanted) };
+  }
+
+  private take(request: SandboxRequest, eligible: (fault: Fault) => boolean): Fault | undefined {
+    for (const fault of this.faults) {
+      if (!eligible(fault) || fault.struck >= fault.times) continue;
+      if (fault.method && fault.method !== request.method) continue;
+      if (!pathMatches(fault.path, request.path)) continue;
+      if (fault.skip > 0) {
+        fault.skip--;
+        continue;
+      }
+      fault.struck++;
+      return fault;
+    }
+    return undefined;
+  }
+}
+
+function pathMatches(pattern: string, path: string): boolean {
+  const source = pattern
+    .split(/(\*\*|\*)/)
+    .map((part) => (part === '**' ? '.*' : part === '*' ? '[^/]+' : part.replace(/[.+?^${}()|[\]\\]/g, '\\$&')))
+    .join('');
+  return new RegExp(`^${source}$`).test(path);
+}
