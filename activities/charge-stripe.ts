@@ -1,0 +1,179 @@
+import type Stripe from 'stripe';
+import type { EntityManager } from '../src/database/database.ts';
+import type { Recharge } from '../src/database/entities.ts';
+import * as recharges from '../src/database/recharges.ts';
+import type { PaymentsClient } from '../src/payments/client.ts';
+import {
+  type ChargeFailure,
+  type ChargeOutcome,
+  classifyStripeError,
+  failureOfError,
+  isReplayed,
+  outcomeOf,
+} from '../src/payments/outcome.ts';
+import type { ActivityDependencies } from './index.ts';
+import type { ChargeResult, RechargeRef } from './types.ts';
+
+/**
+ * Charges the card once: creates a PaymentIntent, stores its id, confirms it, and says what came of it.
+ *
+ * From the moment its id is stored the intent is the truth: every further attempt reads it first, so a lost answer, a
+ * crash or a saved 500 is read back and never guessed. Throws while the outcome is unknown; the next attempt looks again.
+ */
+export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
+  return async ({ rechargeId }: RechargeRef): Promise<ChargeResult> => {
+    const em = database.fork();
+    const recharge = await recharges.get(em, rechargeId);
+    switch (recharge.status) {
+      case 'reserved': {
+        const created = await createIntent(em, payments, recharge);
+        return created.kind === 'refused'
+          ? decline(em, created.recharge, 'declined', created.failure)
+          : settle(em, payments, created.recharge, created.intent);
+      }
+      case 'charging':
+      case 'processing':
+        return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
+      case 'declined':
+      case 'action_required':
+      case 'cancelled':
+      case 'needs_attention':
+        return ended(recharge);
+      case 'charged':
+      case 'succeeded':
+      case 'refunding':
+      case 'refunded':
+        return { kind: 'captured' };
+    }
+  };
+}
+
+type Created =
+  | { kind: 'created'; recharge: Recharge; intent: Stripe.PaymentIntent }
+  | { kind: 'refused'; recharge: Recharge; failure: ChargeFailure };
+
+/** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
+async function createIntent(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<Created> {
+  try {
+    const card = await payments.choosePaymentMethod(recharge.stripeCustomerId);
+    if (card.kind === 'none')
+      return { kind: 'refused', recharge, failure: { code: card.code, declineCode: null, adviceCode: null, message: card.message } };
+    const intent = await payments.createIntent(recharge, card.id);
+    const charging = await recharges.move(em, recharge, 'charging', {
+      changes: { paymentIntentId: intent.id, paymentMethodId: card.id },
+      facts: { payment_intent: intent.id },
+    });
+    return { kind: 'created', recharge: charging, intent };
+  } catch (error) {
+    if (classifyStripeError(error) === 'refused') return { kind: 'refused', recharge, failure: failureOfError(error) };
+    throw error;
+  }
+}
+
+/** Confirms where that is outstanding, and records whatever is final. */
+async function settle(
+  em: EntityManager,
+  payments: PaymentsClient,
+  recharge: Recharge,
+  intent: Stripe.PaymentIntent,
+): Promise<ChargeResult> {
+  const seen = outcomeOf(intent);
+  const outcome = seen.kind === 'unconfirmed' ? await confirm(em, payments, recharge) : seen;
+  switch (outcome.kind) {
+    case 'captured':
+      if (outcome.amountMinor === recharge.amountMinor && outcome.currency === recharge.currency) return { kind: 'captured' };
+      return park(
+        em,
+        recharge,
+        `Stripe captured ${outcome.amountMinor} ${outcome.currency}, expected ${recharge.amountMinor} ${recharge.currency}`,
+      );
+    case 'processing':
+      if (recharge.status !== 'processing') await recharges.move(em, recharge, 'processing');
+      return { kind: 'processing' };
+    case 'unexpected':
+      return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} is in the unknown status "${outcome.status}"`);
+    case 'declined':
+    case 'action_required': {
+      // Nothing is left behind that could still be confirmed. Refused when the intent has moved in between: read it again.
+      const late = await cancel(payments, recharge);
+      if (late.kind === 'captured' || late.kind === 'processing')
+        return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
+      return decline(em, recharge, outcome.kind, outcome.failure);
+    }
+  }
+}
+
+type ConfirmedOutcome = Exclude<ChargeOutcome, { kind: 'unconfirmed' }>;
+
+async function confirm(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<ConfirmedOutcome> {
+  let refusal: unknown;
+  try {
+    const outcome = outcomeOf(await payments.confirmIntent(recharge, intentIdOf(recharge)));
+    if (outcome.kind !== 'unconfirmed') return outcome;
+  } catch (error) {
+    const kind = classifyStripeError(error);
+    if (kind !== 'card' && kind !== 'refused' && !isReplayed(error)) throw error;
+    refusal = error;
+  }
+
+  const outcome = outcomeOf(await payments.readIntent(intentIdOf(recharge)));
+  if (outcome.kind !== 'unconfirmed') return outcome;
+  if (classifyStripeError(refusal) === 'refused') return { kind: 'declined', failure: failureOfError(refusal) };
+  // Stripe keeps answering this key from its memory and the intent shows that nothing was charged. A new key for the same
+  // intent is safe, for one intent succeeds only once.
+  await recharges.countSpentConfirm(em, recharge);
+  throw refusal ?? new Error(`PaymentIntent ${recharge.paymentIntentId} is still unconfirmed after a confirm`);
+}
+
+/** Cancels the intent, or answers what it has become where it cannot be cancelled any more. */
+async function cancel(payments: PaymentsClient, recharge: Recharge): Promise<ChargeOutcome> {
+  const intent = await payments.readIntent(intentIdOf(recharge));
+  if (intent.status === 'canceled') return outcomeOf(intent);
+  try {
+    return outcomeOf(await payments.cancelIntent(recharge, intent.id));
+  } catch (error) {
+    if (classifyStripeError(error) !== 'refused') throw error;
+    return outcomeOf(await payments.readIntent(intent.id));
+  }
+}
+
+async function decline(
+  em: EntityManager,
+  recharge: Recharge,
+  to: 'declined' | 'action_required',
+  failure: ChargeFailure,
+): Promise<ChargeResult> {
+  const moved = await recharges.move(em, recharge, to, {
+    changes: {
+      failureCode: failure.code,
+      declineCode: failure.declineCode,
+      adviceCode: failure.adviceCode,
+      failureMessage: failure.message,
+    },
+    facts: { code: failure.declineCode ?? failure.code },
+  });
+  return ended(moved);
+}
+
+async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<ChargeResult> {
+  return ended(
+    await recharges.move(em, recharge, 'needs_attention', {
+      changes: { failureCode: 'unexpected_charge', failureMessage: reason },
+      facts: { reason },
+    }),
+  );
+}
+
+function ended(recharge: Recharge): ChargeResult {
+  const codes = [recharge.failureCode, recharge.declineCode].filter(Boolean).join('/');
+  return {
+    kind: 'ended',
+    outcome: recharge.status as Extract<ChargeResult, { kind: 'ended' }>['outcome'],
+    reason: recharge.failureMessage ? `${recharge.failureMessage} (${codes})` : recharge.status,
+  };
+}
+
+function intentIdOf(recharge: Recharge): string {
+  if (!recharge.paymentIntentId) throw new Error(`recharge ${recharge.id} is ${recharge.status} without a PaymentIntent`);
+  return recharge.paymentIntentId;
+}

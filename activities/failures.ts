@@ -1,0 +1,57 @@
+/**
+ * The boundary between our errors and Temporal's: the one place where an error becomes an ApplicationFailure.
+ *
+ * Whatever an activity throws is kept in workflow history for weeks, so only a type and a sentence pass: an AxiosError
+ * carries the Authorization header, a database error the statement with its parameters.
+ */
+import { DriverException, UniqueConstraintViolationException } from '@mikro-orm/core';
+import { ApplicationFailure } from '@temporalio/activity';
+import Stripe from 'stripe';
+import { UnexpectedStatusError } from '../src/database/recharges.ts';
+import { FAILURE } from '../src/domain/failures.ts';
+import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
+import { NotificationError } from '../src/notifications/notifier.ts';
+import { classifyStripeError } from '../src/payments/outcome.ts';
+
+const KMS_FAILURES: Readonly<Record<KmsErrorKind, string>> = {
+  not_found: FAILURE.kmsTeamNotFound,
+  invalid: FAILURE.kmsInvalid,
+  forbidden: FAILURE.kmsForbidden,
+  unauthenticated: FAILURE.kmsUnauthenticated,
+  unavailable: FAILURE.kmsUnavailable,
+};
+
+const STRIPE_FAILURES = {
+  key: FAILURE.stripeKeyRefused,
+  busy: FAILURE.stripeBusy,
+  card: FAILURE.stripeUnavailable,
+  refused: FAILURE.stripeUnavailable,
+  unknown: FAILURE.stripeUnavailable,
+} as const;
+
+/** Whether a failure is retried is the workflow's decision, beside its proxies; only a moved recharge is final here. */
+export function toApplicationFailure(error: unknown): ApplicationFailure {
+  if (error instanceof ApplicationFailure) return error;
+  if (error instanceof KmsError) return ApplicationFailure.create({ message: error.message, type: KMS_FAILURES[error.kind] });
+  if (error instanceof UnexpectedStatusError) {
+    return ApplicationFailure.create({ message: error.message, type: FAILURE.unexpectedStatus, nonRetryable: true });
+  }
+  if (error instanceof NotificationError) return ApplicationFailure.create({ message: error.message, type: FAILURE.notificationRefused });
+  if (error instanceof Stripe.errors.StripeError) {
+    const { code, statusCode, requestId } = error;
+    const facts = [code, statusCode && `status ${statusCode}`, requestId].filter(Boolean).join(', ');
+    return ApplicationFailure.create({ message: `Stripe: ${error.type} (${facts})`, type: STRIPE_FAILURES[classifyStripeError(error)] });
+  }
+  if (isDatabaseError(error)) {
+    const { code = 'no code' } = error as { code?: string };
+    return ApplicationFailure.create({ message: `PostgreSQL: ${(error as Error).name} (${code})`, type: FAILURE.databaseUnavailable });
+  }
+  // A programming error: retried, since a deploy can mend it while the run waits. Its message is ours.
+  return ApplicationFailure.create({ message: String(error), type: (error as Error)?.name ?? 'Error' });
+}
+
+function isDatabaseError(error: unknown): boolean {
+  if (error instanceof DriverException || error instanceof UniqueConstraintViolationException) return true;
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return (typeof code === 'string' && /^([0-9A-Z]{5}|ECONN|EPIPE)/.test(code)) || /connection|timeout exceeded/i.test(String(message));
+}

@@ -1,0 +1,21 @@
+import * as recharges from '../src/database/recharges.ts';
+import { formatMoney } from '../src/domain/money.ts';
+import type { ActivityDependencies } from './index.ts';
+import type { RechargeRef } from './types.ts';
+
+/**
+ * Enters the captured charge in the ledger: stripe → prepaid, with the status that says so, in one transaction.
+ *
+ * Idempotent by recharge and kind of transfer; does nothing for a recharge that is further on.
+ */
+export function recordRecharge({ database }: Pick<ActivityDependencies, 'database'>) {
+  return async ({ rechargeId }: RechargeRef): Promise<void> => {
+    const em = database.fork();
+    const recharge = await recharges.get(em, rechargeId);
+    if (recharge.status !== 'charging' && recharge.status !== 'processing') return;
+    await recharges.move(em, recharge, 'charged', {
+      transfer: 'charge',
+      facts: { amount: formatMoney(recharge.amountMinor, recharge.currency) },
+    });
+  };
+}

@@ -1,0 +1,3 @@
+export async function dev(options: { fresh: boolean; traffic: boolean }): Promise<void> {
+  void options;
+}

@@ -1,0 +1,23 @@
+import type { Config } from '../config.ts';
+import { Database } from '../database/database.ts';
+import type { Logger } from '../observability/log.ts';
+import { namespaceOf, openClient } from '../temporal/connection.ts';
+import { registerSearchAttributes } from '../temporal/search-attribute-setup.ts';
+
+/** Brings the database's tables and Temporal's search attributes up to date. Idempotent, and safe from several machines at once. */
+export async function migrate(config: Config, log: Logger): Promise<void> {
+  const database = await Database.open(config.databaseUrl);
+  try {
+    const applied = await database.migrate();
+    log.info({ applied }, applied.length > 0 ? 'the database is migrated' : 'the database is up to date');
+  } finally {
+    await database.close();
+  }
+  const client = openClient(config.temporal);
+  try {
+    const added = await registerSearchAttributes(client, namespaceOf(config.temporal));
+    log.info({ added }, added.length > 0 ? 'search attributes are registered' : 'search attributes are there');
+  } finally {
+    await client.connection.close();
+  }
+}

@@ -1,0 +1,123 @@
+/** The environment, checked at once and whole, as one frozen object. Names and defaults are those of the README's table. */
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { z } from 'zod';
+
+/** sysexits.h EX_CONFIG: what a process ends with when its settings cannot be used. */
+export const EX_CONFIG = 78;
+
+/** Shorter ones can be guessed. */
+const MIN_SECRET_LENGTH = 8;
+const tooShort = `is shorter than ${MIN_SECRET_LENGTH} characters`;
+
+const secrets = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean),
+  )
+  .refine((items) => items.every((item) => item.length >= MIN_SECRET_LENGTH), `holds a secret that ${tooShort}`);
+const httpUrl = z.url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' }).transform((url) => url.replace(/\/+$/, ''));
+const required = (what: string) => z.string({ error: `is not set: ${what}` }).min(1, `is empty: ${what}`);
+
+const environment = z.object({
+  DATABASE_URL: required('the PostgreSQL database, like postgres://user:password@host:5432/bill').regex(
+    /^postgres(ql)?:\/\//,
+    'does not begin with postgres://',
+  ),
+  TEMPORAL_TASK_QUEUE: z.string().min(1).default('bill-service'),
+  TEMPORAL_UI_URL: httpUrl.optional(),
+  STRIPE_SECRET_KEY: required("Stripe's secret key, sk_… or rk_…").regex(/^(sk|rk)_/, 'is not a secret key: it begins with sk_ or rk_'),
+  STRIPE_API_BASE: httpUrl.default('https://api.stripe.com'),
+  STRIPE_WEBHOOK_SECRETS: secrets,
+  KMS_BASE_URL: required('the address of the LiteLLM proxy').pipe(httpUrl),
+  KMS_API_KEY: required('an admin key of the LiteLLM proxy'),
+  WEBHOOK_HMAC_SECRETS: secrets,
+  WEBHOOK_URL_TOKENS: secrets,
+  ADMIN_API_KEY: required('a key of your own choice for the admin API').min(MIN_SECRET_LENGTH, tooShort),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: z
+    .string()
+    .default('8080')
+    .transform(Number)
+    .refine((port) => Number.isInteger(port) && port >= 0 && port <= 65535, 'is not a port number from 0 to 65535'),
+  PUBLIC_URL: httpUrl.optional(),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+      error: 'is not one of fatal, error, warn, info, debug, trace, silent',
+    })
+    .default('info'),
+  NODE_ENV: z.string().optional(),
+  NOTIFY_WEBHOOK_URL: httpUrl.optional(),
+  NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).optional(),
+});
+
+/** What no single variable can tell. Looked at beside the schema, so that it is reported with the rest. */
+function problemsBetween(env: Record<string, string | undefined>): string[] {
+  const problems: string[] = [];
+  if (!env['WEBHOOK_HMAC_SECRETS'] && !env['WEBHOOK_URL_TOKENS']) {
+    problems.push('WEBHOOK_HMAC_SECRETS is not set, nor is WEBHOOK_URL_TOKENS: one of the two has to say which alerts are authentic');
+  }
+  if (env['NOTIFY_WEBHOOK_URL'] && !env['NOTIFY_WEBHOOK_SECRET']) {
+    problems.push('NOTIFY_WEBHOOK_SECRET is not set, but NOTIFY_WEBHOOK_URL is: outbound events are signed');
+  }
+  return problems;
+}
+
+export type Config = {
+  readonly databaseUrl: string;
+  readonly temporal: {
+    readonly connect: ReturnType<typeof loadClientConnectConfig>;
+    readonly taskQueue: string;
+    readonly uiUrl: string | undefined;
+  };
+  readonly stripe: { readonly secretKey: string; readonly apiBase: string };
+  readonly kms: { readonly baseUrl: string; readonly apiKey: string };
+  readonly webhook: { readonly hmacSecrets: readonly string[]; readonly urlTokens: readonly string[] };
+  readonly http: { readonly host: string; readonly port: number; readonly publicUrl: string; readonly adminApiKey: string };
+  readonly logLevel: string;
+  readonly notify: { readonly url: string; readonly secret: string } | undefined;
+};
+
+/** Everything that is wrong with the environment, one line a variable. Values are left out: many are secrets. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`the environment cannot be used:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    this.problems = problems;
+  }
+}
+
+/** @throws ConfigError naming every variable that is missing or wrong. */
+export function readConfig(env: Record<string, string | undefined>): Config {
+  // An empty variable is one that is not set: Compose and .env files leave such behind.
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const parsed = environment.safeParse(given);
+  const problems = [
+    ...(parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`)),
+    ...problemsBetween(given),
+  ];
+  let connect: Config['temporal']['connect'] | undefined;
+  try {
+    connect = loadClientConnectConfig({ overrideEnvVars: given as Record<string, string> });
+  } catch (error) {
+    problems.push(`TEMPORAL_… ${(error as Error).message}`);
+  }
+  if (!parsed.success || !connect || problems.length > 0) throw new ConfigError(problems);
+
+  const e = parsed.data;
+  return Object.freeze({
+    databaseUrl: e.DATABASE_URL,
+    temporal: { connect, taskQueue: e.TEMPORAL_TASK_QUEUE, uiUrl: e.TEMPORAL_UI_URL },
+    stripe: { secretKey: e.STRIPE_SECRET_KEY, apiBase: e.STRIPE_API_BASE },
+    kms: { baseUrl: e.KMS_BASE_URL, apiKey: e.KMS_API_KEY },
+    webhook: { hmacSecrets: e.WEBHOOK_HMAC_SECRETS, urlTokens: e.WEBHOOK_URL_TOKENS },
+    http: { host: e.HOST, port: e.PORT, publicUrl: e.PUBLIC_URL ?? `http://${e.HOST}:${e.PORT}`, adminApiKey: e.ADMIN_API_KEY },
+    logLevel: e.LOG_LEVEL,
+    notify: e.NOTIFY_WEBHOOK_URL && e.NOTIFY_WEBHOOK_SECRET ? { url: e.NOTIFY_WEBHOOK_URL, secret: e.NOTIFY_WEBHOOK_SECRET } : undefined,
+  });
+}

@@ -1,0 +1,72 @@
+/** The connection to PostgreSQL. Each request and each activity works on its own fork: `database.fork()`. */
+import { Migrator } from '@mikro-orm/migrations';
+import { type EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { entities } from './entities.ts';
+import { OrganizationsInboxRechargesLedger } from './migrations/0001-organizations-inbox-recharges-ledger.ts';
+
+export type { EntityManager } from '@mikro-orm/postgresql';
+
+/** Longer than any statement of ours takes on a healthy database; a stuck one must not hold a lock for ever. */
+const STATEMENT_TIMEOUT_MS = 15_000;
+/** How long a request waits for a pool connection before it fails. */
+const CONNECT_TIMEOUT_MS = 5_000;
+const POOL_MAX = 20;
+
+export class Database {
+  private readonly orm: MikroORM;
+
+  private constructor(orm: MikroORM) {
+    this.orm = orm;
+  }
+
+  /** Does not connect yet: the first query does, and every query after a lost connection does again. */
+  static async open(url: string): Promise<Database> {
+    const orm = await MikroORM.init({
+      clientUrl: url,
+      entities,
+      extensions: [Migrator],
+      pool: { min: 0, max: POOL_MAX },
+      driverOptions: {
+        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        statement_timeout: STATEMENT_TIMEOUT_MS,
+        idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+        application_name: 'bill-service',
+        keepAlive: true,
+      },
+      // What is applied is for the caller to say, in its own log.
+      logger: () => {},
+      migrations: {
+        tableName: 'bill_migration',
+        migrationsList: [OrganizationsInboxRechargesLedger],
+        snapshot: false,
+      },
+    });
+    return new Database(orm);
+  }
+
+  /** A unit of work of its own. */
+  fork(): EntityManager {
+    return this.orm.em.fork();
+  }
+
+  /** Applies outstanding migrations; answers their names. Safe to run from several processes at once: one waits for the other. */
+  async migrate(): Promise<string[]> {
+    return this.fork().transactional(async (em) => {
+      // Any constant does; it only has to be the same in every process.
+      await em.execute('select pg_advisory_xact_lock(20260101)');
+      const applied = await this.orm.migrator.up();
+      return applied.map((migration) => migration.name);
+    });
+  }
+
+  /** Round trip to the server in milliseconds. @throws when it cannot be reached or a table is missing. */
+  async ping(): Promise<number> {
+    const started = performance.now();
+    await this.fork().execute('select 1 from webhook_event limit 1');
+    return performance.now() - started;
+  }
+
+  async close(): Promise<void> {
+    await this.orm.close(true);
+  }
+}

@@ -1,0 +1,144 @@
+/** The tables as MikroORM sees them. What they must never allow is in the migrations: constraints, partial indexes, triggers. */
+import { type InferEntity, p, Type } from '@mikro-orm/core';
+import { defineEntity } from '@mikro-orm/postgresql';
+import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import type { Outcome } from '../domain/outcome.ts';
+import { RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
+
+/** Where a recharge came from, also the `RechargeSource` search attribute. */
+export const RECHARGE_SOURCES = ['webhook', 'sweep', 'manual'] as const;
+export type RechargeSource = (typeof RECHARGE_SOURCES)[number];
+
+/** Dollars of quota as numeric(18,6) in a column that a person may read; integer micro-dollars in the program. */
+class QuotaColumn extends Type<QuotaMicros | null, string | null> {
+  override convertToDatabaseValue(value: QuotaMicros | null): string | null {
+    return value === null || value === undefined ? null : formatQuota(value);
+  }
+  override convertToJSValue(value: string | null): QuotaMicros | null {
+    return value === null || value === undefined ? null : parseQuota(String(value));
+  }
+  override getColumnType(): string {
+    return 'numeric(18,6)';
+  }
+}
+const quotaColumn = () => p.type(QuotaColumn).$type<QuotaMicros>();
+const minorUnitsColumn = () => p.bigint('number').$type<MinorUnits>();
+const currencyColumn = () => p.string().length(3).$type<Currency>();
+
+export const Organization = defineEntity({
+  name: 'Organization',
+  tableName: 'organization_balance_config',
+  properties: {
+    id: p.string().primary().fieldName('c_organization_id'),
+    name: p.string(),
+    stripeCustomerId: p.string(),
+    litellmTeamId: p.string().fieldName('litellm_team_id').unique(),
+    currency: currencyColumn(),
+    minimumBalance: quotaColumn(),
+    targetBalance: quotaColumn(),
+    /** Quota that one unit of the currency buys. */
+    quotaPerUnit: quotaColumn(),
+    autoRechargeEnabled: p.boolean(),
+    maxDailyRecharges: p.integer(),
+    /** IANA name; a day of `maxDailyRecharges` begins at its midnight. */
+    timeZone: p.string(),
+    suspendedAt: p.datetime().nullable(),
+    suspendedReason: p.text().nullable(),
+    /** Advanced by every recharge that comes to rest: a balance read before that is stale. */
+    version: p.integer().onCreate(() => 0),
+    createdAt: p.datetime().onCreate(() => new Date()),
+    updatedAt: p.datetime().onCreate(() => new Date()),
+  },
+});
+export type Organization = InferEntity<typeof Organization>;
+
+export const WebhookEvent = defineEntity({
+  name: 'WebhookEvent',
+  tableName: 'webhook_event',
+  properties: {
+    id: p.string().primary(),
+    source: p.enum(RECHARGE_SOURCES),
+    eventType: p.string(),
+    teamId: p.text().nullable(),
+    organizationId: p.string().nullable(),
+    payload: p.json<Record<string, unknown>>(),
+    /** The sender's permanent idempotency key, where it has one. */
+    deliveryId: p.string().nullable().unique(),
+    bodySha256: p.string(),
+    /** Digest of team, event and budget; see domain/crossing. */
+    crossing: p.string().nullable(),
+    duplicateOf: p.string().nullable(),
+    processed: p.boolean(),
+    success: p.boolean().nullable(),
+    outcome: p.string().$type<Outcome>().nullable(),
+    receivedAt: p.datetime(),
+    /** A dispatcher that took the event has until then to start its workflow. */
+    claimedUntil: p.datetime().nullable(),
+    dispatchAttempts: p.integer(),
+    dispatchedAt: p.datetime().nullable(),
+    processedAt: p.datetime().nullable(),
+  },
+});
+export type WebhookEvent = InferEntity<typeof WebhookEvent>;
+
+/** One step in the life of a recharge: when it reached a status, and the facts of that moment. */
+export type TimelineStep = { at: string; status: RechargeStatus; [fact: string]: string | number | null };
+
+export const Recharge = defineEntity({
+  name: 'Recharge',
+  tableName: 'recharge',
+  properties: {
+    id: p.string().primary(),
+    eventId: p.string().unique(),
+    organizationId: p.string(),
+    litellmTeamId: p.string(),
+    source: p.enum(RECHARGE_SOURCES),
+    status: p.enum(RECHARGE_STATUSES),
+    // Frozen when reserved: settings edited later do not change what is charged or granted.
+    stripeCustomerId: p.string(),
+    amountMinor: minorUnitsColumn(),
+    currency: currencyColumn(),
+    quotaGranted: quotaColumn(),
+    balanceSeen: quotaColumn(),
+    paymentMethodId: p.string().nullable(),
+    paymentIntentId: p.string().nullable().unique(),
+    /** How many confirm requests Stripe has answered without the intent moving; part of the next one's idempotency key. */
+    confirmsSpent: p.integer(),
+    quotaBefore: quotaColumn().nullable(),
+    quotaAfter: quotaColumn().nullable(),
+    refundId: p.string().nullable(),
+    failureCode: p.string().nullable(),
+    declineCode: p.string().nullable(),
+    adviceCode: p.string().nullable(),
+    failureMessage: p.text().nullable(),
+    timeline: p.json<TimelineStep[]>(),
+    createdAt: p.datetime(),
+    updatedAt: p.datetime(),
+  },
+});
+export type Recharge = InferEntity<typeof Recharge>;
+
+export const LEDGER_ACCOUNTS = ['stripe', 'prepaid', 'granted'] as const;
+export type LedgerAccount = (typeof LEDGER_ACCOUNTS)[number];
+export const TRANSFER_KINDS = ['charge', 'grant', 'refund'] as const;
+export type TransferKind = (typeof TRANSFER_KINDS)[number];
+
+export const LedgerTransfer = defineEntity({
+  name: 'LedgerTransfer',
+  tableName: 'ledger_transfer',
+  properties: {
+    id: p.string().primary(),
+    organizationId: p.string(),
+    rechargeId: p.string(),
+    kind: p.enum(TRANSFER_KINDS),
+    debitAccount: p.enum(LEDGER_ACCOUNTS),
+    creditAccount: p.enum(LEDGER_ACCOUNTS),
+    amountMinor: minorUnitsColumn(),
+    currency: currencyColumn(),
+    quotaMicros: p.bigint('number').$type<QuotaMicros>(),
+    createdAt: p.datetime(),
+  },
+});
+export type LedgerTransfer = InferEntity<typeof LedgerTransfer>;
+
+export const entities = [Organization, WebhookEvent, Recharge, LedgerTransfer];

@@ -1,0 +1,221 @@
+/** Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change together. */
+import { type EntityData, LockMode, raw } from '@mikro-orm/core';
+import { type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import type { Decision, RechargeHistory, RechargePolicy, Refusal } from '../domain/policy.ts';
+import { isOpen, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
+import type { EntityManager } from './database.ts';
+import { LedgerTransfer, Organization, Recharge, type TimelineStep, type TransferKind, WebhookEvent } from './entities.ts';
+import { newId } from './ids.ts';
+import { policyOf } from './organizations.ts';
+import { type Page, type PageRequest, toPage } from './page.ts';
+
+/** Which accounts a transfer of each kind runs between. At rest `prepaid` is zero: what was captured was granted or refunded. */
+const ACCOUNTS = {
+  charge: { debitAccount: 'stripe', creditAccount: 'prepaid' },
+  grant: { debitAccount: 'prepaid', creditAccount: 'granted' },
+  refund: { debitAccount: 'prepaid', creditAccount: 'stripe' },
+} as const satisfies Record<TransferKind, Pick<LedgerTransfer, 'debitAccount' | 'creditAccount'>>;
+
+/** The recharge is in a status from which the wanted move does not start: somebody else has moved it. */
+export class UnexpectedStatusError extends Error {
+  override name = 'UnexpectedStatusError';
+  constructor(id: string, to: RechargeStatus, actual: RechargeStatus) {
+    super(`recharge ${id} is ${actual} and cannot become ${to}`);
+  }
+}
+
+export type Reservation =
+  | { kind: 'reserved'; recharge: Recharge }
+  | { kind: 'refused'; refusal: Refusal }
+  | { kind: 'stale' }
+  | { kind: 'event_closed' };
+
+/**
+ * Decides under the organization's lock and, when the decision is to recharge, reserves it: the amount is frozen, and no
+ * other recharge of the organization can begin. An event that has a recharge already gets that one.
+ *
+ * @param seenVersion the organization's version from before its balance was read; `stale` when a recharge has come to rest
+ *   since, because the balance then is not what `decide` believes.
+ */
+export async function reserve(
+  em: EntityManager,
+  event: Pick<WebhookEvent, 'id' | 'source'>,
+  organizationId: string,
+  seenVersion: number,
+  decide: (policy: RechargePolicy, history: RechargeHistory) => Decision,
+): Promise<Reservation> {
+  return em.transactional(async (tx) => {
+    const organization = await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    const existing = await tx.findOne(Recharge, { eventId: event.id });
+    if (existing) return { kind: 'reserved', recharge: existing };
+    const { processed } = await tx.findOneOrFail(WebhookEvent, event.id, { lockMode: LockMode.PESSIMISTIC_READ, refresh: true });
+    if (processed) return { kind: 'event_closed' };
+    if (organization.version !== seenVersion) return { kind: 'stale' };
+
+    const decision = decide(policyOf(organization), await historyOf(tx, organization));
+    if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal };
+
+    const id = newId('rch');
+    const now = new Date();
+    await tx.insert(Recharge, {
+      id,
+      eventId: event.id,
+      organizationId,
+      litellmTeamId: organization.litellmTeamId,
+      source: event.source,
+      status: 'reserved',
+      stripeCustomerId: organization.stripeCustomerId,
+      amountMinor: decision.amount,
+      currency: organization.currency,
+      quotaGranted: decision.quota,
+      balanceSeen: decision.balance,
+      confirmsSpent: 0,
+      timeline: [{ at: now.toISOString(), status: 'reserved' }],
+      createdAt: now,
+      updatedAt: now,
+    });
+    return { kind: 'reserved', recharge: await tx.findOneOrFail(Recharge, id) };
+  });
+}
+
+/** Counts every attempt of the organization's calendar day, declined ones too; a cancelled one reached no card. */
+async function historyOf(tx: EntityManager, { id, timeZone }: Organization): Promise<RechargeHistory> {
+  const [row] = await tx.execute<{ attempts: number; open: boolean }[]>(
+    `select
+       (count(*) filter (where status <> 'cancelled'
+          and created_at >= date_trunc('day', now() at time zone ?) at time zone ?))::integer as attempts,
+       coalesce(bool_or(status in ('reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention')), false) as open
+     from recharge where organization_id = ?`,
+    [timeZone, timeZone, id],
+  );
+  return { attemptsToday: row?.attempts ?? 0, hasOpenRecharge: row?.open ?? false };
+}
+
+export type Changes = Partial<
+  Pick<Recharge, 'paymentMethodId' | 'paymentIntentId' | 'refundId' | 'failureCode' | 'declineCode' | 'adviceCode' | 'failureMessage'>
+>;
+
+export type Move = {
+  changes?: Changes;
+  /** What an operator wants to know about this step, for the timeline. */
+  facts?: Omit<TimelineStep, 'at' | 'status'>;
+  /** The ledger transfer that this move stands for. */
+  transfer?: TransferKind;
+};
+
+/**
+ * Moves a recharge forward: the status, its timeline, the ledger transfer and, when the recharge comes to rest, the
+ * organization's version, all or nothing. A recharge that is in `to` already is left as it is, so a retry is harmless.
+ *
+ * @throws UnexpectedStatusError from any other status that the move does not start from.
+ */
+export async function move(
+  em: EntityManager,
+  recharge: Recharge,
+  to: RechargeStatus,
+  { changes = {}, facts = {}, transfer }: Move = {},
+): Promise<Recharge> {
+  return em.transactional(async (tx) => {
+    // The organization first, as `reserve` does, so that the two cannot wait for each other.
+    if (!isOpen(to))
+      await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [
+        recharge.organizationId,
+      ]);
+    const moved = await tx.nativeUpdate(Recharge, { id: recharge.id, status: { $in: statusesBefore(to) } }, {
+      ...changes,
+      status: to,
+      updatedAt: raw('clock_timestamp()'),
+      timeline: appended({ status: to, ...facts }),
+    } as EntityData<Recharge>);
+    const current = await tx.findOneOrFail(Recharge, recharge.id, { refresh: true });
+    if (moved === 0 && current.status !== to) throw new UnexpectedStatusError(recharge.id, to, current.status);
+    if (moved === 1 && transfer) await recordTransfer(tx, current, transfer);
+    return current;
+  });
+}
+
+function appended(step: Record<string, string | number | null>) {
+  return raw(
+    `timeline || jsonb_build_array(jsonb_build_object('at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) || ?::jsonb)`,
+    [JSON.stringify(step)],
+  );
+}
+
+async function recordTransfer(tx: EntityManager, recharge: Recharge, kind: TransferKind): Promise<void> {
+  await tx.insert(LedgerTransfer, {
+    id: newId('ltr'),
+    organizationId: recharge.organizationId,
+    rechargeId: recharge.id,
+    kind,
+    ...ACCOUNTS[kind],
+    amountMinor: recharge.amountMinor,
+    currency: recharge.currency,
+    quotaMicros: recharge.quotaGranted,
+    createdAt: new Date(),
+  });
+}
+
+/**
+ * Settles which budget the quota write starts from and which it ends at, before it is made: `live` and `live` plus what is
+ * granted. The first to ask decides; every retry gets the same two values, whatever LiteLLM shows by then.
+ */
+export async function planQuotaWrite(
+  em: EntityManager,
+  recharge: Recharge,
+  live: QuotaMicros,
+): Promise<{ before: QuotaMicros; after: QuotaMicros }> {
+  const after = quotaMicros(live + recharge.quotaGranted);
+  await em.nativeUpdate(Recharge, { id: recharge.id, quotaBefore: null }, { quotaBefore: live, quotaAfter: after });
+  const planned = await get(em, recharge.id);
+  return { before: planned.quotaBefore ?? live, after: planned.quotaAfter ?? after };
+}
+
+/** One more confirm request was answered without the intent having moved: the next one goes under a new idempotency key. */
+export async function countSpentConfirm(em: EntityManager, recharge: Recharge): Promise<Recharge> {
+  await em.nativeUpdate(
+    Recharge,
+    { id: recharge.id, confirmsSpent: recharge.confirmsSpent },
+    { confirmsSpent: recharge.confirmsSpent + 1 },
+  );
+  return get(em, recharge.id);
+}
+
+/** Stores the id of the refund that was asked for, before its outcome is known. */
+export async function noteRefund(em: EntityManager, recharge: Recharge, refundId: string): Promise<void> {
+  await em.nativeUpdate(Recharge, { id: recharge.id }, { refundId });
+}
+
+export async function get(em: EntityManager, id: string): Promise<Recharge> {
+  return em.findOneOrFail(Recharge, id, { refresh: true });
+}
+
+export async function find(em: EntityManager, id: string): Promise<Recharge | null> {
+  return em.findOne(Recharge, id, { refresh: true });
+}
+
+export async function findByEvent(em: EntityManager, eventId: string): Promise<Recharge | null> {
+  return em.findOne(Recharge, { eventId }, { refresh: true });
+}
+
+/** Newest first. */
+export async function list(
+  em: EntityManager,
+  filter: Partial<Pick<Recharge, 'organizationId' | 'status'>>,
+  { limit, cursor }: PageRequest,
+): Promise<Page<Recharge>> {
+  const rows = await em.find(
+    Recharge,
+    { ...filter, ...(cursor && { id: { $lt: cursor } }) },
+    { orderBy: { id: 'desc' }, limit: limit + 1 },
+  );
+  return toPage(rows, limit);
+}
+
+/** Up to `limit` recharges changed at or after `since`, in the order of change. */
+export async function changedSince(em: EntityManager, since: Date, limit: number): Promise<Recharge[]> {
+  return em.find(Recharge, { updatedAt: { $gte: since } }, { orderBy: { updatedAt: 'asc' }, limit });
+}
+
+export async function transfersOf(em: EntityManager, rechargeId: string): Promise<LedgerTransfer[]> {
+  return em.find(LedgerTransfer, { rechargeId }, { orderBy: { id: 'asc' } });
+}

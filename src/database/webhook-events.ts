@@ -1,0 +1,138 @@
+/** The inbox table: everything that asks for a recharge, stored before it is answered. */
+import type { FilterQuery } from '@mikro-orm/core';
+import type { Outcome } from '../domain/outcome.ts';
+import { isSuccess } from '../domain/outcome.ts';
+import type { EntityManager } from './database.ts';
+import { Organization, type RechargeSource, WebhookEvent } from './entities.ts';
+import { newId } from './ids.ts';
+import { type Page, type PageRequest, toPage } from './page.ts';
+
+export type IncomingEvent = {
+  source: RechargeSource;
+  eventType: string;
+  teamId: string | null;
+  payload: Record<string, unknown>;
+  bodySha256: string;
+  /** The sender's permanent idempotency key, null where it has none. */
+  deliveryId: string | null;
+  /** Digest of what was crossed; null for an event that asks for nothing. */
+  crossing: string | null;
+};
+
+export type Receipt = { eventId: string; status: 'accepted' | 'duplicate' | 'ignored' | 'conflict' };
+
+/** A crossing may close between our insert and our look at it; nothing closes this often in a row. */
+const MAX_RECEIVE_ATTEMPTS = 10;
+
+/**
+ * Stores an event, once: a delivery id is accepted once for ever, a crossing while no event of it is open.
+ *
+ * - `accepted`: stored, to be dispatched (or closed at once as `unknown_team`)
+ * - `duplicate`: the same delivery again (its first event's id), or another copy of an open crossing (stored, its own id)
+ * - `ignored`: stored, asks for nothing
+ * - `conflict`: the delivery id is known with another body; nothing stored
+ */
+export async function receive(em: EntityManager, incoming: IncomingEvent): Promise<Receipt> {
+  const organization =
+    incoming.teamId === null ? null : await em.findOne(Organization, { litellmTeamId: incoming.teamId }, { fields: ['id'] });
+  const organizationId = organization?.id ?? null;
+  const closedAs: Outcome | null = incoming.crossing === null ? 'ignored' : organizationId === null ? 'unknown_team' : null;
+
+  for (let attempt = 0; attempt < MAX_RECEIVE_ATTEMPTS; attempt++) {
+    const eventId = newId('evt');
+    if (await insert(em, { ...incoming, id: eventId, organizationId, duplicateOf: null, outcome: closedAs })) {
+      return { eventId, status: closedAs === 'ignored' ? 'ignored' : 'accepted' };
+    }
+    const delivered =
+      incoming.deliveryId && (await em.findOne(WebhookEvent, { deliveryId: incoming.deliveryId }, { fields: ['bodySha256'] }));
+    if (delivered) return { eventId: delivered.id, status: delivered.bodySha256 === incoming.bodySha256 ? 'duplicate' : 'conflict' };
+
+    const open = await em.findOne(WebhookEvent, { crossing: incoming.crossing, processed: false }, { fields: ['id'] });
+    if (open && (await insert(em, { ...incoming, id: eventId, organizationId, duplicateOf: open.id, outcome: 'duplicate' }))) {
+      return { eventId, status: 'duplicate' };
+    }
+  }
+  throw new Error(`an event of crossing ${incoming.crossing} could not be stored in ${MAX_RECEIVE_ATTEMPTS} attempts`);
+}
+
+type NewEvent = IncomingEvent & { id: string; organizationId: string | null; duplicateOf: string | null; outcome: Outcome | null };
+
+/** False when a unique index says that the delivery or the crossing is here already. One statement, so durable or nothing. */
+async function insert(em: EntityManager, event: NewEvent): Promise<boolean> {
+  const rows = await em.execute(
+    `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, delivery_id, body_sha256, crossing, duplicate_of,
+       processed, success, outcome, processed_at)
+     values (?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?, ?, case when ? then now() end)
+     on conflict do nothing returning id`,
+    [
+      event.id,
+      event.source,
+      event.eventType,
+      event.teamId,
+      event.organizationId,
+      JSON.stringify(event.payload),
+      event.deliveryId,
+      event.bodySha256,
+      event.crossing,
+      event.duplicateOf,
+      event.outcome !== null,
+      event.outcome === null ? null : isSuccess(event.outcome),
+      event.outcome,
+      event.outcome !== null,
+    ],
+  );
+  return rows.length === 1;
+}
+
+export type DispatchableEvent = { id: string; organizationId: string; teamId: string; source: RechargeSource; eventType: string };
+
+/**
+ * Takes up to `limit` undispatched events for `leaseMs`: no other dispatcher gets them in that time, and any gets them
+ * after it, should this one die.
+ */
+export async function claimForDispatch(em: EntityManager, limit: number, leaseMs: number): Promise<DispatchableEvent[]> {
+  return em.execute<DispatchableEvent[]>(
+    `update webhook_event set claimed_until = now() + ? * interval '1 millisecond', dispatch_attempts = dispatch_attempts + 1
+     where id in (
+       select id from webhook_event
+       where not processed and dispatched_at is null and (claimed_until is null or claimed_until < now())
+       order by id limit ? for update skip locked)
+     returning id, organization_id as "organizationId", team_id as "teamId", source, event_type as "eventType"`,
+    [leaseMs, limit],
+  );
+}
+
+/** To be called only when the event's workflow is known to have been started. */
+export async function markDispatched(em: EntityManager, id: string): Promise<void> {
+  await em.execute('update webhook_event set dispatched_at = now(), claimed_until = null where id = ? and dispatched_at is null', [id]);
+}
+
+/** Gives a claim back, to be taken again after `delayMs`. */
+export async function releaseClaim(em: EntityManager, id: string, delayMs: number): Promise<void> {
+  await em.execute(`update webhook_event set claimed_until = now() + ? * interval '1 millisecond' where id = ? and dispatched_at is null`, [
+    delayMs,
+    id,
+  ]);
+}
+
+/** Closes an event with how it ended; the first close stands, so a retry changes nothing. */
+export async function close(em: EntityManager, id: string, outcome: Outcome): Promise<void> {
+  await em.execute(
+    'update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now() where id = ? and not processed',
+    [isSuccess(outcome), outcome, id],
+  );
+}
+
+export async function find(em: EntityManager, id: string): Promise<WebhookEvent | null> {
+  return em.findOne(WebhookEvent, id, { refresh: true });
+}
+
+export type EventFilter = Partial<Pick<WebhookEvent, 'teamId' | 'organizationId' | 'eventType' | 'processed' | 'success' | 'outcome'>>;
+
+export async function list(em: EntityManager, filter: EventFilter, { limit, cursor }: PageRequest): Promise<Page<WebhookEvent>> {
+  const rows = await em.find(WebhookEvent, { ...filter, ...(cursor && { id: { $lt: cursor } }) } as FilterQuery<WebhookEvent>, {
+    orderBy: { id: 'desc' },
+    limit: limit + 1,
+  });
+  return toPage(rows, limit);
+}

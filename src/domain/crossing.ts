@@ -1,0 +1,40 @@
+/**
+ * What an alert is about, and when two alerts are about the same thing.
+ *
+ * LiteLLM sends one alert from every worker process, with neither an id nor a time, so copies of one alert differ only in
+ * `spend`. What they share is the team, the event and the budget that was crossed.
+ */
+import { createHash } from 'node:crypto';
+
+/** LiteLLM's events that say something about a team's own budget. Anything else at the same URL is not for us. */
+const TEAM_BUDGET_EVENTS = new Set([
+  'budget_crossed',
+  'threshold_crossed',
+  'soft_budget_crossed',
+  'projected_limit_exceeded',
+  'max_budget_alert',
+]);
+
+export type Crossing = {
+  teamId: string;
+  eventType: string;
+  /** The same for every copy of one crossing: a digest, so that its length has a bound whatever the alert holds. */
+  key: string;
+};
+
+/**
+ * The crossing that an alert reports, or undefined for an alert that is not about a team's budget. Reads leniently: new
+ * fields, events and groups appear with every LiteLLM release.
+ */
+export function crossingOf(alert: Record<string, unknown>): Crossing | undefined {
+  const { event, event_group: group, team_id: teamId, max_budget: budget } = alert;
+  if (group !== 'team' || typeof event !== 'string' || !TEAM_BUDGET_EVENTS.has(event)) return undefined;
+  if (typeof teamId !== 'string' || teamId === '') return undefined;
+  return { teamId, eventType: event, key: crossingKey(teamId, event, budget) };
+}
+
+function crossingKey(teamId: string, event: string, budget: unknown): string {
+  return createHash('sha256')
+    .update(JSON.stringify([teamId, event, budget ?? null]))
+    .digest('hex');
+}

@@ -1,0 +1,32 @@
+/**
+ * The `type` of every failure that an activity ends with. Retry policies name them, operators search for them in the
+ * Temporal Web UI, so they stay as they are.
+ */
+export const FAILURE = {
+  /** LiteLLM has no such team (404). */
+  kmsTeamNotFound: 'KmsTeamNotFound',
+  /** LiteLLM refuses the request as it is (400, 422). */
+  kmsInvalid: 'KmsInvalid',
+  /** The KMS key may not do this (403). */
+  kmsForbidden: 'KmsForbidden',
+  /** A wrong KMS key, or a LiteLLM without its database (401). */
+  kmsUnauthenticated: 'KmsUnauthenticated',
+  /** No answer, or none that can be used. */
+  kmsUnavailable: 'KmsUnavailable',
+  /** The budget that was written does not show yet. */
+  kmsWriteNotVisible: 'KmsWriteNotVisible',
+  /** The Stripe key is wrong, revoked or lacks a permission. */
+  stripeKeyRefused: 'StripeKeyRefused',
+  /** Too many requests, or another request holds the key or the object. */
+  stripeBusy: 'StripeBusy',
+  /** No answer, or none that can be used: the next attempt reads what happened. */
+  stripeUnavailable: 'StripeUnavailable',
+  databaseUnavailable: 'DatabaseUnavailable',
+  /** The recharge is in a status that this step does not start from. */
+  unexpectedStatus: 'UnexpectedStatus',
+  /** A balance kept changing while it was being decided on. */
+  balanceUnstable: 'BalanceUnstable',
+  notificationRefused: 'NotificationRefused',
+  /** Not a failure of an activity: how a run ends that a person has to settle. */
+  needsAttention: 'NeedsAttention',
+} as const;

@@ -1,0 +1,120 @@
+/**
+ * Money and quota, and the one place where one becomes the other.
+ *
+ * Money is an integer of the currency's minor units (cents for USD), as Stripe counts it. Quota is an integer of
+ * micro-dollars; LiteLLM counts it in dollars as a double, so doubles appear only in `quotaFromDollars` and `dollarsFromQuota`.
+ */
+
+/** An integer amount of money in its currency's minor unit. */
+export type MinorUnits = number & { readonly __unit: 'minor' };
+/** An integer amount of LiteLLM budget, in millionths of a US dollar. */
+export type QuotaMicros = number & { readonly __unit: 'quota_micros' };
+/** A lower-case ISO 4217 code, as Stripe writes it. */
+export type Currency = string & { readonly __unit: 'currency' };
+
+export const MICROS_PER_DOLLAR = 1_000_000;
+
+// https://docs.stripe.com/currencies: amounts of these have no minor unit, or a thousandth.
+const ZERO_DECIMAL = new Set('bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf'.split(' '));
+const THREE_DECIMAL = new Set('bhd jod kwd omr tnd'.split(' '));
+
+/** Stripe refuses a smaller charge in US dollars; for other currencies it answers `amount_too_small` itself. */
+const MINIMUM_CHARGE: Readonly<Record<string, number>> = { usd: 50 };
+
+/** Stripe's largest amount: eight digits of minor units. */
+export const MAX_CHARGE_MINOR = 99_999_999 as MinorUnits;
+
+export class MoneyFormatError extends Error {
+  override name = 'MoneyFormatError';
+}
+
+/** @throws MoneyFormatError unless it is three letters. */
+export function currency(code: string): Currency {
+  if (!/^[a-z]{3}$/i.test(code)) throw new MoneyFormatError(`"${code}" is not a three-letter currency code`);
+  return code.toLowerCase() as Currency;
+}
+
+/** How many decimal places the currency has at Stripe: 0, 2 or 3. */
+export function decimalPlaces(code: Currency): number {
+  return ZERO_DECIMAL.has(code) ? 0 : THREE_DECIMAL.has(code) ? 3 : 2;
+}
+
+/** @throws MoneyFormatError for anything but a safe integer. */
+export function minorUnits(value: number): MinorUnits {
+  if (!Number.isSafeInteger(value)) throw new MoneyFormatError(`${value} is not a whole number of minor units`);
+  return value as MinorUnits;
+}
+
+/** @throws MoneyFormatError for anything but a safe integer. */
+export function quotaMicros(value: number): QuotaMicros {
+  if (!Number.isSafeInteger(value)) throw new MoneyFormatError(`${value} is not a whole number of micro-dollars`);
+  return value as QuotaMicros;
+}
+
+/** Quota as a decimal string of dollars with two to six places: 2500000 → "2.50", 1 → "0.000001". */
+export function formatQuota(quota: QuotaMicros): string {
+  return formatDecimal(quota, 6).replace(/(\.\d{2}\d*?)0+$/, '$1');
+}
+
+/** @throws MoneyFormatError for anything but a decimal with up to six places. */
+export function parseQuota(text: string): QuotaMicros {
+  return parseDecimal(text, 6) as QuotaMicros;
+}
+
+/** Money as a decimal string in the currency's own places: 2500 usd → "25.00", 2500 jpy → "2500". */
+export function formatMoney(amount: MinorUnits, code: Currency): string {
+  return formatDecimal(amount, decimalPlaces(code));
+}
+
+/** Quota from LiteLLM's double of dollars, rounded to the nearest micro-dollar. */
+export function quotaFromDollars(dollars: number): QuotaMicros {
+  return quotaMicros(Math.round(dollars * MICROS_PER_DOLLAR));
+}
+
+/** The double of dollars that LiteLLM expects; exact to a micro-dollar up to nine billion dollars. */
+export function dollarsFromQuota(quota: QuotaMicros): number {
+  return quota / MICROS_PER_DOLLAR;
+}
+
+/** What `amount` buys, rounded down: quota is never granted that was not paid for. */
+export function quotaBoughtBy(amount: MinorUnits, code: Currency, quotaPerUnit: QuotaMicros): QuotaMicros {
+  return quotaMicros(Number((BigInt(amount) * BigInt(quotaPerUnit)) / scaleOf(code)));
+}
+
+/**
+ * The smallest chargeable amount that buys at least `quota`: rounded up to a minor unit (to ten of them where Stripe wants
+ * a three-decimal amount to end in 0) and to the currency's minimum charge.
+ *
+ * @param quotaPerUnit quota that one unit of the currency (one dollar, one yen) buys; positive.
+ */
+export function chargeThatBuys(quota: QuotaMicros, code: Currency, quotaPerUnit: QuotaMicros): MinorUnits {
+  const exact = divideUp(BigInt(quota) * scaleOf(code), BigInt(quotaPerUnit));
+  const step = decimalPlaces(code) === 3 ? 10n : 1n;
+  const rounded = minorUnits(Number(divideUp(exact, step) * step));
+  return Math.max(rounded, MINIMUM_CHARGE[code] ?? 0) as MinorUnits;
+}
+
+function scaleOf(code: Currency): bigint {
+  return 10n ** BigInt(decimalPlaces(code));
+}
+
+function divideUp(dividend: bigint, divisor: bigint): bigint {
+  return (dividend + divisor - 1n) / divisor;
+}
+
+function formatDecimal(value: number, places: number): string {
+  const digits = String(Math.abs(value)).padStart(places + 1, '0');
+  const sign = value < 0 ? '-' : '';
+  return places === 0 ? sign + digits : `${sign}${digits.slice(0, -places)}.${digits.slice(-places)}`;
+}
+
+function parseDecimal(text: string, places: number): number {
+  const match = /^(-?)(\d{1,10})(?:\.(\d+))?$/.exec(text);
+  if (!match || (match[3]?.length ?? 0) > places) {
+    throw new MoneyFormatError(`"${text}" is not a decimal number with at most ${places} places, like "25.00"`);
+  }
+  const [, sign, whole, fraction = ''] = match;
+  const value = Number(whole + fraction.padEnd(places, '0'));
+  if (!Number.isSafeInteger(value)) throw new MoneyFormatError(`"${text}" is too large`);
+  return sign ? -value : value;
+}

@@ -1,0 +1,81 @@
+/**
+ * When an organization is charged, and how much. Pure: every fact comes in, a decision goes out.
+ */
+import { type Currency, chargeThatBuys, MAX_CHARGE_MINOR, type MinorUnits, type QuotaMicros, quotaBoughtBy, quotaMicros } from './money.ts';
+
+export type RechargePolicy = {
+  autoRechargeEnabled: boolean;
+  suspended: boolean;
+  /** A balance at or below this is topped up. */
+  minimumBalance: QuotaMicros;
+  /** The balance that a recharge restores. */
+  targetBalance: QuotaMicros;
+  /** Attempts per calendar day in the organization's time zone; declined ones count, or a dead card would be tried all day. */
+  maxDailyRecharges: number;
+  currency: Currency;
+  /** Quota that one unit of the currency buys. */
+  quotaPerUnit: QuotaMicros;
+};
+
+/** A team's budget as KMS shows it now. */
+export type LiveBudget = {
+  /** null: unlimited. */
+  quota: QuotaMicros | null;
+  spend: QuotaMicros;
+  softBudget: QuotaMicros | null;
+  /** LiteLLM gives spent quota back every such period, which would hand out what was bought once again and again. */
+  budgetDuration: string | null;
+  hasBudgetLimits: boolean;
+};
+
+export const REFUSALS = {
+  above_minimum: 'the balance is above the minimum',
+  auto_recharge_disabled: 'auto-recharge is off for this organization: set auto_recharge_enabled to true',
+  suspended: 'the organization is suspended: resume it',
+  recharge_open: 'another recharge of this organization is not finished',
+  daily_limit_reached: 'max_daily_recharges is used up for today',
+  amount_too_large: `the amount would exceed what one charge can carry (${MAX_CHARGE_MINOR} minor units): raise the budget by hand once`,
+  team_not_found: 'LiteLLM has no such team: create it or correct litellm_team_id',
+  unlimited_budget: 'the team has no max_budget in LiteLLM, so it can spend without limit: set one',
+  budget_duration: 'the team has a budget_duration in LiteLLM, which gives spent quota back for free: remove it',
+  budget_limits: 'the team has budget_limits in LiteLLM, which refuse whatever max_budget says: remove them',
+  soft_budget: "the team's soft_budget in LiteLLM is not below what its max_budget would become: lower or remove it",
+} as const;
+export type Refusal = keyof typeof REFUSALS;
+
+export type Decision =
+  | { kind: 'recharge'; amount: MinorUnits; quota: QuotaMicros; balance: QuotaMicros }
+  | { kind: 'refuse'; refusal: Refusal; balance: QuotaMicros | null };
+
+/** How many attempts were made today and whether one is open, as counted under the organization's lock. */
+export type RechargeHistory = { attemptsToday: number; hasOpenRecharge: boolean };
+
+/** Decides on live state only; an alert is a hint to look, never a fact. */
+export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, history: RechargeHistory): Decision {
+  if (budget.quota === null) return { kind: 'refuse', refusal: 'unlimited_budget', balance: null };
+  const balance = quotaMicros(budget.quota - budget.spend);
+  const refuse = (refusal: Refusal): Decision => ({ kind: 'refuse', refusal, balance });
+
+  if (policy.suspended) return refuse('suspended');
+  if (!policy.autoRechargeEnabled) return refuse('auto_recharge_disabled');
+  if (balance > policy.minimumBalance) return refuse('above_minimum');
+  if (budget.budgetDuration !== null) return refuse('budget_duration');
+  if (budget.hasBudgetLimits) return refuse('budget_limits');
+  if (history.hasOpenRecharge) return refuse('recharge_open');
+  if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
+
+  const amount = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
+  if (amount > MAX_CHARGE_MINOR) return refuse('amount_too_large');
+  const quota = quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit);
+  if (budget.softBudget !== null && budget.softBudget >= budget.quota + quota) return refuse('soft_budget');
+  return { kind: 'recharge', amount, quota, balance };
+}
+
+/**
+ * LiteLLM flushes spend to the figures we read every 10 to 15 s, while an alert carries the live one. True when the alert
+ * has seen more spend than KMS shows so far and that spend would put the balance at or below the minimum: worth looking again.
+ */
+export function spendIsStillFlushing(alertSpend: QuotaMicros | null, budget: LiveBudget, minimumBalance: QuotaMicros): boolean {
+  if (alertSpend === null || budget.quota === null) return false;
+  return alertSpend > budget.spend && budget.quota - alertSpend <= minimumBalance;
+}

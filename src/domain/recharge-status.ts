@@ -1,0 +1,59 @@
+/**
+ * The states of a recharge and the moves between them. PostgreSQL applies a move only to a recharge that is still in a
+ * status the move may start from, so two writers can never both make it.
+ *
+ *   reserved ─▶ charging ─▶ charged ─▶ succeeded
+ *      │           ├─▶ processing ─▶ charged      (a bank debit settles in days)
+ *      │           ├─▶ declined
+ *      │           └─▶ action_required
+ *      ▼                       └─▶ refunding ─▶ refunded   (from charged: the quota could not be raised)
+ *   cancelled                                   needs_attention: a person decides
+ */
+
+export const RECHARGE_STATUSES = [
+  'reserved',
+  'charging',
+  'processing',
+  'charged',
+  'refunding',
+  'needs_attention',
+  'succeeded',
+  'refunded',
+  'declined',
+  'action_required',
+  'cancelled',
+] as const;
+export type RechargeStatus = (typeof RECHARGE_STATUSES)[number];
+
+const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
+  reserved: ['charging', 'declined', 'cancelled'],
+  charging: ['charged', 'processing', 'declined', 'action_required', 'needs_attention'],
+  processing: ['charged', 'declined', 'action_required', 'needs_attention'],
+  charged: ['succeeded', 'refunding', 'needs_attention'],
+  refunding: ['refunded', 'needs_attention'],
+  needs_attention: [],
+  succeeded: [],
+  refunded: [],
+  declined: [],
+  action_required: [],
+  cancelled: [],
+};
+
+/** While a recharge is in one of these, its organization gets no other. The partial unique index names the same list. */
+export const OPEN_STATUSES = [
+  'reserved',
+  'charging',
+  'processing',
+  'charged',
+  'refunding',
+  'needs_attention',
+] as const satisfies RechargeStatus[];
+
+export function isOpen(status: RechargeStatus): boolean {
+  return (OPEN_STATUSES as readonly RechargeStatus[]).includes(status);
+}
+
+/** The statuses from which a move to `to` may start. */
+export function statusesBefore(to: RechargeStatus): RechargeStatus[] {
+  return RECHARGE_STATUSES.filter((from) => MOVES[from].includes(to));
+}

@@ -1,0 +1,76 @@
+/** The express application: every route of the service, and what all of them have in common. */
+import { createServer, type Server } from 'node:http';
+import express, { type Express, type RequestHandler } from 'express';
+import helmet from 'helmet';
+import type { Database } from '../database/database.ts';
+import type { Secrets } from '../inbox/signatures.ts';
+import type { Logger } from '../observability/log.ts';
+import { requireAdminKey } from './admin-key.ts';
+import { healthRoutes, type Probes } from './health.ts';
+import { organizationRoutes } from './organizations.ts';
+import { errorHandler, notFoundHandler } from './problem.ts';
+import { rechargeRoutes } from './recharges.ts';
+import { eventRoutes, litellmWebhook } from './webhooks.ts';
+
+export type HttpDependencies = {
+  database: Database;
+  secrets: Secrets;
+  adminApiKey: string;
+  probes: Probes;
+  /** Called when an event has become durable. */
+  accepted: () => void;
+  /** Where the Temporal Web UI shows the run of an event; null when there is no UI. */
+  linkTo: (eventId: string) => string | null;
+  log: Logger;
+};
+
+/** Bodies of the admin API. */
+const MAX_ADMIN_BODY_BYTES = 64 * 1024;
+/** A request whose head and body take longer to arrive is answered 408. */
+const REQUEST_DEADLINE_MS = 10_000;
+
+export function createApp({ database, secrets, adminApiKey, probes, accepted, linkTo, log }: HttpDependencies): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('query parser', 'simple');
+  app.use(helmet());
+  app.use(requestLog(log));
+
+  app.use(healthRoutes(probes));
+  app.use('/webhooks/litellm', litellmWebhook(database, secrets, accepted));
+
+  const admin = [requireAdminKey(adminApiKey), express.json({ limit: MAX_ADMIN_BODY_BYTES })];
+  app.use('/webhooks/events', admin, eventRoutes(database));
+  app.use('/api/v1/organizations', admin, organizationRoutes(database));
+  app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo));
+
+  app.use(notFoundHandler);
+  app.use(errorHandler(log));
+  return app;
+}
+
+/** Listens. @param port 0 takes a free one. @throws the listen error, EADDRINUSE for a busy port. */
+export async function listen(app: Express, host: string, port: number): Promise<Server> {
+  const server = createServer(
+    { requestTimeout: REQUEST_DEADLINE_MS, headersTimeout: REQUEST_DEADLINE_MS, connectionsCheckingInterval: 1_000 },
+    app,
+  );
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+  return server;
+}
+
+/** Method, path and outcome. Never the query: it may hold a token. */
+function requestLog(log: Logger): RequestHandler {
+  return (request, response, next) => {
+    const started = performance.now();
+    response.on('finish', () => {
+      const { method, originalUrl } = request;
+      const path = originalUrl.split('?')[0];
+      log.debug({ method, path, status: response.statusCode, ms: Math.round(performance.now() - started) }, 'request');
+    });
+    next();
+  };
+}

@@ -1,0 +1,193 @@
+/** `/api/v1/organizations` */
+import { ForeignKeyConstraintViolationException } from '@mikro-orm/core';
+import express, { type Router } from 'express';
+import { z } from 'zod';
+import type { Database } from '../database/database.ts';
+import type { Organization } from '../database/entities.ts';
+import * as organizations from '../database/organizations.ts';
+import { currency, formatQuota, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import { pageQuery, presentPage } from './paging.ts';
+import { Problem, parse } from './problem.ts';
+
+/** Names that are safe in paths, logs and search attributes. */
+const identifier = z.string().regex(/^[\w.:@-]{1,128}$/, 'is 1 to 128 letters, digits or any of _ . : @ -');
+
+/** Dollars of LiteLLM budget as a decimal string; a number would have been rounded by somebody's JSON library. */
+const dollars = z.string({ error: 'is a decimal string like "25.00"' }).transform((text, context): QuotaMicros => {
+  try {
+    return parseQuota(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+    return z.NEVER;
+  }
+});
+const positiveDollars = dollars.refine((value) => value > 0, 'is more than zero');
+
+/** One who charges more often than this a day has the target too low. */
+const MAX_DAILY_RECHARGES = 1000;
+
+const settings = z.strictObject({
+  name: z.string().min(1).max(200),
+  stripe_customer_id: z.string().regex(/^cus_\w{1,100}$/, 'is the id of a Stripe customer, cus_…'),
+  litellm_team_id: z.string().min(1).max(200),
+  currency: z
+    .string()
+    .regex(/^[a-zA-Z]{3}$/, 'is a three-letter currency code')
+    .transform(currency),
+  minimum_balance: dollars.refine((value) => value >= 0, 'is not negative'),
+  target_balance: positiveDollars,
+  quota_per_unit: positiveDollars,
+  auto_recharge_enabled: z.boolean(),
+  max_daily_recharges: z.number().int().min(0).max(MAX_DAILY_RECHARGES),
+  time_zone: z.string().refine(isTimeZone, 'is an IANA time zone like "Europe/Berlin"'),
+});
+
+const newOrganization = settings.extend({
+  c_organization_id: identifier,
+  name: settings.shape.name.optional(),
+  currency: settings.shape.currency.default(currency('usd')),
+  quota_per_unit: positiveDollars.default(parseQuota('1')),
+  auto_recharge_enabled: z.boolean().default(true),
+  max_daily_recharges: settings.shape.max_daily_recharges.default(10),
+  time_zone: settings.shape.time_zone.default('UTC'),
+});
+
+const suspension = z.strictObject({ reason: z.string().min(1).max(500).default('suspended by an operator') });
+
+export function organizationRoutes(database: Database): Router {
+  const router = express.Router();
+
+  router.get('/', async (request, response) => {
+    response.json(presentPage(await organizations.list(database.fork(), pageOf(parse(z.object(pageQuery), request.query))), present));
+  });
+
+  router.post('/', async (request, response) => {
+    const { c_organization_id: id, name, ...body } = parse(newOrganization, request.body);
+    const wanted = { ...rename(body), name: name ?? id } as organizations.OrganizationSettings;
+    requireTargetAboveMinimum(wanted);
+    const created = await refusingDoubles(() => organizations.create(database.fork(), id, wanted));
+    response
+      .status(201)
+      .location(`/api/v1/organizations/${encodeURIComponent(id)}`)
+      .json(present(created));
+  });
+
+  router.get('/:id', async (request, response) => {
+    response.json(present(await get(request.params.id)));
+  });
+
+  router.patch('/:id', async (request, response) => {
+    const changes = rename(parse(settings.partial(), request.body));
+    requireTargetAboveMinimum({ ...(await get(request.params.id)), ...changes });
+    response.json(present(await change(request.params.id, changes)));
+  });
+
+  router.delete('/:id', async (request, response) => {
+    try {
+      if (!(await organizations.remove(database.fork(), request.params.id))) throw missing(request.params.id);
+    } catch (error) {
+      if (!(error instanceof ForeignKeyConstraintViolationException)) throw error;
+      throw new Problem('conflict', 'the organization has recharges, which are kept: suspend it instead');
+    }
+    response.status(204).end();
+  });
+
+  router.post('/:id/suspend', async (request, response) => {
+    const { reason } = parse(suspension, request.body ?? {});
+    response.json(present(await change(request.params.id, { suspendedAt: new Date(), suspendedReason: reason })));
+  });
+
+  router.post('/:id/resume', async (request, response) => {
+    response.json(present(await change(request.params.id, { suspendedAt: null, suspendedReason: null })));
+  });
+
+  async function get(id: string): Promise<Organization> {
+    const organization = await organizations.find(database.fork(), id);
+    if (!organization) throw missing(id);
+    return organization;
+  }
+
+  async function change(id: string, changes: Parameters<typeof organizations.change>[2]): Promise<Organization> {
+    const organization = await refusingDoubles(() => organizations.change(database.fork(), id, changes));
+    if (!organization) throw missing(id);
+    return organization;
+  }
+
+  return router;
+}
+
+function missing(id: string): Problem {
+  return new Problem('not-found', `there is no organization ${id}`);
+}
+
+function pageOf({ limit, cursor }: { limit: number; cursor?: string | undefined }) {
+  return { limit, cursor };
+}
+
+async function refusingDoubles<T>(write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (error instanceof organizations.OrganizationExistsError) throw new Problem('conflict', error.message);
+    throw error;
+  }
+}
+
+function requireTargetAboveMinimum({
+  minimumBalance,
+  targetBalance,
+}: Pick<organizations.OrganizationSettings, 'minimumBalance' | 'targetBalance'>): void {
+  if (targetBalance > minimumBalance) return;
+  const message = 'is above minimum_balance, or a recharge would not end the shortage';
+  throw new Problem('invalid', `target_balance: ${message}`, [{ field: 'target_balance', message }]);
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const PROPERTY_OF_FIELD = {
+  name: 'name',
+  stripe_customer_id: 'stripeCustomerId',
+  litellm_team_id: 'litellmTeamId',
+  currency: 'currency',
+  minimum_balance: 'minimumBalance',
+  target_balance: 'targetBalance',
+  quota_per_unit: 'quotaPerUnit',
+  auto_recharge_enabled: 'autoRechargeEnabled',
+  max_daily_recharges: 'maxDailyRecharges',
+  time_zone: 'timeZone',
+} as const satisfies Record<keyof z.output<typeof settings>, keyof organizations.OrganizationSettings>;
+
+function rename(body: object): Partial<organizations.OrganizationSettings> {
+  return Object.fromEntries(
+    Object.entries(body).flatMap(([field, value]) =>
+      value === undefined ? [] : [[PROPERTY_OF_FIELD[field as keyof typeof PROPERTY_OF_FIELD], value]],
+    ),
+  );
+}
+
+function present(organization: Organization) {
+  return {
+    c_organization_id: organization.id,
+    name: organization.name,
+    stripe_customer_id: organization.stripeCustomerId,
+    litellm_team_id: organization.litellmTeamId,
+    currency: organization.currency,
+    minimum_balance: formatQuota(organization.minimumBalance),
+    target_balance: formatQuota(organization.targetBalance),
+    quota_per_unit: formatQuota(organization.quotaPerUnit),
+    auto_recharge_enabled: organization.autoRechargeEnabled,
+    max_daily_recharges: organization.maxDailyRecharges,
+    time_zone: organization.timeZone,
+    suspended_at: organization.suspendedAt?.toISOString() ?? null,
+    suspended_reason: organization.suspendedReason ?? null,
+    created_at: organization.createdAt.toISOString(),
+    updated_at: organization.updatedAt.toISOString(),
+  };
+}

@@ -1,0 +1,107 @@
+/** Errors as RFC 9457 problem details, with a `type` that stays as it is. */
+import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
+import type { z } from 'zod';
+import type { Logger } from '../observability/log.ts';
+
+/** Every problem that the service answers with: the status and the title that go with its type. */
+const PROBLEMS = {
+  malformed: [400, 'The request cannot be read'],
+  unauthenticated: [401, 'The request is not authentic'],
+  'not-found': [404, 'There is no such thing'],
+  'method-not-allowed': [405, 'The route does not take this method'],
+  conflict: [409, 'The request contradicts what is there'],
+  'too-large': [413, 'The body is too large'],
+  'unsupported-media-type': [415, 'The body has a type that is not read here'],
+  invalid: [422, 'The request can be read but is not valid'],
+  internal: [500, 'The service has made a mistake'],
+  unavailable: [503, 'The service cannot do this at the moment'],
+} as const satisfies Record<string, readonly [number, string]>;
+
+export type ProblemKind = keyof typeof PROBLEMS;
+export type FieldError = { field: string; message: string };
+
+export class Problem extends Error {
+  override name = 'Problem';
+  readonly kind: ProblemKind;
+  readonly fields: FieldError[];
+
+  /** @param detail what is wrong and what to change, for the person who sent the request. */
+  constructor(kind: ProblemKind, detail: string, fields: FieldError[] = []) {
+    super(detail);
+    this.kind = kind;
+    this.fields = fields;
+  }
+}
+
+/** Seconds after which a request that met an outage may come again. */
+const RETRY_AFTER_S = 1;
+
+export function sendProblem(response: Response, problem: Problem): void {
+  const [status, title] = PROBLEMS[problem.kind];
+  if (status === 401) response.set('WWW-Authenticate', 'Bearer');
+  if (status === 503) response.set('Retry-After', String(RETRY_AFTER_S));
+  response
+    .status(status)
+    .type('application/problem+json')
+    .send(
+      JSON.stringify({
+        type: `urn:bill-service:problem:${problem.kind}`,
+        title,
+        status,
+        detail: problem.message,
+        ...(problem.fields.length > 0 && { errors: problem.fields }),
+      }),
+    );
+}
+
+/** Checks a body or a query. @throws Problem 422 that names each field. */
+export function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const fields = parsed.error.issues.map(({ path, message }) => ({ field: path.join('.'), message }));
+  throw new Problem('invalid', fields.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; '), fields);
+}
+
+export const notFoundHandler: RequestHandler = ({ method, path }, _response) => {
+  throw new Problem('not-found', `there is no ${method} ${path}`);
+};
+
+/** The last handler: turns whatever was thrown into a problem, and logs what nobody expected. */
+export function errorHandler(log: Logger): ErrorRequestHandler {
+  return (error, request, response, next) => {
+    if (response.headersSent) return next(error);
+    if (error instanceof Problem) return sendProblem(response, error);
+    sendProblem(response, ofBodyParser(error) ?? ofDatabase(error) ?? unexpected());
+
+    function unexpected(): Problem {
+      log.error({ method: request.method, path: request.path, error: (error as Error)?.stack }, 'a request failed unexpectedly');
+      return new Problem('internal', 'the request failed; the log says why');
+    }
+  };
+}
+
+/** express's body parsers throw errors with a `type`. */
+function ofBodyParser(error: { type?: string; limit?: number }): Problem | undefined {
+  switch (error.type) {
+    case 'entity.too.large':
+      return new Problem('too-large', `the body is over ${error.limit} bytes`);
+    case 'encoding.unsupported':
+      return new Problem('unsupported-media-type', 'the body is compressed: send it as it is');
+    case 'charset.unsupported':
+      return new Problem('unsupported-media-type', 'the body has to be UTF-8');
+    case 'entity.parse.failed':
+      return new Problem('malformed', 'the body is not JSON');
+    case 'request.aborted':
+    case 'request.size.invalid':
+      return new Problem('malformed', 'the body ended early');
+    default:
+      return undefined;
+  }
+}
+
+/** Connection trouble, not constraint trouble: SQLSTATE classes 08, 53, 57 and the socket's own errors. */
+function ofDatabase(error: { code?: unknown; name?: string; message?: string }): Problem | undefined {
+  const code = String(error.code ?? '');
+  const isOutage = /^(08|53|57)/.test(code) || /^E[A-Z]+$/.test(code) || /connection|timeout exceeded/i.test(error.message ?? '');
+  return isOutage ? new Problem('unavailable', 'the database cannot be reached; nothing was stored') : undefined;
+}

@@ -1,0 +1,103 @@
+/** `/webhooks`: where LiteLLM's alerts come in, and what became of them. */
+import express, { type RequestHandler, type Router } from 'express';
+import { z } from 'zod';
+import type { Database } from '../database/database.ts';
+import type { WebhookEvent } from '../database/entities.ts';
+import * as webhookEvents from '../database/webhook-events.ts';
+import { MalformedAlertError, readAlert } from '../inbox/alert.ts';
+import { authenticate, type Secrets } from '../inbox/signatures.ts';
+import { pageQuery, presentPage } from './paging.ts';
+import { Problem, parse } from './problem.ts';
+
+/** LiteLLM's alerts are under a kilobyte. */
+const MAX_ALERT_BYTES = 64 * 1024;
+
+/** Any bytes, as they are: a signature is over the raw body, and what is compressed could unpack to anything. */
+const rawBody = express.raw({ type: () => true, limit: MAX_ALERT_BYTES, inflate: false });
+
+const requireJson: RequestHandler = (request, _response, next) => {
+  const [type = '', ...parameters] = (request.headers['content-type'] ?? '').split(';').map((part) => part.trim().toLowerCase());
+  if (type !== 'application/json') throw new Problem('unsupported-media-type', 'send the alert with Content-Type: application/json');
+  const charset = parameters.find((parameter) => parameter.startsWith('charset='));
+  if (charset && !/^charset="?utf-?8"?$/.test(charset)) throw new Problem('unsupported-media-type', 'the alert has to be UTF-8');
+  next();
+};
+
+/** @param accepted called once for each event that has become durable and waits for its workflow. */
+export function litellmWebhook(database: Database, secrets: Secrets, accepted: () => void): Router {
+  const router = express.Router();
+
+  router.post('/limit-exceeded', requireJson, rawBody, async (request, response) => {
+    const body: Buffer = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    const tokens = new URL(request.originalUrl, 'http://any').searchParams.getAll('token');
+    const proof = authenticate({ headers: request.headersDistinct, tokens, body }, secrets, Date.now() / 1000);
+    if (!proof.authentic) {
+      throw new Problem('unauthenticated', 'no valid signature (webhook-signature or X-LiteLLM-Signature) and no valid ?token=');
+    }
+    const receipt = await webhookEvents.receive(database.fork(), readAlertOrRefuse(body, proof.deliveryId));
+    if (receipt.status === 'conflict') throw new Problem('conflict', `webhook-id ${proof.deliveryId} was sent before with another body`);
+    if (receipt.status === 'accepted') accepted();
+    response.json({ event_id: receipt.eventId, status: receipt.status });
+  });
+
+  return router;
+}
+
+function readAlertOrRefuse(body: Buffer, deliveryId: string | null) {
+  try {
+    return readAlert(body, deliveryId);
+  } catch (error) {
+    if (error instanceof MalformedAlertError) throw new Problem('malformed', error.message);
+    throw error;
+  }
+}
+
+const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
+const eventsQuery = z.strictObject({
+  ...pageQuery,
+  team_id: z.string().optional(),
+  organization_id: z.string().optional(),
+  event_type: z.string().optional(),
+  processed: flag.optional(),
+  success: flag.optional(),
+  outcome: z.string().optional(),
+});
+
+export function eventRoutes(database: Database): Router {
+  const router = express.Router();
+
+  router.get('/', async (request, response) => {
+    const { limit, cursor, ...query } = parse(eventsQuery, request.query);
+    const wanted = {
+      teamId: query.team_id,
+      organizationId: query.organization_id,
+      eventType: query.event_type,
+      processed: query.processed,
+      success: query.success,
+      outcome: query.outcome,
+    };
+    const filter = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined)) as webhookEvents.EventFilter;
+    response.json(presentPage(await webhookEvents.list(database.fork(), filter, { limit, cursor }), present));
+  });
+
+  return router;
+}
+
+function present(event: WebhookEvent) {
+  return {
+    id: event.id,
+    source: event.source,
+    event_type: event.eventType,
+    team_id: event.teamId ?? null,
+    organization_id: event.organizationId ?? null,
+    delivery_id: event.deliveryId ?? null,
+    duplicate_of: event.duplicateOf ?? null,
+    processed: event.processed,
+    success: event.success ?? null,
+    outcome: event.outcome ?? null,
+    received_at: event.receivedAt.toISOString(),
+    dispatched_at: event.dispatchedAt?.toISOString() ?? null,
+    processed_at: event.processedAt?.toISOString() ?? null,
+    payload: event.payload,
+  };
+}

@@ -1,0 +1,58 @@
+/** From the raw body of an alert to the event that is stored. */
+import { createHash } from 'node:crypto';
+import type { IncomingEvent } from '../database/webhook-events.ts';
+import { crossingOf } from '../domain/crossing.ts';
+
+/** LiteLLM's alerts are flat; deeper nesting is somebody's experiment. */
+const MAX_DEPTH = 32;
+
+/** The body cannot be read as an alert; the message says what to change. */
+export class MalformedAlertError extends Error {
+  override name = 'MalformedAlertError';
+}
+
+/**
+ * Reads an alert: any JSON object with an `event`, its unknown fields kept.
+ *
+ * @throws MalformedAlertError
+ */
+export function readAlert(body: Buffer, deliveryId: string | null): IncomingEvent {
+  const payload = parseObject(body);
+  if (typeof payload['event'] !== 'string' || payload['event'] === '') throw new MalformedAlertError('the alert has no "event", a string');
+  const crossing = crossingOf(payload);
+  return {
+    source: 'webhook',
+    eventType: payload['event'],
+    teamId: typeof payload['team_id'] === 'string' ? payload['team_id'] : null,
+    payload,
+    bodySha256: createHash('sha256').update(body).digest('hex'),
+    deliveryId,
+    crossing: crossing?.key ?? null,
+  };
+}
+
+function parseObject(body: Buffer): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch {
+    throw new MalformedAlertError('the body is not JSON in UTF-8');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new MalformedAlertError('the body is not a JSON object');
+  refuseUnstorable(value, 0);
+  return value as Record<string, unknown>;
+}
+
+/** PostgreSQL's jsonb holds neither NUL nor half a surrogate pair. */
+function refuseUnstorable(value: unknown, depth: number): void {
+  if (depth > MAX_DEPTH) throw new MalformedAlertError(`the body is nested deeper than ${MAX_DEPTH} levels`);
+  if (typeof value === 'string') {
+    if (value.includes('\0') || !value.isWellFormed())
+      throw new MalformedAlertError('the body holds a string that is not Unicode text (NUL or a lone surrogate)');
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, child] of Object.entries(value)) {
+      refuseUnstorable(key, depth);
+      refuseUnstorable(child, depth + 1);
+    }
+  }
+}

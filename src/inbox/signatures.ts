@@ -1,0 +1,85 @@
+/**
+ * Whether an alert is authentic: signed as Standard Webhooks has it, signed in LiteLLM's own header, or posted to a URL
+ * that holds a secret. Any one suffices. Pure but for the clock, which comes in.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+/** Standard Webhooks: a message may be this much older or newer than our clock says. */
+export const TIMESTAMP_TOLERANCE_S = 5 * 60;
+
+export type SignedRequest = {
+  /** Every header that came, each with all its values: a repeated one is refused rather than joined. */
+  headers: NodeJS.Dict<string[]>;
+  /** The `token` parameters of the URL. */
+  tokens: string[];
+  /** The raw body. */
+  body: Buffer;
+};
+
+export type Secrets = { hmacSecrets: readonly string[]; urlTokens: readonly string[] };
+
+/** `deliveryId` only where the sender has signed one: anything else could be made up. */
+export type Authenticity = { authentic: true; deliveryId: string | null } | { authentic: false };
+
+export function authenticate(request: SignedRequest, secrets: Secrets, nowSeconds: number): Authenticity {
+  const deliveryId = verifyStandardWebhook(request, secrets.hmacSecrets, nowSeconds);
+  if (deliveryId !== null) return { authentic: true, deliveryId };
+  if (verifyLiteLLMSignature(request, secrets.hmacSecrets, nowSeconds)) return { authentic: true, deliveryId: null };
+  if (verifyToken(request, secrets.urlTokens)) return { authentic: true, deliveryId: null };
+  return { authentic: false };
+}
+
+/** The signed `webhook-id`, or null. Signed string: `id.timestamp.body` (https://www.standardwebhooks.com). */
+function verifyStandardWebhook({ headers, body }: SignedRequest, secrets: readonly string[], nowSeconds: number): string | null {
+  const id = only(headers, 'webhook-id');
+  const timestamp = only(headers, 'webhook-timestamp');
+  const signatures = only(headers, 'webhook-signature');
+  if (!id || !timestamp || !signatures || !isTimely(timestamp, nowSeconds)) return null;
+  // A list separated by spaces, so that a sender can sign with an old and a new secret at once.
+  const offered = signatures.split(' ').flatMap((part) => (part.startsWith('v1,') ? [Buffer.from(part.slice(3), 'base64')] : []));
+  const isSigned = secrets.some((secret) => {
+    const expected = createHmac('sha256', keyBytes(secret)).update(`${id}.${timestamp}.`).update(body).digest();
+    return offered.some((signature) => equal(signature, expected));
+  });
+  return isSigned ? id : null;
+}
+
+/** `sha256=<hex>` of the body, or of `timestamp.body` when a timestamp is sent. Hex in either case. */
+function verifyLiteLLMSignature({ headers, body }: SignedRequest, secrets: readonly string[], nowSeconds: number): boolean {
+  const match = /^sha256=([0-9a-f]{64})$/i.exec(only(headers, 'x-litellm-signature') ?? '');
+  if (!match?.[1]) return false;
+  const signature = Buffer.from(match[1], 'hex');
+  let prefix = '';
+  if (headers['x-litellm-timestamp']) {
+    const timestamp = only(headers, 'x-litellm-timestamp');
+    if (!timestamp || !isTimely(timestamp, nowSeconds)) return false;
+    prefix = `${timestamp}.`;
+  }
+  return secrets.some((secret) => equal(signature, createHmac('sha256', keyBytes(secret)).update(prefix).update(body).digest()));
+}
+
+function verifyToken({ tokens }: SignedRequest, accepted: readonly string[]): boolean {
+  const [token, another] = tokens;
+  if (!token || another !== undefined) return false;
+  return accepted.some((secret) => equal(Buffer.from(token), Buffer.from(secret)));
+}
+
+/** The one value of a header; undefined when it is missing or repeated. */
+function only(headers: NodeJS.Dict<string[]>, name: string): string | undefined {
+  const values = headers[name];
+  return values?.length === 1 ? values[0] : undefined;
+}
+
+/** Whole seconds since 1970 within the tolerance, both ways: a far-future message could be replayed for as long. */
+function isTimely(timestamp: string, nowSeconds: number): boolean {
+  return /^\d{1,12}$/.test(timestamp) && Math.abs(nowSeconds - Number(timestamp)) <= TIMESTAMP_TOLERANCE_S;
+}
+
+/** Standard Webhooks writes secrets as base64 after `whsec_`; any other is its UTF-8 bytes. */
+export function keyBytes(secret: string): Buffer {
+  return secret.startsWith('whsec_') ? Buffer.from(secret.slice('whsec_'.length), 'base64') : Buffer.from(secret, 'utf8');
+}
+
+function equal(a: Buffer, b: Buffer): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}

@@ -1,0 +1,111 @@
+/**
+ * Stripe, as far as the service uses it: find the card, create an intent, confirm it, read it, cancel it, refund it.
+ *
+ * Every POST carries an idempotency key made from the recharge's own id, never from a workflow run: a retried or reset
+ * workflow then asks for the same thing again. Errors come out as Stripe's own; `outcome.ts` says what they mean.
+ */
+import Stripe from 'stripe';
+import type { Recharge } from '../database/entities.ts';
+
+/** stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited for. */
+const DEADLINE_MS = 25_000;
+
+export type PaymentMethodChoice = { kind: 'found'; id: string } | { kind: 'none'; code: string; message: string };
+
+export class PaymentsClient {
+  private readonly stripe: Stripe;
+
+  /** @param apiBase such as `https://api.stripe.com`, or the address of a stand-in. */
+  constructor(options: { secretKey: string; apiBase: string }) {
+    const { protocol, hostname, port } = new URL(options.apiBase);
+    this.stripe = new Stripe(options.secretKey, {
+      host: hostname,
+      port: port || (protocol === 'http:' ? 80 : 443),
+      protocol: protocol === 'http:' ? 'http' : 'https',
+      timeout: DEADLINE_MS,
+      // Temporal retries; a retry in here would hide its first failure.
+      maxNetworkRetries: 0,
+      telemetry: false,
+      appInfo: { name: 'bill-service' },
+    });
+  }
+
+  /**
+   * The card to charge off-session: the customer's default for invoices (Stripe applies it to invoices only), else the only
+   * card there is.
+   */
+  async choosePaymentMethod(customerId: string): Promise<PaymentMethodChoice> {
+    const customer = await this.stripe.customers.retrieve(customerId);
+    if (customer.deleted) return { kind: 'none', code: 'customer_deleted', message: `Stripe customer ${customerId} is deleted` };
+    const standard = customer.invoice_settings.default_payment_method;
+    if (standard) return { kind: 'found', id: typeof standard === 'string' ? standard : standard.id };
+    const cards = await this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 });
+    const [only, another] = cards.data;
+    if (only && !another) return { kind: 'found', id: only.id };
+    return {
+      kind: 'none',
+      code: 'no_payment_method',
+      message: only
+        ? 'the customer has several cards and no default: set invoice_settings.default_payment_method'
+        : 'the customer has no card: attach one',
+    };
+  }
+
+  /** An intent that is not confirmed takes no money, so a second one after a lost answer does no harm. */
+  async createIntent(recharge: Recharge, paymentMethodId: string): Promise<Stripe.PaymentIntent> {
+    return this.stripe.paymentIntents.create(
+      {
+        amount: recharge.amountMinor,
+        currency: recharge.currency,
+        customer: recharge.stripeCustomerId,
+        payment_method: paymentMethodId,
+        // An off-session charge can follow no redirect.
+        automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
+        description: `LLM budget of team ${recharge.litellmTeamId}`,
+        metadata: { recharge_id: recharge.id, organization_id: recharge.organizationId, litellm_team_id: recharge.litellmTeamId },
+      },
+      { idempotencyKey: `recharge/${recharge.id}/create/${paymentMethodId}` },
+    );
+  }
+
+  /** Takes the money. One intent can succeed only once, under whatever key. */
+  async confirmIntent(recharge: Recharge, intentId: string): Promise<Stripe.PaymentIntent> {
+    return this.stripe.paymentIntents.confirm(
+      intentId,
+      { off_session: true, error_on_requires_action: true },
+      { idempotencyKey: `recharge/${recharge.id}/confirm/${recharge.confirmsSpent}` },
+    );
+  }
+
+  async readIntent(intentId: string): Promise<Stripe.PaymentIntent> {
+    return this.stripe.paymentIntents.retrieve(intentId);
+  }
+
+  async cancelIntent(recharge: Recharge, intentId: string): Promise<Stripe.PaymentIntent> {
+    return this.stripe.paymentIntents.cancel(
+      intentId,
+      { cancellation_reason: 'abandoned' },
+      { idempotencyKey: `recharge/${recharge.id}/cancel` },
+    );
+  }
+
+  /** The refund of an intent, if there is one: Stripe's memory, which outlives the idempotency key's. */
+  async findRefund(intentId: string): Promise<Stripe.Refund | undefined> {
+    const refunds = await this.stripe.refunds.list({ payment_intent: intentId, limit: 100 });
+    return refunds.data.find(({ status }) => status !== 'failed' && status !== 'canceled');
+  }
+
+  async refund(recharge: Recharge, intentId: string): Promise<Stripe.Refund> {
+    return this.stripe.refunds.create(
+      { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
+      { idempotencyKey: `recharge/${recharge.id}/refund/1` },
+    );
+  }
+
+  /** Round trip in milliseconds of a call that needs a valid key. */
+  async ping(): Promise<number> {
+    const started = performance.now();
+    await this.stripe.balance.retrieve();
+    return performance.now() - started;
+  }
+}

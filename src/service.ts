@@ -1,0 +1,104 @@
+/** The two halves of the service put together from a configuration: the API with its dispatcher, and the worker. */
+import type { AddressInfo } from 'node:net';
+import type { Config } from './config.ts';
+import { Database } from './database/database.ts';
+import { createApp, listen } from './http/app.ts';
+import { Dispatcher } from './inbox/dispatcher.ts';
+import { KmsClient } from './kms/client.ts';
+import { Notifier } from './notifications/notifier.ts';
+import type { Logger } from './observability/log.ts';
+import { PaymentsClient } from './payments/client.ts';
+import { connectWorker, namespaceOf, openClient, workflowLink } from './temporal/connection.ts';
+import { rechargeWorkflowId, startRecharge } from './temporal/recharge-starter.ts';
+import { bundleWorkflows, createWorker } from './temporal/worker.ts';
+
+export type Running = { stop: () => Promise<void> };
+
+/** After SIGTERM, how long answers under way may take before their connections are cut. */
+const HTTP_GRACE_MS = 10_000;
+
+/** Listens, and dispatches what comes in. Needs the database at the latest when the first alert arrives; Temporal may be away. */
+export async function startApi(config: Config, log: Logger): Promise<Running & { port: number }> {
+  const database = await Database.open(config.databaseUrl);
+  const client = openClient(config.temporal);
+  const kms = new KmsClient(config.kms);
+  const payments = new PaymentsClient(config.stripe);
+  const dispatcher = new Dispatcher(database, (event) => startRecharge(client, config.temporal.taskQueue, event), log);
+  const app = createApp({
+    database,
+    secrets: config.webhook,
+    adminApiKey: config.http.adminApiKey,
+    probes: {
+      database: () => database.ping(),
+      temporal: () => timed(() => client.workflowService.getSystemInfo({})),
+      kms: () => kms.ping(),
+      stripe: () => payments.ping(),
+    },
+    accepted: () => dispatcher.poke(),
+    linkTo: (eventId) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId)),
+    log,
+  });
+  const server = await listen(app, config.http.host, config.http.port);
+  dispatcher.run();
+  const { port } = server.address() as AddressInfo;
+  log.info({ host: config.http.host, port }, 'the API listens');
+  return {
+    port,
+    stop: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const cut = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
+      await closed;
+      clearTimeout(cut);
+      await dispatcher.stop();
+      await client.connection.close();
+      await database.close();
+    },
+  };
+}
+
+/**
+ * Runs workflows and activities, waiting for a Temporal that is away.
+ *
+ * @param failed called when the worker ends though nobody stopped it.
+ */
+export async function startWorker(config: Config, log: Logger, failed: (error: Error) => void): Promise<Running> {
+  const abandoned = new AbortController();
+  const database = await Database.open(config.databaseUrl);
+  const bundle = await bundleWorkflows();
+  const starting = (async () => {
+    const connection = await connectWorker(config.temporal, log, abandoned.signal);
+    const worker = await createWorker(connection, namespaceOf(config.temporal), config.temporal.taskQueue, bundle, {
+      database,
+      kms: new KmsClient(config.kms),
+      payments: new PaymentsClient(config.stripe),
+      notifier: new Notifier(config.notify),
+      log,
+    });
+    const running = worker.run();
+    running.catch(failed);
+    log.info({ task_queue: config.temporal.taskQueue }, 'the worker polls');
+    return { worker, running, connection };
+  })();
+  starting.catch((error) => {
+    if (!abandoned.signal.aborted) failed(error);
+  });
+  return {
+    stop: async () => {
+      abandoned.abort();
+      const started = await starting.catch(() => undefined);
+      if (started) {
+        if (started.worker.getState() === 'RUNNING') started.worker.shutdown();
+        await started.running.catch(() => {});
+        await started.connection.close();
+      }
+      await database.close();
+    },
+  };
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}

@@ -1,0 +1,25 @@
+/** Registers the search attributes in the namespace, for `bill migrate`. */
+import type { Client } from '@temporalio/client';
+import { SearchAttributeType } from '@temporalio/common';
+import { amountMinorKey, organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
+
+// temporal.api.enums.v1.IndexedValueType
+const INDEXED_VALUE_TYPE: Readonly<Partial<Record<SearchAttributeType, number>>> = {
+  [SearchAttributeType.KEYWORD]: 2,
+  [SearchAttributeType.INT]: 3,
+};
+
+/** Adds what is missing and answers its names; safe to repeat. @throws when the caller may not administer the namespace. */
+export async function registerSearchAttributes({ connection }: Client, namespace: string): Promise<string[]> {
+  const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
+  const missing = [organizationIdKey, teamIdKey, rechargeStatusKey, rechargeSourceKey, amountMinorKey].filter(
+    ({ name }) => !(name in (customAttributes ?? {})),
+  );
+  if (missing.length > 0) {
+    await connection.operatorService.addSearchAttributes({
+      namespace,
+      searchAttributes: Object.fromEntries(missing.map(({ name, type }) => [name, INDEXED_VALUE_TYPE[type] as number])),
+    });
+  }
+  return missing.map(({ name }) => name);
+}

@@ -1,0 +1,29 @@
+/** Starts the two servers that all integration tests share: a real PostgreSQL and a real Temporal. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
+import { Database } from '../../src/database/database.ts';
+import { createDatabase } from './databases.ts';
+
+declare global {
+  var sharedServers: LaunchedServer[];
+}
+
+/** A database with every migration applied; each test world gets a copy. */
+export const TEMPLATE_DATABASE = 'bill_template';
+
+export default async function globalSetup(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'bill-test-'));
+  const [postgres, temporal] = await Promise.all([
+    launch('postgres', { data: join(folder, 'postgres'), port: 0, fsync: 'off' }),
+    launch('temporal', { port: 0, 'ui-port': 0 }),
+  ]);
+  globalThis.sharedServers = [postgres, temporal];
+  process.env['TEST_POSTGRES_URL'] = postgres.ready['url'];
+  process.env['TEST_TEMPORAL_ADDRESS'] = temporal.ready['address'];
+
+  const database = await Database.open(await createDatabase(TEMPLATE_DATABASE));
+  await database.migrate();
+  await database.close();
+}

@@ -1,0 +1,278 @@
+/**
+ * A world to test in: the service on a database and a task queue of its own, with the stand-ins for Stripe and LiteLLM
+ * running as servers. The tests act as LiteLLM, as an operator and as the world's faults, and then ask the stand-ins and
+ * the ledger what really happened.
+ */
+import { createHmac, randomBytes } from 'node:crypto';
+import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
+import pg from 'pg';
+import Stripe from 'stripe';
+import type { FaultRequest } from '../../sandbox/faults.ts';
+import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
+import { type Config, readConfig } from '../../src/config.ts';
+import { createLogger } from '../../src/observability/log.ts';
+import { type Running, startApi, startWorker } from '../../src/service.ts';
+import { installTemporalLogger } from '../../src/temporal/worker.ts';
+import { createDatabase } from './databases.ts';
+import { TEMPLATE_DATABASE } from './global-setup.ts';
+
+export const HMAC_SECRET = 'test-hmac-secret-of-litellm';
+export const URL_TOKEN = 'test-url-token-of-litellm';
+export const ADMIN_API_KEY = 'test-admin-key-of-operator';
+const KMS_KEY = 'sk-1234';
+
+/** A recharge takes about a second; one that outlives this has been forgotten. */
+const SETTLE_TIMEOUT_MS = 30_000;
+
+export type Organization = { id: string; teamId: string; customerId: string; teamKey: string };
+
+export type OrganizationWish = {
+  /** A Stripe test payment method, attached to the customer. */
+  card?: string;
+  minimum?: string;
+  target?: string;
+  /** The team's budget and what it has spent of it, in dollars. */
+  budget?: number | null;
+  spend?: number;
+  settings?: Record<string, unknown>;
+};
+
+export class World {
+  readonly name: string;
+  readonly env: Record<string, string>;
+  readonly config: Config;
+  readonly stripe: Stripe;
+  readonly sql: pg.Pool;
+  /** Set by tests that run the service in processes of their own. */
+  apiUrl = '';
+  private readonly servers: { stripe: LaunchedServer; litellm: LaunchedServer };
+  private api: Running | undefined;
+  private worker: Running | undefined;
+  private serial = 0;
+
+  private constructor(name: string, env: Record<string, string>, servers: { stripe: LaunchedServer; litellm: LaunchedServer }) {
+    this.name = name;
+    this.env = env;
+    this.config = readConfig(env);
+    this.servers = servers;
+    const { hostname, port } = new URL(this.stripeUrl);
+    this.stripe = new Stripe(this.config.stripe.secretKey, { host: hostname, port, protocol: 'http', maxNetworkRetries: 0 });
+    this.sql = new pg.Pool({ connectionString: this.config.databaseUrl, max: 4 });
+    this.sql.on('error', () => {}); // some tests restart PostgreSQL
+  }
+
+  /** The world without the service: for tests that start its processes themselves. */
+  static async create(overrides: Record<string, string> = {}): Promise<World> {
+    const name = `test_${randomBytes(6).toString('hex')}`;
+    const [stripe, litellm, databaseUrl] = await Promise.all([
+      launch('stripe', { port: 0 }),
+      launch('litellm', { port: 0, 'spend-lag-ms': 0 }),
+      createDatabase(name, TEMPLATE_DATABASE),
+    ]);
+    const env = {
+      DATABASE_URL: databaseUrl,
+      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+      TEMPORAL_TASK_QUEUE: name,
+      TEMPORAL_UI_URL: 'http://127.0.0.1:8233',
+      STRIPE_SECRET_KEY: 'sk_test_bill_service',
+      STRIPE_API_BASE: stripe.ready['url'] ?? '',
+      KMS_BASE_URL: litellm.ready['url'] ?? '',
+      KMS_API_KEY: KMS_KEY,
+      WEBHOOK_HMAC_SECRETS: HMAC_SECRET,
+      WEBHOOK_URL_TOKENS: URL_TOKEN,
+      ADMIN_API_KEY,
+      PORT: '0',
+      LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
+      ...overrides,
+    };
+    return new World(name, env, { stripe, litellm });
+  }
+
+  /** The world with API and worker running in this process. */
+  static async start(overrides: Record<string, string> = {}): Promise<World> {
+    const world = await World.create(overrides);
+    installTemporalLogger(createLogger(world.config.logLevel));
+    await Promise.all([world.startApi(), world.startWorker()]);
+    return world;
+  }
+
+  get stripeUrl(): string {
+    return this.config.stripe.apiBase;
+  }
+
+  get kmsUrl(): string {
+    return this.config.kms.baseUrl;
+  }
+
+  async startApi(): Promise<void> {
+    const api = await startApi(this.config, createLogger(this.config.logLevel));
+    this.api = api;
+    this.apiUrl = `http://127.0.0.1:${api.port}`;
+  }
+
+  async stopApi(): Promise<void> {
+    await this.api?.stop();
+    this.api = undefined;
+  }
+
+  async startWorker(): Promise<void> {
+    this.worker = await startWorker(this.config, createLogger(this.config.logLevel), (error) => {
+      throw error;
+    });
+  }
+
+  async stopWorker(): Promise<void> {
+    await this.worker?.stop();
+    this.worker = undefined;
+  }
+
+  async close(): Promise<void> {
+    await this.stopApi();
+    await this.stopWorker();
+    await this.sql.end();
+    await Promise.all([this.servers.stripe.stop(), this.servers.litellm.stop()]);
+  }
+
+  /** The admin API; never throws for a status. */
+  get admin(): AxiosInstance {
+    return axios.create({ baseURL: this.apiUrl, headers: { Authorization: `Bearer ${ADMIN_API_KEY}` }, validateStatus: () => true });
+  }
+
+  private get kms(): AxiosInstance {
+    return axios.create({ baseURL: this.kmsUrl, headers: { Authorization: `Bearer ${KMS_KEY}` } });
+  }
+
+  /** A paying customer with a team that has, unless wished otherwise, just run out: 10 dollars of budget, 10.50 spent. */
+  async organization(wish: OrganizationWish = {}): Promise<Organization> {
+    const { card = 'pm_card_visa', minimum = '2.00', target = '20.00', budget = 10, spend = 10.5, settings = {} } = wish;
+    const id = `org-${++this.serial}`;
+    const teamId = `${this.name}-team-${this.serial}`;
+    const customer = await this.stripe.customers.create({ name: id });
+    const paymentMethod = await this.stripe.paymentMethods.attach(card, { customer: customer.id });
+    await this.stripe.customers.update(customer.id, { invoice_settings: { default_payment_method: paymentMethod.id } });
+    await this.kms.post('/team/new', { team_id: teamId, team_alias: id, max_budget: budget });
+    const { data: key } = await this.kms.post('/key/generate', { team_id: teamId });
+    if (spend) await this.spend(teamId, spend);
+    const created = await this.admin.post('/api/v1/organizations', {
+      c_organization_id: id,
+      stripe_customer_id: customer.id,
+      litellm_team_id: teamId,
+      minimum_balance: minimum,
+      target_balance: target,
+      ...settings,
+    });
+    if (created.status !== 201) throw new Error(`organization not created: ${JSON.stringify(created.data)}`);
+    return { id, teamId, customerId: customer.id, teamKey: key.key };
+  }
+
+  async spend(teamId: string, amount: number): Promise<void> {
+    await axios.post(`${this.kmsUrl}/_sandbox/teams/${teamId}/spend`, { amount });
+  }
+
+  /** LiteLLM's alert, signed as Standard Webhooks unless `headers` say otherwise. Never throws for a status. */
+  async alert(
+    teamId: string,
+    { body = {}, id = `msg_${randomBytes(8).toString('hex')}`, headers }: AlertWish = {},
+  ): Promise<AxiosResponse> {
+    const text = typeof body === 'string' ? body : JSON.stringify({ ...alertBody(teamId), ...body });
+    return axios.post(`${this.apiUrl}/webhooks/litellm/limit-exceeded`, text, {
+      headers: { 'content-type': 'application/json', ...(headers ?? standardWebhookHeaders(text, id)) },
+      validateStatus: () => true,
+    });
+  }
+
+  /** Waits until an event is closed. */
+  async closed(eventId: string, timeoutMs = SETTLE_TIMEOUT_MS): Promise<{ outcome: string; success: boolean }> {
+    return this.eventually(
+      async () => (await this.sql.query('select outcome, success from webhook_event where id = $1 and processed', [eventId])).rows[0],
+      `event ${eventId} closed`,
+      timeoutMs,
+    );
+  }
+
+  /** Waits until `look` answers something, and answers that. A look that fails is one that saw nothing. */
+  async eventually<T>(look: () => Promise<T | undefined | false>, what: string, timeoutMs = SETTLE_TIMEOUT_MS): Promise<T> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const seen = await look().catch(() => undefined);
+      if (seen) return seen;
+      if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async stripeFault(fault: FaultRequest): Promise<void> {
+    await axios.post(`${this.stripeUrl}/_sandbox/faults`, fault);
+  }
+
+  async kmsFault(fault: FaultRequest): Promise<void> {
+    await axios.post(`${this.kmsUrl}/_sandbox/faults`, fault);
+  }
+
+  async deleteTeam(teamId: string): Promise<void> {
+    await this.kms.post('/team/delete', { team_ids: [teamId] });
+  }
+
+  /** The team's max_budget as LiteLLM has it. */
+  async budgetOf(teamId: string): Promise<number | null> {
+    return (await this.kms.get('/team/info', { params: { team_id: teamId } })).data.team_info.max_budget;
+  }
+
+  /** What really happened to an organization's money, from Stripe and the ledger. Amounts in minor units. */
+  async books(organization: Organization): Promise<Books> {
+    const charges = (await this.stripe.charges.list({ customer: organization.customerId, limit: 100 })).data.filter(
+      ({ status, captured }) => status === 'succeeded' && captured,
+    );
+    const { rows } = await this.sql.query(
+      `select coalesce(sum(amount_minor) filter (where credit_account = 'prepaid'), 0)::int
+            - coalesce(sum(amount_minor) filter (where debit_account = 'prepaid'), 0)::int as prepaid,
+              coalesce(sum(amount_minor) filter (where kind = 'grant'), 0)::int as granted
+       from ledger_transfer where organization_id = $1`,
+      [organization.id],
+    );
+    return {
+      charges: charges.length,
+      captured: charges.reduce((sum, charge) => sum + charge.amount_captured, 0),
+      refunded: charges.reduce((sum, charge) => sum + charge.amount_refunded, 0),
+      ...rows[0],
+    };
+  }
+}
+
+/** `prepaid` is the ledger's: what is held for an organization, neither granted nor refunded. */
+export type Books = { charges: number; captured: number; refunded: number; granted: number; prepaid: number };
+
+export type AlertWish = { body?: Record<string, unknown> | string; id?: string; headers?: Record<string, string> };
+
+/** The alert as LiteLLM 1.100.5 sends it, with every null present. */
+export function alertBody(teamId: string): Record<string, unknown> {
+  return {
+    spend: 10.500123,
+    max_budget: 10.0,
+    soft_budget: null,
+    token: '88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b',
+    customer_id: null,
+    user_id: 'u1',
+    team_id: teamId,
+    team_alias: 'acme',
+    organization_id: null,
+    user_email: null,
+    key_alias: null,
+    projected_exceeded_date: null,
+    projected_spend: null,
+    event_group: 'team',
+    alert_emails: null,
+    max_budget_alert_emails: null,
+    event: 'budget_crossed',
+    event_message: 'Team Budget: Budget Crossed\n Total Budget:`10.0`',
+  };
+}
+
+export function standardWebhookHeaders(
+  body: string,
+  id: string,
+  { secret = HMAC_SECRET, at = Math.floor(Date.now() / 1000) } = {},
+): Record<string, string> {
+  const signature = createHmac('sha256', secret).update(`${id}.${at}.${body}`).digest('base64');
+  return { 'webhook-id': id, 'webhook-timestamp': String(at), 'webhook-signature': `v1,${signature}` };
+}

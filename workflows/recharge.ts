@@ -1,0 +1,209 @@
+/**
+ * One event, one run: look at the team's balance, charge the organization's card, raise the team's budget by what was paid.
+ *
+ * Until the card is touched a run may be cancelled. After that it is not to be stopped half-way: it ends with the quota
+ * raised, the charge refunded, nothing charged, or a person asked to decide.
+ */
+import {
+  ActivityCancellationType,
+  ApplicationFailure,
+  CancellationScope,
+  isCancellation,
+  log,
+  proxyActivities,
+  setCurrentDetails,
+  sleep,
+  upsertSearchAttributes,
+} from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/types.ts';
+import { FAILURE } from '../src/domain/failures.ts';
+import type { Outcome } from '../src/domain/outcome.ts';
+import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
+
+export type RechargeInput = { eventId: string };
+export type RechargeResult = { outcome: Outcome; rechargeId: string | null; detail: string };
+
+/** LiteLLM flushes spend every 10 to 15 s; an alert that is still ahead of it after this long has told an untruth. */
+const FLUSH_LOOKS = 8;
+const FLUSH_PAUSE = '5 seconds';
+
+/** A bank debit settles in hours or days: soon at first, for the quick ones, then four times a day. */
+const SETTLE_PAUSE_FIRST_MS = 60_000;
+const SETTLE_PAUSE_LAST_MS = 6 * 60 * 60 * 1000;
+
+/** Money that is held longer than this, neither granted nor given back, is somebody's business. */
+const ALARM_AFTER = '24 hours';
+
+// Asks LiteLLM and PostgreSQL, touches no money: tried for as long as either is away, because the alert will not come again.
+// A cancelled run waits for the attempt under way, which may be reserving just then.
+const { checkLimits } = proxyActivities<Activities>({
+  startToCloseTimeout: '1 minute',
+  retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+});
+
+// Has no final failure: whatever Stripe answers, only the intent says whether money was taken, and it can be read until it
+// does. The time covers its five calls of up to 25 s each. A revoked key is tried once a minute, which is no storm.
+const { chargeStripe, refundCharge } = proxyActivities<Activities>({
+  startToCloseTimeout: '150 seconds',
+  retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
+});
+
+// Money is held from here on, so LiteLLM is asked until it takes the budget, however long it is away, unless it says that it
+// never will: then the charge is refunded.
+const { updateKmsQuota } = proxyActivities<Activities>({
+  startToCloseTimeout: '1 minute',
+  retry: {
+    initialInterval: '500 milliseconds',
+    maximumInterval: '30 seconds',
+    nonRetryableErrorTypes: [FAILURE.kmsTeamNotFound, FAILURE.kmsInvalid, FAILURE.kmsForbidden, FAILURE.unexpectedStatus],
+  },
+});
+
+// One short transaction each: soon again after a restart of PostgreSQL, and for ever, since what they record has happened.
+const { recordRecharge, closeEvent, releaseReservation } = proxyActivities<Activities>({
+  startToCloseTimeout: '30 seconds',
+  retry: { initialInterval: '250 milliseconds', maximumInterval: '15 seconds' },
+});
+
+// Everything is settled when this is said; a receiver that is away for three days has missed it.
+const { notify, raiseAlarm } = proxyActivities<Activities>({
+  startToCloseTimeout: '30 seconds',
+  scheduleToCloseTimeout: '3 days',
+  retry: { initialInterval: '1 second', maximumInterval: '1 hour' },
+});
+
+export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<RechargeResult> {
+  let limits: LimitsResult;
+  try {
+    limits = await checkLimitsOnFlushedSpend(eventId);
+  } catch (error) {
+    if (isCancellation(error)) await CancellationScope.nonCancellable(() => releaseReservation({ eventId }));
+    throw error;
+  }
+
+  return CancellationScope.nonCancellable(async () => {
+    if (limits.kind === 'reserved') return finish(eventId, limits.recharge, await chargeAndGrant(eventId, limits.recharge));
+    if (limits.kind === 'refused') return finish(eventId, null, { outcome: limits.outcome, detail: `Nothing charged: ${limits.reason}.` });
+    const detail = `Nothing charged: the alert speaks of spend that LiteLLM does not show; balance ${limits.balance}.`;
+    return finish(eventId, null, { outcome: 'above_minimum', detail });
+  });
+}
+
+type Ending = { outcome: Outcome; detail: string };
+
+async function chargeAndGrant(eventId: string, recharge: ReservedRecharge): Promise<Ending> {
+  upsertSearchAttributes([{ key: amountMinorKey, value: recharge.amountMinor }]);
+  show(recharge, 'reserved', 'The amount is reserved; the card is charged next.');
+  const charge = await chargeUntilSettled(recharge);
+  if (charge.kind === 'ended') return { outcome: charge.outcome, detail: charge.reason };
+
+  try {
+    return await withAlarm(eventId, recharge, () => grant(recharge));
+  } catch (failure) {
+    // The compensation: it gives money back only where it is held and not granted, so it is right after any failure.
+    return withAlarm(eventId, recharge, () => refund(recharge, reasonOf(failure)));
+  }
+}
+
+/** An alert is sent on LiteLLM's live spend, while what we can read is flushed later: look again until it has been. */
+async function checkLimitsOnFlushedSpend(eventId: string): Promise<LimitsResult> {
+  for (let look = 1; ; look++) {
+    const limits = await checkLimits.executeWithOptions({ summary: 'read the live balance, apply the policy, reserve' }, [{ eventId }]);
+    if (limits.kind !== 'spend_flushing' || look === FLUSH_LOOKS) return limits;
+    await sleep(FLUSH_PAUSE, { summary: 'LiteLLM is flushing spend' });
+  }
+}
+
+async function chargeUntilSettled(recharge: ReservedRecharge): Promise<Exclude<ChargeResult, { kind: 'processing' }>> {
+  const { rechargeId } = recharge;
+  const summary = `charge ${recharge.amount} to ${recharge.organizationId}`;
+  let charge = await chargeStripe.executeWithOptions({ summary }, [{ rechargeId }]);
+  for (let pause = SETTLE_PAUSE_FIRST_MS; charge.kind === 'processing'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
+    show(recharge, 'processing', 'The bank is processing the payment; no quota is given before it has settled.');
+    await sleep(pause, { summary: 'the bank is processing the payment' });
+    charge = await chargeStripe.executeWithOptions({ summary }, [{ rechargeId }]);
+  }
+  return charge;
+}
+
+async function grant(recharge: ReservedRecharge): Promise<Ending> {
+  const { rechargeId } = recharge;
+  await recordRecharge.executeWithOptions({ summary: `ledger: stripe → prepaid ${recharge.amount}` }, [{ rechargeId }]);
+  show(recharge, 'charged', 'The charge is captured and in the ledger; the quota is raised next.');
+  const quota: QuotaResult = await updateKmsQuota.executeWithOptions({ summary: `raise the budget of ${recharge.teamId}` }, [
+    { rechargeId },
+  ]);
+  if (quota.kind === 'needs_attention') return { outcome: 'needs_attention', detail: quota.reason };
+  return { outcome: 'recharged', detail: `Quota raised from ${quota.before} to ${quota.after}.` };
+}
+
+async function refund(recharge: ReservedRecharge, reason: string): Promise<Ending> {
+  log.warn('refunding: the quota cannot be raised', { rechargeId: recharge.rechargeId, reason });
+  show(recharge, 'refunding', `The quota cannot be raised, so the charge is refunded: ${reason}`);
+  const ask = (): Promise<RefundResult> =>
+    refundCharge.executeWithOptions({ summary: `refund ${recharge.amount} to ${recharge.organizationId}` }, [
+      { rechargeId: recharge.rechargeId, reason },
+    ]);
+  let refunded = await ask();
+  for (let pause = SETTLE_PAUSE_FIRST_MS; refunded.kind === 'pending'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
+    await sleep(pause, { summary: 'the refund is pending' });
+    refunded = await ask();
+  }
+  if (refunded.kind === 'refunded') return { outcome: 'refunded', detail: `${recharge.amount} refunded: ${reason}` };
+  const detail = refunded.kind === 'needs_attention' ? refunded.reason : `nothing is held that could be refunded, yet: ${reason}`;
+  return { outcome: 'needs_attention', detail };
+}
+
+/** Closes the event, says how it ended, and lets a run that a person has to settle end red. */
+async function finish(eventId: string, recharge: ReservedRecharge | null, { outcome, detail }: Ending): Promise<RechargeResult> {
+  show(recharge, outcome, detail);
+  await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome }]);
+  if (recharge !== null) {
+    try {
+      await notify.executeWithOptions({ summary: `recharge.${outcome}` }, [{ eventId, outcome, recharge, detail }]);
+    } catch (error) {
+      log.error('the outbound event was never taken', { outcome, reason: reasonOf(error) });
+    }
+  }
+  if (outcome === 'needs_attention') throw ApplicationFailure.nonRetryable(detail, FAILURE.needsAttention);
+  return { outcome, rechargeId: recharge?.rechargeId ?? null, detail };
+}
+
+/** Runs `work`, and raises the alarm when it is still not done after a day. It goes on all the same. */
+async function withAlarm<T>(eventId: string, recharge: ReservedRecharge, work: () => Promise<T>): Promise<T> {
+  const watch = new CancellationScope({ cancellable: true });
+  const watched = watch
+    .run(async () => {
+      await sleep(ALARM_AFTER, { summary: 'raise the alarm if the money is still held' });
+      const detail = `${recharge.amount} of ${recharge.organizationId} is held for ${ALARM_AFTER}, neither granted nor refunded`;
+      await raiseAlarm.executeWithOptions({ summary: 'overdue' }, [{ eventId, recharge, detail }]);
+    })
+    .catch((error) => {
+      if (!isCancellation(error)) log.error('the alarm could not be raised', { reason: reasonOf(error) });
+    });
+  try {
+    return await work();
+  } finally {
+    watch.cancel();
+    await watched;
+  }
+}
+
+/** What the Temporal Web UI shows of the run: its status as a search attribute, and the story so far. */
+function show(recharge: ReservedRecharge | null, status: Outcome | string, line: string): void {
+  upsertSearchAttributes([{ key: rechargeStatusKey, value: status }]);
+  const why =
+    recharge &&
+    [
+      `**${recharge.organizationName}** (${recharge.organizationId}), team ${recharge.teamId}: **${recharge.amount}**`,
+      `Because ${recharge.eventType} reported it and the balance was ${recharge.balance}, at or below the minimum of ${recharge.minimumBalance}.`,
+    ].join('\n\n');
+  setCurrentDetails([why, `**${status}** — ${line}`].filter(Boolean).join('\n\n'));
+}
+
+function reasonOf(error: unknown): string {
+  const { cause, message } = error as { cause?: { message?: string }; message?: string };
+  return cause?.message ?? message ?? String(error);
+}
