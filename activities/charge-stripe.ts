@@ -43,7 +43,7 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
       case 'succeeded':
       case 'refunding':
       case 'refunded':
-        return { kind: 'captured' };
+        return captured();
     }
   };
 }
@@ -81,7 +81,7 @@ async function settle(
   const outcome = seen.kind === 'unconfirmed' ? await confirm(em, payments, recharge) : seen;
   switch (outcome.kind) {
     case 'captured':
-      if (outcome.amountMinor === recharge.amountMinor && outcome.currency === recharge.currency) return { kind: 'captured' };
+      if (outcome.amountMinor === recharge.amountMinor && outcome.currency === recharge.currency) return captured();
       return park(
         em,
         recharge,
@@ -135,6 +135,10 @@ async function cancel(payments: PaymentsClient, recharge: Recharge): Promise<Cha
     if (classifyStripeError(error) !== 'refused') throw error;
     return outcomeOf(await payments.readIntent(intent.id));
   }
+}
+
+function captured(): ChargeResult {
+  return { kind: 'captured', at: new Date().toISOString() };
 }
 
 async function decline(

@@ -9,13 +9,13 @@ import type { RechargeRef } from './types.ts';
  * Idempotent by recharge and kind of transfer; does nothing for a recharge that is further on.
  */
 export function recordRecharge({ database }: Pick<ActivityDependencies, 'database'>) {
-  return async ({ rechargeId }: RechargeRef): Promise<void> => {
+  return async ({ rechargeId, capturedAt }: RechargeRef & { capturedAt: string }): Promise<void> => {
     const em = database.fork();
     const recharge = await recharges.get(em, rechargeId);
     if (recharge.status !== 'charging' && recharge.status !== 'processing') return;
     await recharges.move(em, recharge, 'charged', {
       transfer: 'charge',
-      facts: { amount: formatMoney(recharge.amountMinor, recharge.currency) },
+      facts: { captured_at: capturedAt, amount: formatMoney(recharge.amountMinor, recharge.currency) },
     });
   };
 }

@@ -29,7 +29,8 @@ export type LimitsResult =
   | { kind: 'spend_flushing'; balance: string };
 
 export type ChargeResult =
-  | { kind: 'captured' }
+  /** `at`: when we saw it, RFC 3339. */
+  | { kind: 'captured'; at: string }
   /** The bank takes its time: ask again later. */
   | { kind: 'processing' }
   /** At rest without money, or for a person to decide. */

@@ -100,7 +100,7 @@ async function chargeAndGrant(eventId: string, recharge: ReservedRecharge): Prom
   if (charge.kind === 'ended') return { outcome: charge.outcome, detail: charge.reason };
 
   try {
-    return await withAlarm(eventId, recharge, () => grant(recharge));
+    return await withAlarm(eventId, recharge, () => grant(recharge, charge.at));
   } catch (failure) {
     // The compensation: it gives money back only where it is held and not granted, so it is right after any failure.
     return withAlarm(eventId, recharge, () => refund(recharge, reasonOf(failure)));
@@ -128,9 +128,9 @@ async function chargeUntilSettled(recharge: ReservedRecharge): Promise<Exclude<C
   return charge;
 }
 
-async function grant(recharge: ReservedRecharge): Promise<Ending> {
+async function grant(recharge: ReservedRecharge, capturedAt: string): Promise<Ending> {
   const { rechargeId } = recharge;
-  await recordRecharge.executeWithOptions({ summary: `ledger: stripe → prepaid ${recharge.amount}` }, [{ rechargeId }]);
+  await recordRecharge.executeWithOptions({ summary: `ledger: stripe → prepaid ${recharge.amount}` }, [{ rechargeId, capturedAt }]);
   show(recharge, 'charged', 'The charge is captured and in the ledger; the quota is raised next.');
   const quota: QuotaResult = await updateKmsQuota.executeWithOptions({ summary: `raise the budget of ${recharge.teamId}` }, [
     { rechargeId },

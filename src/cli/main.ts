@@ -4,7 +4,7 @@ import { createLogger } from '../observability/log.ts';
 import { startApi, startWorker } from '../service.ts';
 import { installTemporalLogger } from '../temporal/worker.ts';
 import { addClientCommands } from './client-commands.ts';
-import { dev } from './dev.ts';
+import { dev } from './dev/dev.ts';
 import { migrate } from './migrate.ts';
 import { configOrExit, stopOnSignal } from './process.ts';
 

@@ -127,6 +127,12 @@ export async function find(em: EntityManager, id: string): Promise<WebhookEvent 
   return em.findOne(WebhookEvent, id, { refresh: true });
 }
 
+/** Up to `limit` events that came in or were closed at or after `since`, oldest first; copies of an open crossing left out. */
+export async function changedSince(em: EntityManager, since: Date, limit: number): Promise<WebhookEvent[]> {
+  const changed = { $or: [{ receivedAt: { $gte: since } }, { processedAt: { $gte: since } }] };
+  return em.find(WebhookEvent, { ...changed, duplicateOf: null }, { orderBy: { id: 'asc' }, limit });
+}
+
 export type EventFilter = Partial<Pick<WebhookEvent, 'teamId' | 'organizationId' | 'eventType' | 'processed' | 'success' | 'outcome'>>;
 
 export async function list(em: EntityManager, filter: EventFilter, { limit, cursor }: PageRequest): Promise<Page<WebhookEvent>> {

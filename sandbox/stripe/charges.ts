@@ -1,0 +1,78 @@
+/** Charges: one for each attempt to take a PaymentIntent's money. */
+import type { Account } from './account.ts';
+import { type Charge, newId, now, type PaymentIntent, type PaymentMethod } from './objects.ts';
+import type { Parameters } from './parameters.ts';
+import { issuerFile } from './payment-methods.ts';
+import type { Decline } from './test-cards.ts';
+
+/**
+ * Adds an attempt in the state in which the issuer left it, and makes it the intent's latest. A payment method without a
+ * customer is spent by it.
+ */
+export function addCharge(
+  account: Account,
+  intent: PaymentIntent,
+  method: PaymentMethod,
+  result: { status: 'succeeded' | 'pending'; captured: boolean } | { status: 'failed'; decline: Decline },
+): Charge {
+  const decline = result.status === 'failed' ? result.decline : undefined;
+  const captured = result.status === 'failed' ? false : result.captured;
+  if (method.customer === null) issuerFile(account, method).retired = true;
+  const charge: Charge = {
+    id: newId('ch'),
+    object: 'charge',
+    amount: intent.amount,
+    amount_captured: captured ? intent.amount : 0,
+    amount_refunded: 0,
+    captured,
+    created: now(),
+    currency: intent.currency,
+    customer: intent.customer,
+    description: intent.description,
+    disputed: false,
+    failure_code: decline?.code ?? null,
+    failure_message: decline?.message ?? null,
+    livemode: false,
+    metadata: { ...intent.metadata },
+    outcome: outcomeOf(result.status, decline),
+    paid: result.status === 'succeeded',
+    payment_intent: intent.id,
+    payment_method: method.id,
+    refunded: false,
+    status: result.status,
+  };
+  intent.latest_charge = charge.id;
+  return account.charges.add(charge);
+}
+
+function outcomeOf(status: Charge['status'], decline: Decline | undefined): Charge['outcome'] {
+  if (status === 'pending') return null;
+  return {
+    type: decline ? 'issuer_declined' : 'authorized',
+    network_status: decline ? 'declined_by_network' : 'approved_by_network',
+    reason: decline?.decline_code ?? null,
+    seller_message: decline ? 'The bank did not return any further details with this decline.' : 'Payment complete.',
+    advice_code: decline?.advice_code ?? null,
+    // The card network's own codes come in live mode only.
+    network_advice_code: null,
+    network_decline_code: null,
+  };
+}
+
+export function retrieveCharge(account: Account, _: Parameters, id: string): Charge {
+  return account.charges.get(id);
+}
+
+export function listCharges(account: Account, parameters: Parameters) {
+  parameters.allowOnly('limit', 'starting_after', 'ending_before', 'created', 'customer', 'payment_intent');
+  const inRange = parameters.created();
+  const [customer, intent] = [parameters.text('customer'), parameters.text('payment_intent')];
+  return account.charges.list(
+    '/v1/charges',
+    parameters.page(),
+    (charge) =>
+      inRange(charge.created) &&
+      (customer === undefined || charge.customer === customer) &&
+      (intent === undefined || charge.payment_intent === intent),
+  );
+}

@@ -1,0 +1,144 @@
+/**
+ * `bill dev`: the whole service on this machine. Starts what the environment does not name, shows what happens, and stops
+ * everything again.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { styleText } from 'node:util';
+import { pino } from 'pino';
+import type { Config } from '../../config.ts';
+import { Database } from '../../database/database.ts';
+import { createLogger } from '../../observability/log.ts';
+import { type Running, startApi, startWorker } from '../../service.ts';
+import { namespaceOf, workflowLink } from '../../temporal/connection.ts';
+import { rechargeWorkflowId } from '../../temporal/recharge-starter.ts';
+import { installTemporalLogger } from '../../temporal/worker.ts';
+import { migrate } from '../migrate.ts';
+import { configOrExit, stopOnSignal } from '../process.ts';
+import { DEV_ADDRESS_FILE, type DevAddress } from '../service-client.ts';
+import { createDemonstration, startSpending } from './demonstration.ts';
+import { type Embedded, startEmbedded } from './embedded.ts';
+import { clock, startTimeline } from './timeline.ts';
+
+const DATA_FOLDER = fileURLToPath(new URL('../../../.data', import.meta.url));
+/** Programs that set-up has fetched: no state of ours, kept by `--fresh`. */
+const TOOLS = 'tools';
+const LOG_FILE = join(DATA_FOLDER, 'bill.log');
+
+export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean }): Promise<void> {
+  refuseSecondRun();
+  if (fresh) startOver();
+  mkdirSync(DATA_FOLDER, { recursive: true });
+  const say = (line: string) => console.log(`${styleText('dim', clock(new Date()))}  ${line}`);
+
+  say('starting PostgreSQL, Temporal and the stand-ins …');
+  const stops: (() => Promise<void> | void)[] = [];
+  const running: Running = {
+    stop: async () => {
+      rmSync(DEV_ADDRESS_FILE, { force: true });
+      for (const stop of stops.toReversed()) await stop();
+      say('everything has stopped; the state is kept in .data');
+    },
+  };
+  stopOnSignal(running, () => say('stopping …'));
+
+  const embedded = await startEmbedded(process.env, DATA_FOLDER, say);
+  stops.push(embedded.stop);
+  const config = configOrExit(embedded.env);
+  const log = createLogger(config.logLevel, pino.destination({ dest: LOG_FILE, sync: false }));
+  installTemporalLogger(log);
+  const fail = (what: string) => {
+    console.error(`bill: ${what}; the log is ${LOG_FILE}`);
+    process.exitCode = 1;
+    void running.stop().then(() => process.exit(1));
+  };
+  for (const { name, server } of embedded.servers) {
+    server.process.once('exit', (code) => code !== 0 && fail(`the ${name} server has ended`));
+  }
+
+  await migrate(config, log);
+  const [worker, api] = await Promise.all([
+    startWorker(config, log, ({ message }) => fail(`the worker has failed: ${message}`)),
+    startApi(config, log),
+  ]);
+  stops.push(worker.stop, api.stop);
+  say('API and worker are running');
+  writeAddress(config);
+
+  const database = await Database.open(config.databaseUrl);
+  stops.push(() => database.close());
+  const linkTo = (eventId: string) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId));
+  printWhereToLook(config, embedded);
+  const timeline = startTimeline(database, linkTo, (line) => console.log(line));
+  stops.push(timeline.stop);
+
+  const started = embedded.servers.map(({ name }) => name);
+  if (!started.includes('stripe') || !started.includes('litellm')) {
+    say('no demonstration: it needs both stand-ins, and the environment names other servers');
+    return;
+  }
+  const members = await createDemonstration(config);
+  if (!traffic) return say('no simulated spending (--no-traffic)');
+  const spending = startSpending(config.kms.baseUrl, members, (refusal) => {
+    const text =
+      refusal.kind === 'refused' ? 'answers 429: out of budget' : `answers 200 again after ${(refusal.afterMs / 1000).toFixed(1)} s`;
+    console.log(
+      `${clock(new Date())}  ${refusal.organizationId.padEnd(10)} ${styleText('blue', 'LiteLLM'.padEnd(10))} ${' '.repeat(8)}  ${text}`,
+    );
+  });
+  stops.push(spending.stop);
+}
+
+function startOver(): void {
+  if (!existsSync(DATA_FOLDER)) return;
+  for (const entry of readdirSync(DATA_FOLDER)) {
+    if (entry !== TOOLS) rmSync(join(DATA_FOLDER, entry), { recursive: true, force: true });
+  }
+}
+
+/** Two of them would share one PostgreSQL folder. @throws when one is running. */
+function refuseSecondRun(): void {
+  if (!existsSync(DEV_ADDRESS_FILE)) return;
+  const { pid, PUBLIC_URL } = JSON.parse(readFileSync(DEV_ADDRESS_FILE, 'utf8')) as { pid: number; PUBLIC_URL: string };
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return; // It ended without clearing up.
+  }
+  throw new Error(`bill dev is running already, as process ${pid} at ${PUBLIC_URL}`);
+}
+
+function writeAddress(config: Config): void {
+  const address: DevAddress & { pid: number } = {
+    pid: process.pid,
+    PUBLIC_URL: config.http.publicUrl,
+    ADMIN_API_KEY: config.http.adminApiKey,
+    WEBHOOK_HMAC_SECRETS: config.webhook.hmacSecrets.join(','),
+  };
+  writeFileSync(DEV_ADDRESS_FILE, JSON.stringify(address), { mode: 0o600 });
+}
+
+function printWhereToLook(config: Config, { env, servers }: Embedded): void {
+  const isOurs = (name: string) => servers.some((server) => server.name === name);
+  const workflows = config.temporal.uiUrl && `${config.temporal.uiUrl}/namespaces/${namespaceOf(config.temporal)}/workflows`;
+  const rows: [string, string][] = [
+    ['Temporal Web UI', workflows ?? 'unknown (TEMPORAL_UI_URL)'],
+    ['API', `${config.http.publicUrl}  (admin key: ${isOwn('ADMIN_API_KEY', config.http.adminApiKey)})`],
+    ['PostgreSQL', isOurs('postgres') ? (env['DATABASE_URL'] ?? '') : 'yours (DATABASE_URL)'],
+    ['Stripe', isOurs('stripe') ? `${config.stripe.apiBase}/_sandbox/state  (a stand-in)` : config.stripe.apiBase],
+    ['LiteLLM', isOurs('litellm') ? `${config.kms.baseUrl}/_sandbox/state  (a stand-in)` : config.kms.baseUrl],
+    ['Log', LOG_FILE],
+  ];
+  const lines = rows.map(([what, where]) => `  ${what.padEnd(16)} ${where}`);
+  const tries = ['npm run bill -- recharges', 'npm run bill -- events --limit 5', 'npm run bill -- webhook send --team acme'];
+  console.log(
+    `\n${styleText('bold', 'bill-service is running.')} Ctrl-C stops it, npm start -- --fresh starts over.\n\n${lines.join('\n')}\n`,
+  );
+  console.log(`  In another terminal: ${tries.join('\n                       ')}\n`);
+
+  /** A key of the operator's own is not printed. */
+  function isOwn(name: string, value: string): string {
+    return process.env[name] ? 'yours' : value;
+  }
+}

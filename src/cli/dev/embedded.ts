@@ -1,0 +1,137 @@
+/** The servers that `bill dev` brings along: each starts unless the environment names another one in its place. */
+import { mkdirSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { type LaunchedServer, launch, type ServerName } from '../../../sandbox/launch.ts';
+
+/** Seconds between two alerts for the same team, as the README recommends for a real LiteLLM. */
+const ALERT_TTL_S = 30;
+/** A real LiteLLM takes 10 to 15 s; shorter, so that a person sees the figures move. */
+const SPEND_LAG_MS = 2_000;
+/** Ports tried after a busy one. */
+const PORTS_TRIED = 50;
+
+const PREFERRED_PORTS = { api: 8080, postgres: 15432, temporal: 7233, temporalUi: 8233, stripe: 12111, litellm: 4000 } as const;
+
+/** What `bill dev` uses for a variable that is not set. Worth nothing outside this machine's loopback. */
+const OWN_SETTINGS = {
+  STRIPE_SECRET_KEY: 'sk_test_bill_dev',
+  KMS_API_KEY: 'sk-1234',
+  WEBHOOK_HMAC_SECRETS: 'dev-webhook-secret',
+  WEBHOOK_URL_TOKENS: 'dev-webhook-token',
+  ADMIN_API_KEY: 'dev-admin-key',
+} as const;
+
+export type Embedded = {
+  /** The whole environment that the service runs with. */
+  env: Record<string, string>;
+  /** The servers that were started here, in the order in which they are to be stopped. */
+  servers: { name: ServerName; server: LaunchedServer }[];
+  stop: () => Promise<void>;
+};
+
+/**
+ * Starts what the environment does not replace.
+ *
+ * @param progress called with a line when a server is ready or a port had to be avoided.
+ * @throws when a server does not start, after stopping those that did.
+ */
+export async function startEmbedded(given: NodeJS.ProcessEnv, folder: string, progress: (line: string) => void): Promise<Embedded> {
+  mkdirSync(folder, { recursive: true });
+  const set = Object.fromEntries(Object.entries(given).filter((entry): entry is [string, string] => Boolean(entry[1])));
+  const env: Record<string, string> = { ...OWN_SETTINGS, ...set };
+  const servers: Embedded['servers'] = [];
+  const stop = async () => {
+    for (const { server } of servers) await server.stop();
+  };
+  const start = async (name: ServerName, title: string, args: Record<string, string | number>): Promise<Record<string, string>> => {
+    const started = performance.now();
+    const server = await launch(name, args);
+    servers.unshift({ name, server });
+    progress(`${title} is ready (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+    return server.ready;
+  };
+  const port = (name: string, preferred: number) =>
+    freePort(preferred, (busy, taken) => progress(`port ${busy} is busy; ${name} uses ${taken}`));
+
+  try {
+    env['PORT'] ??= String(await port('the API', PREFERRED_PORTS.api));
+    env['HOST'] ??= '127.0.0.1';
+    env['PUBLIC_URL'] ??= `http://${env['HOST']}:${env['PORT']}`;
+    const webhookUrl = `${env['PUBLIC_URL']}/webhooks/litellm/limit-exceeded?token=${env['WEBHOOK_URL_TOKENS']?.split(',')[0]}`;
+    const alone: Promise<void>[] = [];
+    if (!env['DATABASE_URL']) {
+      const args = { data: join(folder, 'postgres'), port: await port('PostgreSQL', PREFERRED_PORTS.postgres) };
+      alone.push(
+        start('postgres', 'PostgreSQL', args).then(({ url = '' }) => {
+          env['DATABASE_URL'] = url;
+        }),
+      );
+    }
+    if (!env['TEMPORAL_ADDRESS']) {
+      const args = {
+        db: join(folder, 'temporal.db'),
+        port: await port('Temporal', PREFERRED_PORTS.temporal),
+        'ui-port': await port('the Temporal Web UI', PREFERRED_PORTS.temporalUi),
+      };
+      alone.push(
+        start('temporal', 'Temporal', args).then(({ address = '', ui = '' }) => {
+          env['TEMPORAL_ADDRESS'] = address;
+          env['TEMPORAL_UI_URL'] ??= ui;
+        }),
+      );
+    }
+    if (!env['STRIPE_API_BASE']) {
+      const args = {
+        state: join(folder, 'stripe.json'),
+        port: await port('the Stripe stand-in', PREFERRED_PORTS.stripe),
+        'latency-ms': 100,
+      };
+      alone.push(
+        start('stripe', 'The Stripe stand-in', args).then(({ url = '' }) => {
+          env['STRIPE_API_BASE'] = url;
+        }),
+      );
+    }
+    if (!env['KMS_BASE_URL']) {
+      const args = {
+        state: join(folder, 'litellm.json'),
+        port: await port('the LiteLLM stand-in', PREFERRED_PORTS.litellm),
+        'master-key': env['KMS_API_KEY'] ?? '',
+        'webhook-url': webhookUrl,
+        'alert-ttl-s': ALERT_TTL_S,
+        'spend-lag-ms': SPEND_LAG_MS,
+      };
+      alone.push(
+        start('litellm', 'The LiteLLM stand-in', args).then(({ url = '' }) => {
+          env['KMS_BASE_URL'] = url;
+        }),
+      );
+    }
+    const failed = (await Promise.allSettled(alone)).find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+    return { env, servers, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** The first free port on loopback from `preferred` on. @param avoided called when it is another one. */
+async function freePort(preferred: number, avoided: (busy: number, taken: number) => void): Promise<number> {
+  for (let port = preferred; port < preferred + PORTS_TRIED; port++) {
+    if (await isFree(port)) {
+      if (port !== preferred) avoided(preferred, port);
+      return port;
+    }
+  }
+  throw new Error(`no port from ${preferred} to ${preferred + PORTS_TRIED - 1} is free`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}

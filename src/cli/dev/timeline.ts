@@ -1,0 +1,155 @@
+/** The live timeline of `bill dev`: what the database says has happened, line by line, as it happens. */
+import { styleText } from 'node:util';
+import type { Database } from '../../database/database.ts';
+import type { Recharge, TimelineStep, WebhookEvent } from '../../database/entities.ts';
+import * as recharges from '../../database/recharges.ts';
+import * as webhookEvents from '../../database/webhook-events.ts';
+import { formatMoney, formatQuota } from '../../domain/money.ts';
+import { REFUSALS } from '../../domain/policy.ts';
+
+const LOOK_INTERVAL_MS = 200;
+/** Rows are looked at again for this long, so that one that was committed late is not missed. */
+const OVERLAP_MS = 5_000;
+const ROWS_A_LOOK = 500;
+
+type Line = { at: Date; organization: string; step: string; text: string };
+
+/**
+ * Prints every step of every recharge from now on.
+ *
+ * @param linkTo where the Temporal Web UI shows the run of an event.
+ * @param print one line for the terminal.
+ */
+export function startTimeline(
+  database: Database,
+  linkTo: (eventId: string) => string | null,
+  print: (line: string) => void,
+): { stop: () => Promise<void> } {
+  const seen = new Map<string, number>();
+  const events = new Map<string, WebhookEvent>();
+  let since = new Date();
+  let stopped = false;
+
+  const look = async () => {
+    const em = database.fork();
+    const from = new Date(since.getTime() - OVERLAP_MS);
+    const started = new Date();
+    for (const event of await webhookEvents.changedSince(em, from, ROWS_A_LOOK)) {
+      if (event.receivedAt < since && !events.has(event.id) && !seen.has(event.id)) seen.set(event.id, 1);
+      events.set(event.id, event);
+      if (!seen.has(event.id)) {
+        seen.set(event.id, 1);
+        print(format(alertLine(event)));
+      }
+      const closing = closingLine(event);
+      if (closing && !seen.has(`${event.id} closed`)) {
+        seen.set(`${event.id} closed`, 1);
+        print(format(closing, event.receivedAt));
+      }
+    }
+    for (const recharge of await recharges.changedSince(em, from, ROWS_A_LOOK)) {
+      const lines = rechargeLines(recharge);
+      const alerted = events.get(recharge.eventId)?.receivedAt ?? recharge.createdAt;
+      const known = seen.get(recharge.id) ?? (recharge.createdAt < since && !events.has(recharge.eventId) ? lines.length : 0);
+      for (const line of lines.slice(known)) print(format(line, alerted));
+      seen.set(recharge.id, lines.length);
+      if (lines.length > known && recharge.timeline.at(-1)?.status !== 'charging') {
+        const link = ENDS.has(recharge.status) && linkTo(recharge.eventId);
+        if (link) print(`${' '.repeat(10)}${styleText('dim', link)}`);
+      }
+    }
+    since = started;
+  };
+
+  const looking = (async () => {
+    while (!stopped) {
+      await look().catch(() => {}); // The database may be restarting; the log of the service says so.
+      await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL_MS));
+    }
+  })();
+  return {
+    stop: async () => {
+      stopped = true;
+      await looking;
+    },
+  };
+}
+
+const ENDS: ReadonlySet<Recharge['status']> = new Set([
+  'succeeded',
+  'refunded',
+  'declined',
+  'action_required',
+  'needs_attention',
+  'cancelled',
+]);
+
+function alertLine(event: WebhookEvent): Line {
+  const { spend, max_budget: budget } = event.payload;
+  const figures = typeof spend === 'number' && typeof budget === 'number' ? `: ${spend.toFixed(2)} spent of ${budget.toFixed(2)}` : '';
+  return {
+    at: event.receivedAt,
+    organization: event.organizationId ?? event.teamId ?? '?',
+    step: 'alert',
+    text: `${event.eventType}${figures}`,
+  };
+}
+
+/** How an event ended that has led to no recharge; a recharge tells its own end. */
+function closingLine({ outcome, processedAt, organizationId, teamId }: WebhookEvent): Line | undefined {
+  if (!outcome || !processedAt || !(outcome in REFUSALS || outcome === 'unknown_team')) return undefined;
+  const reason = outcome === 'unknown_team' ? 'no organization has this team' : REFUSALS[outcome as keyof typeof REFUSALS];
+  return { at: processedAt, organization: organizationId ?? teamId ?? '?', step: 'limits', text: `${outcome}: ${reason}` };
+}
+
+function rechargeLines(recharge: Recharge): Line[] {
+  return recharge.timeline.flatMap((step) => linesOf(recharge, step).map((line) => ({ organization: recharge.organizationId, ...line })));
+}
+
+function linesOf(recharge: Recharge, step: TimelineStep): Omit<Line, 'organization'>[] {
+  const amount = `${formatMoney(recharge.amountMinor, recharge.currency)} ${recharge.currency.toUpperCase()}`;
+  const at = new Date(step.at);
+  switch (step.status) {
+    case 'reserved':
+      return [{ at, step: 'limits', text: `balance ${formatQuota(recharge.balanceSeen)}, so charge ${amount}` }];
+    case 'charging':
+      return []; // Only the outcome is news.
+    case 'charged':
+      return [
+        { at: new Date(String(step['captured_at'])), step: 'charged', text: `${amount} by ${recharge.paymentIntentId}` },
+        { at, step: 'recorded', text: `ledger: stripe → prepaid ${amount}` },
+      ];
+    case 'succeeded':
+      return [{ at, step: 'quota', text: `raised from ${step['quota_before']} to ${step['quota_after']}` }];
+    case 'declined':
+    case 'action_required':
+      return [{ at, step: step.status, text: `${amount}: ${recharge.failureMessage} (${step['code']})` }];
+    case 'needs_attention':
+    case 'refunding':
+      return [{ at, step: step.status, text: String(step['reason']) }];
+    default:
+      return [{ at, step: step.status, text: amount }];
+  }
+}
+
+const COLOURS = {
+  alert: 'yellow',
+  charged: 'cyan',
+  quota: 'green',
+  declined: 'red',
+  action_required: 'red',
+  needs_attention: 'red',
+  refunding: 'magenta',
+} as const;
+
+/** `alerted`: the moment that durations count from. */
+function format({ at, organization, step, text }: Line, alerted?: Date): string {
+  const took = alerted ? `+${((at.getTime() - alerted.getTime()) / 1000).toFixed(2)} s` : '';
+  const colour = COLOURS[step as keyof typeof COLOURS] ?? 'white';
+  return `${clock(at)}  ${organization.padEnd(10)} ${styleText(colour, step.padEnd(10))} ${took.padStart(8)}  ${text}`;
+}
+
+/** Local time to the second. */
+export function clock(at: Date): string {
+  return at.toTimeString().slice(0, 8);
+}
