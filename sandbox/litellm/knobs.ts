@@ -1,0 +1,66 @@
+/** What only a stand-in can do, under `/_sandbox/`; see startLitellm for the list. */
+import type { Answer, SandboxRequest } from '../http.ts';
+import type { BudgetAlerts } from './alerts.ts';
+import type { Context, Settings } from './context.ts';
+import { Refusal } from './errors.ts';
+import { type JsonObject, parseJson, readBody } from './validation.ts';
+
+const SETTINGS = {
+  webhook_url: 'string',
+  alert_ttl_s: 'float',
+  alert_copies: 'integer',
+  spend_lag_ms: 'integer',
+  call_cost: 'float',
+  database_down: 'boolean',
+} as const;
+
+/** @throws Refusal for a knob or a team that does not exist, or a body that does not fit. */
+export function turnKnob(request: SandboxRequest, { store, settings, budget }: Context, alerts: BudgetAlerts): Answer {
+  if (request.method !== 'POST') throw noKnob(request);
+  const body = parseJson(request);
+  const teamId = /^\/_sandbox\/teams\/([^/]+)\/spend$/.exec(request.path)?.[1];
+  if (teamId !== undefined) {
+    const team = store.teams.get(decodeURIComponent(teamId));
+    if (!team) throw new Refusal({ status: 404, body: { error: { message: `there is no team ${teamId}` } } });
+    budget.addSpend(team, readBody({ amount: 'float!' }, body).amount);
+    return { status: 200, body: { team_id: team.team_id, spend: team.spend, max_budget: team.max_budget } };
+  }
+  switch (request.path) {
+    case '/_sandbox/alerts':
+      alerts.enabled = readBody({ enabled: 'boolean!' }, body).enabled;
+      return { status: 200, body: { enabled: alerts.enabled } };
+    case '/_sandbox/alerts/forget':
+      alerts.forget();
+      return { status: 200, body: {} };
+    case '/_sandbox/settings':
+      change(settings, body ?? {});
+      if (settings.spend_lag_ms === 0) budget.flush();
+      return { status: 200, body: publicSettings(settings) };
+    default:
+      throw noKnob(request);
+  }
+}
+
+/** The settings without the master key. */
+export function publicSettings({ master_key: _, ...settings }: Settings): Omit<Settings, 'master_key'> {
+  return settings;
+}
+
+/** @throws Refusal 400 for a setting that does not exist or a number below 0, and changes nothing then. */
+function change(settings: Settings, body: JsonObject): void {
+  const wanted = readBody(SETTINGS, body);
+  for (const name of Object.keys(body)) {
+    const value = body[name];
+    if (!Object.hasOwn(SETTINGS, name) || (typeof value === 'number' && value < 0) || (value === null && name !== 'webhook_url')) {
+      throw new Refusal({
+        status: 400,
+        body: { error: { message: `settings are ${Object.keys(SETTINGS).join(', ')}, numbers at least 0` } },
+      });
+    }
+  }
+  Object.assign(settings, wanted);
+}
+
+function noKnob(request: SandboxRequest): Refusal {
+  return new Refusal({ status: 404, body: { error: { message: `there is no knob ${request.method} ${request.path}` } } });
+}

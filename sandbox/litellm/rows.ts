@@ -1,0 +1,163 @@
+/**
+ * Teams, members, keys and users as LiteLLM's answers show them: every field of the real rows, those that the stand-in does
+ * not keep as constants.
+ */
+import type { GeneratedKey } from './keys.ts';
+import type { Key, Membership, Team, User } from './store.ts';
+import type { JsonObject } from './validation.ts';
+
+/** A team as /team/new, /team/info and the lists show it. */
+export function teamRow(team: Team): JsonObject {
+  return {
+    team_alias: team.team_alias,
+    team_id: team.team_id,
+    organization_id: team.organization_id,
+    admins: [],
+    members: [],
+    members_with_roles: team.members,
+    team_member_permissions: [],
+    metadata: team.metadata,
+    tpm_limit: team.tpm_limit,
+    rpm_limit: team.rpm_limit,
+    max_budget: team.max_budget,
+    soft_budget: team.soft_budget,
+    budget_duration: team.budget_duration,
+    budget_limits: team.budget_limits,
+    models: team.models,
+    blocked: team.blocked,
+    router_settings: {},
+    access_group_ids: [],
+    default_team_member_models: [],
+    spend: team.spend,
+    max_parallel_requests: null,
+    budget_reset_at: team.budget_reset_at,
+    model_id: null,
+    model_spend: {},
+    model_max_budget: {},
+    policies: [],
+    allow_team_guardrail_config: false,
+    litellm_model_table: null,
+    object_permission: null,
+    object_permission_id: null,
+    updated_at: team.updated_at,
+    created_at: team.created_at,
+  };
+}
+
+/** A team as /team/update and /team/block show it. */
+export function teamDatabaseRow(team: Team): JsonObject {
+  return { ...teamRow(team), litellm_organization_table: null, projects: null };
+}
+
+/** What a team inherits from access groups, which the stand-in does not have. */
+export const ACCESS_GROUPS = { access_group_models: null, access_group_mcp_server_ids: null, access_group_agent_ids: null };
+
+export function membershipRow(membership: Membership): JsonObject {
+  const { user_id, team_id, budget_id, max_budget, created_at } = membership;
+  return {
+    user_id,
+    team_id,
+    budget_id,
+    spend: 0,
+    total_spend: 0,
+    litellm_budget_table: {
+      budget_id,
+      soft_budget: null,
+      max_budget,
+      max_parallel_requests: null,
+      tpm_limit: null,
+      rpm_limit: null,
+      model_max_budget: null,
+      budget_duration: null,
+      allowed_models: [],
+      budget_reset_at: null,
+      created_at,
+    },
+  };
+}
+
+export function userRow(user: User): JsonObject {
+  return {
+    user_id: user.user_id,
+    user_alias: user.user_alias,
+    team_id: null,
+    sso_user_id: null,
+    organization_id: null,
+    object_permission_id: null,
+    teams: user.teams,
+    user_role: user.user_role,
+    max_budget: user.max_budget,
+    spend: 0,
+    user_email: user.user_email,
+    models: user.models,
+    metadata: user.metadata,
+    max_parallel_requests: null,
+    tpm_limit: null,
+    rpm_limit: null,
+    budget_duration: null,
+    budget_reset_at: null,
+    allowed_cache_controls: [],
+    policies: [],
+    model_spend: {},
+    model_max_budget: {},
+    created_at: user.created_at,
+    updated_at: user.updated_at,
+    organization_memberships: null,
+    object_permission: null,
+  };
+}
+
+/** The answer of /key/generate; without a key, what /user/new answers when it makes none. */
+export function generatedKeyRow(made: GeneratedKey | undefined): JsonObject {
+  const key = made?.key;
+  return {
+    ...GENERATED_KEY_CONSTANTS,
+    key_alias: key?.key_alias ?? null,
+    models: key?.models ?? [],
+    spend: 0,
+    max_budget: key?.max_budget ?? null,
+    user_id: key?.user_id ?? null,
+    team_id: key?.team_id ?? null,
+    metadata: key?.metadata ?? {},
+    blocked: key?.blocked ?? null,
+    allowed_routes: key?.allowed_routes ?? [],
+    key: made?.secret ?? '',
+    key_name: key?.key_name ?? null,
+    expires: key?.expires ?? null,
+    token: key?.token ?? null,
+    token_id: key?.token ?? null,
+    created_by: key?.created_by ?? null,
+    updated_by: key?.updated_by ?? null,
+    created_at: key?.created_at ?? null,
+    updated_at: key?.updated_at ?? null,
+  };
+}
+
+/** A key as /team/info and /key/info show it. */
+export function keyRow(key: Key): JsonObject {
+  return { ...KEY_CONSTANTS, ...key };
+}
+
+/** Fields of the real rows that this stand-in does not keep, as they are for a key that does not use them. */
+const KEY_CONSTANTS = {
+  ...nulls(`agent_id project_id max_parallel_requests tpm_limit rpm_limit budget_duration budget_reset_at budget_id organization_id
+    object_permission_id settings_updated_at last_active rotation_interval last_rotation_at key_rotation_at budget_limits
+    litellm_budget_table litellm_organization_table litellm_project_table object_permission jwt_key_mappings`),
+  ...{ aliases: {}, config: {}, router_settings: {}, permissions: {}, model_spend: {}, model_max_budget: {}, budget_fallbacks: {} },
+  ...{ allowed_cache_controls: [], policies: [], access_group_ids: [] },
+  ...{ soft_budget_cooldown: false, auto_rotate: false, rotation_count: 0, key_type: 'default' },
+};
+
+const GENERATED_KEY_CONSTANTS = {
+  ...nulls(`duration agent_id max_parallel_requests tpm_limit rpm_limit budget_duration budget_limits model_rpm_limit model_tpm_limit
+    mcp_rpm_limit tag_rpm_limit guardrails policies prompts object_permission default_estimated_output_tokens
+    default_estimated_output_tokens_per_model budget_id tags disable_global_guardrails enable_prompt_caching
+    throttle_on_budget_exceeded enforced_params allowed_passthrough_routes allowed_vector_store_indexes rpm_limit_type
+    tpm_limit_type router_settings organization_id project_id litellm_budget_table`),
+  ...{ config: {}, permissions: {}, model_max_budget: {}, budget_fallbacks: {}, aliases: {} },
+  ...{ allowed_cache_controls: [], access_group_ids: [], key_type: 'default' },
+};
+
+function nulls(fields: string): Record<string, null> {
+  return Object.fromEntries(fields.split(/\s+/).map((field) => [field, null]));
+}
