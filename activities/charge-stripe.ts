@@ -8,7 +8,7 @@ import {
   type ChargeOutcome,
   classifyStripeError,
   failureOfError,
-  isReplayed,
+  isSavedServerError,
   outcomeOf,
 } from '../src/payments/outcome.ts';
 import type { ActivityDependencies } from './index.ts';
@@ -66,6 +66,8 @@ async function createIntent(em: EntityManager, payments: PaymentsClient, recharg
     return { kind: 'created', recharge: charging, intent };
   } catch (error) {
     if (classifyStripeError(error) === 'refused') return { kind: 'refused', recharge, failure: failureOfError(error) };
+    // Should the answered request have created an intent, it stays unconfirmed and harmless.
+    if (isSavedServerError(error)) await recharges.countSpentKey(em, recharge);
     throw error;
   }
 }
@@ -112,16 +114,15 @@ async function confirm(em: EntityManager, payments: PaymentsClient, recharge: Re
     if (outcome.kind !== 'unconfirmed') return outcome;
   } catch (error) {
     const kind = classifyStripeError(error);
-    if (kind !== 'card' && kind !== 'refused' && !isReplayed(error)) throw error;
+    if (kind !== 'card' && kind !== 'refused' && !isSavedServerError(error)) throw error;
     refusal = error;
   }
 
   const outcome = outcomeOf(await payments.readIntent(intentIdOf(recharge)));
   if (outcome.kind !== 'unconfirmed') return outcome;
   if (classifyStripeError(refusal) === 'refused') return { kind: 'declined', failure: failureOfError(refusal) };
-  // Stripe keeps answering this key from its memory and the intent shows that nothing was charged. A new key for the same
-  // intent is safe, for one intent succeeds only once.
-  await recharges.countSpentConfirm(em, recharge);
+  // The intent shows that nothing was charged, and one intent succeeds only once: a new key for it is safe.
+  await recharges.countSpentKey(em, recharge);
   throw refusal ?? new Error(`PaymentIntent ${recharge.paymentIntentId} is still unconfirmed after a confirm`);
 }
 

@@ -1,8 +1,9 @@
 /** The activities of the service: what the outside world is asked to do, each in its own file. */
-import type { Logger } from 'pino';
+import { Context } from '@temporalio/activity';
 import type { Database } from '../src/database/database.ts';
 import type { KmsClient } from '../src/kms/client.ts';
 import type { Notifier } from '../src/notifications/notifier.ts';
+import type { Logger } from '../src/observability/log.ts';
 import type { PaymentsClient } from '../src/payments/client.ts';
 import { chargeStripe } from './charge-stripe.ts';
 import { checkLimits } from './check-limits.ts';
@@ -18,27 +19,34 @@ export type ActivityDependencies = { database: Database; kms: KmsClient; payment
 
 export type Activities = ReturnType<typeof createActivities>;
 
+/** A worker that dies is noticed when this many of its signs of life are missing; see `heartbeatTimeout` beside the proxies. */
+const HEARTBEAT_MS = 2_000;
+
 /** Hands every activity what it works with, and turns whatever it throws into a failure with a stable type. */
 export function createActivities(dependencies: ActivityDependencies) {
   return {
-    checkLimits: bounded(checkLimits(dependencies)),
-    releaseReservation: bounded(releaseReservation(dependencies)),
-    chargeStripe: bounded(chargeStripe(dependencies)),
-    recordRecharge: bounded(recordRecharge(dependencies)),
-    updateKmsQuota: bounded(updateKmsQuota(dependencies)),
-    refundCharge: bounded(refundCharge(dependencies)),
-    closeEvent: bounded(closeEvent(dependencies)),
-    notify: bounded(notify(dependencies)),
-    raiseAlarm: bounded(raiseAlarm(dependencies)),
+    checkLimits: supervised(checkLimits(dependencies)),
+    releaseReservation: supervised(releaseReservation(dependencies)),
+    chargeStripe: supervised(chargeStripe(dependencies)),
+    recordRecharge: supervised(recordRecharge(dependencies)),
+    updateKmsQuota: supervised(updateKmsQuota(dependencies)),
+    refundCharge: supervised(refundCharge(dependencies)),
+    closeEvent: supervised(closeEvent(dependencies)),
+    notify: supervised(notify(dependencies)),
+    raiseAlarm: supervised(raiseAlarm(dependencies)),
   };
 }
 
-function bounded<I, R>(activity: (input: I) => Promise<R>): (input: I) => Promise<R> {
+function supervised<I, R>(activity: (input: I) => Promise<R>): (input: I) => Promise<R> {
   return async (input) => {
+    const context = Context.current();
+    const heartbeat = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
     try {
       return await activity(input);
     } catch (error) {
       throw toApplicationFailure(error);
+    } finally {
+      clearInterval(heartbeat);
     }
   };
 }

@@ -2,7 +2,7 @@ import type { EntityManager } from '../src/database/database.ts';
 import type { Recharge } from '../src/database/entities.ts';
 import * as recharges from '../src/database/recharges.ts';
 import { formatMoney } from '../src/domain/money.ts';
-import { classifyStripeError, failureOfError } from '../src/payments/outcome.ts';
+import { classifyStripeError, failureOfError, isSavedServerError } from '../src/payments/outcome.ts';
 import type { ActivityDependencies } from './index.ts';
 import type { RechargeRef, RefundResult } from './types.ts';
 
@@ -33,6 +33,7 @@ export function refundCharge({ database, payments }: Pick<ActivityDependencies, 
       });
       return { kind: 'refunded' };
     } catch (error) {
+      if (isSavedServerError(error)) await recharges.countSpentKey(em, recharge);
       if (classifyStripeError(error) !== 'refused') throw error;
       return park(em, recharge, `Stripe refuses the refund: ${failureOfError(error).message}`);
     }

@@ -29,16 +29,20 @@ const FLUSH_LOOKS = 8;
 const FLUSH_PAUSE = '5 seconds';
 
 /** A bank debit settles in hours or days: soon at first, for the quick ones, then four times a day. */
-const SETTLE_PAUSE_FIRST_MS = 60_000;
+const SETTLE_PAUSE_FIRST_MS = 10_000;
 const SETTLE_PAUSE_LAST_MS = 6 * 60 * 60 * 1000;
 
 /** Money that is held longer than this, neither granted nor given back, is somebody's business. */
 const ALARM_AFTER = '24 hours';
 
+/** Activities give a sign of life every two seconds: a worker that died is replaced after this, not after its activity's time. */
+const HEARTBEAT_TIMEOUT = '6 seconds';
+
 // Asks LiteLLM and PostgreSQL, touches no money: tried for as long as either is away, because the alert will not come again.
 // A cancelled run waits for the attempt under way, which may be reserving just then.
 const { checkLimits } = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
@@ -47,6 +51,7 @@ const { checkLimits } = proxyActivities<Activities>({
 // does. The time covers its five calls of up to 25 s each. A revoked key is tried once a minute, which is no storm.
 const { chargeStripe, refundCharge } = proxyActivities<Activities>({
   startToCloseTimeout: '150 seconds',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
 });
 
@@ -54,6 +59,7 @@ const { chargeStripe, refundCharge } = proxyActivities<Activities>({
 // never will: then the charge is refunded.
 const { updateKmsQuota } = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: {
     initialInterval: '500 milliseconds',
     maximumInterval: '30 seconds',
@@ -64,12 +70,14 @@ const { updateKmsQuota } = proxyActivities<Activities>({
 // One short transaction each: soon again after a restart of PostgreSQL, and for ever, since what they record has happened.
 const { recordRecharge, closeEvent, releaseReservation } = proxyActivities<Activities>({
   startToCloseTimeout: '30 seconds',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '250 milliseconds', maximumInterval: '15 seconds' },
 });
 
 // Everything is settled when this is said; a receiver that is away for three days has missed it.
 const { notify, raiseAlarm } = proxyActivities<Activities>({
   startToCloseTimeout: '30 seconds',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   scheduleToCloseTimeout: '3 days',
   retry: { initialInterval: '1 second', maximumInterval: '1 hour' },
 });

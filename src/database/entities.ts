@@ -102,8 +102,8 @@ export const Recharge = defineEntity({
     balanceSeen: quotaColumn(),
     paymentMethodId: p.string().nullable(),
     paymentIntentId: p.string().nullable().unique(),
-    /** How many confirm requests Stripe has answered without the intent moving; part of the next one's idempotency key. */
-    confirmsSpent: p.integer(),
+    /** How many idempotency keys Stripe answers from a saved 500; part of the next keys. */
+    keysSpent: p.integer(),
     quotaBefore: quotaColumn().nullable(),
     quotaAfter: quotaColumn().nullable(),
     refundId: p.string().nullable(),

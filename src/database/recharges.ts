@@ -69,7 +69,7 @@ export async function reserve(
       currency: organization.currency,
       quotaGranted: decision.quota,
       balanceSeen: decision.balance,
-      confirmsSpent: 0,
+      keysSpent: 0,
       timeline: [{ at: now.toISOString(), status: 'reserved' }],
       createdAt: now,
       updatedAt: now,
@@ -170,14 +170,9 @@ export async function planQuotaWrite(
   return { before: planned.quotaBefore ?? live, after: planned.quotaAfter ?? after };
 }
 
-/** One more confirm request was answered without the intent having moved: the next one goes under a new idempotency key. */
-export async function countSpentConfirm(em: EntityManager, recharge: Recharge): Promise<Recharge> {
-  await em.nativeUpdate(
-    Recharge,
-    { id: recharge.id, confirmsSpent: recharge.confirmsSpent },
-    { confirmsSpent: recharge.confirmsSpent + 1 },
-  );
-  return get(em, recharge.id);
+/** Stripe answers the current idempotency key from a saved 500: the next attempt goes under another one. */
+export async function countSpentKey(em: EntityManager, { id, keysSpent }: Recharge): Promise<void> {
+  await em.nativeUpdate(Recharge, { id, keysSpent }, { keysSpent: keysSpent + 1 });
 }
 
 /** Stores the id of the refund that was asked for, before its outcome is known. */

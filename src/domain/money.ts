@@ -71,7 +71,7 @@ export function quotaFromDollars(dollars: number): QuotaMicros {
   return quotaMicros(Math.round(dollars * MICROS_PER_DOLLAR));
 }
 
-/** The double of dollars that LiteLLM expects; exact to a micro-dollar up to nine billion dollars. */
+/** The double of dollars that LiteLLM expects; exact to a micro-dollar up to four billion dollars. */
 export function dollarsFromQuota(quota: QuotaMicros): number {
   return quota / MICROS_PER_DOLLAR;
 }

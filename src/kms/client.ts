@@ -72,12 +72,26 @@ export class KmsClient {
   /** Round trip in milliseconds of LiteLLM's public readiness, which also says whether its database is connected. @throws KmsError */
   async ping(): Promise<number> {
     const started = performance.now();
-    const answer = await this.call<{ db?: string }>(() => this.http.get('/health/readiness'));
+    const answer = await this.attempt<{ db?: string }>(() => this.http.get('/health/readiness'));
     if (answer?.db !== 'connected') throw new KmsError('unavailable', 'LiteLLM has lost its database');
     return performance.now() - started;
   }
 
+  /**
+   * One call. A 404 is believed only when LiteLLM's database is connected and it says so twice: with the database away it
+   * answers 404 for teams that exist (seen on 1.100.5).
+   */
   private async call<T>(request: () => Promise<{ data: T }>): Promise<T> {
+    try {
+      return await this.attempt(request);
+    } catch (error) {
+      if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
+      await this.ping();
+      return this.attempt(request);
+    }
+  }
+
+  private async attempt<T>(request: () => Promise<{ data: T }>): Promise<T> {
     try {
       return (await withDeadline(request(), DEADLINE_MS)).data;
     } catch (error) {

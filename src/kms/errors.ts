@@ -1,7 +1,7 @@
 /** What can go wrong with LiteLLM, by HTTP status: the `type` and `code` in its bodies are often misleading. */
 
 export type KmsErrorKind =
-  /** 404: no such team. */
+  /** 404 from a LiteLLM whose database is connected: no such team. */
   | 'not_found'
   /** 400, 422: LiteLLM will refuse this request whenever it is sent. */
   | 'invalid'
@@ -42,7 +42,11 @@ function messageIn(body: unknown): string {
   if (typeof body !== 'object' || body === null) return typeof body === 'string' ? body : 'no message';
   const { error, detail } = body as { error?: { message?: unknown }; detail?: unknown };
   const message = error?.message ?? (detail as { error?: unknown } | undefined)?.error ?? detail;
-  if (Array.isArray(message)) return message.map((item) => String((item as { msg?: unknown }).msg)).join('; ');
-  const text = String(message ?? 'no message');
-  return /^\{'error': (['"])(.*)\1\}$/s.exec(text)?.[2] ?? text;
+  if (Array.isArray(message)) return message.map((item) => textOf((item as { msg?: unknown } | null)?.msg ?? item)).join('; ');
+  const text = textOf(message ?? 'no message');
+  return /^\{'(?:error|message)': (['"])(.*)\1\}$/s.exec(text)?.[2] ?? text;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }

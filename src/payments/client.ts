@@ -2,7 +2,8 @@
  * Stripe, as far as the service uses it: find the card, create an intent, confirm it, read it, cancel it, refund it.
  *
  * Every POST carries an idempotency key made from the recharge's own id, never from a workflow run: a retried or reset
- * workflow then asks for the same thing again. Errors come out as Stripe's own; `outcome.ts` says what they mean.
+ * workflow then asks for the same thing again. Stripe keeps a 500 under its key for a day, so a key that is answered with
+ * one is given up for the next; that cannot do a thing twice, for an intent is captured once and refunded once in full. Errors come out as Stripe's own; `outcome.ts` says what they mean.
  */
 import Stripe from 'stripe';
 import type { Recharge } from '../database/entities.ts';
@@ -64,7 +65,7 @@ export class PaymentsClient {
         description: `LLM budget of team ${recharge.litellmTeamId}`,
         metadata: { recharge_id: recharge.id, organization_id: recharge.organizationId, litellm_team_id: recharge.litellmTeamId },
       },
-      { idempotencyKey: `recharge/${recharge.id}/create/${paymentMethodId}` },
+      { idempotencyKey: `recharge/${recharge.id}/create/${paymentMethodId}/${recharge.keysSpent}` },
     );
   }
 
@@ -73,7 +74,7 @@ export class PaymentsClient {
     return this.stripe.paymentIntents.confirm(
       intentId,
       { off_session: true, error_on_requires_action: true },
-      { idempotencyKey: `recharge/${recharge.id}/confirm/${recharge.confirmsSpent}` },
+      { idempotencyKey: `recharge/${recharge.id}/confirm/${recharge.keysSpent}` },
     );
   }
 
@@ -95,10 +96,11 @@ export class PaymentsClient {
     return refunds.data.find(({ status }) => status !== 'failed' && status !== 'canceled');
   }
 
+  /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
   async refund(recharge: Recharge, intentId: string): Promise<Stripe.Refund> {
     return this.stripe.refunds.create(
       { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
-      { idempotencyKey: `recharge/${recharge.id}/refund/1` },
+      { idempotencyKey: `recharge/${recharge.id}/refund/${recharge.keysSpent}` },
     );
   }
 

@@ -71,9 +71,9 @@ export function classifyStripeError(error: unknown): StripeErrorKind {
   return 'unknown';
 }
 
-/** Whether Stripe answered from its memory of an earlier request under the same idempotency key. */
-export function isReplayed(error: unknown): boolean {
-  return error instanceof Stripe.errors.StripeError && error.headers?.['idempotent-replayed'] === 'true';
+/** A 500 that Stripe has saved: it will answer the same idempotency key with it for a day, whatever has happened since. */
+export function isSavedServerError(error: unknown): boolean {
+  return classifyStripeError(error) === 'unknown' && (error as Stripe.errors.StripeError).headers?.['idempotent-replayed'] === 'true';
 }
 
 /** The codes of a refused request, in the form of a decline. */

@@ -14,6 +14,8 @@ import type { Logger } from '../observability/log.ts';
 
 /** Activities that run at once; each holds at most one database connection of the pool of 20 at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
+/** A run whose worker has died goes to another one after this; the default of ten seconds is long for a team that waits. */
+const STICKY_TIMEOUT = '3 seconds';
 /** How long running activities may finish after SIGTERM. A charge's one call takes at most 25 s. */
 const SHUTDOWN_GRACE = '30 seconds';
 /** After this the process ends whatever still runs; Temporal gives it to another worker. */
@@ -52,6 +54,7 @@ export async function createWorker(
     taskQueue,
     workflowBundle,
     activities: createActivities(dependencies),
+    stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
     shutdownGraceTime: SHUTDOWN_GRACE,
     shutdownForceTime: SHUTDOWN_FORCE,

@@ -138,8 +138,9 @@ export class World {
     return axios.create({ baseURL: this.apiUrl, headers: { Authorization: `Bearer ${ADMIN_API_KEY}` }, validateStatus: () => true });
   }
 
+  /** LiteLLM as somebody else uses it: none of our faults strikes there. */
   private get kms(): AxiosInstance {
-    return axios.create({ baseURL: this.kmsUrl, headers: { Authorization: `Bearer ${KMS_KEY}` } });
+    return axios.create({ baseURL: this.kmsUrl, headers: { Authorization: `Bearer ${KMS_KEY}`, 'X-Sandbox-Spare': '1' } });
   }
 
   /** A paying customer with a team that has, unless wished otherwise, just run out: 10 dollars of budget, 10.50 spent. */
@@ -207,6 +208,16 @@ export class World {
 
   async kmsFault(fault: FaultRequest): Promise<void> {
     await axios.post(`${this.kmsUrl}/_sandbox/faults`, fault);
+  }
+
+  /** Takes away every fault that has not struck yet. */
+  async clearFaults(): Promise<void> {
+    await Promise.all([axios.delete(`${this.stripeUrl}/_sandbox/faults`), axios.delete(`${this.kmsUrl}/_sandbox/faults`)]);
+  }
+
+  /** An edit that somebody else makes in LiteLLM. */
+  async setBudget(teamId: string, maxBudget: number | null): Promise<void> {
+    await this.kms.post('/team/update', { team_id: teamId, max_budget: maxBudget });
   }
 
   async deleteTeam(teamId: string): Promise<void> {

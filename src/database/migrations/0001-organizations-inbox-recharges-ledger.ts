@@ -76,7 +76,7 @@ export class OrganizationsInboxRechargesLedger extends Migration {
         balance_seen numeric(18,6) not null,
         payment_method_id text,
         payment_intent_id text unique,
-        confirms_spent integer not null default 0,
+        keys_spent integer not null default 0,
         quota_before numeric(18,6),
         quota_after numeric(18,6),
         refund_id text,

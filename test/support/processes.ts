@@ -1,0 +1,60 @@
+/** The service as processes of its own, to be killed. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+
+/** Start-up takes two or three seconds on a busy machine. */
+const READY_TIMEOUT_MS = 30_000;
+
+export type BillProcess = {
+  /** What the ready line of its log holds. */
+  ready: { port?: number };
+  process: ChildProcess;
+  /** Every line it has logged so far. */
+  lines: string[];
+  /** kill -9; resolves when it is gone. */
+  kill: () => Promise<void>;
+  /** SIGTERM; resolves with its exit code. */
+  terminate: () => Promise<number | null>;
+};
+
+/** Starts `bill serve` or `bill worker` and waits until it works. @throws with its last lines when it ends instead. */
+export async function startBill(command: 'serve' | 'worker', env: Record<string, string>): Promise<BillProcess> {
+  const readyMessage = command === 'serve' ? 'the API listens' : 'the worker polls';
+  const child = spawn(process.execPath, [MAIN, command], {
+    env: { PATH: process.env['PATH'], ...env, LOG_LEVEL: 'info' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const gone = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  const lines: string[] = [];
+  const ready = await new Promise<{ port?: number }>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`bill ${command} was not ready: ${lines.slice(-10).join('\n')}`)), READY_TIMEOUT_MS);
+    const read = (line: string) => {
+      lines.push(line);
+      if (!line.includes(readyMessage)) return;
+      clearTimeout(timer);
+      resolve(JSON.parse(line));
+    };
+    createInterface({ input: child.stdout }).on('line', read);
+    createInterface({ input: child.stderr }).on('line', read);
+    void gone.then((code) => {
+      clearTimeout(timer);
+      reject(new Error(`bill ${command} ended with ${code}: ${lines.slice(-10).join('\n')}`));
+    });
+  });
+  const signal = (name: NodeJS.Signals) => {
+    child.kill(name);
+    return gone;
+  };
+  return {
+    ready,
+    process: child,
+    lines,
+    kill: async () => {
+      await signal('SIGKILL');
+    },
+    terminate: () => signal('SIGTERM'),
+  };
+}
