@@ -4,7 +4,6 @@ import { createLogger } from '../observability/log.ts';
 import { startApi, startWorker } from '../service.ts';
 import { installTemporalLogger } from '../temporal/worker.ts';
 import { addClientCommands } from './client-commands.ts';
-import { dev } from './dev/dev.ts';
 import { migrate } from './migrate.ts';
 import { configOrExit, stopOnSignal } from './process.ts';
 
@@ -15,7 +14,11 @@ bill
   .description('the whole service on this machine, with stand-ins for Stripe and LiteLLM')
   .option('--fresh', 'start over: forget everything under .data')
   .option('--no-traffic', 'no simulated spending')
-  .action((options: { fresh?: boolean; traffic: boolean }) => dev({ fresh: options.fresh ?? false, traffic: options.traffic }));
+  .action(async (options: { fresh?: boolean; traffic: boolean }) => {
+    // Imported when asked for: what it brings along is not part of an installation that serves.
+    const { dev } = await import('./dev/dev.ts');
+    await dev({ fresh: options.fresh ?? false, traffic: options.traffic });
+  });
 
 bill
   .command('serve')

@@ -1,0 +1,2 @@
+export declare const HOW_TO_GET_IT: string;
+export declare function locateTemporalCli(): string | undefined;
