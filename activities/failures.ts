@@ -4,9 +4,9 @@
  * Whatever an activity throws is kept in workflow history for weeks, so only a type and a sentence pass: an AxiosError
  * carries the Authorization header, a database error the statement with its parameters.
  */
-import { DriverException, UniqueConstraintViolationException } from '@mikro-orm/core';
 import { ApplicationFailure } from '@temporalio/activity';
 import Stripe from 'stripe';
+import { isDatabaseError } from '../src/database/errors.ts';
 import { UnexpectedStatusError } from '../src/database/recharges.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
@@ -48,10 +48,4 @@ export function toApplicationFailure(error: unknown): ApplicationFailure {
   }
   // A programming error: retried, since a deploy can mend it while the run waits. Its message is ours.
   return ApplicationFailure.create({ message: String(error), type: (error as Error)?.name ?? 'Error' });
-}
-
-function isDatabaseError(error: unknown): boolean {
-  if (error instanceof DriverException || error instanceof UniqueConstraintViolationException) return true;
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  return (typeof code === 'string' && /^([0-9A-Z]{5}|ECONN|EPIPE)/.test(code)) || /connection|timeout exceeded/i.test(String(message));
 }

@@ -1,6 +1,7 @@
 /** The environment, checked at once and whole, as one frozen object. Names and defaults are those of the README's table. */
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { z } from 'zod';
+import { webhookKey } from './domain/webhook-key.ts';
 
 /** sysexits.h EX_CONFIG: what a process ends with when its settings cannot be used. */
 export const EX_CONFIG = 78;
@@ -19,6 +20,16 @@ const secrets = z
       .filter(Boolean),
   )
   .refine((items) => items.every((item) => item.length >= MIN_SECRET_LENGTH), `holds a secret that ${tooShort}`);
+
+/** Standard Webhooks writes a key as base64 after `whsec_`; what is no base64 there would decode to a key of few bytes, or none. */
+function isKey(secret: string): boolean {
+  if (!secret.startsWith('whsec_')) return true;
+  const bytes = webhookKey(secret);
+  return bytes.length >= MIN_SECRET_LENGTH && bytes.toString('base64') === secret.slice('whsec_'.length);
+}
+const notAKey = `begins with whsec_ but is not base64 of at least ${MIN_SECRET_LENGTH} bytes after it`;
+
+const notAPort = 'is not a port number from 0 to 65535';
 const httpUrl = z.url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' }).transform((url) => url.replace(/\/+$/, ''));
 const required = (what: string) => z.string({ error: `is not set: ${what}` }).min(1, `is empty: ${what}`);
 
@@ -34,15 +45,16 @@ const environment = z.object({
   STRIPE_WEBHOOK_SECRETS: secrets,
   KMS_BASE_URL: required('the address of the LiteLLM proxy').pipe(httpUrl),
   KMS_API_KEY: required('an admin key of the LiteLLM proxy'),
-  WEBHOOK_HMAC_SECRETS: secrets,
+  WEBHOOK_HMAC_SECRETS: secrets.refine((items) => items.every(isKey), `holds a secret that ${notAKey}`),
   WEBHOOK_URL_TOKENS: secrets,
   ADMIN_API_KEY: required('a key of your own choice for the admin API').min(MIN_SECRET_LENGTH, tooShort),
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: z
     .string()
+    .regex(/^\d{1,5}$/, notAPort)
     .default('8080')
     .transform(Number)
-    .refine((port) => Number.isInteger(port) && port >= 0 && port <= 65535, 'is not a port number from 0 to 65535'),
+    .refine((port) => port <= 65535, notAPort),
   PUBLIC_URL: httpUrl.optional(),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
@@ -51,13 +63,14 @@ const environment = z.object({
     .default('info'),
   NODE_ENV: z.string().optional(),
   NOTIFY_WEBHOOK_URL: httpUrl.optional(),
-  NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).optional(),
+  NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).refine(isKey, notAKey).optional(),
 });
 
 /** What no single variable can tell. Looked at beside the schema, so that it is reported with the rest. */
 function problemsBetween(env: Record<string, string | undefined>): string[] {
   const problems: string[] = [];
-  if (!env['WEBHOOK_HMAC_SECRETS'] && !env['WEBHOOK_URL_TOKENS']) {
+  const holdsNone = (list = '') => !/[^,\s]/.test(list);
+  if (holdsNone(env['WEBHOOK_HMAC_SECRETS']) && holdsNone(env['WEBHOOK_URL_TOKENS'])) {
     problems.push('WEBHOOK_HMAC_SECRETS is not set, nor is WEBHOOK_URL_TOKENS: one of the two has to say which alerts are authentic');
   }
   if (env['NOTIFY_WEBHOOK_URL'] && !env['NOTIFY_WEBHOOK_SECRET']) {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import axios from 'axios';
 import type { Command } from 'commander';
 import { Webhook } from 'standardwebhooks';
+import { webhookKey } from '../domain/webhook-key.ts';
 import { callService, describingErrors, publicUrl, serviceSetting } from './service-client.ts';
 import { table } from './table.ts';
 
@@ -107,7 +108,7 @@ async function sendTestAlert({ team, event, spend, budget }: { team: string; eve
   const [secret = ''] = serviceSetting('WEBHOOK_HMAC_SECRETS').split(',');
   const id = `msg_${randomUUID()}`;
   const now = new Date();
-  const signature = new Webhook(secret, secret.startsWith('whsec_') ? {} : { format: 'raw' }).sign(id, now, body);
+  const signature = new Webhook(webhookKey(secret), { format: 'raw' }).sign(id, now, body);
   const headers = {
     'content-type': 'application/json',
     'webhook-id': id,

@@ -15,7 +15,7 @@ export type Currency = string & { readonly __unit: 'currency' };
 export const MICROS_PER_DOLLAR = 1_000_000;
 
 // https://docs.stripe.com/currencies: amounts of these have no minor unit, or a thousandth.
-const ZERO_DECIMAL = new Set('bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf'.split(' '));
+const ZERO_DECIMAL = new Set('bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf'.split(' '));
 const THREE_DECIMAL = new Set('bhd jod kwd omr tnd'.split(' '));
 
 /** Stripe refuses a smaller charge in US dollars; for other currencies it answers `amount_too_small` itself. */
@@ -24,13 +24,18 @@ const MINIMUM_CHARGE: Readonly<Record<string, number>> = { usd: 50 };
 /** Stripe's largest amount: eight digits of minor units. */
 export const MAX_CHARGE_MINOR = 99_999_999 as MinorUnits;
 
+/** Stripe lists the Ugandan shilling as having no minor unit, and elsewhere asks for two places: a hundredfold error either way. */
+const AMBIGUOUS = new Set(['ugx']);
+
 export class MoneyFormatError extends Error {
   override name = 'MoneyFormatError';
 }
 
-/** @throws MoneyFormatError unless it is three letters. */
+/** @throws MoneyFormatError unless it is three letters of a currency whose minor unit is certain. */
 export function currency(code: string): Currency {
   if (!/^[a-z]{3}$/i.test(code)) throw new MoneyFormatError(`"${code}" is not a three-letter currency code`);
+  if (AMBIGUOUS.has(code.toLowerCase()))
+    throw new MoneyFormatError(`${code} is not supported: what its minor unit is at Stripe is not certain`);
   return code.toLowerCase() as Currency;
 }
 
@@ -82,16 +87,22 @@ export function quotaBoughtBy(amount: MinorUnits, code: Currency, quotaPerUnit: 
 }
 
 /**
- * The smallest chargeable amount that buys at least `quota`: rounded up to a minor unit (to ten of them where Stripe wants
- * a three-decimal amount to end in 0) and to the currency's minimum charge.
+ * The smallest chargeable amount that buys at least `quota`: rounded up to what Stripe takes of the currency, and to
+ * the currency's minimum charge.
  *
  * @param quotaPerUnit quota that one unit of the currency (one dollar, one yen) buys; positive.
  */
 export function chargeThatBuys(quota: QuotaMicros, code: Currency, quotaPerUnit: QuotaMicros): MinorUnits {
   const exact = divideUp(BigInt(quota) * scaleOf(code), BigInt(quotaPerUnit));
-  const step = decimalPlaces(code) === 3 ? 10n : 1n;
+  const step = chargeStep(code);
   const rounded = minorUnits(Number(divideUp(exact, step) * step));
   return Math.max(rounded, MINIMUM_CHARGE[code] ?? 0) as MinorUnits;
+}
+
+/** Stripe takes three-decimal amounts in tens, and the Icelandic króna, which has no minor unit any more, in hundreds. */
+function chargeStep(code: Currency): bigint {
+  if (code === 'isk') return 100n;
+  return decimalPlaces(code) === 3 ? 10n : 1n;
 }
 
 function scaleOf(code: Currency): bigint {

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { Database } from '../database/database.ts';
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
-import { currency, formatQuota, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import { currency, formatQuota, parseQuota } from '../domain/money.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 
@@ -13,14 +13,7 @@ import { Problem, parse } from './problem.ts';
 const identifier = z.string().regex(/^[\w.:@-]{1,128}$/, 'is 1 to 128 letters, digits or any of _ . : @ -');
 
 /** Dollars of LiteLLM budget as a decimal string; a number would have been rounded by somebody's JSON library. */
-const dollars = z.string({ error: 'is a decimal string like "25.00"' }).transform((text, context): QuotaMicros => {
-  try {
-    return parseQuota(text);
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message });
-    return z.NEVER;
-  }
-});
+const dollars = parsedBy(parseQuota, 'is a decimal string like "25.00"');
 const positiveDollars = dollars.refine((value) => value > 0, 'is more than zero');
 
 /** One who charges more often than this a day has the target too low. */
@@ -30,10 +23,7 @@ const settings = z.strictObject({
   name: z.string().min(1).max(200),
   stripe_customer_id: z.string().regex(/^cus_\w{1,100}$/, 'is the id of a Stripe customer, cus_…'),
   litellm_team_id: z.string().min(1).max(200),
-  currency: z
-    .string()
-    .regex(/^[a-zA-Z]{3}$/, 'is a three-letter currency code')
-    .transform(currency),
+  currency: parsedBy(currency),
   minimum_balance: dollars.refine((value) => value >= 0, 'is not negative'),
   target_balance: positiveDollars,
   quota_per_unit: positiveDollars,
@@ -53,6 +43,18 @@ const newOrganization = settings.extend({
 });
 
 const suspension = z.strictObject({ reason: z.string().min(1).max(500).default('suspended by an operator') });
+
+/** A string read by one of the domain's parsers, whose own sentence says what is wrong with it. */
+function parsedBy<T>(parser: (text: string) => T, expected = 'is a string') {
+  return z.string({ error: expected }).transform((text, context): T => {
+    try {
+      return parser(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+      return z.NEVER;
+    }
+  });
+}
 
 export function organizationRoutes(database: Database): Router {
   const router = express.Router();

@@ -1,6 +1,7 @@
 /** Errors as RFC 9457 problem details, with a `type` that stays as it is. */
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
+import { isDatabaseOutage } from '../database/errors.ts';
 import type { Logger } from '../observability/log.ts';
 
 /** Every problem that the service answers with: the status and the title that go with its type. */
@@ -71,7 +72,7 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof Problem) return sendProblem(response, error);
-    sendProblem(response, ofBodyParser(error) ?? ofDatabase(error) ?? unexpected());
+    sendProblem(response, ofExpress(error) ?? ofDatabase(error) ?? unexpected());
 
     function unexpected(): Problem {
       log.error({ method: request.method, path: request.path, error: (error as Error)?.stack }, 'a request failed unexpectedly');
@@ -80,8 +81,13 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   };
 }
 
-/** express's body parsers throw errors with a `type`. */
-function ofBodyParser(error: { type?: string; limit?: number }): Problem | undefined {
+function ofDatabase(error: unknown): Problem | undefined {
+  return isDatabaseOutage(error) ? new Problem('unavailable', 'the database cannot be reached; nothing was stored') : undefined;
+}
+
+/** Express's body parsers throw errors with a `type`; its router throws a URIError for a path that cannot be decoded. */
+function ofExpress(error: { type?: string; limit?: number }): Problem | undefined {
+  if (error instanceof URIError) return new Problem('malformed', 'the path is not percent-encoded UTF-8');
   switch (error.type) {
     case 'entity.too.large':
       return new Problem('too-large', `the body is over ${error.limit} bytes`);
@@ -97,11 +103,4 @@ function ofBodyParser(error: { type?: string; limit?: number }): Problem | undef
     default:
       return undefined;
   }
-}
-
-/** Connection trouble, not constraint trouble: SQLSTATE classes 08, 53, 57 and the socket's own errors. */
-function ofDatabase(error: { code?: unknown; name?: string; message?: string }): Problem | undefined {
-  const code = String(error.code ?? '');
-  const isOutage = /^(08|53|57)/.test(code) || /^E[A-Z]+$/.test(code) || /connection|timeout exceeded/i.test(error.message ?? '');
-  return isOutage ? new Problem('unavailable', 'the database cannot be reached; nothing was stored') : undefined;
 }

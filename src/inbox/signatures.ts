@@ -3,6 +3,7 @@
  * that holds a secret. Any one suffices. Pure but for the clock, which comes in.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { webhookKey } from '../domain/webhook-key.ts';
 
 /** Standard Webhooks: a message may be this much older or newer than our clock says. */
 export const TIMESTAMP_TOLERANCE_S = 5 * 60;
@@ -40,7 +41,7 @@ function verifyStandardWebhook({ headers, body }: SignedRequest, secrets: readon
   const offered = signatures.split(' ');
   if (!offered.every((part) => /^\w+,[\w+/=]+$/.test(part))) return null;
   const isSigned = secrets.some((secret) => {
-    const expected = `v1,${createHmac('sha256', keyBytes(secret)).update(`${id}.${timestamp}.`).update(body).digest('base64')}`;
+    const expected = `v1,${createHmac('sha256', webhookKey(secret)).update(`${id}.${timestamp}.`).update(body).digest('base64')}`;
     // As text: several base64 texts stand for the same bytes, and one of them is the signature.
     return offered.some((signature) => equal(Buffer.from(signature), Buffer.from(expected)));
   });
@@ -58,7 +59,7 @@ function verifyLiteLLMSignature({ headers, body }: SignedRequest, secrets: reado
     if (!timestamp || !isTimely(timestamp, nowSeconds)) return false;
     prefix = `${timestamp}.`;
   }
-  return secrets.some((secret) => equal(signature, createHmac('sha256', keyBytes(secret)).update(prefix).update(body).digest()));
+  return secrets.some((secret) => equal(signature, createHmac('sha256', webhookKey(secret)).update(prefix).update(body).digest()));
 }
 
 function verifyToken({ tokens }: SignedRequest, accepted: readonly string[]): boolean {
@@ -76,11 +77,6 @@ function only(headers: NodeJS.Dict<string[]>, name: string): string | undefined 
 /** Whole seconds since 1970 within the tolerance, both ways: a far-future message could be replayed for as long. */
 function isTimely(timestamp: string, nowSeconds: number): boolean {
   return /^\d{1,12}$/.test(timestamp) && Math.abs(nowSeconds - Number(timestamp)) <= TIMESTAMP_TOLERANCE_S;
-}
-
-/** Standard Webhooks writes secrets as base64 after `whsec_`; any other is its UTF-8 bytes. */
-export function keyBytes(secret: string): Buffer {
-  return secret.startsWith('whsec_') ? Buffer.from(secret.slice('whsec_'.length), 'base64') : Buffer.from(secret, 'utf8');
 }
 
 function equal(a: Buffer, b: Buffer): boolean {

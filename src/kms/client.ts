@@ -15,14 +15,22 @@ const DEADLINE_MS = 15_000;
 /** A team with its keys; LiteLLM has been seen to send a kilobyte for each key. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
-const dollars = z.number().transform(quotaFromDollars);
+/** Beyond this a double of dollars is no longer exact to a micro-dollar, and nobody has paid for it. */
+const MAX_DOLLARS = 1e9;
+
+const dollars = z.number().min(-MAX_DOLLARS).max(MAX_DOLLARS).transform(quotaFromDollars);
+/** A limit beyond reckoning is none. */
+const limit = z
+  .number()
+  .transform((value) => (Math.abs(value) <= MAX_DOLLARS ? quotaFromDollars(value) : null))
+  .nullish();
 
 const teamInfo = z.object({
   team_info: z.object({
     team_id: z.string(),
-    max_budget: dollars.nullish(),
+    max_budget: limit,
     spend: dollars.nullish(),
-    soft_budget: dollars.nullish(),
+    soft_budget: limit,
     budget_duration: z.string().nullish(),
     budget_limits: z.unknown().optional(),
     blocked: z.boolean().nullish(),

@@ -1,6 +1,7 @@
 /** Outbound events: Standard Webhooks, posted to the one URL that the operator has set. */
 import axios from 'axios';
 import { Webhook } from 'standardwebhooks';
+import { webhookKey } from '../domain/webhook-key.ts';
 
 export type OutboundEvent = {
   /** The `webhook-id`: the same for every attempt, so that the receiver can drop repetitions. */
@@ -20,11 +21,11 @@ export class NotificationError extends Error {
 export class Notifier {
   private readonly target: { url: string; signer: Webhook } | undefined;
 
-  /** @param target absent sends nothing. The secret is used as Standard Webhooks has it: base64 after `whsec_`, else as UTF-8 bytes. */
+  /** @param target absent sends nothing. */
   constructor(target?: { url: string; secret: string }) {
     this.target = target && {
       url: target.url,
-      signer: new Webhook(target.secret, target.secret.startsWith('whsec_') ? {} : { format: 'raw' }),
+      signer: new Webhook(webhookKey(target.secret), { format: 'raw' }),
     };
   }
 

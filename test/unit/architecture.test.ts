@@ -12,7 +12,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/database': ['src/domain'],
   'src/kms': ['src/domain'],
   'src/payments': ['src/domain'],
-  'src/notifications': [],
+  'src/notifications': ['src/domain'],
   'src/observability': [],
   'src/inbox': ['src/database', 'src/domain'],
   'src/temporal': ['activities'],

@@ -4,7 +4,7 @@ import type { Database } from '../../database/database.ts';
 import type { Recharge, TimelineStep, WebhookEvent } from '../../database/entities.ts';
 import * as recharges from '../../database/recharges.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
-import { formatMoney, formatQuota } from '../../domain/money.ts';
+import { dollarsFromQuota, formatMoney, type QuotaMicros } from '../../domain/money.ts';
 import { REFUSALS } from '../../domain/policy.ts';
 
 const LOOK_INTERVAL_MS = 200;
@@ -27,7 +27,8 @@ export function startTimeline(
 ): { stop: () => Promise<void> } {
   const seen = new Map<string, number>();
   const events = new Map<string, WebhookEvent>();
-  let since = new Date();
+  const begun = new Date();
+  let since = begun;
   let stopped = false;
 
   const look = async () => {
@@ -35,7 +36,7 @@ export function startTimeline(
     const from = new Date(since.getTime() - OVERLAP_MS);
     const started = new Date();
     for (const event of await webhookEvents.changedSince(em, from, ROWS_A_LOOK)) {
-      if (event.receivedAt < since && !events.has(event.id) && !seen.has(event.id)) seen.set(event.id, 1);
+      if (event.receivedAt < begun) seen.set(event.id, 1);
       events.set(event.id, event);
       if (!seen.has(event.id)) {
         seen.set(event.id, 1);
@@ -50,7 +51,7 @@ export function startTimeline(
     for (const recharge of await recharges.changedSince(em, from, ROWS_A_LOOK)) {
       const lines = rechargeLines(recharge);
       const alerted = events.get(recharge.eventId)?.receivedAt ?? recharge.createdAt;
-      const known = seen.get(recharge.id) ?? (recharge.createdAt < since && !events.has(recharge.eventId) ? lines.length : 0);
+      const known = seen.get(recharge.id) ?? (recharge.createdAt < begun ? lines.length : 0);
       for (const line of lines.slice(known)) print(format(line, alerted));
       seen.set(recharge.id, lines.length);
       if (lines.length > known && recharge.timeline.at(-1)?.status !== 'charging') {
@@ -111,7 +112,7 @@ function linesOf(recharge: Recharge, step: TimelineStep): Omit<Line, 'organizati
   const at = new Date(step.at);
   switch (step.status) {
     case 'reserved':
-      return [{ at, step: 'limits', text: `balance ${formatQuota(recharge.balanceSeen)}, so charge ${amount}` }];
+      return [{ at, step: 'limits', text: `balance ${cents(recharge.balanceSeen)}, so charge ${amount}` }];
     case 'charging':
       return []; // Only the outcome is news.
     case 'charged':
@@ -120,7 +121,7 @@ function linesOf(recharge: Recharge, step: TimelineStep): Omit<Line, 'organizati
         { at, step: 'recorded', text: `ledger: stripe → prepaid ${amount}` },
       ];
     case 'succeeded':
-      return [{ at, step: 'quota', text: `raised from ${step['quota_before']} to ${step['quota_after']}` }];
+      return [{ at, step: 'quota', text: `raised from ${cents(recharge.quotaBefore)} to ${cents(recharge.quotaAfter)}` }];
     case 'declined':
     case 'action_required':
       return [{ at, step: step.status, text: `${amount}: ${recharge.failureMessage} (${step['code']})` }];
@@ -130,6 +131,11 @@ function linesOf(recharge: Recharge, step: TimelineStep): Omit<Line, 'organizati
     default:
       return [{ at, step: step.status, text: amount }];
   }
+}
+
+/** Dollars to the cent: for reading along, not for reckoning. */
+function cents(quota: QuotaMicros | null | undefined): string {
+  return quota === null || quota === undefined ? '?' : dollarsFromQuota(quota).toFixed(2);
 }
 
 const COLOURS = {

@@ -1,0 +1,24 @@
+import { expect, test } from '@jest/globals';
+import { isSuccess, type Outcome } from '../../../src/domain/outcome.ts';
+import { REFUSALS, type Refusal } from '../../../src/domain/policy.ts';
+
+test.each(['recharged', 'above_minimum', 'ignored', 'duplicate'] satisfies Outcome[])(
+  'an event that ends %s is taken care of',
+  (outcome) => {
+    expect(isSuccess(outcome)).toBe(true);
+  },
+);
+
+test.each(['declined', 'action_required', 'refunded', 'needs_attention', 'cancelled', 'unknown_team'] satisfies Outcome[])(
+  'an event that ends %s has left the team without budget',
+  (outcome) => {
+    expect(isSuccess(outcome)).toBe(false);
+  },
+);
+
+test.each((Object.keys(REFUSALS) as Refusal[]).filter((refusal) => refusal !== 'above_minimum'))(
+  'a recharge refused with %s has left the team without budget',
+  (refusal) => {
+    expect(isSuccess(refusal)).toBe(false);
+  },
+);

@@ -1,0 +1,205 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { decimalPlaces, MAX_CHARGE_MINOR, minorUnits, parseQuota, quotaBoughtBy, quotaMicros } from '../../../src/domain/money.ts';
+import {
+  decideRecharge,
+  type LiveBudget,
+  type RechargeHistory,
+  type RechargePolicy,
+  spendIsStillFlushing,
+} from '../../../src/domain/policy.ts';
+import { currencies, USD } from '../arbitraries.ts';
+
+/** An organization at 10.00 of balance at least and 30.00 at best, its team just out of budget. */
+const policy: RechargePolicy = {
+  autoRechargeEnabled: true,
+  suspended: false,
+  minimumBalance: parseQuota('10'),
+  targetBalance: parseQuota('30'),
+  maxDailyRecharges: 3,
+  currency: USD,
+  quotaPerUnit: parseQuota('1'),
+};
+const budget: LiveBudget = {
+  quota: parseQuota('100'),
+  spend: parseQuota('100.5'),
+  softBudget: null,
+  budgetDuration: null,
+  hasBudgetLimits: false,
+};
+const history: RechargeHistory = { attemptsToday: 0, hasOpenRecharge: false };
+
+const policies = fc
+  .record({
+    minimum: fc.integer({ min: 0, max: 1_000_000_000 }),
+    above: fc.integer({ min: 1, max: 10_000_000_000 }),
+    currency: currencies,
+    quotaPerUnit: fc.integer({ min: 500_000, max: 100_000_000 }).map(quotaMicros),
+  })
+  .map(
+    ({ minimum, above, ...rest }): RechargePolicy => ({
+      ...policy,
+      ...rest,
+      minimumBalance: quotaMicros(minimum),
+      targetBalance: quotaMicros(minimum + above),
+    }),
+  );
+const amounts = fc.integer({ min: 0, max: 10_000_000_000 });
+
+function budgetWithBalance(balance: number, spend: number): LiveBudget {
+  return { ...budget, quota: quotaMicros(spend + balance), spend: quotaMicros(spend) };
+}
+
+function refusalOf(decision: ReturnType<typeof decideRecharge>) {
+  return decision.kind === 'refuse' ? decision.refusal : decision.kind;
+}
+
+test('a team that is out of budget is brought back to the target by exactly what is charged', () => {
+  expect(decideRecharge(policy, budget, history)).toEqual({
+    kind: 'recharge',
+    amount: 3050,
+    quota: parseQuota('30.5'),
+    balance: parseQuota('-0.5'),
+  });
+});
+
+describe('whatever the policy and the spend', () => {
+  test('nothing is charged above the minimum', () => {
+    fc.assert(
+      fc.property(policies, amounts, fc.integer({ min: 1, max: 10_000_000_000 }), (anyPolicy, spend, above) => {
+        const decision = decideRecharge(anyPolicy, budgetWithBalance(anyPolicy.minimumBalance + above, spend), history);
+        expect(refusalOf(decision)).toBe('above_minimum');
+      }),
+    );
+  });
+
+  test('a recharge leaves the balance at the target or above it by less than one step of the charge', () => {
+    fc.assert(
+      fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
+        const balance = anyPolicy.minimumBalance - below;
+        const decision = decideRecharge(anyPolicy, budgetWithBalance(balance, spend), history);
+        if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
+
+        const step = decimalPlaces(anyPolicy.currency) === 3 ? 10 : 1;
+        const isMinimumCharge = anyPolicy.currency === 'usd' && decision.amount === 50;
+        const atMost = isMinimumCharge ? 50 : step;
+        const oneStepBuys = quotaBoughtBy(minorUnits(atMost), anyPolicy.currency, anyPolicy.quotaPerUnit) + 1;
+        const excess = balance + decision.quota - anyPolicy.targetBalance;
+        expect(excess).toBeGreaterThanOrEqual(0);
+        expect(excess).toBeLessThanOrEqual(oneStepBuys);
+      }),
+    );
+  });
+
+  test('the quota is what the amount buys, no more and no less', () => {
+    fc.assert(
+      fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
+        const decision = decideRecharge(anyPolicy, budgetWithBalance(anyPolicy.minimumBalance - below, spend), history);
+        if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
+        expect(decision.quota).toBe(quotaBoughtBy(decision.amount, anyPolicy.currency, anyPolicy.quotaPerUnit));
+      }),
+    );
+  });
+
+  test('the budget rises above the spend, or LiteLLM would go on refusing the team', () => {
+    fc.assert(
+      fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
+        const live = budgetWithBalance(anyPolicy.minimumBalance - below, spend);
+        const decision = decideRecharge(anyPolicy, live, history);
+        if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
+        expect((live.quota ?? 0) + decision.quota).toBeGreaterThan(live.spend);
+      }),
+    );
+  });
+
+  test('no charge is larger than Stripe takes: such a one is refused', () => {
+    const spends = fc.oneof(fc.integer({ min: 0, max: 1_000_000_000_000 }), fc.integer({ min: 0, max: 4_000_000_000_000_000 }));
+    fc.assert(
+      fc.property(policies, spends, (anyPolicy, spend) => {
+        const decision = decideRecharge(anyPolicy, budgetWithBalance(-spend, spend), history);
+        if (decision.kind === 'refuse') expect(decision.refusal).toBe('amount_too_large');
+        else expect(decision.amount).toBeLessThanOrEqual(MAX_CHARGE_MINOR);
+      }),
+    );
+  });
+});
+
+describe('the balance', () => {
+  test('at exactly the minimum is topped up, a micro-dollar above it is not', () => {
+    expect(decideRecharge(policy, budgetWithBalance(10_000_000, 5_000_000), history).kind).toBe('recharge');
+    expect(refusalOf(decideRecharge(policy, budgetWithBalance(10_000_001, 5_000_000), history))).toBe('above_minimum');
+  });
+
+  test('is told with every refusal, except for a team that has no budget at all', () => {
+    expect(decideRecharge({ ...policy, suspended: true }, budget, history)).toEqual({
+      kind: 'refuse',
+      refusal: 'suspended',
+      balance: parseQuota('-0.5'),
+    });
+    expect(decideRecharge(policy, { ...budget, quota: null }, history)).toEqual({
+      kind: 'refuse',
+      refusal: 'unlimited_budget',
+      balance: null,
+    });
+  });
+});
+
+describe('no charge is made', () => {
+  test('for a suspended organization', () => {
+    expect(refusalOf(decideRecharge({ ...policy, suspended: true }, budget, history))).toBe('suspended');
+  });
+  test('when auto-recharge is off', () => {
+    expect(refusalOf(decideRecharge({ ...policy, autoRechargeEnabled: false }, budget, history))).toBe('auto_recharge_disabled');
+  });
+  test('for a team without a limit', () => {
+    expect(refusalOf(decideRecharge(policy, { ...budget, quota: null }, history))).toBe('unlimited_budget');
+  });
+  test('for a team whose spend LiteLLM resets by itself', () => {
+    expect(refusalOf(decideRecharge(policy, { ...budget, budgetDuration: '30d' }, history))).toBe('budget_duration');
+  });
+  test('for a team with budget windows', () => {
+    expect(refusalOf(decideRecharge(policy, { ...budget, hasBudgetLimits: true }, history))).toBe('budget_limits');
+  });
+  test('while another recharge is open', () => {
+    expect(refusalOf(decideRecharge(policy, budget, { ...history, hasOpenRecharge: true }))).toBe('recharge_open');
+  });
+  test("once the day's attempts are used up, and not one before", () => {
+    expect(decideRecharge(policy, budget, { ...history, attemptsToday: 2 }).kind).toBe('recharge');
+    expect(refusalOf(decideRecharge(policy, budget, { ...history, attemptsToday: 3 }))).toBe('daily_limit_reached');
+    expect(refusalOf(decideRecharge({ ...policy, maxDailyRecharges: 0 }, budget, history))).toBe('daily_limit_reached');
+  });
+  test('for more than one charge can carry, and to the cent up to that', () => {
+    const short = (dollars: string) => ({ ...budget, quota: parseQuota('0'), spend: parseQuota(dollars) });
+    expect(decideRecharge(policy, short('999969.99'), history)).toMatchObject({ kind: 'recharge', amount: MAX_CHARGE_MINOR });
+    expect(refusalOf(decideRecharge(policy, short('999970'), history))).toBe('amount_too_large');
+  });
+  test("when LiteLLM would refuse the new budget, because the team's soft_budget is not below it", () => {
+    // 100.00 + 30.50 is what max_budget would become.
+    const softAt = (dollars: string) => decideRecharge(policy, { ...budget, softBudget: parseQuota(dollars) }, history);
+    expect(softAt('130.499999').kind).toBe('recharge');
+    expect(refusalOf(softAt('130.50'))).toBe('soft_budget');
+  });
+});
+
+describe('an alert that is ahead of the figures KMS shows', () => {
+  const shown = { ...budget, quota: parseQuota('100'), spend: parseQuota('80') };
+  const flushing = (alertSpend: string | null, live: LiveBudget = shown) =>
+    spendIsStillFlushing(alertSpend === null ? null : parseQuota(alertSpend), live, policy.minimumBalance);
+
+  test('is worth another look when its spend would put the balance at or below the minimum', () => {
+    expect(flushing('100.000123')).toBe(true);
+    expect(flushing('90')).toBe(true);
+  });
+  test('is believed by nobody when its spend would leave the balance above the minimum', () => {
+    expect(flushing('89.999999')).toBe(false);
+  });
+  test('is not ahead when KMS shows as much spend, or more', () => {
+    const flushed = { ...shown, spend: parseQuota('100') };
+    expect(flushing('100', flushed)).toBe(false);
+    expect(flushing('99', flushed)).toBe(false);
+  });
+  test('says nothing without a spend, or about a team without a limit', () => {
+    expect(flushing(null)).toBe(false);
+    expect(flushing('100', { ...shown, quota: null })).toBe(false);
+  });
+});

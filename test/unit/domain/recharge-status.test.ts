@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from '@jest/globals';
+import { isOpen, OPEN_STATUSES, RECHARGE_STATUSES, type RechargeStatus, statusesBefore } from '../../../src/domain/recharge-status.ts';
+
+const movesFrom = (from: RechargeStatus) => RECHARGE_STATUSES.filter((to) => statusesBefore(to).includes(from));
+
+/** Every way that a recharge can go, from its reservation to where nothing leads on. */
+function journeys(sofar: RechargeStatus[] = ['reserved']): RechargeStatus[][] {
+  const last = sofar.at(-1) as RechargeStatus;
+  const next = movesFrom(last);
+  if (sofar.length > RECHARGE_STATUSES.length) throw new Error(`goes in circles: ${sofar.join(' → ')}`);
+  return next.length === 0 ? [sofar] : next.flatMap((to) => journeys([...sofar, to]));
+}
+
+test('a recharge moves only forward: no status comes twice', () => {
+  for (const journey of journeys()) expect(new Set(journey).size).toBe(journey.length);
+});
+
+test('every status can be reached from a reservation', () => {
+  expect(new Set(journeys().flat())).toEqual(new Set(RECHARGE_STATUSES));
+});
+
+test.each(['succeeded', 'refunded', 'declined', 'action_required', 'cancelled', 'needs_attention'] as const)(
+  '%s has no way out',
+  (status) => {
+    expect(movesFrom(status)).toEqual([]);
+  },
+);
+
+test.each(['reserved', 'charging', 'processing', 'charged', 'refunding'] as const)('%s is not where a recharge ends', (status) => {
+  expect(movesFrom(status)).not.toEqual([]);
+});
+
+describe('the money', () => {
+  test('is granted or refunded, never both', () => {
+    for (const journey of journeys()) expect(journey.includes('succeeded') && journey.includes('refunded')).toBe(false);
+  });
+
+  test('is granted, refunded or looked at by a person once it is captured', () => {
+    for (const journey of journeys().filter((statuses) => statuses.includes('charged'))) {
+      expect(['succeeded', 'refunded', 'needs_attention']).toContain(journey.at(-1));
+    }
+  });
+
+  test('is neither granted nor refunded unless it was captured', () => {
+    expect(statusesBefore('succeeded')).toEqual(['charged']);
+    expect(statusesBefore('refunding')).toEqual(['charged']);
+    expect(statusesBefore('refunded')).toEqual(['refunding']);
+  });
+
+  test('is captured only after an intent was confirmed', () => {
+    expect(statusesBefore('charged')).toEqual(['charging', 'processing']);
+    expect(statusesBefore('processing')).toEqual(['charging']);
+    expect(statusesBefore('charging')).toEqual(['reserved']);
+  });
+
+  test('has not moved when a recharge is cancelled', () => {
+    expect(statusesBefore('cancelled')).toEqual(['reserved']);
+  });
+});
+
+test('nothing moves back to a reservation', () => {
+  expect(statusesBefore('reserved')).toEqual([]);
+});
+
+describe('an organization gets no other recharge', () => {
+  test('while one moves on or waits for a person', () => {
+    for (const status of RECHARGE_STATUSES) {
+      expect([status, isOpen(status)]).toEqual([status, movesFrom(status).length > 0 || status === 'needs_attention']);
+    }
+  });
+
+  test('by an index that names the same statuses', () => {
+    const migration = readFileSync(
+      new URL('../../../src/database/migrations/0001-organizations-inbox-recharges-ledger.ts', import.meta.url),
+      'utf8',
+    );
+    const [, list = ''] = /recharge_one_open_per_organization[^;]*?status in \(([^)]*)\)/.exec(migration) ?? [];
+    expect(list.match(/\w+/g)).toEqual([...OPEN_STATUSES]);
+  });
+});
