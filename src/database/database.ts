@@ -3,6 +3,7 @@ import { Migrator } from '@mikro-orm/migrations';
 import { type EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { entities } from './entities.ts';
 import { OrganizationsInboxRechargesLedger } from './migrations/0001-organizations-inbox-recharges-ledger.ts';
+import { LedgerHashChain } from './migrations/0002-ledger-hash-chain.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -37,7 +38,7 @@ export class Database {
       logger: () => {},
       migrations: {
         tableName: 'bill_migration',
-        migrationsList: [OrganizationsInboxRechargesLedger],
+        migrationsList: [OrganizationsInboxRechargesLedger, LedgerHashChain],
         snapshot: false,
       },
     });

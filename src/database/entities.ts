@@ -137,6 +137,11 @@ export const LedgerTransfer = defineEntity({
     currency: currencyColumn(),
     quotaMicros: p.bigint('number').$type<QuotaMicros>(),
     createdAt: p.datetime(),
+    /** From 1 on, without a gap, for each organization. */
+    sequence: p.integer(),
+    /** Of the transfer before it; empty for the first. */
+    previousHash: p.string(),
+    hash: p.string(),
   },
 });
 export type LedgerTransfer = InferEntity<typeof LedgerTransfer>;

@@ -4,17 +4,11 @@ import { type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { Decision, RechargeHistory, RechargePolicy, Refusal } from '../domain/policy.ts';
 import { isOpen, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
-import { LedgerTransfer, Organization, Recharge, type TimelineStep, type TransferKind, WebhookEvent } from './entities.ts';
+import { Organization, Recharge, type TimelineStep, type TransferKind, WebhookEvent } from './entities.ts';
 import { newId } from './ids.ts';
+import * as ledger from './ledger.ts';
 import { policyOf } from './organizations.ts';
 import { type Page, type PageRequest, toPage } from './page.ts';
-
-/** Which accounts a transfer of each kind runs between. At rest `prepaid` is zero: what was captured was granted or refunded. */
-const ACCOUNTS = {
-  charge: { debitAccount: 'stripe', creditAccount: 'prepaid' },
-  grant: { debitAccount: 'prepaid', creditAccount: 'granted' },
-  refund: { debitAccount: 'prepaid', creditAccount: 'stripe' },
-} as const satisfies Record<TransferKind, Pick<LedgerTransfer, 'debitAccount' | 'creditAccount'>>;
 
 /** The recharge is in a status from which the wanted move does not start: somebody else has moved it. */
 export class UnexpectedStatusError extends Error {
@@ -129,7 +123,7 @@ export async function move(
     } as EntityData<Recharge>);
     const current = await tx.findOneOrFail(Recharge, recharge.id, { refresh: true });
     if (moved === 0 && current.status !== to) throw new UnexpectedStatusError(recharge.id, to, current.status);
-    if (moved === 1 && transfer) await recordTransfer(tx, current, transfer);
+    if (moved === 1 && transfer) await ledger.append(tx, current, transfer);
     return current;
   });
 }
@@ -139,20 +133,6 @@ function appended(step: Record<string, string | number | null>) {
     `timeline || jsonb_build_array(jsonb_build_object('at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) || ?::jsonb)`,
     [JSON.stringify(step)],
   );
-}
-
-async function recordTransfer(tx: EntityManager, recharge: Recharge, kind: TransferKind): Promise<void> {
-  await tx.insert(LedgerTransfer, {
-    id: newId('ltr'),
-    organizationId: recharge.organizationId,
-    rechargeId: recharge.id,
-    kind,
-    ...ACCOUNTS[kind],
-    amountMinor: recharge.amountMinor,
-    currency: recharge.currency,
-    quotaMicros: recharge.quotaGranted,
-    createdAt: new Date(),
-  });
 }
 
 /**
@@ -209,8 +189,4 @@ export async function list(
 /** Up to `limit` recharges changed at or after `since`, in the order of change. */
 export async function changedSince(em: EntityManager, since: Date, limit: number): Promise<Recharge[]> {
   return em.find(Recharge, { updatedAt: { $gte: since } }, { orderBy: { updatedAt: 'asc' }, limit });
-}
-
-export async function transfersOf(em: EntityManager, rechargeId: string): Promise<LedgerTransfer[]> {
-  return em.find(LedgerTransfer, { rechargeId }, { orderBy: { id: 'asc' } });
 }

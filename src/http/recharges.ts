@@ -3,6 +3,7 @@ import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../database/database.ts';
 import type { LedgerTransfer, Recharge } from '../database/entities.ts';
+import * as ledger from '../database/ledger.ts';
 import * as recharges from '../database/recharges.ts';
 import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
 import { RECHARGE_STATUSES } from '../domain/recharge-status.ts';
@@ -29,7 +30,7 @@ export function rechargeRoutes(database: Database, linkTo: (eventId: string) => 
     const em = database.fork();
     const recharge = await recharges.find(em, request.params.id);
     if (!recharge) throw new Problem('not-found', `there is no recharge ${request.params.id}`);
-    const transfers = await recharges.transfersOf(em, recharge.id);
+    const transfers = await ledger.transfersOf(em, recharge.id);
     response.json({
       ...present(recharge),
       timeline: recharge.timeline,

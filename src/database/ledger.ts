@@ -1,0 +1,114 @@
+/** The ledger: append-only double entry, chained by hashes for each organization. */
+import { createHash } from 'node:crypto';
+import type { EntityManager } from './database.ts';
+import { type LedgerAccount, LedgerTransfer, type Recharge, type TransferKind } from './entities.ts';
+import { newId } from './ids.ts';
+
+/** Which accounts a transfer of each kind runs between. At rest `prepaid` is zero: what was captured was granted or refunded. */
+const ACCOUNTS: Readonly<Record<TransferKind, { debitAccount: LedgerAccount; creditAccount: LedgerAccount }>> = {
+  charge: { debitAccount: 'stripe', creditAccount: 'prepaid' },
+  grant: { debitAccount: 'prepaid', creditAccount: 'granted' },
+  refund: { debitAccount: 'prepaid', creditAccount: 'stripe' },
+};
+
+/** Enters one transfer of a recharge; at most one of each kind, which the database holds. Locks the organization until the commit. */
+export async function append(tx: EntityManager, recharge: Recharge, kind: TransferKind): Promise<void> {
+  const { debitAccount, creditAccount } = ACCOUNTS[kind];
+  await tx.execute(
+    `insert into ledger_transfer (id, organization_id, recharge_id, kind, debit_account, credit_account, amount_minor, currency, quota_micros)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    [
+      newId('ltr'),
+      recharge.organizationId,
+      recharge.id,
+      kind,
+      debitAccount,
+      creditAccount,
+      recharge.amountMinor,
+      recharge.currency,
+      recharge.quotaGranted,
+    ],
+  );
+}
+
+/** Oldest first. */
+export async function transfersOf(em: EntityManager, rechargeId: string): Promise<LedgerTransfer[]> {
+  return em.find(LedgerTransfer, { rechargeId }, { orderBy: { sequence: 'asc' } });
+}
+
+export type ChainFault = { organizationId: string; sequence: number; transferId: string | null; fault: string };
+
+/** Transfers read at once while verifying. */
+const VERIFY_PAGE = 1_000;
+
+/**
+ * Computes every link of every chain again and compares it with what is stored: finds a transfer that was changed, removed,
+ * inserted or moved, and a chain that was cut off at its end.
+ *
+ * @param organizationId only this organization's chain.
+ */
+export async function verify(em: EntityManager, organizationId?: string): Promise<{ transfers: number; faults: ChainFault[] }> {
+  const heads = await em.execute<{ id: string; sequence: number; hash: string }[]>(
+    `select c_organization_id as id, ledger_sequence as sequence, ledger_hash as hash from organization_balance_config
+     ${organizationId ? 'where c_organization_id = ?' : ''} order by c_organization_id`,
+    organizationId ? [organizationId] : [],
+  );
+  let transfers = 0;
+  const faults: ChainFault[] = [];
+  for (const head of heads) {
+    const chain = await verifyChain(em, head.id);
+    transfers += chain.transfers;
+    faults.push(...chain.faults);
+    if (chain.faults.length === 0 && (chain.last.sequence !== head.sequence || chain.last.hash !== head.hash)) {
+      const fault = `the chain ends at ${chain.last.sequence}, the organization's last transfer was ${head.sequence}`;
+      faults.push({ organizationId: head.id, sequence: head.sequence, transferId: null, fault });
+    }
+  }
+  return { transfers, faults };
+}
+
+type Link = { sequence: number; hash: string };
+
+async function verifyChain(em: EntityManager, organizationId: string): Promise<{ transfers: number; last: Link; faults: ChainFault[] }> {
+  const faults: ChainFault[] = [];
+  let last: Link = { sequence: 0, hash: '' };
+  let transfers = 0;
+  for (;;) {
+    const page = await em
+      .fork()
+      .find(LedgerTransfer, { organizationId, sequence: { $gt: last.sequence } }, { orderBy: { sequence: 'asc' }, limit: VERIFY_PAGE });
+    for (const transfer of page) {
+      const fault = faultOf(transfer, last);
+      if (fault) faults.push({ organizationId, sequence: transfer.sequence, transferId: transfer.id, fault });
+      last = transfer;
+      transfers++;
+    }
+    if (page.length < VERIFY_PAGE) return { transfers, last, faults };
+  }
+}
+
+function faultOf(transfer: LedgerTransfer, last: Link): string | undefined {
+  if (transfer.sequence !== last.sequence + 1) return `transfer ${last.sequence + 1} is missing before it`;
+  if (transfer.previousHash !== last.hash) return 'it does not follow from the transfer before it';
+  if (transfer.hash !== digest(transfer)) return 'it has been changed';
+  return undefined;
+}
+
+/** The digest that the database's `ledger_transfer_digest` computes, from the same fields in the same order. */
+function digest(t: LedgerTransfer): string {
+  const fields = [
+    t.previousHash,
+    t.sequence,
+    t.id,
+    t.organizationId,
+    t.rechargeId,
+    t.kind,
+    t.debitAccount,
+    t.creditAccount,
+    t.amountMinor,
+    t.currency,
+    t.quotaMicros,
+    t.createdAt.getTime(),
+  ];
+  return createHash('sha256').update(fields.join('|')).digest('hex');
+}

@@ -1,0 +1,104 @@
+/** The ledger cannot be changed, and a change made past every guard shows. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Database } from '../../src/database/database.ts';
+import * as ledger from '../../src/database/ledger.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+let database: Database;
+beforeAll(async () => {
+  world = await World.start();
+  database = await Database.open(world.config.databaseUrl);
+}, 60_000);
+afterAll(async () => {
+  await database.close();
+  await world.close();
+});
+
+/** An organization with `recharges` settled ones, so with twice as many transfers. */
+async function organizationWithHistory(recharges: number): Promise<string> {
+  const organization = await world.organization();
+  for (let i = 0; i < recharges; i++) {
+    if (i > 0) await world.spend(organization.teamId, 20);
+    const { data } = await world.alert(organization.teamId, { body: { max_budget: 10 + i } });
+    expect(await world.closed(data.event_id)).toEqual({ outcome: 'recharged', success: true });
+  }
+  return organization.id;
+}
+
+/** What somebody with the superuser's rights could do: no privilege and no trigger in the way. */
+async function tamper(...statements: string[]): Promise<void> {
+  const client = await world.sql.connect();
+  try {
+    await client.query("set session_replication_role = 'replica'");
+    for (const statement of statements) await client.query(statement);
+  } finally {
+    client.release(true);
+  }
+}
+
+async function faultsOf(organizationId: string): Promise<string[]> {
+  const { faults } = await ledger.verify(database.fork(), organizationId);
+  return faults.map(({ sequence, fault }) => `${sequence}: ${fault}`);
+}
+
+test.each(['update ledger_transfer set amount_minor = 1', 'delete from ledger_transfer', 'truncate ledger_transfer'])(
+  '%s is refused',
+  async (statement) => {
+    await organizationWithHistory(1);
+    await expect(world.sql.query(statement)).rejects.toThrow(/append-only|permission denied/);
+  },
+  60_000,
+);
+
+test('an untouched ledger verifies', async () => {
+  const id = await organizationWithHistory(2);
+  expect(await ledger.verify(database.fork(), id)).toEqual({ transfers: 4, faults: [] });
+}, 60_000);
+
+test.each<[string, (id: string) => string[], string[]]>([
+  [
+    'a changed amount',
+    (id) => [`update ledger_transfer set amount_minor = amount_minor + 1 where organization_id = '${id}' and sequence = 2`],
+    ['2: it has been changed'],
+  ],
+  [
+    'a changed amount with its hash made to fit',
+    (id) => [
+      `update ledger_transfer t set amount_minor = amount_minor + 1 where organization_id = '${id}' and sequence = 2`,
+      `update ledger_transfer t set hash = ledger_transfer_digest(t) where organization_id = '${id}' and sequence = 2`,
+    ],
+    ['3: it does not follow from the transfer before it'],
+  ],
+  [
+    'a removed transfer',
+    (id) => [`delete from ledger_transfer where organization_id = '${id}' and sequence = 3`],
+    ['4: transfer 3 is missing before it'],
+  ],
+  [
+    'the last transfer removed',
+    (id) => [`delete from ledger_transfer where organization_id = '${id}' and sequence = 4`],
+    ["4: the chain ends at 3, the organization's last transfer was 4"],
+  ],
+  [
+    'two transfers exchanged',
+    (id) => [
+      `update ledger_transfer set sequence = 99 where organization_id = '${id}' and sequence = 2`,
+      `update ledger_transfer set sequence = 2 where organization_id = '${id}' and sequence = 3`,
+      `update ledger_transfer set sequence = 3 where organization_id = '${id}' and sequence = 99`,
+    ],
+    [
+      '2: it does not follow from the transfer before it',
+      '3: it does not follow from the transfer before it',
+      '4: it does not follow from the transfer before it',
+    ],
+  ],
+])(
+  '%s is found',
+  async (_what, statements, expected) => {
+    const id = await organizationWithHistory(2);
+    await tamper(...statements(id));
+    expect(await faultsOf(id)).toEqual(expected);
+  },
+  60_000,
+);
