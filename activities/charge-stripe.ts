@@ -1,7 +1,10 @@
 import type Stripe from 'stripe';
 import type { EntityManager } from '../src/database/database.ts';
 import type { Recharge } from '../src/database/entities.ts';
+import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
+import { minorUnits } from '../src/domain/money.ts';
+import type { RechargeStatus } from '../src/domain/recharge-status.ts';
 import type { PaymentsClient } from '../src/payments/client.ts';
 import {
   type ChargeFailure,
@@ -26,9 +29,11 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
     const recharge = await recharges.get(em, rechargeId);
     switch (recharge.status) {
       case 'reserved': {
+        if (await isSuspended(em, recharge))
+          return ended(await recharges.move(em, recharge, 'cancelled', { facts: { reason: 'suspended' } }));
         const created = await createIntent(em, payments, recharge);
         return created.kind === 'refused'
-          ? decline(em, created.recharge, 'declined', created.failure)
+          ? decline(em, created.recharge, 'declined', created.failure, ['reserved'])
           : settle(em, payments, created.recharge, created.intent);
       }
       case 'charging':
@@ -58,6 +63,10 @@ async function createIntent(em: EntityManager, payments: PaymentsClient, recharg
     const card = await payments.choosePaymentMethod(recharge.stripeCustomerId);
     if (card.kind === 'none')
       return { kind: 'refused', recharge, failure: { code: card.code, declineCode: null, adviceCode: null, message: card.message } };
+    if (await recharges.isCardRefused(em, recharge, card.id)) {
+      const message = 'this card was refused for good before: the customer has to name another one';
+      return { kind: 'refused', recharge, failure: { code: 'card_refused_before', declineCode: null, adviceCode: null, message } };
+    }
     const intent = await payments.createIntent(recharge, card.id);
     const charging = await recharges.move(em, recharge, 'charging', {
       changes: { paymentIntentId: intent.id, paymentMethodId: card.id },
@@ -84,11 +93,7 @@ async function settle(
   switch (outcome.kind) {
     case 'captured':
       if (outcome.amountMinor === recharge.amountMinor && outcome.currency === recharge.currency) return captured();
-      return park(
-        em,
-        recharge,
-        `Stripe captured ${outcome.amountMinor} ${outcome.currency}, expected ${recharge.amountMinor} ${recharge.currency}`,
-      );
+      return parkCaptured(em, recharge, outcome);
     case 'processing':
       if (recharge.status !== 'processing') await recharges.move(em, recharge, 'processing');
       return { kind: 'processing' };
@@ -97,7 +102,7 @@ async function settle(
     case 'declined':
     case 'action_required': {
       // Nothing is left behind that could still be confirmed. Refused when the intent has moved in between: read it again.
-      const late = await cancel(payments, recharge);
+      const late = await cancel(em, payments, recharge);
       if (late.kind === 'captured' || late.kind === 'processing')
         return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
       return decline(em, recharge, outcome.kind, outcome.failure);
@@ -127,12 +132,13 @@ async function confirm(em: EntityManager, payments: PaymentsClient, recharge: Re
 }
 
 /** Cancels the intent, or answers what it has become where it cannot be cancelled any more. */
-async function cancel(payments: PaymentsClient, recharge: Recharge): Promise<ChargeOutcome> {
+async function cancel(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<ChargeOutcome> {
   const intent = await payments.readIntent(intentIdOf(recharge));
   if (intent.status === 'canceled') return outcomeOf(intent);
   try {
     return outcomeOf(await payments.cancelIntent(recharge, intent.id));
   } catch (error) {
+    if (isSavedServerError(error)) await recharges.countSpentKey(em, recharge);
     if (classifyStripeError(error) !== 'refused') throw error;
     return outcomeOf(await payments.readIntent(intent.id));
   }
@@ -147,8 +153,10 @@ async function decline(
   recharge: Recharge,
   to: 'declined' | 'action_required',
   failure: ChargeFailure,
+  from?: RechargeStatus[],
 ): Promise<ChargeResult> {
   const moved = await recharges.move(em, recharge, to, {
+    ...(from && { from }),
     changes: {
       failureCode: failure.code,
       declineCode: failure.declineCode,
@@ -158,6 +166,23 @@ async function decline(
     facts: { code: failure.declineCode ?? failure.code },
   });
   return ended(moved);
+}
+
+/** Money that nobody asked for in this amount: it is held, and a person decides. */
+async function parkCaptured(
+  em: EntityManager,
+  recharge: Recharge,
+  { amountMinor, currency }: { amountMinor: number; currency: string },
+): Promise<ChargeResult> {
+  const reason = `Stripe captured ${amountMinor} ${currency}, expected ${recharge.amountMinor} ${recharge.currency}`;
+  const portion = { reference: '', amountMinor: minorUnits(amountMinor), quotaMicros: recharge.quotaGranted };
+  const changes = { failureCode: 'unexpected_charge', failureMessage: reason };
+  return ended(await recharges.move(em, recharge, 'needs_attention', { changes, facts: { reason }, transfer: 'charge', portion }));
+}
+
+/** An operator may have suspended the organization while Stripe could not be reached; nothing has been charged yet. */
+async function isSuspended(em: EntityManager, { organizationId }: Recharge): Promise<boolean> {
+  return (await organizations.find(em, organizationId))?.suspendedAt !== null;
 }
 
 async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<ChargeResult> {

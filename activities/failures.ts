@@ -29,13 +29,11 @@ const STRIPE_FAILURES = {
   unknown: FAILURE.stripeUnavailable,
 } as const;
 
-/** Whether a failure is retried is the workflow's decision, beside its proxies; only a moved recharge is final here. */
+/** Whether a failure is retried is the workflow's decision, beside its proxies. */
 export function toApplicationFailure(error: unknown): ApplicationFailure {
   if (error instanceof ApplicationFailure) return error;
   if (error instanceof KmsError) return ApplicationFailure.create({ message: error.message, type: KMS_FAILURES[error.kind] });
-  if (error instanceof UnexpectedStatusError) {
-    return ApplicationFailure.create({ message: error.message, type: FAILURE.unexpectedStatus, nonRetryable: true });
-  }
+  if (error instanceof UnexpectedStatusError) return ApplicationFailure.create({ message: error.message, type: FAILURE.unexpectedStatus });
   if (error instanceof NotificationError) return ApplicationFailure.create({ message: error.message, type: FAILURE.notificationRefused });
   if (error instanceof Stripe.errors.StripeError) {
     const { code, statusCode, requestId } = error;

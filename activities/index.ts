@@ -13,6 +13,7 @@ import { notify, raiseAlarm } from './notify.ts';
 import { recordRecharge } from './record-recharge.ts';
 import { refundCharge } from './refund-charge.ts';
 import { releaseReservation } from './release-reservation.ts';
+import { findReversals, giveBackQuota, takeBackQuota } from './reversals.ts';
 import { updateKmsQuota } from './update-kms-quota.ts';
 
 export type ActivityDependencies = { database: Database; kms: KmsClient; payments: PaymentsClient; notifier: Notifier; log: Logger };
@@ -31,6 +32,9 @@ export function createActivities(dependencies: ActivityDependencies) {
     recordRecharge: supervised(recordRecharge(dependencies)),
     updateKmsQuota: supervised(updateKmsQuota(dependencies)),
     refundCharge: supervised(refundCharge(dependencies)),
+    findReversals: supervised(findReversals(dependencies)),
+    takeBackQuota: supervised(takeBackQuota(dependencies)),
+    giveBackQuota: supervised(giveBackQuota(dependencies)),
     closeEvent: supervised(closeEvent(dependencies)),
     notify: supervised(notify(dependencies)),
     raiseAlarm: supervised(raiseAlarm(dependencies)),

@@ -1,7 +1,9 @@
+import type Stripe from 'stripe';
 import type { EntityManager } from '../src/database/database.ts';
 import type { Recharge } from '../src/database/entities.ts';
 import * as recharges from '../src/database/recharges.ts';
 import { formatMoney } from '../src/domain/money.ts';
+import type { PaymentsClient } from '../src/payments/client.ts';
 import { classifyStripeError, failureOfError, isSavedServerError } from '../src/payments/outcome.ts';
 import type { ActivityDependencies } from './index.ts';
 import type { RechargeRef, RefundResult } from './types.ts';
@@ -21,7 +23,7 @@ export function refundCharge({ database, payments }: Pick<ActivityDependencies, 
     if (recharge.status !== 'refunding' || !recharge.paymentIntentId) return { kind: 'nothing_to_refund' };
 
     try {
-      const refund = (await payments.findRefund(recharge.paymentIntentId)) ?? (await payments.refund(recharge, recharge.paymentIntentId));
+      const refund = await askedFor(payments, recharge, recharge.paymentIntentId);
       await recharges.noteRefund(em, recharge, refund.id);
       if (refund.amount !== recharge.amountMinor)
         return park(em, recharge, `refund ${refund.id} is of ${refund.amount}, expected ${recharge.amountMinor}`);
@@ -38,6 +40,14 @@ export function refundCharge({ database, payments }: Pick<ActivityDependencies, 
       return park(em, recharge, `Stripe refuses the refund: ${failureOfError(error).message}`);
     }
   };
+}
+
+/** The refund that was asked for before, whatever became of it; else one that Stripe knows; else a new one. */
+async function askedFor(payments: PaymentsClient, recharge: Recharge, intentId: string): Promise<Stripe.Refund> {
+  const refunds = await payments.refundsOf(intentId);
+  const ours = refunds.find(({ id }) => id === recharge.refundId);
+  const standing = refunds.find(({ status }) => status !== 'failed' && status !== 'canceled');
+  return ours ?? standing ?? payments.refund(recharge, intentId);
 }
 
 async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<RefundResult> {

@@ -5,13 +5,15 @@ import type { EventRef } from './types.ts';
 
 /**
  * Ends an event before any card was touched: closes it, so that nothing can be reserved for it any more, and cancels what
- * was reserved. Harmless when there is nothing.
+ * was reserved. `released` is false when it is too late: the card may have been charged. Harmless when repeated.
  */
 export function releaseReservation({ database }: Pick<ActivityDependencies, 'database'>) {
-  return async ({ eventId }: EventRef): Promise<void> => {
+  return async ({ eventId }: EventRef): Promise<{ released: boolean }> => {
     const em = database.fork();
-    await webhookEvents.close(em, eventId, 'cancelled');
     const recharge = await recharges.findByEvent(em, eventId);
-    if (recharge?.status === 'reserved') await recharges.move(em, recharge, 'cancelled');
+    if (recharge && recharge.status !== 'reserved' && recharge.status !== 'cancelled') return { released: false };
+    if (recharge) await recharges.move(em, recharge, 'cancelled', { facts: { reason: 'the run was cancelled' } });
+    await webhookEvents.close(em, eventId, 'cancelled');
+    return { released: true };
   };
 }

@@ -49,4 +49,11 @@ export type RefundResult =
   | { kind: 'nothing_to_refund' }
   | { kind: 'needs_attention'; reason: string };
 
+export type ReversalRef = { reversalId: string };
+
+export type ReversalStep = ReversalRef & { step: 'take_back' | 'give_back' | 'never_mind'; amountMinor: number };
+
+/** `isFinal`: nothing more is to be expected from Stripe unless an event says so. */
+export type ReversalsResult = { steps: ReversalStep[]; isFinal: boolean };
+
 export type Notification = EventRef & { outcome: Outcome; recharge: ReservedRecharge | null; detail: string };

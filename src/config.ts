@@ -86,7 +86,7 @@ export type Config = {
     readonly taskQueue: string;
     readonly uiUrl: string | undefined;
   };
-  readonly stripe: { readonly secretKey: string; readonly apiBase: string };
+  readonly stripe: { readonly secretKey: string; readonly apiBase: string; readonly webhookSecrets: readonly string[] };
   readonly kms: { readonly baseUrl: string; readonly apiKey: string };
   readonly webhook: { readonly hmacSecrets: readonly string[]; readonly urlTokens: readonly string[] };
   readonly http: { readonly host: string; readonly port: number; readonly publicUrl: string; readonly adminApiKey: string };
@@ -126,7 +126,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   return Object.freeze({
     databaseUrl: e.DATABASE_URL,
     temporal: { connect, taskQueue: e.TEMPORAL_TASK_QUEUE, uiUrl: e.TEMPORAL_UI_URL },
-    stripe: { secretKey: e.STRIPE_SECRET_KEY, apiBase: e.STRIPE_API_BASE },
+    stripe: { secretKey: e.STRIPE_SECRET_KEY, apiBase: e.STRIPE_API_BASE, webhookSecrets: e.STRIPE_WEBHOOK_SECRETS },
     kms: { baseUrl: e.KMS_BASE_URL, apiKey: e.KMS_API_KEY },
     webhook: { hmacSecrets: e.WEBHOOK_HMAC_SECRETS, urlTokens: e.WEBHOOK_URL_TOKENS },
     http: { host: e.HOST, port: e.PORT, publicUrl: e.PUBLIC_URL ?? `http://${e.HOST}:${e.PORT}`, adminApiKey: e.ADMIN_API_KEY },

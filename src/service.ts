@@ -4,12 +4,13 @@ import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
 import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
+import { alertSource, stripeSource } from './inbox/sources.ts';
 import { KmsClient } from './kms/client.ts';
 import { Notifier } from './notifications/notifier.ts';
 import type { Logger } from './observability/log.ts';
 import { PaymentsClient } from './payments/client.ts';
 import { connectWorker, namespaceOf, openClient, workflowLink } from './temporal/connection.ts';
-import { rechargeWorkflowId, startRecharge } from './temporal/recharge-starter.ts';
+import { rechargeWorkflowId, WorkflowStarter } from './temporal/starter.ts';
 import { bundleWorkflows, createWorker } from './temporal/worker.ts';
 
 export type Running = { stop: () => Promise<void> };
@@ -17,13 +18,15 @@ export type Running = { stop: () => Promise<void> };
 /** After SIGTERM, how long answers under way may take before their connections are cut. */
 const HTTP_GRACE_MS = 10_000;
 
-/** Listens, and dispatches what comes in. Needs the database at the latest when the first alert arrives; Temporal may be away. */
+/** Listens, and hands on what comes in. Needs the database at the latest when the first alert arrives; Temporal may be away. */
 export async function startApi(config: Config, log: Logger): Promise<Running & { port: number }> {
   const database = await Database.open(config.databaseUrl);
   const client = openClient(config.temporal);
   const kms = new KmsClient(config.kms);
   const payments = new PaymentsClient(config.stripe);
-  const dispatcher = new Dispatcher(database, (event) => startRecharge(client, config.temporal.taskQueue, event), log);
+  const workflows = new WorkflowStarter(client, config.temporal.taskQueue);
+  const alerts = new Dispatcher(alertSource(database, workflows), log);
+  const stripeEvents = new Dispatcher(stripeSource(database, workflows), log);
   const app = createApp({
     database,
     secrets: config.webhook,
@@ -34,12 +37,15 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       kms: () => kms.ping(),
       stripe: () => payments.ping(),
     },
-    accepted: () => dispatcher.poke(),
+    stripeSigningSecrets: config.stripe.webhookSecrets,
+    alertAccepted: () => alerts.poke(),
+    stripeEventAccepted: () => stripeEvents.poke(),
     linkTo: (eventId) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId)),
     log,
   });
   const server = await listen(app, config.http.host, config.http.port);
-  dispatcher.run();
+  alerts.run();
+  stripeEvents.run();
   const { port } = server.address() as AddressInfo;
   log.info({ host: config.http.host, port }, 'the API listens');
   return {
@@ -50,7 +56,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       const cut = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
       await closed;
       clearTimeout(cut);
-      await dispatcher.stop();
+      await Promise.all([alerts.stop(), stripeEvents.stop()]);
       await client.connection.close();
       await database.close();
     },

@@ -8,10 +8,13 @@ import {
   ActivityCancellationType,
   ApplicationFailure,
   CancellationScope,
+  CancelledFailure,
+  condition,
   isCancellation,
   log,
   proxyActivities,
   setCurrentDetails,
+  setHandler,
   sleep,
   upsertSearchAttributes,
 } from '@temporalio/workflow';
@@ -20,6 +23,8 @@ import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRec
 import { FAILURE } from '../src/domain/failures.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
+import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { stripeChanged } from './reversal.ts';
 
 export type RechargeInput = { eventId: string };
 export type RechargeResult = { outcome: Outcome; rechargeId: string | null; detail: string };
@@ -32,11 +37,8 @@ const FLUSH_PAUSE = '5 seconds';
 const SETTLE_PAUSE_FIRST_MS = 10_000;
 const SETTLE_PAUSE_LAST_MS = 6 * 60 * 60 * 1000;
 
-/** Money that is held longer than this, neither granted nor given back, is somebody's business. */
+/** A recharge that is not settled after this is somebody's business. */
 const ALARM_AFTER = '24 hours';
-
-/** Activities give a sign of life every two seconds: a worker that died is replaced after this, not after its activity's time. */
-const HEARTBEAT_TIMEOUT = '6 seconds';
 
 // Asks LiteLLM and PostgreSQL, touches no money: tried for as long as either is away, because the alert will not come again.
 // A cancelled run waits for the attempt under way, which may be reserving just then.
@@ -48,11 +50,13 @@ const { checkLimits } = proxyActivities<Activities>({
 });
 
 // Has no final failure: whatever Stripe answers, only the intent says whether money was taken, and it can be read until it
-// does. The time covers its five calls of up to 25 s each. A revoked key is tried once a minute, which is no storm.
+// does. The time covers its eight calls of up to 25 s each. A run
+// that is cancelled waits for the attempt under way, which may be touching the card just then. A revoked key is tried once a minute, which is no storm.
 const { chargeStripe, refundCharge } = proxyActivities<Activities>({
-  startToCloseTimeout: '150 seconds',
+  startToCloseTimeout: '4 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
 
 // Money is held from here on, so LiteLLM is asked until it takes the budget, however long it is away, unless it says that it
@@ -63,7 +67,7 @@ const { updateKmsQuota } = proxyActivities<Activities>({
   retry: {
     initialInterval: '500 milliseconds',
     maximumInterval: '30 seconds',
-    nonRetryableErrorTypes: [FAILURE.kmsTeamNotFound, FAILURE.kmsInvalid, FAILURE.kmsForbidden, FAILURE.unexpectedStatus],
+    nonRetryableErrorTypes: [FAILURE.kmsTeamNotFound, FAILURE.budgetRefused],
   },
 });
 
@@ -83,36 +87,91 @@ const { notify, raiseAlarm } = proxyActivities<Activities>({
 });
 
 export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<RechargeResult> {
+  const stripe = listenToStripe();
   let limits: LimitsResult;
   try {
     limits = await checkLimitsOnFlushedSpend(eventId);
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('cancelled before the card was touched');
   } catch (error) {
-    if (isCancellation(error)) await CancellationScope.nonCancellable(() => releaseReservation({ eventId }));
+    // Whatever ends a run before the card is touched, its event must not stay open: it would swallow the next alerts.
+    await CancellationScope.nonCancellable(() => releaseReservation({ eventId }));
     throw error;
   }
+  if (limits.kind !== 'reserved') return CancellationScope.nonCancellable(() => finish(eventId, null, endingOf(limits)));
 
+  const { recharge } = limits;
+  upsertSearchAttributes([{ key: amountMinorKey, value: recharge.amountMinor }]);
+  show(recharge, 'reserved', 'The amount is reserved; the card is charged next.');
+  const charge = await chargeUnlessCancelled(eventId, recharge);
   return CancellationScope.nonCancellable(async () => {
-    if (limits.kind === 'reserved') return finish(eventId, limits.recharge, await chargeAndGrant(eventId, limits.recharge));
-    if (limits.kind === 'refused') return finish(eventId, null, { outcome: limits.outcome, detail: `Nothing charged: ${limits.reason}.` });
-    const detail = `Nothing charged: the alert speaks of spend that LiteLLM does not show; balance ${limits.balance}.`;
-    return finish(eventId, null, { outcome: 'above_minimum', detail });
+    const settled = withAlarm(eventId, recharge, () => settle(recharge, charge, stripe));
+    const ending = await settled.catch((error): Ending => ({ outcome: 'needs_attention', detail: reasonOf(error) }));
+    return finish(eventId, recharge, ending);
   });
 }
 
 type Ending = { outcome: Outcome; detail: string };
 
-async function chargeAndGrant(eventId: string, recharge: ReservedRecharge): Promise<Ending> {
-  upsertSearchAttributes([{ key: amountMinorKey, value: recharge.amountMinor }]);
-  show(recharge, 'reserved', 'The amount is reserved; the card is charged next.');
-  const charge = await chargeUntilSettled(recharge);
-  if (charge.kind === 'ended') return { outcome: charge.outcome, detail: charge.reason };
+function endingOf(limits: Exclude<LimitsResult, { kind: 'reserved' }>): Ending {
+  if (limits.kind === 'refused') return { outcome: limits.outcome, detail: `Nothing charged: ${limits.reason}.` };
+  return {
+    outcome: 'above_minimum',
+    detail: `Nothing charged: the alert speaks of spend that LiteLLM does not show; balance ${limits.balance}.`,
+  };
+}
 
+/** A cancelled run still gives the reservation back, if no card has been touched; else it is too late, and the charge goes on. */
+async function chargeUnlessCancelled(eventId: string, recharge: ReservedRecharge): Promise<ChargeResult> {
   try {
-    return await withAlarm(eventId, recharge, () => grant(recharge, charge.at));
+    return await charge(recharge);
+  } catch (error) {
+    if (!isCancellation(error)) throw error;
+    return CancellationScope.nonCancellable(async () => {
+      if ((await releaseReservation({ eventId })).released) throw error;
+      return charge(recharge);
+    });
+  }
+}
+
+function charge(recharge: ReservedRecharge): Promise<ChargeResult> {
+  return chargeStripe.executeWithOptions({ summary: `charge ${recharge.amount} to ${recharge.organizationId}` }, [
+    { rechargeId: recharge.rechargeId },
+  ]);
+}
+
+/** From the charge on: grant what is captured, or give it back. */
+async function settle(recharge: ReservedRecharge, first: ChargeResult, stripe: StripeEar): Promise<Ending> {
+  let charged = first;
+  for (let pause = SETTLE_PAUSE_FIRST_MS; charged.kind === 'processing'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
+    show(recharge, 'processing', 'The bank is processing the payment; no quota is given before it has settled.');
+    await stripe.changed(pause);
+    charged = await charge(recharge);
+  }
+  if (charged.kind === 'ended') return { outcome: charged.outcome, detail: charged.reason };
+  try {
+    return await grant(recharge, charged.at);
   } catch (failure) {
     // The compensation: it gives money back only where it is held and not granted, so it is right after any failure.
-    return withAlarm(eventId, recharge, () => refund(recharge, reasonOf(failure)));
+    return refund(recharge, reasonOf(failure), stripe);
   }
+}
+
+type StripeEar = {
+  /** Waits until Stripe says that something has changed, `pauseMs` at most. */
+  changed: (pauseMs: number) => Promise<void>;
+};
+
+function listenToStripe(): StripeEar {
+  let news = false;
+  setHandler(stripeChanged, () => {
+    news = true;
+  });
+  return {
+    changed: async (pauseMs) => {
+      await condition(() => news, pauseMs);
+      news = false;
+    },
+  };
 }
 
 /** An alert is sent on LiteLLM's live spend, while what we can read is flushed later: look again until it has been. */
@@ -122,18 +181,6 @@ async function checkLimitsOnFlushedSpend(eventId: string): Promise<LimitsResult>
     if (limits.kind !== 'spend_flushing' || look === FLUSH_LOOKS) return limits;
     await sleep(FLUSH_PAUSE, { summary: 'LiteLLM is flushing spend' });
   }
-}
-
-async function chargeUntilSettled(recharge: ReservedRecharge): Promise<Exclude<ChargeResult, { kind: 'processing' }>> {
-  const { rechargeId } = recharge;
-  const summary = `charge ${recharge.amount} to ${recharge.organizationId}`;
-  let charge = await chargeStripe.executeWithOptions({ summary }, [{ rechargeId }]);
-  for (let pause = SETTLE_PAUSE_FIRST_MS; charge.kind === 'processing'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
-    show(recharge, 'processing', 'The bank is processing the payment; no quota is given before it has settled.');
-    await sleep(pause, { summary: 'the bank is processing the payment' });
-    charge = await chargeStripe.executeWithOptions({ summary }, [{ rechargeId }]);
-  }
-  return charge;
 }
 
 async function grant(recharge: ReservedRecharge, capturedAt: string): Promise<Ending> {
@@ -147,7 +194,7 @@ async function grant(recharge: ReservedRecharge, capturedAt: string): Promise<En
   return { outcome: 'recharged', detail: `Quota raised from ${quota.before} to ${quota.after}.` };
 }
 
-async function refund(recharge: ReservedRecharge, reason: string): Promise<Ending> {
+async function refund(recharge: ReservedRecharge, reason: string, stripe: StripeEar): Promise<Ending> {
   log.warn('refunding: the quota cannot be raised', { rechargeId: recharge.rechargeId, reason });
   show(recharge, 'refunding', `The quota cannot be raised, so the charge is refunded: ${reason}`);
   const ask = (): Promise<RefundResult> =>
@@ -156,7 +203,7 @@ async function refund(recharge: ReservedRecharge, reason: string): Promise<Endin
     ]);
   let refunded = await ask();
   for (let pause = SETTLE_PAUSE_FIRST_MS; refunded.kind === 'pending'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
-    await sleep(pause, { summary: 'the refund is pending' });
+    await stripe.changed(pause);
     refunded = await ask();
   }
   if (refunded.kind === 'refunded') return { outcome: 'refunded', detail: `${recharge.amount} refunded: ${reason}` };
@@ -184,8 +231,8 @@ async function withAlarm<T>(eventId: string, recharge: ReservedRecharge, work: (
   const watch = new CancellationScope({ cancellable: true });
   const watched = watch
     .run(async () => {
-      await sleep(ALARM_AFTER, { summary: 'raise the alarm if the money is still held' });
-      const detail = `${recharge.amount} of ${recharge.organizationId} is held for ${ALARM_AFTER}, neither granted nor refunded`;
+      await sleep(ALARM_AFTER, { summary: 'raise the alarm if this is not settled' });
+      const detail = `${recharge.amount} of ${recharge.organizationId} has been under way for ${ALARM_AFTER}: charged, granted or refunded, but not settled`;
       await raiseAlarm.executeWithOptions({ summary: 'overdue' }, [{ eventId, recharge, detail }]);
     })
     .catch((error) => {

@@ -1,10 +1,10 @@
 /** The commands that talk to a running service: organizations, recharges, events, and a test alert. */
 import { randomUUID } from 'node:crypto';
 import axios from 'axios';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Webhook } from 'standardwebhooks';
 import { webhookKey } from '../domain/webhook-key.ts';
-import { callService, describingErrors, publicUrl, serviceSetting } from './service-client.ts';
+import { callService, describingErrors, publicUrl, ServiceError, serviceSetting } from './service-client.ts';
 import { table } from './table.ts';
 
 type Row = Record<string, unknown>;
@@ -87,8 +87,8 @@ export function addClientCommands(bill: Command): void {
       .description('post a signed test alert')
       .requiredOption('--team <id>', 'LiteLLM team')
       .option('--event <event>', "LiteLLM's event", 'budget_crossed')
-      .option('--spend <dollars>', 'spend that the alert claims', Number, 10.000123)
-      .option('--budget <dollars>', 'max_budget that the alert claims', Number, 10),
+      .option('--spend <dollars>', 'spend that the alert claims', number, 10.000123)
+      .option('--budget <dollars>', 'max_budget that the alert claims', number, 10),
   ).action(async (options: Output & { team: string; event: string; spend: number; budget: number }) => {
     show(options, await sendTestAlert(options));
   });
@@ -105,7 +105,10 @@ async function sendTestAlert({ team, event, spend, budget }: { team: string; eve
     event,
     event_message: 'a test alert',
   });
-  const [secret = ''] = serviceSetting('WEBHOOK_HMAC_SECRETS').split(',');
+  const [secret] = serviceSetting('WEBHOOK_HMAC_SECRETS')
+    .split(',')
+    .flatMap((item) => item.trim() || []);
+  if (!secret) throw new ServiceError('WEBHOOK_HMAC_SECRETS holds no secret to sign with');
   const id = `msg_${randomUUID()}`;
   const now = new Date();
   const signature = new Webhook(webhookKey(secret), { format: 'raw' }).sign(id, now, body);
@@ -147,9 +150,15 @@ function settingOptions(command: Command): Command {
     .option('--name <name>', 'for people')
     .option('--currency <code>', 'of the charges')
     .option('--quota-per-unit <dollars>', 'LiteLLM dollars that one unit of the currency buys')
-    .option('--auto-recharge <on|off>', 'charge without being asked')
-    .option('--max-daily <n>', 'attempts a day in the time zone')
+    .addOption(new Option('--auto-recharge <on|off>', 'charge without being asked').choices(['on', 'off']))
+    .option('--max-daily <n>', 'attempts a day in the time zone', number)
     .option('--time-zone <zone>', 'IANA name, for the day of --max-daily');
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is not a number.');
+  return value;
 }
 
 function settingsIn(options: Row): Row {
@@ -162,7 +171,7 @@ function settingsIn(options: Row): Row {
     target_balance: options['target'],
     quota_per_unit: options['quotaPerUnit'],
     auto_recharge_enabled: options['autoRecharge'] === undefined ? undefined : options['autoRecharge'] === 'on',
-    max_daily_recharges: options['maxDaily'] === undefined ? undefined : Number(options['maxDaily']),
+    max_daily_recharges: options['maxDaily'],
     time_zone: options['timeZone'],
   };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));

@@ -4,9 +4,12 @@ import type { Logger } from '../observability/log.ts';
 import { namespaceOf, openClient } from '../temporal/connection.ts';
 import { registerSearchAttributes } from '../temporal/search-attribute-setup.ts';
 
+/** A migration may rewrite a large table, or wait for another one. */
+const MIGRATION_TIMEOUT_MS = 30 * 60 * 1000;
+
 /** Brings the database's tables and Temporal's search attributes up to date. Idempotent, and safe from several machines at once. */
 export async function migrate(config: Config, log: Logger): Promise<void> {
-  const database = await Database.open(config.databaseUrl);
+  const database = await Database.open(config.databaseUrl, { statementTimeoutMs: MIGRATION_TIMEOUT_MS });
   try {
     const applied = await database.migrate();
     log.info({ applied }, applied.length > 0 ? 'the database is migrated' : 'the database is up to date');

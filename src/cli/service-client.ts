@@ -49,7 +49,7 @@ export async function callService<T>(
 export function publicUrl(): string {
   const { PUBLIC_URL, HOST, PORT } = process.env;
   if (!PUBLIC_URL && PORT) return `http://${HOST || '127.0.0.1'}:${PORT}`;
-  return serviceSetting('PUBLIC_URL');
+  return serviceSetting('PUBLIC_URL').replace(/\/+$/, '');
 }
 
 export async function describingErrors<T>(call: () => Promise<T>): Promise<T> {

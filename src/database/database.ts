@@ -4,10 +4,11 @@ import { type EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { entities } from './entities.ts';
 import { OrganizationsInboxRechargesLedger } from './migrations/0001-organizations-inbox-recharges-ledger.ts';
 import { LedgerHashChain } from './migrations/0002-ledger-hash-chain.ts';
+import { ReversalsAndStripeEvents } from './migrations/0003-reversals-and-stripe-events.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
-/** Longer than any statement of ours takes on a healthy database; a stuck one must not hold a lock for ever. */
+/** Longer than any statement of ours takes on a healthy database, but for migrations; a stuck one must not hold a lock for ever. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 /** How long a request waits for a pool connection before it fails. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -21,7 +22,7 @@ export class Database {
   }
 
   /** Does not connect yet: the first query does, and every query after a lost connection does again. */
-  static async open(url: string): Promise<Database> {
+  static async open(url: string, { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = {}): Promise<Database> {
     const orm = await MikroORM.init({
       clientUrl: url,
       entities,
@@ -29,8 +30,8 @@ export class Database {
       pool: { min: 0, max: POOL_MAX },
       driverOptions: {
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-        statement_timeout: STATEMENT_TIMEOUT_MS,
-        idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+        statement_timeout: statementTimeoutMs,
+        idle_in_transaction_session_timeout: statementTimeoutMs,
         application_name: 'bill-service',
         keepAlive: true,
       },
@@ -38,7 +39,7 @@ export class Database {
       logger: () => {},
       migrations: {
         tableName: 'bill_migration',
-        migrationsList: [OrganizationsInboxRechargesLedger, LedgerHashChain],
+        migrationsList: [OrganizationsInboxRechargesLedger, LedgerHashChain, ReversalsAndStripeEvents],
         snapshot: false,
       },
     });

@@ -46,6 +46,8 @@ export const Organization = defineEntity({
     suspendedReason: p.text().nullable(),
     /** Advanced by every recharge that comes to rest: a balance read before that is stale. */
     version: p.integer().onCreate(() => 0),
+    /** The recharge or reversal that is changing the team's budget: LiteLLM has no increment, so one at a time. */
+    budgetWriter: p.string().nullable(),
     createdAt: p.datetime().onCreate(() => new Date()),
     updatedAt: p.datetime().onCreate(() => new Date()),
   },
@@ -118,9 +120,58 @@ export const Recharge = defineEntity({
 });
 export type Recharge = InferEntity<typeof Recharge>;
 
+export const REVERSAL_KINDS = ['refund', 'dispute'] as const;
+export type ReversalKind = (typeof REVERSAL_KINDS)[number];
+export const REVERSAL_STATUSES = ['open', 'taken_back', 'given_back', 'needs_attention'] as const;
+export type ReversalStatus = (typeof REVERSAL_STATUSES)[number];
+
+/** Money of a granted recharge that went back to the customer without us: a refund made elsewhere, or a dispute. */
+export const Reversal = defineEntity({
+  name: 'Reversal',
+  tableName: 'reversal',
+  properties: {
+    /** Stripe's id of the refund or dispute. */
+    id: p.string().primary(),
+    kind: p.enum(REVERSAL_KINDS),
+    rechargeId: p.string(),
+    organizationId: p.string(),
+    litellmTeamId: p.string(),
+    status: p.enum(REVERSAL_STATUSES),
+    amountMinor: minorUnitsColumn(),
+    currency: currencyColumn(),
+    quota: quotaColumn(),
+    // The budget around the write that takes the quota back, and around the one that gives it back.
+    takenBefore: quotaColumn().nullable(),
+    takenAfter: quotaColumn().nullable(),
+    givenBefore: quotaColumn().nullable(),
+    givenAfter: quotaColumn().nullable(),
+    failureMessage: p.text().nullable(),
+    createdAt: p.datetime(),
+    updatedAt: p.datetime(),
+  },
+});
+export type Reversal = InferEntity<typeof Reversal>;
+
+/** One of Stripe's events: only what it is about. What it says is read from Stripe, since events come late, twice and in any order. */
+export const StripeEvent = defineEntity({
+  name: 'StripeEvent',
+  tableName: 'stripe_event',
+  properties: {
+    id: p.string().primary(),
+    type: p.string(),
+    objectId: p.string(),
+    paymentIntentId: p.string().nullable(),
+    receivedAt: p.datetime(),
+    claimedUntil: p.datetime().nullable(),
+    dispatchAttempts: p.integer(),
+    handledAt: p.datetime().nullable(),
+  },
+});
+export type StripeEvent = InferEntity<typeof StripeEvent>;
+
 export const LEDGER_ACCOUNTS = ['stripe', 'prepaid', 'granted'] as const;
 export type LedgerAccount = (typeof LEDGER_ACCOUNTS)[number];
-export const TRANSFER_KINDS = ['charge', 'grant', 'refund'] as const;
+export const TRANSFER_KINDS = ['charge', 'grant', 'refund', 'reversal', 'chargeback', 'recovery'] as const;
 export type TransferKind = (typeof TRANSFER_KINDS)[number];
 
 export const LedgerTransfer = defineEntity({
@@ -131,6 +182,8 @@ export const LedgerTransfer = defineEntity({
     organizationId: p.string(),
     rechargeId: p.string(),
     kind: p.enum(TRANSFER_KINDS),
+    /** Stripe's refund or dispute that the transfer goes back to; empty for what the recharge itself does. */
+    reference: p.string(),
     debitAccount: p.enum(LEDGER_ACCOUNTS),
     creditAccount: p.enum(LEDGER_ACCOUNTS),
     amountMinor: minorUnitsColumn(),
@@ -146,4 +199,4 @@ export const LedgerTransfer = defineEntity({
 });
 export type LedgerTransfer = InferEntity<typeof LedgerTransfer>;
 
-export const entities = [Organization, WebhookEvent, Recharge, LedgerTransfer];
+export const entities = [Organization, WebhookEvent, Recharge, LedgerTransfer, Reversal, StripeEvent];

@@ -9,26 +9,55 @@ const ACCOUNTS: Readonly<Record<TransferKind, { debitAccount: LedgerAccount; cre
   charge: { debitAccount: 'stripe', creditAccount: 'prepaid' },
   grant: { debitAccount: 'prepaid', creditAccount: 'granted' },
   refund: { debitAccount: 'prepaid', creditAccount: 'stripe' },
+  // Quota that is taken back because the money has gone back,
+  reversal: { debitAccount: 'granted', creditAccount: 'prepaid' },
+  // the money of a dispute,
+  chargeback: { debitAccount: 'prepaid', creditAccount: 'stripe' },
+  // and money that has come again: a dispute that was won, a refund that failed.
+  recovery: { debitAccount: 'stripe', creditAccount: 'prepaid' },
 };
 
-/** Enters one transfer of a recharge; at most one of each kind, which the database holds. Locks the organization until the commit. */
-export async function append(tx: EntityManager, recharge: Recharge, kind: TransferKind): Promise<void> {
+/** What a transfer moves: all of a recharge unless it goes back to one refund or dispute. */
+export type Portion = Pick<LedgerTransfer, 'reference' | 'amountMinor' | 'quotaMicros'>;
+
+/** Enters a transfer; at most one of each kind and reference for a recharge, which the database holds. Locks the organization until the commit. */
+export async function append(
+  tx: EntityManager,
+  recharge: Recharge,
+  kind: TransferKind,
+  portion: Portion = wholeOf(recharge),
+): Promise<void> {
   const { debitAccount, creditAccount } = ACCOUNTS[kind];
   await tx.execute(
-    `insert into ledger_transfer (id, organization_id, recharge_id, kind, debit_account, credit_account, amount_minor, currency, quota_micros)
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `insert into ledger_transfer (id, organization_id, recharge_id, kind, reference, debit_account, credit_account, amount_minor, currency, quota_micros)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     [
       newId('ltr'),
       recharge.organizationId,
       recharge.id,
       kind,
+      portion.reference,
       debitAccount,
       creditAccount,
-      recharge.amountMinor,
+      portion.amountMinor,
       recharge.currency,
-      recharge.quotaGranted,
+      portion.quotaMicros,
     ],
   );
+}
+
+function wholeOf({ amountMinor, quotaGranted }: Recharge): Portion {
+  return { reference: '', amountMinor, quotaMicros: quotaGranted };
+}
+
+/** What is held for a recharge, in minor units: captured, and neither granted nor given back. */
+export async function heldFor(em: EntityManager, rechargeId: string): Promise<number> {
+  const [row] = await em.execute<{ held: string }[]>(
+    `select coalesce(sum(case when credit_account = 'prepaid' then amount_minor when debit_account = 'prepaid' then -amount_minor else 0 end), 0) as held
+     from ledger_transfer where recharge_id = ?`,
+    [rechargeId],
+  );
+  return Number(row?.held ?? 0);
 }
 
 /** Oldest first. */
@@ -103,6 +132,7 @@ function digest(t: LedgerTransfer): string {
     t.organizationId,
     t.rechargeId,
     t.kind,
+    t.reference,
     t.debitAccount,
     t.creditAccount,
     t.amountMinor,

@@ -1,8 +1,9 @@
 /** The organizations that pay, with the policy of each. */
-import { type RequiredEntityData, UniqueConstraintViolationException } from '@mikro-orm/core';
+import { LockMode, type RequiredEntityData, UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { RechargePolicy } from '../domain/policy.ts';
+import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
-import { Organization } from './entities.ts';
+import { Organization, Recharge } from './entities.ts';
 import { type Page, type PageRequest, toPage } from './page.ts';
 
 export type OrganizationSettings = Pick<
@@ -22,6 +23,11 @@ export type OrganizationSettings = Pick<
 /** The id or the LiteLLM team belongs to another organization already. */
 export class OrganizationExistsError extends Error {
   override name = 'OrganizationExistsError';
+}
+
+/** The organization's past or present forbids the change. */
+export class OrganizationInUseError extends Error {
+  override name = 'OrganizationInUseError';
 }
 
 export async function create(em: EntityManager, id: string, settings: OrganizationSettings): Promise<Organization> {
@@ -50,19 +56,51 @@ export async function list(em: EntityManager, { limit, cursor }: PageRequest): P
   );
 }
 
-/** Null when there is no such organization. */
+/** Null when there is no such organization. @throws OrganizationExistsError, OrganizationInUseError */
 export async function change(
   em: EntityManager,
   id: string,
   changes: Partial<OrganizationSettings & Pick<Organization, 'suspendedAt' | 'suspendedReason'>>,
 ): Promise<Organization | null> {
-  await refusingDoubles(() => em.nativeUpdate(Organization, { id }, { ...changes, updatedAt: new Date() }));
-  return find(em, id);
+  return em.transactional(async (tx) => {
+    const organization = await tx.findOne(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    if (!organization) return null;
+    const movesTeam = changes.litellmTeamId !== undefined && changes.litellmTeamId !== organization.litellmTeamId;
+    if (movesTeam && (await tx.count(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } })) > 0) {
+      throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
+    }
+    await refusingDoubles(() => tx.nativeUpdate(Organization, { id }, { ...changes, updatedAt: new Date() }));
+    return tx.findOne(Organization, id, { refresh: true });
+  });
 }
 
-/** True when it is gone. @throws ForeignKeyConstraintViolationException when it has recharges: those are kept. */
+/** True when it is gone; false when there is none. @throws OrganizationInUseError when it has recharges, or an event under way. */
 export async function remove(em: EntityManager, id: string): Promise<boolean> {
+  const rows = await em.execute<{ inUse: boolean }[]>(
+    `select exists (select from recharge where organization_id = ?) or exists (select from webhook_event where organization_id = ? and not processed) as "inUse"`,
+    [id, id],
+  );
+  if (rows[0]?.inUse) throw new OrganizationInUseError('the organization has recharges, which are kept: suspend it instead');
   return (await em.nativeDelete(Organization, { id })) > 0;
+}
+
+/** Whether PostgreSQL, which reckons the days, knows the zone. */
+export async function knowsTimeZone(em: EntityManager, name: string): Promise<boolean> {
+  return (await em.execute('select from pg_timezone_names where name = ?', [name])).length > 0;
+}
+
+/**
+ * Makes `writer` (a recharge or a reversal) the only one that may change the team's budget, until it lets go. LiteLLM knows
+ * absolute values only, so two at a time would undo each other. False while another one is at it.
+ */
+export async function claimBudget(em: EntityManager, id: string, writer: string): Promise<boolean> {
+  const isFree = { $or: [{ budgetWriter: null }, { budgetWriter: writer }] };
+  return (await em.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer })) === 1;
+}
+
+/** Lets go of the budget; harmless when `writer` does not hold it. */
+export async function releaseBudget(em: EntityManager, id: string, writer: string): Promise<void> {
+  await em.nativeUpdate(Organization, { id, budgetWriter: writer }, { budgetWriter: null });
 }
 
 export function policyOf(organization: Organization): RechargePolicy {

@@ -1,5 +1,6 @@
 /** Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change together. */
-import { type EntityData, LockMode, raw } from '@mikro-orm/core';
+import { type EntityData, LockMode, type RequiredEntityData, raw } from '@mikro-orm/core';
+import { classifyDecline } from '../domain/decline.ts';
 import { type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { Decision, RechargeHistory, RechargePolicy, Refusal } from '../domain/policy.ts';
 import { isOpen, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
@@ -7,7 +8,7 @@ import type { EntityManager } from './database.ts';
 import { Organization, Recharge, type TimelineStep, type TransferKind, WebhookEvent } from './entities.ts';
 import { newId } from './ids.ts';
 import * as ledger from './ledger.ts';
-import { policyOf } from './organizations.ts';
+import { policyOf, releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, toPage } from './page.ts';
 
 /** The recharge is in a status from which the wanted move does not start: somebody else has moved it. */
@@ -50,7 +51,8 @@ export async function reserve(
     if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal };
 
     const id = newId('rch');
-    const now = new Date();
+    // PostgreSQL's clock, by which the days of the daily limit are reckoned too.
+    const now = raw('now()');
     await tx.insert(Recharge, {
       id,
       eventId: event.id,
@@ -64,10 +66,10 @@ export async function reserve(
       quotaGranted: decision.quota,
       balanceSeen: decision.balance,
       keysSpent: 0,
-      timeline: [{ at: now.toISOString(), status: 'reserved' }],
+      timeline: [{ at: new Date().toISOString(), status: 'reserved' }],
       createdAt: now,
       updatedAt: now,
-    });
+    } as unknown as RequiredEntityData<Recharge>);
     return { kind: 'reserved', recharge: await tx.findOneOrFail(Recharge, id) };
   });
 }
@@ -95,11 +97,15 @@ export type Move = {
   facts?: Omit<TimelineStep, 'at' | 'status'>;
   /** The ledger transfer that this move stands for. */
   transfer?: TransferKind;
+  /** How much of it; all of the recharge unless said. */
+  portion?: ledger.Portion;
+  /** The statuses that the move may start from, where those of the ordinary moves are too many or too few. */
+  from?: readonly RechargeStatus[];
 };
 
 /**
  * Moves a recharge forward: the status, its timeline, the ledger transfer and, when the recharge comes to rest, the
- * organization's version, all or nothing. A recharge that is in `to` already is left as it is, so a retry is harmless.
+ * organization's version and its hold on the budget, all or nothing. A recharge that is in `to` already is left as it is, so a retry is harmless.
  *
  * @throws UnexpectedStatusError from any other status that the move does not start from.
  */
@@ -107,15 +113,15 @@ export async function move(
   em: EntityManager,
   recharge: Recharge,
   to: RechargeStatus,
-  { changes = {}, facts = {}, transfer }: Move = {},
+  { changes = {}, facts = {}, transfer, portion, from = statusesBefore(to) }: Move = {},
 ): Promise<Recharge> {
   return em.transactional(async (tx) => {
-    // The organization first, as `reserve` does, so that the two cannot wait for each other.
-    if (!isOpen(to))
-      await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [
-        recharge.organizationId,
-      ]);
-    const moved = await tx.nativeUpdate(Recharge, { id: recharge.id, status: { $in: statusesBefore(to) } }, {
+    // The organization first, as `reserve` does, so that no two can wait for each other.
+    await tx.execute('update organization_balance_config set version = version + ? where c_organization_id = ?', [
+      isOpen(to) ? 0 : 1,
+      recharge.organizationId,
+    ]);
+    const moved = await tx.nativeUpdate(Recharge, { id: recharge.id, status: { $in: [...from] } }, {
       ...changes,
       status: to,
       updatedAt: raw('clock_timestamp()'),
@@ -123,7 +129,8 @@ export async function move(
     } as EntityData<Recharge>);
     const current = await tx.findOneOrFail(Recharge, recharge.id, { refresh: true });
     if (moved === 0 && current.status !== to) throw new UnexpectedStatusError(recharge.id, to, current.status);
-    if (moved === 1 && transfer) await ledger.append(tx, current, transfer);
+    if (moved === 1 && transfer) await ledger.append(tx, current, transfer, portion);
+    if (to !== 'charged') await releaseBudget(tx, recharge.organizationId, recharge.id);
     return current;
   });
 }
@@ -138,6 +145,8 @@ function appended(step: Record<string, string | number | null>) {
 /**
  * Settles which budget the quota write starts from and which it ends at, before it is made: `live` and `live` plus what is
  * granted. The first to ask decides; every retry gets the same two values, whatever LiteLLM shows by then.
+ *
+ * @throws UnexpectedStatusError when the recharge is not `charged` any more.
  */
 export async function planQuotaWrite(
   em: EntityManager,
@@ -145,8 +154,10 @@ export async function planQuotaWrite(
   live: QuotaMicros,
 ): Promise<{ before: QuotaMicros; after: QuotaMicros }> {
   const after = quotaMicros(live + recharge.quotaGranted);
-  await em.nativeUpdate(Recharge, { id: recharge.id, quotaBefore: null }, { quotaBefore: live, quotaAfter: after });
+  await em.nativeUpdate(Recharge, { id: recharge.id, status: 'charged', quotaBefore: null }, { quotaBefore: live, quotaAfter: after });
   const planned = await get(em, recharge.id);
+  // An attempt that was held up for long may find that another one has settled the recharge meanwhile.
+  if (planned.status !== 'charged') throw new UnexpectedStatusError(recharge.id, 'succeeded', planned.status);
   return { before: planned.quotaBefore ?? live, after: planned.quotaAfter ?? after };
 }
 
@@ -170,6 +181,19 @@ export async function find(em: EntityManager, id: string): Promise<Recharge | nu
 
 export async function findByEvent(em: EntityManager, eventId: string): Promise<Recharge | null> {
   return em.findOne(Recharge, { eventId }, { refresh: true });
+}
+
+export async function findByIntent(em: EntityManager, paymentIntentId: string): Promise<Recharge | null> {
+  return em.findOne(Recharge, { paymentIntentId }, { refresh: true });
+}
+
+/** Whether this card was refused for good in an earlier recharge of the organization: another attempt only counts against it. */
+export async function isCardRefused(em: EntityManager, { organizationId }: Recharge, paymentMethodId: string): Promise<boolean> {
+  const declined = await em.find(Recharge, { organizationId, paymentMethodId, status: 'declined' }, { orderBy: { id: 'desc' }, limit: 20 });
+  return declined.some(
+    ({ failureCode, declineCode, adviceCode }) =>
+      classifyDecline({ code: failureCode ?? null, declineCode: declineCode ?? null, adviceCode: adviceCode ?? null }) === 'hard',
+  );
 }
 
 /** Newest first. */

@@ -26,6 +26,12 @@ export const FAILURE = {
   unexpectedStatus: 'UnexpectedStatus',
   /** A balance kept changing while it was being decided on. */
   balanceUnstable: 'BalanceUnstable',
+  /** LiteLLM has refused the budget, and shows that it has not changed. */
+  budgetRefused: 'BudgetRefused',
+  /** Another change of the same team's budget is under way. */
+  budgetBusy: 'BudgetBusy',
+  /** A refund or dispute waits until the recharge it belongs to has come to rest. */
+  rechargeNotAtRest: 'RechargeNotAtRest',
   notificationRefused: 'NotificationRefused',
   /** Not a failure of an activity: how a run ends that a person has to settle. */
   needsAttention: 'NeedsAttention',

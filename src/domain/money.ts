@@ -91,12 +91,14 @@ export function quotaBoughtBy(amount: MinorUnits, code: Currency, quotaPerUnit: 
  * the currency's minimum charge.
  *
  * @param quotaPerUnit quota that one unit of the currency (one dollar, one yen) buys; positive.
+ * @returns undefined when it is more than one charge can carry.
  */
-export function chargeThatBuys(quota: QuotaMicros, code: Currency, quotaPerUnit: QuotaMicros): MinorUnits {
+export function chargeThatBuys(quota: QuotaMicros, code: Currency, quotaPerUnit: QuotaMicros): MinorUnits | undefined {
   const exact = divideUp(BigInt(quota) * scaleOf(code), BigInt(quotaPerUnit));
   const step = chargeStep(code);
-  const rounded = minorUnits(Number(divideUp(exact, step) * step));
-  return Math.max(rounded, MINIMUM_CHARGE[code] ?? 0) as MinorUnits;
+  const rounded = divideUp(exact, step) * step;
+  if (rounded > BigInt(MAX_CHARGE_MINOR)) return undefined;
+  return minorUnits(Math.max(Number(rounded), MINIMUM_CHARGE[code] ?? 0));
 }
 
 /** Stripe takes three-decimal amounts in tens, and the Icelandic króna, which has no minor unit any more, in hundreds. */

@@ -65,7 +65,7 @@ export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, histo
   if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
 
   const amount = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
-  if (amount > MAX_CHARGE_MINOR) return refuse('amount_too_large');
+  if (amount === undefined) return refuse('amount_too_large');
   const quota = quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit);
   if (budget.softBudget !== null && budget.softBudget >= budget.quota + quota) return refuse('soft_budget');
   return { kind: 'recharge', amount, quota, balance };

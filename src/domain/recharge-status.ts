@@ -8,6 +8,8 @@
  *      │           └─▶ action_required
  *      ▼                       └─▶ refunding ─▶ refunded   (from charged: the quota could not be raised)
  *   cancelled                                   needs_attention: a person decides
+ *
+ * The few moves that nothing but a person or Stripe's late word makes are LATE_MOVES.
  */
 
 export const RECHARGE_STATUSES = [
@@ -38,6 +40,14 @@ const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
   action_required: [],
   cancelled: [],
 };
+
+/** What only a person, or Stripe's word from weeks later, may do to a recharge that no run works on any more. */
+export const LATE_MOVES = {
+  /** A person settles what needed attention: grant it, refund it, or accept it as it is. */
+  resolve: { from: ['needs_attention'], to: ['charged', 'refunding', 'succeeded', 'cancelled'] },
+  /** A refund of ours has failed after all, up to thirty days later. */
+  reopen: { from: ['refunded'], to: ['needs_attention'] },
+} as const satisfies Record<string, { from: RechargeStatus[]; to: RechargeStatus[] }>;
 
 /** While a recharge is in one of these, its organization gets no other. The partial unique index names the same list. */
 export const OPEN_STATUSES = [

@@ -6,7 +6,7 @@ import { Problem } from './problem.ts';
 export function requireAdminKey(adminApiKey: string): RequestHandler {
   const expected = digest(adminApiKey);
   return (request, _response, next) => {
-    const key = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
+    const key = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
     if (key === undefined || !timingSafeEqual(digest(key), expected)) {
       throw new Problem('unauthenticated', 'send an admin key as "Authorization: Bearer <key>"');
     }

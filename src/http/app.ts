@@ -8,17 +8,20 @@ import type { Logger } from '../observability/log.ts';
 import { requireAdminKey } from './admin-key.ts';
 import { healthRoutes, type Probes } from './health.ts';
 import { organizationRoutes } from './organizations.ts';
-import { errorHandler, notFoundHandler } from './problem.ts';
+import { errorHandler, notFoundHandler, Problem } from './problem.ts';
+import { cutOffAfterAnswer } from './raw-body.ts';
 import { rechargeRoutes } from './recharges.ts';
-import { eventRoutes, litellmWebhook } from './webhooks.ts';
+import { eventRoutes, litellmWebhook, stripeWebhook } from './webhooks.ts';
 
 export type HttpDependencies = {
   database: Database;
   secrets: Secrets;
   adminApiKey: string;
   probes: Probes;
-  /** Called when an event has become durable. */
-  accepted: () => void;
+  stripeSigningSecrets: readonly string[];
+  /** Called when an alert, or one of Stripe's events, has become durable. */
+  alertAccepted: () => void;
+  stripeEventAccepted: () => void;
   /** Where the Temporal Web UI shows the run of an event; null when there is no UI. */
   linkTo: (eventId: string) => string | null;
   log: Logger;
@@ -29,17 +32,28 @@ const MAX_ADMIN_BODY_BYTES = 64 * 1024;
 /** A request whose head and body take longer to arrive is answered 408. */
 const REQUEST_DEADLINE_MS = 10_000;
 
-export function createApp({ database, secrets, adminApiKey, probes, accepted, linkTo, log }: HttpDependencies): Express {
+export function createApp({
+  database,
+  secrets,
+  stripeSigningSecrets,
+  adminApiKey,
+  probes,
+  alertAccepted,
+  stripeEventAccepted,
+  linkTo,
+  log,
+}: HttpDependencies): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('query parser', 'simple');
   app.use(helmet());
-  app.use(requestLog(log));
+  app.use(requestLog(log), cutOffAfterAnswer);
 
   app.use(healthRoutes(probes));
-  app.use('/webhooks/litellm', litellmWebhook(database, secrets, accepted));
+  app.use('/webhooks/litellm', litellmWebhook(database, secrets, alertAccepted));
+  app.use('/webhooks/stripe', stripeWebhook(database, stripeSigningSecrets, stripeEventAccepted));
 
-  const admin = [requireAdminKey(adminApiKey), express.json({ limit: MAX_ADMIN_BODY_BYTES })];
+  const admin = [requireAdminKey(adminApiKey), refuseNul, express.json({ limit: MAX_ADMIN_BODY_BYTES })];
   app.use('/webhooks/events', admin, eventRoutes(database));
   app.use('/api/v1/organizations', admin, organizationRoutes(database));
   app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo));
@@ -61,6 +75,12 @@ export async function listen(app: Express, host: string, port: number): Promise<
   });
   return server;
 }
+
+/** No id and no filter holds a NUL, and PostgreSQL takes a statement with one for a broken connection. */
+const refuseNul: RequestHandler = (request, _response, next) => {
+  if (/%00/.test(request.originalUrl)) throw new Problem('malformed', 'the URL holds a NUL');
+  next();
+};
 
 /** Method, path and outcome. Never the query: it may hold a token. */
 function requestLog(log: Logger): RequestHandler {

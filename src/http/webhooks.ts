@@ -1,25 +1,31 @@
-/** `/webhooks`: where LiteLLM's alerts come in, and what became of them. */
+/** `/webhooks`: where LiteLLM's alerts and Stripe's events come in, and what became of the alerts. */
 import express, { type RequestHandler, type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../database/database.ts';
 import type { WebhookEvent } from '../database/entities.ts';
+import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { MalformedAlertError, readAlert } from '../inbox/alert.ts';
 import { authenticate, type Secrets } from '../inbox/signatures.ts';
+import { readStripeEvent } from '../payments/events.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
+import { rawBody } from './raw-body.ts';
 
 /** LiteLLM's alerts are under a kilobyte. */
 const MAX_ALERT_BYTES = 64 * 1024;
 
-/** Any bytes, as they are: a signature is over the raw body, and what is compressed could unpack to anything. */
-const rawBody = express.raw({ type: () => true, limit: MAX_ALERT_BYTES, inflate: false });
+/** A PaymentIntent with everything that can be in it. */
+const MAX_STRIPE_EVENT_BYTES = 512 * 1024;
+
+const rawAlert = rawBody(MAX_ALERT_BYTES);
+const rawStripeBody = rawBody(MAX_STRIPE_EVENT_BYTES);
 
 const requireJson: RequestHandler = (request, _response, next) => {
   const [type = '', ...parameters] = (request.headers['content-type'] ?? '').split(';').map((part) => part.trim().toLowerCase());
-  if (type !== 'application/json') throw new Problem('unsupported-media-type', 'send the alert with Content-Type: application/json');
+  if (type !== 'application/json') throw new Problem('unsupported-media-type', 'send it with Content-Type: application/json');
   const charset = parameters.find((parameter) => parameter.startsWith('charset='));
-  if (charset && !/^charset="?utf-?8"?$/.test(charset)) throw new Problem('unsupported-media-type', 'the alert has to be UTF-8');
+  if (charset && !/^charset="?utf-?8"?$/.test(charset)) throw new Problem('unsupported-media-type', 'the body has to be UTF-8');
   next();
 };
 
@@ -27,9 +33,9 @@ const requireJson: RequestHandler = (request, _response, next) => {
 export function litellmWebhook(database: Database, secrets: Secrets, accepted: () => void): Router {
   const router = express.Router();
 
-  router.post('/limit-exceeded', requireJson, rawBody, async (request, response) => {
-    const body: Buffer = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-    const tokens = new URL(request.originalUrl, 'http://any').searchParams.getAll('token');
+  router.post('/limit-exceeded', requireJson, rawAlert, async (request, response) => {
+    const body: Buffer = request.body;
+    const tokens = [request.query['token'] ?? []].flat() as string[];
     const proof = authenticate({ headers: request.headersDistinct, tokens, body }, secrets, Date.now() / 1000);
     if (!proof.authentic) {
       throw new Problem('unauthenticated', 'no valid signature (webhook-signature or X-LiteLLM-Signature) and no valid ?token=');
@@ -38,6 +44,27 @@ export function litellmWebhook(database: Database, secrets: Secrets, accepted: (
     if (receipt.status === 'conflict') throw new Problem('conflict', `webhook-id ${proof.deliveryId} was sent before with another body`);
     if (receipt.status === 'accepted') accepted();
     response.json({ event_id: receipt.eventId, status: receipt.status });
+  });
+
+  return router;
+}
+
+/**
+ * Stripe's events: verified, stored, answered. They only wake what waits; losing all of them makes the service slower.
+ *
+ * @param accepted called once for each event that has become durable.
+ */
+export function stripeWebhook(database: Database, signingSecrets: readonly string[], accepted: () => void): Router {
+  const router = express.Router();
+
+  router.post('/', requireJson, rawStripeBody, async (request, response) => {
+    const signature = request.headersDistinct['stripe-signature'];
+    const body: Buffer = request.body;
+    const event = signature?.length === 1 ? readStripeEvent(body, signature[0] ?? '', signingSecrets, Date.now() / 1000) : undefined;
+    if (!event) throw new Problem('unauthenticated', 'no valid Stripe-Signature by one of STRIPE_WEBHOOK_SECRETS');
+    const isNew = await stripeEvents.receive(database.fork(), event);
+    if (isNew) accepted();
+    response.json({ event_id: event.id, status: isNew ? 'accepted' : 'duplicate' });
   });
 
   return router;

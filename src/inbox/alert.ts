@@ -5,6 +5,8 @@ import { crossingOf } from '../domain/crossing.ts';
 
 /** LiteLLM's alerts are flat; deeper nesting is somebody's experiment. */
 const MAX_DEPTH = 32;
+/** PostgreSQL indexes it, and an index entry has a limit; senders' ids are a tenth of this. */
+const MAX_DELIVERY_ID_LENGTH = 256;
 
 /** The body cannot be read as an alert; the message says what to change. */
 export class MalformedAlertError extends Error {
@@ -17,6 +19,9 @@ export class MalformedAlertError extends Error {
  * @throws MalformedAlertError
  */
 export function readAlert(body: Buffer, deliveryId: string | null): IncomingEvent {
+  if (deliveryId !== null && deliveryId.length > MAX_DELIVERY_ID_LENGTH) {
+    throw new MalformedAlertError(`the webhook-id is longer than ${MAX_DELIVERY_ID_LENGTH} characters`);
+  }
   const payload = parseObject(body);
   if (typeof payload['event'] !== 'string' || payload['event'] === '') throw new MalformedAlertError('the alert has no "event", a string');
   const crossing = crossingOf(payload);

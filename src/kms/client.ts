@@ -94,7 +94,9 @@ export class KmsClient {
       return await this.attempt(request);
     } catch (error) {
       if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
-      await this.ping();
+      await this.ping().catch((reason: Error) => {
+        throw new KmsError('unavailable', `404 from a LiteLLM that is not well: ${reason.message}`);
+      });
       return this.attempt(request);
     }
   }

@@ -86,14 +86,8 @@ export class PaymentsClient {
     return this.stripe.paymentIntents.cancel(
       intentId,
       { cancellation_reason: 'abandoned' },
-      { idempotencyKey: `recharge/${recharge.id}/cancel` },
+      { idempotencyKey: `recharge/${recharge.id}/cancel/${recharge.keysSpent}` },
     );
-  }
-
-  /** The refund of an intent, if there is one: Stripe's memory, which outlives the idempotency key's. */
-  async findRefund(intentId: string): Promise<Stripe.Refund | undefined> {
-    const refunds = await this.stripe.refunds.list({ payment_intent: intentId, limit: 100 });
-    return refunds.data.find(({ status }) => status !== 'failed' && status !== 'canceled');
   }
 
   /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
@@ -102,6 +96,22 @@ export class PaymentsClient {
       { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
       { idempotencyKey: `recharge/${recharge.id}/refund/${recharge.keysSpent}` },
     );
+  }
+
+  /** Every refund of an intent, whoever made it. */
+  async refundsOf(intentId: string): Promise<Stripe.Refund[]> {
+    return (await this.stripe.refunds.list({ payment_intent: intentId, limit: 100 })).data;
+  }
+
+  async disputesOf(intentId: string): Promise<Stripe.Dispute[]> {
+    return (await this.stripe.disputes.list({ payment_intent: intentId, limit: 100 })).data;
+  }
+
+  /** One page of the intents created since `since`, newest first. @param after the last id of the page before. */
+  async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Stripe.PaymentIntent[]; hasMore: boolean }> {
+    const created = { gte: Math.floor(since.getTime() / 1000) };
+    const page = await this.stripe.paymentIntents.list({ created, limit, ...(after && { starting_after: after }) });
+    return { intents: page.data, hasMore: page.has_more };
   }
 
   /** Round trip in milliseconds of a call that needs a valid key. */

@@ -25,12 +25,14 @@ export function outcomeOf(intent: Stripe.PaymentIntent): ChargeOutcome {
       return { kind: 'unconfirmed' };
     case 'requires_action':
       return { kind: 'action_required', failure: failureOf(intent.last_payment_error, 'authentication_required') };
-    case 'requires_payment_method': {
-      const failure = failureOf(intent.last_payment_error, 'payment_method_required');
+    case 'requires_payment_method':
+    case 'canceled': {
+      const failure = failureOf(
+        intent.last_payment_error,
+        intent.status === 'canceled' ? 'payment_intent_canceled' : 'payment_method_required',
+      );
       return { kind: classifyDecline(failure) === 'authentication_required' ? 'action_required' : 'declined', failure };
     }
-    case 'canceled':
-      return { kind: 'declined', failure: failureOf(intent.last_payment_error, 'payment_intent_canceled') };
     default:
       return { kind: 'unexpected', status: intent.status };
   }

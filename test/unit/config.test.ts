@@ -31,7 +31,7 @@ describe('the least environment', () => {
     const { temporal, ...config } = readConfig(ENV);
     expect(config).toEqual({
       databaseUrl: ENV.DATABASE_URL,
-      stripe: { secretKey: ENV.STRIPE_SECRET_KEY, apiBase: 'https://api.stripe.com' },
+      stripe: { secretKey: ENV.STRIPE_SECRET_KEY, apiBase: 'https://api.stripe.com', webhookSecrets: [] },
       kms: { baseUrl: ENV.KMS_BASE_URL, apiKey: ENV.KMS_API_KEY },
       webhook: { hmacSecrets: ['a-shared-secret'], urlTokens: [] },
       http: { host: '127.0.0.1', port: 8080, publicUrl: 'http://127.0.0.1:8080', adminApiKey: 'an-admin-key' },

@@ -12,7 +12,7 @@ import { Database } from '../../database/database.ts';
 import { createLogger } from '../../observability/log.ts';
 import { type Running, startApi, startWorker } from '../../service.ts';
 import { namespaceOf, workflowLink } from '../../temporal/connection.ts';
-import { rechargeWorkflowId } from '../../temporal/recharge-starter.ts';
+import { rechargeWorkflowId } from '../../temporal/starter.ts';
 import { installTemporalLogger } from '../../temporal/worker.ts';
 import { migrate } from '../migrate.ts';
 import { configOrExit, stopOnSignal } from '../process.ts';

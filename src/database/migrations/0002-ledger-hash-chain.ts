@@ -15,13 +15,18 @@ export class LedgerHashChain extends Migration {
         add column ledger_hash text not null default ''`);
     this.addSql(`
       alter table ledger_transfer
+        add column reference text not null default '',
+        drop constraint ledger_transfer_recharge_id_kind_key,
+        add unique (recharge_id, kind, reference),
+        drop constraint ledger_transfer_kind_check,
+        add check (kind in ('charge', 'grant', 'refund', 'reversal', 'chargeback', 'recovery')),
         add column sequence integer not null,
         add column previous_hash text not null,
         add column hash text not null,
         add unique (organization_id, sequence)`);
     this.addSql(`
       create function ledger_transfer_digest(t ledger_transfer) returns text language sql immutable as $$
-        select encode(sha256(convert_to(concat_ws('|', t.previous_hash, t.sequence, t.id, t.organization_id, t.recharge_id, t.kind,
+        select encode(sha256(convert_to(concat_ws('|', t.previous_hash, t.sequence, t.id, t.organization_id, t.recharge_id, t.kind, t.reference,
           t.debit_account, t.credit_account, t.amount_minor, t.currency, t.quota_micros,
           floor(extract(epoch from t.created_at) * 1000)::bigint), 'UTF8')), 'hex')
       $$`);

@@ -97,12 +97,12 @@ describe('a failure has a type that stays, and a sentence', () => {
     expect(toApplicationFailure(error)).toMatchObject({ type: 'DatabaseUnavailable', message, nonRetryable: false });
   });
 
-  test('a recharge that somebody else has moved: UnexpectedStatus, which no retry would change', () => {
+  test('a recharge that somebody else has moved: UnexpectedStatus, and the next attempt looks where it is now', () => {
     const failure = toApplicationFailure(new UnexpectedStatusError('rch_1', 'charged', 'declined'));
     expect(failure).toMatchObject({
       type: 'UnexpectedStatus',
       message: 'recharge rch_1 is declined and cannot become charged',
-      nonRetryable: true,
+      nonRetryable: false,
     });
   });
 

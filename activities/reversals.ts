@@ -1,0 +1,147 @@
+/** What becomes of the quota when its money goes back to the customer without us: a refund made elsewhere, or a dispute. */
+import { ApplicationFailure } from '@temporalio/activity';
+import type Stripe from 'stripe';
+import type { EntityManager } from '../src/database/database.ts';
+import type { Recharge, Reversal } from '../src/database/entities.ts';
+import * as recharges from '../src/database/recharges.ts';
+import * as reversals from '../src/database/reversals.ts';
+import { FAILURE } from '../src/domain/failures.ts';
+import { formatQuota, minorUnits } from '../src/domain/money.ts';
+import { isOpen, LATE_MOVES } from '../src/domain/recharge-status.ts';
+import { KmsError } from '../src/kms/errors.ts';
+import { writeBudget } from './budget-write.ts';
+import type { ActivityDependencies } from './index.ts';
+import type { RechargeRef, ReversalRef, ReversalStep, ReversalsResult } from './types.ts';
+
+/**
+ * Reads every refund and dispute of a recharge's intent as Stripe has them now, notes those that are new, and says what is
+ * to be done. The order in which Stripe's events came, or whether they came, makes no difference.
+ *
+ * @throws a retryable failure while the recharge itself is still being worked on.
+ */
+export function findReversals({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
+  return async ({ rechargeId }: RechargeRef): Promise<ReversalsResult> => {
+    const em = database.fork();
+    const recharge = await recharges.get(em, rechargeId);
+    if (isOpen(recharge.status) && recharge.status !== 'needs_attention') {
+      throw ApplicationFailure.retryable(`recharge ${rechargeId} is ${recharge.status}`, FAILURE.rechargeNotAtRest);
+    }
+    const intentId = recharge.paymentIntentId;
+    if (!intentId) return { steps: [], isFinal: true };
+    const [refunds, disputes] = [await payments.refundsOf(intentId), await payments.disputesOf(intentId)];
+    await reopenIfOurRefundFailed(em, recharge, refunds);
+
+    // Without granted quota there is none to take back.
+    if (recharge.status !== 'succeeded' && (await reversals.of(em, rechargeId)).length === 0) return { steps: [], isFinal: true };
+    const moneys = [...refunds.filter((refund) => !isOurs(refund, recharge)).map(ofRefund), ...disputes.map(ofDispute)];
+    const steps: ReversalStep[] = [];
+    let isFinal = true;
+    for (const money of moneys) {
+      const reversal = await reversals.open(em, recharge, money);
+      const step = stepFor(reversal, money.isGone);
+      if (step) steps.push({ reversalId: reversal.id, ...step, amountMinor: reversal.amountMinor });
+      isFinal &&= money.isFinal;
+    }
+    return { steps, isFinal };
+  };
+}
+
+type Money = Parameters<typeof reversals.open>[2] & {
+  /** The customer has it, or will have it unless something changes. */
+  isGone: boolean;
+  /** Stripe will not change its mind, or says so by an event weeks later. */
+  isFinal: boolean;
+};
+
+function ofRefund(refund: Stripe.Refund): Money {
+  const isGone = refund.status !== 'failed' && refund.status !== 'canceled';
+  return {
+    id: refund.id,
+    kind: 'refund',
+    amountMinor: minorUnits(refund.amount),
+    isGone,
+    isFinal: refund.status !== 'pending' && refund.status !== 'requires_action',
+  };
+}
+
+function ofDispute(dispute: Stripe.Dispute): Money {
+  const isGone = dispute.status !== 'won' && !dispute.status.startsWith('warning_');
+  return {
+    id: dispute.id,
+    kind: 'dispute',
+    amountMinor: minorUnits(dispute.amount),
+    isGone,
+    isFinal: ['won', 'lost', 'warning_closed'].includes(dispute.status),
+  };
+}
+
+function isOurs(refund: Stripe.Refund, recharge: Recharge): boolean {
+  return refund.id === recharge.refundId || refund.metadata?.['recharge_id'] === recharge.id;
+}
+
+function stepFor(reversal: Reversal, isGone: boolean): { step: 'take_back' | 'give_back' | 'never_mind' } | undefined {
+  if (reversal.status === 'open') return { step: isGone ? 'take_back' : 'never_mind' };
+  if (reversal.status === 'taken_back' && !isGone) return { step: 'give_back' };
+  return undefined;
+}
+
+/** A refund of ours that has failed after it was recorded: the money is ours to hold again, and a person decides. */
+async function reopenIfOurRefundFailed(em: EntityManager, recharge: Recharge, refunds: Stripe.Refund[]): Promise<void> {
+  const own = refunds.find(({ id }) => id === recharge.refundId);
+  if (recharge.status !== 'refunded' || !own || (own.status !== 'failed' && own.status !== 'canceled')) return;
+  const reason = `refund ${own.id} has failed (${own.failure_reason ?? own.status}): the customer has neither money nor quota`;
+  await recharges.move(em, recharge, 'needs_attention', {
+    from: LATE_MOVES.reopen.from,
+    changes: { failureCode: 'refund_failed', failureMessage: reason },
+    facts: { reason },
+    transfer: 'recovery',
+  });
+}
+
+/** Lowers the budget by the quota whose money has gone, and enters it: granted → prepaid → stripe. */
+export function takeBackQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
+  return async ({ reversalId }: ReversalRef): Promise<void> => {
+    const em = database.fork();
+    const reversal = await reversals.get(em, reversalId);
+    if (reversal.status !== 'open') return;
+    if (await changeBudget(em, kms, reversal, 'take')) await reversals.takenBack(em, reversal);
+  };
+}
+
+/** Raises the budget again when the money has come again, and enters it: stripe → prepaid → granted. */
+export function giveBackQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
+  return async ({ reversalId }: ReversalRef): Promise<void> => {
+    const em = database.fork();
+    const reversal = await reversals.get(em, reversalId);
+    if (reversal.status === 'open') await reversals.neverMind(em, reversal);
+    if (reversal.status !== 'taken_back') return;
+    if (await changeBudget(em, kms, reversal, 'give')) await reversals.givenBack(em, reversal);
+  };
+}
+
+/** False when a person has to decide; the reversal is parked then. */
+async function changeBudget(
+  em: EntityManager,
+  kms: ActivityDependencies['kms'],
+  reversal: Reversal,
+  direction: 'take' | 'give',
+): Promise<boolean> {
+  const { organizationId, litellmTeamId: teamId, id: writer } = reversal;
+  try {
+    const write = await writeBudget(em, kms, { organizationId, teamId, writer }, (live) =>
+      reversals.planWrite(em, reversal, direction, live),
+    );
+    if (write.kind === 'edited') await reversals.park(em, reversal, write.reason);
+    return write.kind === 'written';
+  } catch (error) {
+    // Quota that went with its team needs no taking back, and cannot be given back.
+    if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
+    if (direction === 'take') return true;
+    await reversals.park(
+      em,
+      reversal,
+      `the money of ${formatQuota(reversal.quota)} quota has come again, but the team is gone from LiteLLM`,
+    );
+    return false;
+  }
+}

@@ -1,0 +1,103 @@
+/** Reversals: money of a granted recharge that went back to the customer without us, and the quota that follows it. */
+
+import { type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import type { EntityManager } from './database.ts';
+import { Organization, type Recharge, Reversal, type ReversalKind } from './entities.ts';
+import * as ledger from './ledger.ts';
+import { releaseBudget } from './organizations.ts';
+import * as recharges from './recharges.ts';
+
+export type MoneyGone = { id: string; kind: ReversalKind; amountMinor: Reversal['amountMinor'] };
+
+/**
+ * Notes that money of a recharge has gone, once, and suspends the organization: whoever disputes a charge or was refunded
+ * by hand is not charged again before a person has looked.
+ */
+export async function open(em: EntityManager, recharge: Recharge, { id, kind, amountMinor }: MoneyGone): Promise<Reversal> {
+  return em.transactional(async (tx) => {
+    const quota = portionOfQuota(recharge, amountMinor);
+    const rows = await tx.execute(
+      `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota)
+       values (?, ?, ?, ?, ?, 'open', ?, ?, ?::numeric / 1000000) on conflict do nothing returning id`,
+      [id, kind, recharge.id, recharge.organizationId, recharge.litellmTeamId, amountMinor, recharge.currency, quota],
+    );
+    if (rows.length === 1) {
+      await tx.nativeUpdate(
+        Organization,
+        { id: recharge.organizationId, suspendedAt: null },
+        { suspendedAt: new Date(), suspendedReason: `${kind} ${id} of recharge ${recharge.id}` },
+      );
+    }
+    return tx.findOneOrFail(Reversal, id, { refresh: true });
+  });
+}
+
+/** Rounded down, so that the parts of a recharge never add up to more than its whole. */
+function portionOfQuota({ quotaGranted, amountMinor: whole }: Recharge, amountMinor: number): QuotaMicros {
+  return quotaMicros(Number((BigInt(quotaGranted) * BigInt(amountMinor)) / BigInt(whole)));
+}
+
+/** Settles the budget before and after the write that takes quota back or gives it back; the first to ask decides. */
+export async function planWrite(
+  em: EntityManager,
+  { id, quota }: Reversal,
+  direction: 'take' | 'give',
+  live: QuotaMicros,
+): Promise<{ before: QuotaMicros; after: QuotaMicros }> {
+  // LiteLLM refuses a negative budget; a team whose budget is nothing is refused all the same.
+  const after = quotaMicros(direction === 'take' ? Math.max(0, live - quota) : live + quota);
+  const [beforeField, afterField] =
+    direction === 'take' ? (['takenBefore', 'takenAfter'] as const) : (['givenBefore', 'givenAfter'] as const);
+  await em.nativeUpdate(Reversal, { id, [beforeField]: null }, { [beforeField]: live, [afterField]: after });
+  const planned = await get(em, id);
+  return { before: planned[beforeField] ?? live, after: planned[afterField] ?? after };
+}
+
+/** The quota has been taken back, or never needs to be: granted → prepaid → stripe. Harmless when that is recorded. */
+export async function takenBack(em: EntityManager, reversal: Reversal): Promise<void> {
+  await settle(em, reversal, 'open', 'taken_back', ['reversal', reversal.kind === 'dispute' ? 'chargeback' : 'refund']);
+}
+
+/** The money has come again and the quota been given back: stripe → prepaid → granted. Harmless when that is recorded. */
+export async function givenBack(em: EntityManager, reversal: Reversal): Promise<void> {
+  await settle(em, reversal, 'taken_back', 'given_back', ['recovery', 'grant']);
+}
+
+/** The money came again before anything was taken back. */
+export async function neverMind(em: EntityManager, reversal: Reversal): Promise<void> {
+  await settle(em, reversal, 'open', 'given_back', []);
+}
+
+/** A person decides: the budget was neither of the two that were planned. */
+export async function park(em: EntityManager, { id, organizationId }: Reversal, failureMessage: string): Promise<void> {
+  await em.transactional(async (tx) => {
+    await tx.nativeUpdate(Reversal, { id }, { status: 'needs_attention', failureMessage, updatedAt: new Date() });
+    await releaseBudget(tx, organizationId, id);
+  });
+}
+
+async function settle(
+  em: EntityManager,
+  reversal: Reversal,
+  from: Reversal['status'],
+  to: Reversal['status'],
+  transfers: Parameters<typeof ledger.append>[2][],
+): Promise<void> {
+  await em.transactional(async (tx) => {
+    // The organization first, as everybody does; its balance is another one now.
+    await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [reversal.organizationId]);
+    if ((await tx.nativeUpdate(Reversal, { id: reversal.id, status: from }, { status: to, updatedAt: new Date() })) === 0) return;
+    const recharge = await recharges.get(tx, reversal.rechargeId);
+    const portion = { reference: reversal.id, amountMinor: reversal.amountMinor, quotaMicros: reversal.quota };
+    for (const kind of transfers) await ledger.append(tx, recharge, kind, portion);
+    await releaseBudget(tx, reversal.organizationId, reversal.id);
+  });
+}
+
+export async function get(em: EntityManager, id: string): Promise<Reversal> {
+  return em.findOneOrFail(Reversal, id, { refresh: true });
+}
+
+export async function of(em: EntityManager, rechargeId: string): Promise<Reversal[]> {
+  return em.find(Reversal, { rechargeId }, { orderBy: { createdAt: 'asc' }, refresh: true });
+}

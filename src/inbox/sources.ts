@@ -1,0 +1,44 @@
+/** What the dispatchers hand on, and to whom. */
+import type { Database } from '../database/database.ts';
+import type { Recharge } from '../database/entities.ts';
+import * as recharges from '../database/recharges.ts';
+import * as stripeEvents from '../database/stripe-events.ts';
+import * as webhookEvents from '../database/webhook-events.ts';
+import type { Source } from './dispatcher.ts';
+
+/** The part of Temporal that the inbox needs. */
+export type Workflows = {
+  startRecharge: (event: webhookEvents.DispatchableEvent) => Promise<void>;
+  wakeRecharge: (recharge: Recharge) => Promise<void>;
+  lookForReversals: (recharge: Recharge) => Promise<void>;
+};
+
+/** Alerts: each gets its workflow. */
+export function alertSource(database: Database, workflows: Pick<Workflows, 'startRecharge'>): Source<webhookEvents.DispatchableEvent> {
+  return {
+    name: 'webhook_event',
+    claim: (limit, leaseMs) => webhookEvents.claimForDispatch(database.fork(), limit, leaseMs),
+    handle: (event) => workflows.startRecharge(event),
+    done: (id) => webhookEvents.markDispatched(database.fork(), id),
+    release: (id, delayMs) => webhookEvents.releaseClaim(database.fork(), id, delayMs),
+  };
+}
+
+/** Stripe's events: they wake what waits for them. An event of an intent that is not ours is done with. */
+export function stripeSource(
+  database: Database,
+  workflows: Pick<Workflows, 'wakeRecharge' | 'lookForReversals'>,
+): Source<stripeEvents.Notice> {
+  return {
+    name: 'stripe_event',
+    claim: (limit, leaseMs) => stripeEvents.claim(database.fork(), limit, leaseMs),
+    handle: async ({ type, paymentIntentId }) => {
+      const recharge = paymentIntentId && (await recharges.findByIntent(database.fork(), paymentIntentId));
+      if (!recharge) return;
+      await workflows.wakeRecharge(recharge);
+      if (!type.startsWith('payment_intent.')) await workflows.lookForReversals(recharge);
+    },
+    done: (id) => stripeEvents.markHandled(database.fork(), id),
+    release: (id, delayMs) => stripeEvents.release(database.fork(), id, delayMs),
+  };
+}

@@ -1,0 +1,74 @@
+/** Starts and wakes workflows. Temporal remembers an id only as long as its retention, so once-only rests on the database, not on this. */
+import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowIdReusePolicy, WorkflowNotFoundError } from '@temporalio/client';
+import type { rechargeWorkflow } from '../../workflows/recharge.ts';
+import type { reversalWorkflow } from '../../workflows/reversal.ts';
+import type { Recharge } from '../database/entities.ts';
+import type { DispatchableEvent } from '../database/webhook-events.ts';
+import { organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
+
+/** The signal that `workflows/reversal.ts` defines; both kinds of run listen to it. */
+const STRIPE_CHANGED = 'stripeChanged';
+
+export function rechargeWorkflowId(eventId: string): string {
+  return `recharge/${eventId}`;
+}
+
+export class WorkflowStarter {
+  private readonly client: Client;
+  private readonly taskQueue: string;
+
+  constructor(client: Client, taskQueue: string) {
+    this.client = client;
+    this.taskQueue = taskQueue;
+  }
+
+  /**
+   * Starts `rechargeWorkflow` for an event, or finds that it has been started before: both are success.
+   *
+   * @param again also when a run of it has ended without settling the event: its steps all bear being made again.
+   */
+  async startRecharge(event: DispatchableEvent, { again = false } = {}): Promise<void> {
+    try {
+      await this.client.workflow.start<typeof rechargeWorkflow>('rechargeWorkflow', {
+        workflowId: rechargeWorkflowId(event.id),
+        taskQueue: this.taskQueue,
+        args: [{ eventId: event.id }],
+        workflowIdReusePolicy: again ? WorkflowIdReusePolicy.ALLOW_DUPLICATE : WorkflowIdReusePolicy.REJECT_DUPLICATE,
+        staticSummary: `${event.organizationId}: ${event.eventType} (${event.source})`,
+        typedSearchAttributes: [
+          { key: organizationIdKey, value: event.organizationId },
+          { key: teamIdKey, value: event.teamId },
+          { key: rechargeSourceKey, value: event.source },
+          { key: rechargeStatusKey, value: 'checking' },
+        ],
+      });
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    }
+  }
+
+  /** Tells the run of a recharge that Stripe has news of it. One that has ended needs none. */
+  async wakeRecharge(recharge: Recharge): Promise<void> {
+    try {
+      await this.client.workflow.getHandle(rechargeWorkflowId(recharge.eventId)).signal(STRIPE_CHANGED);
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
+  }
+
+  /** Has the refunds and disputes of a recharge looked at, by the run that does so already or by a new one. */
+  async lookForReversals(recharge: Recharge): Promise<void> {
+    await this.client.workflow.signalWithStart<typeof reversalWorkflow>('reversalWorkflow', {
+      workflowId: `reversal/${recharge.id}`,
+      taskQueue: this.taskQueue,
+      args: [{ rechargeId: recharge.id }],
+      signal: STRIPE_CHANGED,
+      signalArgs: [],
+      staticSummary: `${recharge.organizationId}: money of ${recharge.id} has gone back`,
+      typedSearchAttributes: [
+        { key: organizationIdKey, value: recharge.organizationId },
+        { key: teamIdKey, value: recharge.litellmTeamId },
+      ],
+    });
+  }
+}
