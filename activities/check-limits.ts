@@ -27,6 +27,8 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
       if (!event || !organization) {
         throw ApplicationFailure.nonRetryable(`event ${eventId} or its organization is gone from the database`, FAILURE.unexpectedStatus);
       }
+      const existing = await recharges.findByEvent(em, eventId);
+      if (existing) return { kind: 'reserved', recharge: describe(existing, organization, event) };
       const budget = await budgetOf(kms, organization);
       if (budget === null) return refused('team_not_found');
       if (isAlertAheadOfKms(event, budget, organization)) {
@@ -38,8 +40,7 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
       );
       if (reservation.kind === 'event_closed') return { kind: 'refused', outcome: 'cancelled', reason: 'the event was closed before' };
       if (reservation.kind === 'refused') return refused(reservation.refusal);
-      if (reservation.kind === 'reserved')
-        return { kind: 'reserved', recharge: describe(reservation.recharge, organization, event, budget) };
+      if (reservation.kind === 'reserved') return { kind: 'reserved', recharge: describe(reservation.recharge, organization, event) };
     }
     throw ApplicationFailure.retryable(`the balance changed during ${MAX_READS} reads`, FAILURE.balanceUnstable);
   };
@@ -72,7 +73,7 @@ function refused(refusal: Refusal): LimitsResult {
   return { kind: 'refused', outcome: refusal, reason: REFUSALS[refusal] };
 }
 
-function describe(recharge: Recharge, organization: Organization, event: WebhookEvent, budget: LiveBudget): ReservedRecharge {
+function describe(recharge: Recharge, organization: Organization, event: WebhookEvent): ReservedRecharge {
   return {
     rechargeId: recharge.id,
     organizationId: organization.id,
@@ -84,6 +85,5 @@ function describe(recharge: Recharge, organization: Organization, event: Webhook
     amount: `${formatMoney(recharge.amountMinor, recharge.currency)} ${recharge.currency.toUpperCase()}`,
     balance: formatQuota(recharge.balanceSeen),
     minimumBalance: formatQuota(organization.minimumBalance),
-    quota: formatQuota(budget.quota ?? recharge.quotaGranted),
   };
 }

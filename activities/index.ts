@@ -5,18 +5,27 @@ import type { KmsClient } from '../src/kms/client.ts';
 import type { Notifier } from '../src/notifications/notifier.ts';
 import type { Logger } from '../src/observability/log.ts';
 import type { PaymentsClient } from '../src/payments/client.ts';
+import type { WorkflowStarter } from '../src/temporal/starter.ts';
 import { chargeStripe } from './charge-stripe.ts';
 import { checkLimits } from './check-limits.ts';
 import { closeEvent } from './close-event.ts';
 import { toApplicationFailure } from './failures.ts';
 import { notify, raiseAlarm } from './notify.ts';
+import { compareBudgets, compareIntents, restoreLost, resumeIdle } from './reconcile.ts';
 import { recordRecharge } from './record-recharge.ts';
 import { refundCharge } from './refund-charge.ts';
 import { releaseReservation } from './release-reservation.ts';
 import { findReversals, giveBackQuota, takeBackQuota } from './reversals.ts';
 import { updateKmsQuota } from './update-kms-quota.ts';
 
-export type ActivityDependencies = { database: Database; kms: KmsClient; payments: PaymentsClient; notifier: Notifier; log: Logger };
+export type ActivityDependencies = {
+  database: Database;
+  kms: KmsClient;
+  payments: PaymentsClient;
+  workflows: WorkflowStarter;
+  notifier: Notifier;
+  log: Logger;
+};
 
 export type Activities = ReturnType<typeof createActivities>;
 
@@ -35,6 +44,10 @@ export function createActivities(dependencies: ActivityDependencies) {
     findReversals: supervised(findReversals(dependencies)),
     takeBackQuota: supervised(takeBackQuota(dependencies)),
     giveBackQuota: supervised(giveBackQuota(dependencies)),
+    resumeIdle: supervised(resumeIdle(dependencies)),
+    compareIntents: supervised(compareIntents(dependencies)),
+    restoreLost: supervised(restoreLost(dependencies)),
+    compareBudgets: supervised(compareBudgets(dependencies)),
     closeEvent: supervised(closeEvent(dependencies)),
     notify: supervised(notify(dependencies)),
     raiseAlarm: supervised(raiseAlarm(dependencies)),

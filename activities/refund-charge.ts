@@ -31,6 +31,7 @@ export function refundCharge({ database, payments }: Pick<ActivityDependencies, 
       if (refund.status !== 'succeeded') return park(em, recharge, `refund ${refund.id} is ${refund.status}`);
       await recharges.move(em, recharge, 'refunded', {
         transfer: 'refund',
+        portion: { reference: refund.id, amountMinor: recharge.amountMinor, quotaMicros: recharge.quotaGranted },
         facts: { amount: formatMoney(recharge.amountMinor, recharge.currency), refund: refund.id },
       });
       return { kind: 'refunded' };

@@ -95,6 +95,7 @@ async function reopenIfOurRefundFailed(em: EntityManager, recharge: Recharge, re
     changes: { failureCode: 'refund_failed', failureMessage: reason },
     facts: { reason },
     transfer: 'recovery',
+    portion: { reference: own.id, amountMinor: recharge.amountMinor, quotaMicros: recharge.quotaGranted },
   });
 }
 

@@ -19,7 +19,6 @@ export type ReservedRecharge = RechargeRef & {
   /** LiteLLM dollars, decimal. */
   balance: string;
   minimumBalance: string;
-  quota: string;
 };
 
 export type LimitsResult =
@@ -55,5 +54,29 @@ export type ReversalStep = ReversalRef & { step: 'take_back' | 'give_back' | 'ne
 
 /** `isFinal`: nothing more is to be expected from Stripe unless an event says so. */
 export type ReversalsResult = { steps: ReversalStep[]; isFinal: boolean };
+
+export type FindingKind =
+  | 'run_missing'
+  | 'recharge_lost'
+  | 'captured_unknown'
+  | 'ledger_without_capture'
+  | 'ledger_changed'
+  | 'budget_differs';
+
+/** What reconciliation has found: what was seen, what was expected, whether it was settled, and the command that settles it. */
+export type Finding = {
+  kind: FindingKind;
+  subject: string;
+  organizationId: string;
+  seen: string;
+  expected: string;
+  settled: boolean;
+  command: string;
+};
+
+export type LostIntent = { intentId: string };
+/** `next`: where the next page begins; null at the end. */
+export type IntentsPage = { compared: number; findings: Finding[]; lost: LostIntent[]; next: string | null };
+export type BudgetsPage = { compared: number; findings: Finding[]; next: string | null };
 
 export type Notification = EventRef & { outcome: Outcome; recharge: ReservedRecharge | null; detail: string };

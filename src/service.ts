@@ -1,5 +1,6 @@
 /** The two halves of the service put together from a configuration: the API with its dispatcher, and the worker. */
 import type { AddressInfo } from 'node:net';
+import { Client } from '@temporalio/client';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
 import { createApp, listen } from './http/app.ts';
@@ -38,6 +39,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       stripe: () => payments.ping(),
     },
     stripeSigningSecrets: config.stripe.webhookSecrets,
+    resume: (event) => workflows.startRecharge(event, { again: true }),
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
     linkTo: (eventId) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId)),
@@ -74,8 +76,11 @@ export async function startWorker(config: Config, log: Logger, failed: (error: E
   const bundle = await bundleWorkflows();
   const starting = (async () => {
     const connection = await connectWorker(config.temporal, log, abandoned.signal);
-    const worker = await createWorker(connection, namespaceOf(config.temporal), config.temporal.taskQueue, bundle, {
+    const namespace = namespaceOf(config.temporal);
+    const client = new Client({ connection, namespace });
+    const worker = await createWorker(connection, namespace, config.temporal.taskQueue, bundle, {
       database,
+      workflows: new WorkflowStarter(client, config.temporal.taskQueue),
       kms: new KmsClient(config.kms),
       payments: new PaymentsClient(config.stripe),
       notifier: new Notifier(config.notify),

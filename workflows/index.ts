@@ -1,3 +1,4 @@
 /** Every workflow of the service, for the worker's bundle. Code in this folder is deterministic: it may import from src/domain and types, nothing else. */
 export { rechargeWorkflow } from './recharge.ts';
+export { reconcileWorkflow } from './reconcile.ts';
 export { reversalWorkflow } from './reversal.ts';

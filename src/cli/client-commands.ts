@@ -64,11 +64,21 @@ export function addClientCommands(bill: Command): void {
       .command('recharges')
       .argument('[organization]')
       .option('--status <status>', 'only those in this status')
+      .option('--needs-attention', 'only those that a person has to settle')
       .description('recharges, newest first'),
-  ).action(async (organization: string | undefined, options: Output & { limit: string; cursor?: string; status?: string }) => {
-    const filter = { organization_id: organization, status: options.status };
-    showList(options, await callService<List>('GET', '/api/v1/recharges', undefined, { ...pageOf(options), ...filter }), RECHARGE_COLUMNS);
-  });
+  ).action(
+    async (
+      organization: string | undefined,
+      options: Output & { limit: string; cursor?: string; status?: string; needsAttention?: boolean },
+    ) => {
+      const filter = { organization_id: organization, status: options.needsAttention ? 'needs_attention' : options.status };
+      showList(
+        options,
+        await callService<List>('GET', '/api/v1/recharges', undefined, { ...pageOf(options), ...filter }),
+        RECHARGE_COLUMNS,
+      );
+    },
+  );
 
   paged(bill.command('events').description('what came into the inbox, newest first'))
     .option('--org <id>', 'only of this organization')

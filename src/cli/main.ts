@@ -5,6 +5,7 @@ import { startApi, startWorker } from '../service.ts';
 import { installTemporalLogger } from '../temporal/worker.ts';
 import { addClientCommands } from './client-commands.ts';
 import { migrate } from './migrate.ts';
+import { addOperatorCommands } from './operator-commands.ts';
 import { configOrExit, stopOnSignal } from './process.ts';
 
 const bill = new Command('bill').description('Keeps LiteLLM teams funded.').showHelpAfterError();
@@ -45,13 +46,14 @@ bill
 
 bill
   .command('migrate')
-  .description('database migrations and Temporal search attributes; idempotent')
+  .description('database migrations, search attributes and schedules; idempotent')
   .action(async () => {
     const config = configOrExit();
     await migrate(config, createLogger(config.logLevel));
   });
 
 addClientCommands(bill);
+addOperatorCommands(bill);
 
 try {
   await bill.parseAsync();

@@ -2,12 +2,13 @@ import type { Config } from '../config.ts';
 import { Database } from '../database/database.ts';
 import type { Logger } from '../observability/log.ts';
 import { namespaceOf, openClient } from '../temporal/connection.ts';
+import { applySchedules } from '../temporal/schedules.ts';
 import { registerSearchAttributes } from '../temporal/search-attribute-setup.ts';
 
 /** A migration may rewrite a large table, or wait for another one. */
 const MIGRATION_TIMEOUT_MS = 30 * 60 * 1000;
 
-/** Brings the database's tables and Temporal's search attributes up to date. Idempotent, and safe from several machines at once. */
+/** Brings the database's tables and Temporal's search attributes and schedules up to date. Idempotent, and safe from several machines at once. */
 export async function migrate(config: Config, log: Logger): Promise<void> {
   const database = await Database.open(config.databaseUrl, { statementTimeoutMs: MIGRATION_TIMEOUT_MS });
   try {
@@ -20,6 +21,7 @@ export async function migrate(config: Config, log: Logger): Promise<void> {
   try {
     const added = await registerSearchAttributes(client, namespaceOf(config.temporal));
     log.info({ added }, added.length > 0 ? 'search attributes are registered' : 'search attributes are there');
+    log.info({ schedules: await applySchedules(client, config.temporal.taskQueue) }, 'schedules are up to date');
   } finally {
     await client.connection.close();
   }

@@ -6,7 +6,14 @@ import axios, { type AxiosInstance, isAxiosError } from 'axios';
 /** Where a running `bill dev` says how it is reached; removed when it stops. */
 export const DEV_ADDRESS_FILE = fileURLToPath(new URL('../../.data/dev.json', import.meta.url));
 
-export type DevAddress = { PUBLIC_URL: string; ADMIN_API_KEY: string; WEBHOOK_HMAC_SECRETS: string };
+export type DevAddress = {
+  PUBLIC_URL: string;
+  ADMIN_API_KEY: string;
+  WEBHOOK_HMAC_SECRETS: string;
+  DATABASE_URL: string;
+  TEMPORAL_ADDRESS: string;
+  TEMPORAL_TASK_QUEUE: string;
+};
 
 const DEADLINE_MS = 15_000;
 
@@ -20,6 +27,12 @@ export function serviceSetting(name: keyof DevAddress): string {
   const value = process.env[name] || readDevAddress()?.[name];
   if (!value) throw new ServiceError(`${name} is not set and no "bill dev" is running here: set it, or start one with npm start`);
   return value;
+}
+
+/** The environment, and beneath it what a running `bill dev` uses. */
+export function serviceEnvironment(): Record<string, string> {
+  const set = Object.entries(process.env).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  return { ...readDevAddress(), ...Object.fromEntries(set) };
 }
 
 function readDevAddress(): DevAddress | undefined {

@@ -106,6 +106,7 @@ export const Recharge = defineEntity({
     paymentIntentId: p.string().nullable().unique(),
     /** How many idempotency keys Stripe answers from a saved 500; part of the next keys. */
     keysSpent: p.integer(),
+    // The team's budget when this was decided, and what it is to become: written as it stands, however often it takes.
     quotaBefore: quotaColumn().nullable(),
     quotaAfter: quotaColumn().nullable(),
     refundId: p.string().nullable(),

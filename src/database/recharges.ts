@@ -1,7 +1,7 @@
 /** Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change together. */
 import { type EntityData, LockMode, type RequiredEntityData, raw } from '@mikro-orm/core';
 import { classifyDecline } from '../domain/decline.ts';
-import { type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import { formatQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { Decision, RechargeHistory, RechargePolicy, Refusal } from '../domain/policy.ts';
 import { isOpen, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
@@ -65,6 +65,8 @@ export async function reserve(
       currency: organization.currency,
       quotaGranted: decision.quota,
       balanceSeen: decision.balance,
+      quotaBefore: decision.quotaBefore,
+      quotaAfter: quotaMicros(decision.quotaBefore + decision.quota),
       keysSpent: 0,
       timeline: [{ at: new Date().toISOString(), status: 'reserved' }],
       createdAt: now,
@@ -143,8 +145,8 @@ function appended(step: Record<string, string | number | null>) {
 }
 
 /**
- * Settles which budget the quota write starts from and which it ends at, before it is made: `live` and `live` plus what is
- * granted. The first to ask decides; every retry gets the same two values, whatever LiteLLM shows by then.
+ * Which budget the quota write starts from and which it ends at. Both were stored when the amount was decided; where a person
+ * has had them forgotten, `live` and `live` plus what is granted are stored now. Every retry gets the same two values.
  *
  * @throws UnexpectedStatusError when the recharge is not `charged` any more.
  */
@@ -171,6 +173,52 @@ export async function noteRefund(em: EntityManager, recharge: Recharge, refundId
   await em.nativeUpdate(Recharge, { id: recharge.id }, { refundId });
 }
 
+export type LostRecharge = Pick<
+  Recharge,
+  | 'id'
+  | 'eventId'
+  | 'organizationId'
+  | 'litellmTeamId'
+  | 'amountMinor'
+  | 'currency'
+  | 'quotaGranted'
+  | 'balanceSeen'
+  | 'paymentIntentId'
+  | 'stripeCustomerId'
+> & { quotaBefore: QuotaMicros };
+
+/**
+ * Enters a recharge again that the database has lost, in `charging`, as its intent remembers it: its run then finds out
+ * what became of it, and since the budgets before and after are known, nothing is granted twice.
+ *
+ * @returns false while another recharge of the organization is open, or when this one is there.
+ */
+export async function restore(em: EntityManager, lost: LostRecharge): Promise<boolean> {
+  return em.transactional(async (tx) => {
+    const rows = await tx.execute(
+      `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
+         quota_granted, balance_seen, quota_before, quota_after, payment_intent_id, timeline)
+       values (?, ?, ?, ?, 'webhook', 'charging', ?, ?, ?, ?, ?, ?, ?, ?, jsonb_build_array(jsonb_build_object('at', now(), 'status', 'charging', 'restored', 1)))
+       on conflict do nothing returning id`,
+      [
+        lost.id,
+        lost.eventId,
+        lost.organizationId,
+        lost.litellmTeamId,
+        lost.stripeCustomerId,
+        lost.amountMinor,
+        lost.currency,
+        formatQuota(lost.quotaGranted),
+        formatQuota(lost.balanceSeen),
+        formatQuota(lost.quotaBefore),
+        formatQuota(quotaMicros(lost.quotaBefore + lost.quotaGranted)),
+        lost.paymentIntentId,
+      ],
+    );
+    return rows.length === 1;
+  });
+}
+
 export async function get(em: EntityManager, id: string): Promise<Recharge> {
   return em.findOneOrFail(Recharge, id, { refresh: true });
 }
@@ -194,6 +242,11 @@ export async function isCardRefused(em: EntityManager, { organizationId }: Recha
     ({ failureCode, declineCode, adviceCode }) =>
       classifyDecline({ code: failureCode ?? null, declineCode: declineCode ?? null, adviceCode: adviceCode ?? null }) === 'hard',
   );
+}
+
+/** The last recharge of the organization whose quota was granted. */
+export async function lastGranted(em: EntityManager, organizationId: string): Promise<Recharge | null> {
+  return em.findOne(Recharge, { organizationId, status: 'succeeded' }, { orderBy: { id: 'desc' } });
 }
 
 /** Newest first. */

@@ -4,8 +4,8 @@ import type { EntityManager } from './database.ts';
 export type Notice = { id: string; type: string; objectId: string; paymentIntentId: string | null };
 
 /**
- * Stores an event, once. False when it is known, or when another event of the same object and type is still waiting: that
- * one will look at the object after this.
+ * Stores an event, once. False when it is known, or when another event of the same object and type is still waiting, taken
+ * up by nobody: the look that it causes will be after this.
  */
 export async function receive(em: EntityManager, { id, type, objectId, paymentIntentId }: Notice): Promise<boolean> {
   const rows = await em.execute(

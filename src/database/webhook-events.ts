@@ -115,11 +115,34 @@ export async function releaseClaim(em: EntityManager, id: string, delayMs: numbe
   ]);
 }
 
-/** Closes an event with how it ended; the first close stands, so a retry changes nothing. */
+/** Closes an event with how it ended. The first close stands, so a retry changes nothing, but for what a person has settled since. */
 export async function close(em: EntityManager, id: string, outcome: Outcome): Promise<void> {
   await em.execute(
-    'update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now() where id = ? and not processed',
+    `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
+     where id = ? and (not processed or outcome = 'needs_attention')`,
     [isSuccess(outcome), outcome, id],
+  );
+}
+
+/** Up to `limit` events that are open, or whose recharge is, and that nothing has moved for `idleMs`. A person's cases are left out. */
+export async function findIdle(em: EntityManager, idleMs: number, limit: number): Promise<DispatchableEvent[]> {
+  return em.execute<DispatchableEvent[]>(
+    `select e.id, e.organization_id as "organizationId", e.team_id as "teamId", e.source, e.event_type as "eventType"
+     from webhook_event e left join recharge r on r.event_id = e.id
+     where e.organization_id is not null and e.duplicate_of is null
+       and (not e.processed or r.status in ('reserved', 'charging', 'processing', 'charged', 'refunding'))
+       and greatest(e.received_at, e.dispatched_at, r.updated_at) < now() - ? * interval '1 millisecond'
+     order by e.id limit ?`,
+    [idleMs, limit],
+  );
+}
+
+/** Enters an event again that the database has lost, as its recharge's intent at Stripe remembers it. */
+export async function restore(em: EntityManager, id: string, organizationId: string, teamId: string): Promise<void> {
+  await em.execute(
+    `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256)
+     values (?, 'webhook', 'restored', ?, ?, '{}', '') on conflict do nothing`,
+    [id, teamId, organizationId],
   );
 }
 

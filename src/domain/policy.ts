@@ -44,7 +44,8 @@ export const REFUSALS = {
 export type Refusal = keyof typeof REFUSALS;
 
 export type Decision =
-  | { kind: 'recharge'; amount: MinorUnits; quota: QuotaMicros; balance: QuotaMicros }
+  /** `quotaBefore`: the team's budget that this was decided on. */
+  | { kind: 'recharge'; amount: MinorUnits; quota: QuotaMicros; balance: QuotaMicros; quotaBefore: QuotaMicros }
   | { kind: 'refuse'; refusal: Refusal; balance: QuotaMicros | null };
 
 /** How many attempts were made today and whether one is open, as counted under the organization's lock. */
@@ -68,7 +69,7 @@ export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, histo
   if (amount === undefined) return refuse('amount_too_large');
   const quota = quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit);
   if (budget.softBudget !== null && budget.softBudget >= budget.quota + quota) return refuse('soft_budget');
-  return { kind: 'recharge', amount, quota, balance };
+  return { kind: 'recharge', amount, quota, balance, quotaBefore: budget.quota };
 }
 
 /**

@@ -45,8 +45,8 @@ const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
 export const LATE_MOVES = {
   /** A person settles what needed attention: grant it, refund it, or accept it as it is. */
   resolve: { from: ['needs_attention'], to: ['charged', 'refunding', 'succeeded', 'cancelled'] },
-  /** A refund of ours has failed after all, up to thirty days later. */
-  reopen: { from: ['refunded'], to: ['needs_attention'] },
+  /** Stripe holds money that the recharge at rest knows nothing of: a refund that failed weeks later, an intent captured by somebody else. */
+  reopen: { from: ['refunded', 'declined', 'action_required', 'cancelled'], to: ['needs_attention'] },
 } as const satisfies Record<string, { from: RechargeStatus[]; to: RechargeStatus[] }>;
 
 /** While a recharge is in one of these, its organization gets no other. The partial unique index names the same list. */

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Database } from '../database/database.ts';
+import type { DispatchableEvent } from '../database/webhook-events.ts';
 import type { Secrets } from '../inbox/signatures.ts';
 import type { Logger } from '../observability/log.ts';
 import { requireAdminKey } from './admin-key.ts';
@@ -24,6 +25,8 @@ export type HttpDependencies = {
   stripeEventAccepted: () => void;
   /** Where the Temporal Web UI shows the run of an event; null when there is no UI. */
   linkTo: (eventId: string) => string | null;
+  /** Starts the run of an event again. */
+  resume: (event: DispatchableEvent) => Promise<void>;
   log: Logger;
 };
 
@@ -41,6 +44,7 @@ export function createApp({
   alertAccepted,
   stripeEventAccepted,
   linkTo,
+  resume,
   log,
 }: HttpDependencies): Express {
   const app = express();
@@ -56,7 +60,7 @@ export function createApp({
   const admin = [requireAdminKey(adminApiKey), refuseNul, express.json({ limit: MAX_ADMIN_BODY_BYTES })];
   app.use('/webhooks/events', admin, eventRoutes(database));
   app.use('/api/v1/organizations', admin, organizationRoutes(database));
-  app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo));
+  app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo, resume));
 
   app.use(notFoundHandler);
   app.use(errorHandler(log));

@@ -2,18 +2,35 @@
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../database/database.ts';
-import type { LedgerTransfer, Recharge } from '../database/entities.ts';
+import type { LedgerTransfer, Recharge, Reversal } from '../database/entities.ts';
 import * as ledger from '../database/ledger.ts';
 import * as recharges from '../database/recharges.ts';
+import * as resolutions from '../database/resolutions.ts';
+import * as reversals from '../database/reversals.ts';
+import * as webhookEvents from '../database/webhook-events.ts';
 import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
-import { RECHARGE_STATUSES } from '../domain/recharge-status.ts';
+import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
+import { RESOLUTIONS } from '../domain/resolution.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 
 const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().optional(), status: z.enum(RECHARGE_STATUSES).optional() });
 
-/** @param linkTo where the Temporal Web UI shows the run of an event; null when there is no UI. */
-export function rechargeRoutes(database: Database, linkTo: (eventId: string) => string | null): Router {
+const resolveBody = z.strictObject({
+  resolution: z.enum(RESOLUTIONS),
+  reason: z.string().min(1).max(500),
+  by: z.string().min(1).max(100).default('admin key'),
+});
+
+/**
+ * @param linkTo where the Temporal Web UI shows the run of an event; null when there is no UI.
+ * @param resume starts the run of an event again.
+ */
+export function rechargeRoutes(
+  database: Database,
+  linkTo: (eventId: string) => string | null,
+  resume: (event: webhookEvents.DispatchableEvent) => Promise<void>,
+): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -27,19 +44,58 @@ export function rechargeRoutes(database: Database, linkTo: (eventId: string) => 
   });
 
   router.get('/:id', async (request, response) => {
-    const em = database.fork();
-    const recharge = await recharges.find(em, request.params.id);
-    if (!recharge) throw new Problem('not-found', `there is no recharge ${request.params.id}`);
-    const transfers = await ledger.transfersOf(em, recharge.id);
-    response.json({
-      ...present(recharge),
-      timeline: recharge.timeline,
-      ledger_transfers: transfers.map(presentTransfer),
-      temporal_ui_url: linkTo(recharge.eventId),
-    });
+    const recharge = await recharges.find(database.fork(), request.params.id);
+    if (!recharge) throw missing(request.params.id);
+    response.json(await presentWhole(recharge));
   });
 
+  router.post('/:id/resolve', async (request, response) => {
+    const wanted = parse(resolveBody, request.body);
+    const em = database.fork();
+    const recharge = await recharges.find(em, request.params.id);
+    if (!recharge) throw missing(request.params.id);
+    const event = await webhookEvents.find(em, recharge.eventId);
+    const resolved = await resolutions.begin(em, recharge, wanted).catch((error) => {
+      throw error instanceof resolutions.NotResolvableError ? new Problem('conflict', error.message) : error;
+    });
+    // Should Temporal be away now, reconciliation starts the run later.
+    if (isOpen(resolved.status) && event)
+      await resume({ ...event, organizationId: resolved.organizationId, teamId: resolved.litellmTeamId });
+    if (resolved.status === 'cancelled' || resolved.status === 'succeeded')
+      await webhookEvents.close(em, recharge.eventId, OUTCOME_OF_ACCEPTED[resolved.status]);
+    response.json(await presentWhole(resolved));
+  });
+
+  async function presentWhole(recharge: Recharge) {
+    const em = database.fork();
+    return {
+      ...present(recharge),
+      timeline: recharge.timeline,
+      ledger_transfers: (await ledger.transfersOf(em, recharge.id)).map(presentTransfer),
+      reversals: (await reversals.of(em, recharge.id)).map(presentReversal),
+      temporal_ui_url: linkTo(recharge.eventId),
+    };
+  }
+
   return router;
+}
+
+const OUTCOME_OF_ACCEPTED = { succeeded: 'recharged', cancelled: 'cancelled' } as const;
+
+function missing(id: string): Problem {
+  return new Problem('not-found', `there is no recharge ${id}`);
+}
+
+function presentReversal(reversal: Reversal) {
+  return {
+    id: reversal.id,
+    kind: reversal.kind,
+    status: reversal.status,
+    amount: formatMoney(reversal.amountMinor, reversal.currency),
+    quota: formatQuota(reversal.quota),
+    reason: reversal.failureMessage ?? null,
+    created_at: reversal.createdAt.toISOString(),
+  };
 }
 
 function present(recharge: Recharge) {

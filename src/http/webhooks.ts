@@ -7,7 +7,7 @@ import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { MalformedAlertError, readAlert } from '../inbox/alert.ts';
 import { authenticate, type Secrets } from '../inbox/signatures.ts';
-import { readStripeEvent } from '../payments/events.ts';
+import { MalformedStripeEventError, readStripeEvent, type StripeNotice } from '../payments/events.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { rawBody } from './raw-body.ts';
@@ -60,7 +60,7 @@ export function stripeWebhook(database: Database, signingSecrets: readonly strin
   router.post('/', requireJson, rawStripeBody, async (request, response) => {
     const signature = request.headersDistinct['stripe-signature'];
     const body: Buffer = request.body;
-    const event = signature?.length === 1 ? readStripeEvent(body, signature[0] ?? '', signingSecrets, Date.now() / 1000) : undefined;
+    const event = signature?.length === 1 ? readStripeEventOrRefuse(body, signature[0] ?? '', signingSecrets) : undefined;
     if (!event) throw new Problem('unauthenticated', 'no valid Stripe-Signature by one of STRIPE_WEBHOOK_SECRETS');
     const isNew = await stripeEvents.receive(database.fork(), event);
     if (isNew) accepted();
@@ -75,6 +75,15 @@ function readAlertOrRefuse(body: Buffer, deliveryId: string | null) {
     return readAlert(body, deliveryId);
   } catch (error) {
     if (error instanceof MalformedAlertError) throw new Problem('malformed', error.message);
+    throw error;
+  }
+}
+
+function readStripeEventOrRefuse(body: Buffer, signature: string, secrets: readonly string[]): StripeNotice | undefined {
+  try {
+    return readStripeEvent(body, signature, secrets, Date.now() / 1000);
+  } catch (error) {
+    if (error instanceof MalformedStripeEventError) throw new Problem('malformed', error.message);
     throw error;
   }
 }

@@ -7,9 +7,35 @@
  */
 import Stripe from 'stripe';
 import type { Recharge } from '../database/entities.ts';
+import { formatQuota } from '../domain/money.ts';
 
 /** stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited for. */
 const DEADLINE_MS = 25_000;
+
+/**
+ * What an intent carries of its recharge: enough to enter it again, should the database have lost it. Decimal strings.
+ */
+export type IntentMetadata = {
+  recharge_id: string;
+  event_id: string;
+  organization_id: string;
+  litellm_team_id: string;
+  quota: string;
+  quota_before: string;
+  balance: string;
+};
+
+function metadataOf(recharge: Recharge): IntentMetadata {
+  return {
+    recharge_id: recharge.id,
+    event_id: recharge.eventId,
+    organization_id: recharge.organizationId,
+    litellm_team_id: recharge.litellmTeamId,
+    quota: formatQuota(recharge.quotaGranted),
+    quota_before: recharge.quotaBefore === null || recharge.quotaBefore === undefined ? '' : formatQuota(recharge.quotaBefore),
+    balance: formatQuota(recharge.balanceSeen),
+  };
+}
 
 export type PaymentMethodChoice = { kind: 'found'; id: string } | { kind: 'none'; code: string; message: string };
 
@@ -63,7 +89,7 @@ export class PaymentsClient {
         // An off-session charge can follow no redirect.
         automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
         description: `LLM budget of team ${recharge.litellmTeamId}`,
-        metadata: { recharge_id: recharge.id, organization_id: recharge.organizationId, litellm_team_id: recharge.litellmTeamId },
+        metadata: metadataOf(recharge),
       },
       { idempotencyKey: `recharge/${recharge.id}/create/${paymentMethodId}/${recharge.keysSpent}` },
     );
@@ -107,10 +133,11 @@ export class PaymentsClient {
     return (await this.stripe.disputes.list({ payment_intent: intentId, limit: 100 })).data;
   }
 
-  /** One page of the intents created since `since`, newest first. @param after the last id of the page before. */
+  /** One page of the intents created since `since`, newest first, each with its latest charge. @param after the last id of the page before. */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Stripe.PaymentIntent[]; hasMore: boolean }> {
     const created = { gte: Math.floor(since.getTime() / 1000) };
-    const page = await this.stripe.paymentIntents.list({ created, limit, ...(after && { starting_after: after }) });
+    const query = { created, limit, expand: ['data.latest_charge'], ...(after && { starting_after: after }) };
+    const page = await this.stripe.paymentIntents.list(query);
     return { intents: page.data, hasMore: page.has_more };
   }
 

@@ -47,6 +47,16 @@ export class WorkflowStarter {
     }
   }
 
+  /** Whether the event's recharge has a run that has not ended. */
+  async isRunning(eventId: string): Promise<boolean> {
+    try {
+      return (await this.client.workflow.getHandle(rechargeWorkflowId(eventId)).describe()).status.name === 'RUNNING';
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return false;
+      throw error;
+    }
+  }
+
   /** Tells the run of a recharge that Stripe has news of it. One that has ended needs none. */
   async wakeRecharge(recharge: Recharge): Promise<void> {
     try {

@@ -64,7 +64,7 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
   ]);
   stops.push(worker.stop, api.stop);
   say('API and worker are running');
-  writeAddress(config);
+  writeAddress(config, embedded.env);
 
   const database = await Database.open(config.databaseUrl);
   stops.push(() => database.close());
@@ -109,14 +109,16 @@ function refuseSecondRun(): void {
   throw new Error(`bill dev is running already, as process ${pid} at ${PUBLIC_URL}`);
 }
 
-function writeAddress(config: Config): void {
-  const address: DevAddress & { pid: number } = {
-    pid: process.pid,
+function writeAddress(config: Config, env: Record<string, string>): void {
+  const address: DevAddress = {
     PUBLIC_URL: config.http.publicUrl,
     ADMIN_API_KEY: config.http.adminApiKey,
     WEBHOOK_HMAC_SECRETS: config.webhook.hmacSecrets.join(','),
+    DATABASE_URL: config.databaseUrl,
+    TEMPORAL_ADDRESS: env['TEMPORAL_ADDRESS'] ?? '',
+    TEMPORAL_TASK_QUEUE: config.temporal.taskQueue,
   };
-  writeFileSync(DEV_ADDRESS_FILE, JSON.stringify(address), { mode: 0o600 });
+  writeFileSync(DEV_ADDRESS_FILE, JSON.stringify({ ...address, pid: process.pid }), { mode: 0o600 });
 }
 
 function printWhereToLook(config: Config, { env, servers }: Embedded): void {

@@ -16,6 +16,7 @@ const PREFERRED_PORTS = { api: 8080, postgres: 15432, temporal: 7233, temporalUi
 /** What `bill dev` uses for a variable that is not set. Worth nothing outside this machine's loopback. */
 const OWN_SETTINGS = {
   STRIPE_SECRET_KEY: 'sk_test_bill_dev',
+  STRIPE_WEBHOOK_SECRETS: 'whsec_bill_dev',
   KMS_API_KEY: 'sk-1234',
   WEBHOOK_HMAC_SECRETS: 'dev-webhook-secret',
   WEBHOOK_URL_TOKENS: 'dev-webhook-token',
@@ -86,6 +87,8 @@ export async function startEmbedded(given: NodeJS.ProcessEnv, folder: string, pr
         state: join(folder, 'stripe.json'),
         port: await port('the Stripe stand-in', PREFERRED_PORTS.stripe),
         'latency-ms': 100,
+        'webhook-url': `${env['PUBLIC_URL']}/webhooks/stripe`,
+        'webhook-secret': env['STRIPE_WEBHOOK_SECRETS']?.split(',')[0]?.trim() ?? '',
       };
       alone.push(
         start('stripe', 'The Stripe stand-in', args).then(({ url = '' }) => {

@@ -3,7 +3,8 @@ import { Migration } from '@mikro-orm/migrations';
 /**
  * What Stripe tells us by itself: its events, and the money that they say has gone back to a customer.
  *
- * One event of an object and type waits at a time: another one meanwhile would only say "look again" twice.
+ * One event of an object and type waits at a time: another one meanwhile would only say "look again" twice. One that a
+ * dispatcher has taken up waits no more, for the look that it causes may be over already.
  */
 export class ReversalsAndStripeEvents extends Migration {
   override name = '0003-reversals-and-stripe-events';
@@ -21,7 +22,8 @@ export class ReversalsAndStripeEvents extends Migration {
         dispatch_attempts integer not null default 0,
         handled_at timestamptz
       )`);
-    this.addSql('create unique index stripe_event_one_waiting on stripe_event (object_id, type) where handled_at is null');
+    this.addSql(`
+      create unique index stripe_event_one_waiting on stripe_event (object_id, type) where handled_at is null and claimed_until is null`);
     this.addSql('create index stripe_event_to_handle on stripe_event (received_at) where handled_at is null');
     this.addSql(`
       create table reversal (

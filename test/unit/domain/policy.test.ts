@@ -60,6 +60,7 @@ test('a team that is out of budget is brought back to the target by exactly what
     amount: 3050,
     quota: parseQuota('30.5'),
     balance: parseQuota('-0.5'),
+    quotaBefore: budget.quota,
   });
 });
 

@@ -1,0 +1,194 @@
+/** Compares what the database believes with what Stripe and LiteLLM show, and resumes what is safe to resume. */
+import type Stripe from 'stripe';
+import type { EntityManager } from '../src/database/database.ts';
+import type { Recharge } from '../src/database/entities.ts';
+import * as ledger from '../src/database/ledger.ts';
+import * as organizations from '../src/database/organizations.ts';
+import * as recharges from '../src/database/recharges.ts';
+import * as webhookEvents from '../src/database/webhook-events.ts';
+import { currency, formatQuota, minorUnits, parseQuota } from '../src/domain/money.ts';
+import { isOpen, LATE_MOVES } from '../src/domain/recharge-status.ts';
+import { KmsError } from '../src/kms/errors.ts';
+import type { IntentMetadata } from '../src/payments/client.ts';
+import type { ActivityDependencies } from './index.ts';
+import type { BudgetsPage, Finding, IntentsPage, LostIntent } from './types.ts';
+
+/** A run that works moves its recharge within seconds; one that waits for a bank or for LiteLLM is running, which is looked at. */
+const IDLE_MS = 2 * 60 * 1000;
+const IDLE_LIMIT = 500;
+const PAGE = 100;
+
+/** Starts the run of every event again that is open and has none: terminated, or lost with Temporal's database. */
+export function resumeIdle({ database, workflows }: Pick<ActivityDependencies, 'database' | 'workflows'>) {
+  return async ({ fix }: { fix: boolean }): Promise<Finding[]> => {
+    const findings: Finding[] = [];
+    for (const event of await webhookEvents.findIdle(database.fork(), IDLE_MS, IDLE_LIMIT)) {
+      if (await workflows.isRunning(event.id)) continue;
+      if (fix) await workflows.startRecharge(event, { again: true });
+      findings.push({
+        kind: 'run_missing',
+        subject: event.id,
+        organizationId: event.organizationId,
+        seen: 'an open event without a run',
+        expected: 'a run, or an outcome',
+        settled: fix,
+        command: 'bill reconcile --fix',
+      });
+    }
+    return findings;
+  };
+}
+
+/** One page of our intents at Stripe, newest first, against recharges and ledger. */
+export function compareIntents({ database, payments, workflows }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows'>) {
+  return async ({ since, after, fix }: { since: string; after?: string; fix: boolean }): Promise<IntentsPage> => {
+    const em = database.fork();
+    const { intents, hasMore } = await payments.intentsSince(new Date(since), PAGE, after);
+    const page: IntentsPage = { compared: 0, findings: [], lost: [], next: hasMore ? (intents.at(-1)?.id ?? null) : null };
+    for (const intent of intents) {
+      const metadata = intent.metadata as Partial<IntentMetadata>;
+      if (!metadata.recharge_id) continue;
+      page.compared++;
+      const recharge = await recharges.find(em, metadata.recharge_id);
+      if (!recharge) {
+        if (intent.status !== 'canceled' && intent.status !== 'requires_confirmation') page.lost.push({ intentId: intent.id });
+        continue;
+      }
+      const finding = await compare(em, recharge, intent, fix, workflows);
+      if (finding) page.findings.push(finding);
+    }
+    return page;
+  };
+}
+
+async function compare(
+  em: EntityManager,
+  recharge: Recharge,
+  intent: Stripe.PaymentIntent,
+  fix: boolean,
+  workflows: ActivityDependencies['workflows'],
+): Promise<Finding | undefined> {
+  const finding = {
+    subject: recharge.id,
+    organizationId: recharge.organizationId,
+    command: `bill resolve ${recharge.id} --grant | --refund | --accept "reason"`,
+  };
+  const isCharged = (await ledger.transfersOf(em, recharge.id)).some(({ kind }) => kind === 'charge');
+  if (intent.status === 'succeeded' && !isCharged && !isOpen(recharge.status)) {
+    const reason = `PaymentIntent ${intent.id} was captured, the recharge is ${recharge.status}`;
+    if (fix) {
+      const portion = { reference: '', amountMinor: minorUnits(intent.amount_received), quotaMicros: recharge.quotaGranted };
+      const changes = { failureCode: 'unexpected_charge', failureMessage: reason };
+      await recharges.move(em, recharge, 'needs_attention', {
+        from: LATE_MOVES.reopen.from,
+        changes,
+        facts: { reason },
+        transfer: 'charge',
+        portion,
+      });
+    }
+    return { ...finding, kind: 'captured_unknown', seen: reason, expected: 'not captured', settled: false };
+  }
+  if (isCharged && intent.status !== 'succeeded') {
+    return {
+      ...finding,
+      kind: 'ledger_without_capture',
+      seen: `PaymentIntent ${intent.id} is ${intent.status}`,
+      expected: 'captured, as the ledger says',
+      settled: false,
+    };
+  }
+  const latest = intent.latest_charge;
+  if (recharge.status === 'succeeded' && latest && typeof latest === 'object' && (latest.amount_refunded > 0 || latest.disputed)) {
+    // The run looks at each refund and dispute, and ends at once where all of them are settled.
+    if (fix) await workflows.lookForReversals(recharge);
+    return undefined;
+  }
+  return undefined;
+}
+
+/**
+ * Enters the recharge of a captured intent again that the database has lost, and starts its run, which settles it by the
+ * budgets that the intent remembers. One at a time for each organization, so the oldest come first.
+ */
+export function restoreLost({ database, payments, workflows }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows'>) {
+  return async ({ intentId, fix }: LostIntent & { fix: boolean }): Promise<Finding> => {
+    const em = database.fork();
+    const intent = await payments.readIntent(intentId);
+    const metadata = intent.metadata as Partial<IntentMetadata>;
+    const { recharge_id: id = '', event_id: eventId = '', organization_id: organizationId = '', litellm_team_id: teamId = '' } = metadata;
+    const finding = {
+      kind: 'recharge_lost' as const,
+      subject: id,
+      organizationId,
+      seen: `PaymentIntent ${intentId} is ${intent.status}`,
+      expected: 'its recharge in the database',
+    };
+    const organization = await organizations.find(em, organizationId);
+    if (!organization || !metadata.quota || !metadata.quota_before || !metadata.balance) {
+      return { ...finding, settled: false, command: `create organization ${organizationId} again, then bill reconcile --fix` };
+    }
+    if (!fix) return { ...finding, settled: false, command: 'bill reconcile --fix' };
+    await webhookEvents.restore(em, eventId, organizationId, teamId);
+    const restored = await recharges.restore(em, {
+      id,
+      eventId,
+      organizationId,
+      litellmTeamId: teamId,
+      stripeCustomerId: typeof intent.customer === 'string' ? intent.customer : organization.stripeCustomerId,
+      amountMinor: minorUnits(intent.amount),
+      currency: currency(intent.currency),
+      quotaGranted: parseQuota(metadata.quota),
+      balanceSeen: parseQuota(metadata.balance),
+      quotaBefore: parseQuota(metadata.quota_before),
+      paymentIntentId: intent.id,
+    });
+    const event = { id: eventId, organizationId, teamId, source: 'webhook' as const, eventType: 'restored' };
+    if (restored) await workflows.startRecharge(event, { again: true });
+    return { ...finding, settled: restored, command: 'bill reconcile --fix, when the open recharge of the organization is settled' };
+  };
+}
+
+/** One page of organizations: the team's budget in LiteLLM against what the last change of ours made of it, and the ledger's chain. */
+export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
+  return async ({ after }: { after?: string }): Promise<BudgetsPage> => {
+    const em = database.fork();
+    const { data, nextCursor } = await organizations.list(em, { limit: PAGE, cursor: after });
+    const findings: Finding[] = [];
+    for (const { id, litellmTeamId } of data) {
+      const { faults } = await ledger.verify(em, id);
+      for (const { sequence, fault } of faults) {
+        findings.push({
+          kind: 'ledger_changed',
+          subject: `transfer ${sequence}`,
+          organizationId: id,
+          seen: fault,
+          expected: 'an unbroken chain',
+          settled: false,
+          command: 'bill ledger verify',
+        });
+      }
+      const last = await recharges.lastGranted(em, id);
+      if (!last?.quotaAfter) continue;
+      const live = await kms.teamBudget(litellmTeamId).then(
+        ({ quota }) => (quota === null ? 'unlimited' : formatQuota(quota)),
+        (error) => {
+          if (error instanceof KmsError && error.kind === 'not_found') return 'no such team';
+          throw error;
+        },
+      );
+      const expected = formatQuota(last.quotaAfter);
+      if (live === expected) continue;
+      findings.push({
+        kind: 'budget_differs',
+        subject: litellmTeamId,
+        organizationId: id,
+        seen: `max_budget ${live}`,
+        expected: `${expected}, as recharge ${last.id} left it, unless somebody has edited it since`,
+        settled: false,
+        command: 'look at it in LiteLLM',
+      });
+    }
+    return { compared: data.length, findings, next: nextCursor };
+  };
+}

@@ -1,0 +1,108 @@
+import { createHmac } from 'node:crypto';
+import { describe, expect, test } from '@jest/globals';
+import { MalformedStripeEventError, readStripeEvent } from '../../../src/payments/events.ts';
+
+const SECRETS = ['whsec_the_old_one', 'whsec_the_new_one'];
+const NOW_S = 1_790_000_000;
+
+function event(object: object, type = 'charge.refunded'): Buffer {
+  // Indented, as Stripe sends it.
+  return Buffer.from(JSON.stringify({ id: 'evt_1', object: 'event', type, data: { object } }, null, 2));
+}
+const body = event({ id: 'ch_1', object: 'charge', payment_intent: 'pi_1' });
+const NOTICE = { id: 'evt_1', type: 'charge.refunded', objectId: 'ch_1', paymentIntentId: 'pi_1' };
+
+function digest(signed: Buffer, at: number | string, secret: string): string {
+  return createHmac('sha256', secret).update(`${at}.`).update(signed).digest('hex');
+}
+function header(signed: Buffer, at: number | string = NOW_S, secret = SECRETS[0] ?? ''): string {
+  return `t=${at},v1=${digest(signed, at, secret)}`;
+}
+const read = (signature: string, secrets = SECRETS, of = body) => readStripeEvent(of, signature, secrets, NOW_S);
+
+describe('an event is authentic', () => {
+  test.each(SECRETS)('when it is signed with %s, either of two', (secret) => {
+    expect(read(header(body, NOW_S, secret))).toEqual(NOTICE);
+  });
+
+  test('when one of several signatures fits, as while a secret is rolled', () => {
+    expect(read(`t=${NOW_S},v1=${'0'.repeat(64)},v1=${digest(body, NOW_S, 'whsec_the_new_one')},v0=whatever`)).toEqual(NOTICE);
+  });
+
+  test.each([-300, 0, 300])('%i seconds from now', (offset) => {
+    expect(read(header(body, NOW_S + offset))).toEqual(NOTICE);
+  });
+});
+
+describe('an event is not authentic', () => {
+  test.each([-301, 301, -86_400, 86_400])('%i seconds from now', (offset) => {
+    expect(read(header(body, NOW_S + offset))).toBeUndefined();
+  });
+
+  test.each(['NaN', '', '-1', '1e9', `${NOW_S}000`, `${NOW_S}.5`, ` ${NOW_S}`, 'Infinity'])('at the time "%s"', (at) => {
+    expect(read(header(body, at))).toBeUndefined();
+  });
+
+  test('when a second time says something else than the first', () => {
+    const future = NOW_S + 86_400;
+    expect(read(`t=${NOW_S},t=${future},v1=${digest(body, future, SECRETS[0] ?? '')}`)).toBeUndefined();
+    expect(read(`t=${future},t=${NOW_S},v1=${digest(body, future, SECRETS[0] ?? '')}`)).toBeUndefined();
+  });
+
+  test('under a secret that is not ours, and when there is none', () => {
+    expect(read(header(body, NOW_S, 'whsec_of_somebody'))).toBeUndefined();
+    expect(read(header(body), [])).toBeUndefined();
+  });
+
+  test('when a byte of it is another one, or it was serialised anew', () => {
+    const flipped = Buffer.from(body);
+    flipped[10] = (flipped[10] ?? 0) ^ 1;
+    expect(read(header(body), SECRETS, flipped)).toBeUndefined();
+    expect(read(header(body), SECRETS, Buffer.from(JSON.stringify(JSON.parse(body.toString()))))).toBeUndefined();
+  });
+
+  test.each([
+    '',
+    `t=${NOW_S}`,
+    `v1=${digest(body, NOW_S, SECRETS[0] ?? '')}`,
+    `t=${NOW_S},v1=`,
+    `t=${NOW_S},v1=zz`,
+    `t=${NOW_S},v0=${digest(body, NOW_S, SECRETS[0] ?? '')}`,
+    `t=${NOW_S},v1=${digest(body, NOW_S, SECRETS[0] ?? '').slice(0, 32)}`,
+    '=,=,=',
+  ])('by the signature "%s"', (signature) => {
+    expect(read(signature)).toBeUndefined();
+  });
+});
+
+describe('an event is about', () => {
+  test.each([
+    ['an intent', { id: 'pi_1', object: 'payment_intent' }, 'pi_1', 'pi_1'],
+    ['a charge', { id: 'ch_1', object: 'charge', payment_intent: 'pi_1' }, 'ch_1', 'pi_1'],
+    ['a refund', { id: 're_1', object: 'refund', payment_intent: 'pi_1' }, 're_1', 'pi_1'],
+    ['a dispute with its intent expanded', { id: 'du_1', object: 'dispute', payment_intent: { id: 'pi_1' } }, 'du_1', 'pi_1'],
+    ['a charge without an intent', { id: 'ch_1', object: 'charge', payment_intent: null }, 'ch_1', null],
+    ['something else', { id: 'cus_1', object: 'customer' }, 'cus_1', null],
+    ['something without an id', { object: 'balance' }, 'evt_1', null],
+  ])('%s', (_what, object, objectId, paymentIntentId) => {
+    const sent = event(object);
+    expect(read(header(sent), SECRETS, sent)).toMatchObject({ objectId, paymentIntentId });
+  });
+
+  test.each([
+    'not json',
+    '',
+    'null',
+    '[]',
+    '"evt_1"',
+    '{}',
+    '{"id":"evt_1","type":"charge.refunded"}',
+    '{"id":"evt_1","type":"charge.refunded","data":{}}',
+    '{"id":7,"type":"charge.refunded","data":{"object":{"id":"ch_1"}}}',
+    '{"id":"evt_1","object":"v2.core.event","type":"v1.billing.meter.error_report_triggered"}',
+    '{"id":"evt_1","type":"x","data":{"object":{"id":"ch_1\\u0000"}}}',
+  ])('nothing that can be told when it is authentic but reads %s', (text) => {
+    const sent = Buffer.from(text);
+    expect(() => read(header(sent), SECRETS, sent)).toThrow(MalformedStripeEventError);
+  });
+});
