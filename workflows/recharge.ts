@@ -125,7 +125,8 @@ async function chargeUnlessCancelled(eventId: string, recharge: ReservedRecharge
   try {
     return await charge(recharge);
   } catch (error) {
-    if (!isCancellation(error)) throw error;
+    // Not by the error: the attempt that a cancellation waits for may fail as any other, and Temporal makes no further one.
+    if (!CancellationScope.current().consideredCancelled) throw error;
     return CancellationScope.nonCancellable(async () => {
       if ((await releaseReservation({ eventId })).released) throw error;
       return charge(recharge);

@@ -76,12 +76,17 @@ export async function change(
 
 /** True when it is gone; false when there is none. @throws OrganizationInUseError when it has recharges, or an event under way. */
 export async function remove(em: EntityManager, id: string): Promise<boolean> {
-  const rows = await em.execute<{ inUse: boolean }[]>(
-    `select exists (select from recharge where organization_id = ?) or exists (select from webhook_event where organization_id = ? and not processed) as "inUse"`,
-    [id, id],
+  const removed = await em.execute(
+    `delete from organization_balance_config o where c_organization_id = ?
+       and not exists (select from recharge r where r.organization_id = o.c_organization_id)
+       and not exists (select from webhook_event e where e.organization_id = o.c_organization_id and not e.processed)
+     returning c_organization_id`,
+    [id],
   );
-  if (rows[0]?.inUse) throw new OrganizationInUseError('the organization has recharges, which are kept: suspend it instead');
-  return (await em.nativeDelete(Organization, { id })) > 0;
+  if (removed.length === 0 && (await find(em, id))) {
+    throw new OrganizationInUseError('the organization has recharges, which are kept: suspend it instead');
+  }
+  return removed.length === 1;
 }
 
 /** Whether PostgreSQL, which reckons the days, knows the zone. */

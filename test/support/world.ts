@@ -6,15 +6,17 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
 import pg from 'pg';
+import type { DestinationStream } from 'pino';
 import Stripe from 'stripe';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
 import { type Config, readConfig } from '../../src/config.ts';
-import { createLogger } from '../../src/observability/log.ts';
+import { createLogger, type Logger } from '../../src/observability/log.ts';
 import { type Running, startApi, startWorker } from '../../src/service.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
 import { createDatabase } from './databases.ts';
 import { TEMPLATE_DATABASE } from './global-setup.ts';
+import { freePort } from './ports.ts';
 
 export const HMAC_SECRET = 'test-hmac-secret-of-litellm';
 export const URL_TOKEN = 'test-url-token-of-litellm';
@@ -31,6 +33,8 @@ export type OrganizationWish = {
   card?: string;
   minimum?: string;
   target?: string;
+  /** A name of its own for the team; otherwise it gets one that nobody else has. */
+  teamId?: string;
   /** The team's budget and what it has spent of it, in dollars. */
   budget?: number | null;
   spend?: number;
@@ -45,12 +49,14 @@ export class World {
   readonly sql: pg.Pool;
   /** Set by tests that run the service in processes of their own. */
   apiUrl = '';
-  private readonly servers: { stripe: LaunchedServer; litellm: LaunchedServer };
+  /** Where the service's log goes; standard output unless `start` was told otherwise. */
+  private logDestination: DestinationStream | undefined;
+  private readonly servers: LaunchedServer[];
   private api: Running | undefined;
   private worker: Running | undefined;
   private serial = 0;
 
-  private constructor(name: string, env: Record<string, string>, servers: { stripe: LaunchedServer; litellm: LaunchedServer }) {
+  private constructor(name: string, env: Record<string, string>, servers: LaunchedServer[]) {
     this.name = name;
     this.env = env;
     this.config = readConfig(env);
@@ -61,12 +67,20 @@ export class World {
     this.sql.on('error', () => {}); // some tests restart PostgreSQL
   }
 
-  /** The world without the service: for tests that start its processes themselves. */
+  /**
+   * The world without the service: for tests that start its processes themselves.
+   *
+   * @param overrides a `KMS_BASE_URL` among them replaces the stand-in for LiteLLM. `STRIPE_WEBHOOK_SECRETS` has Stripe's
+   *   events posted to the API, signed with the first of them; without it they are lost.
+   */
   static async create(overrides: Record<string, string> = {}): Promise<World> {
     const name = `test_${randomBytes(6).toString('hex')}`;
+    const signingSecret = overrides['STRIPE_WEBHOOK_SECRETS']?.split(',')[0];
+    const apiPort = overrides['PORT'] ?? (signingSecret ? String(await freePort()) : '0');
+    const webhookUrl = signingSecret && `http://127.0.0.1:${apiPort}/webhooks/stripe`;
     const [stripe, litellm, databaseUrl] = await Promise.all([
-      launch('stripe', { port: 0 }),
-      launch('litellm', { port: 0, 'spend-lag-ms': 0 }),
+      launch('stripe', { port: 0, 'webhook-url': webhookUrl, 'webhook-secret': signingSecret }),
+      overrides['KMS_BASE_URL'] ? undefined : launch('litellm', { port: 0, 'spend-lag-ms': 0 }),
       createDatabase(name, TEMPLATE_DATABASE),
     ]);
     const env = {
@@ -76,24 +90,29 @@ export class World {
       TEMPORAL_UI_URL: 'http://127.0.0.1:8233',
       STRIPE_SECRET_KEY: 'sk_test_bill_service',
       STRIPE_API_BASE: stripe.ready['url'] ?? '',
-      KMS_BASE_URL: litellm.ready['url'] ?? '',
+      KMS_BASE_URL: litellm?.ready['url'] ?? '',
       KMS_API_KEY: KMS_KEY,
       WEBHOOK_HMAC_SECRETS: HMAC_SECRET,
       WEBHOOK_URL_TOKENS: URL_TOKEN,
       ADMIN_API_KEY,
-      PORT: '0',
+      PORT: apiPort,
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
       ...overrides,
     };
-    return new World(name, env, { stripe, litellm });
+    return new World(name, env, litellm ? [stripe, litellm] : [stripe]);
   }
 
   /** The world with API and worker running in this process. */
-  static async start(overrides: Record<string, string> = {}): Promise<World> {
+  static async start(overrides: Record<string, string> = {}, logDestination?: DestinationStream): Promise<World> {
     const world = await World.create(overrides);
-    installTemporalLogger(createLogger(world.config.logLevel));
+    world.logDestination = logDestination;
+    installTemporalLogger(world.log);
     await Promise.all([world.startApi(), world.startWorker()]);
     return world;
+  }
+
+  private get log(): Logger {
+    return createLogger(this.config.logLevel, this.logDestination);
   }
 
   get stripeUrl(): string {
@@ -105,9 +124,19 @@ export class World {
   }
 
   async startApi(): Promise<void> {
-    const api = await startApi(this.config, createLogger(this.config.logLevel));
+    const api = await startApi(this.config, this.log);
     this.api = api;
     this.apiUrl = `http://127.0.0.1:${api.port}`;
+  }
+
+  /** Runs `work` against one more API, whose environment differs from the world's in some variables. */
+  async withAnotherApi(overrides: Record<string, string>, work: (url: string) => Promise<void>): Promise<void> {
+    const api = await startApi(readConfig({ ...this.env, ...overrides }), this.log);
+    try {
+      await work(`http://127.0.0.1:${api.port}`);
+    } finally {
+      await api.stop();
+    }
   }
 
   async stopApi(): Promise<void> {
@@ -116,7 +145,7 @@ export class World {
   }
 
   async startWorker(): Promise<void> {
-    this.worker = await startWorker(this.config, createLogger(this.config.logLevel), (error) => {
+    this.worker = await startWorker(this.config, this.log, (error) => {
       throw error;
     });
   }
@@ -130,7 +159,7 @@ export class World {
     await this.stopApi();
     await this.stopWorker();
     await this.sql.end();
-    await Promise.all([this.servers.stripe.stop(), this.servers.litellm.stop()]);
+    await Promise.all(this.servers.map((server) => server.stop()));
   }
 
   /** The admin API; never throws for a status. */
@@ -140,14 +169,14 @@ export class World {
 
   /** LiteLLM as somebody else uses it: none of our faults strikes there. */
   private get kms(): AxiosInstance {
-    return axios.create({ baseURL: this.kmsUrl, headers: { Authorization: `Bearer ${KMS_KEY}`, 'X-Sandbox-Spare': '1' } });
+    return axios.create({ baseURL: this.kmsUrl, headers: { Authorization: `Bearer ${this.config.kms.apiKey}`, 'X-Sandbox-Spare': '1' } });
   }
 
   /** A paying customer with a team that has, unless wished otherwise, just run out: 10 dollars of budget, 10.50 spent. */
   async organization(wish: OrganizationWish = {}): Promise<Organization> {
     const { card = 'pm_card_visa', minimum = '2.00', target = '20.00', budget = 10, spend = 10.5, settings = {} } = wish;
     const id = `org-${++this.serial}`;
-    const teamId = `${this.name}-team-${this.serial}`;
+    const teamId = wish.teamId ?? `${this.name}-team-${this.serial}`;
     const customer = await this.stripe.customers.create({ name: id });
     const paymentMethod = await this.stripe.paymentMethods.attach(card, { customer: customer.id });
     await this.stripe.customers.update(customer.id, { invoice_settings: { default_payment_method: paymentMethod.id } });
@@ -167,7 +196,7 @@ export class World {
   }
 
   async spend(teamId: string, amount: number): Promise<void> {
-    await axios.post(`${this.kmsUrl}/_sandbox/teams/${teamId}/spend`, { amount });
+    await axios.post(`${this.kmsUrl}/_sandbox/teams/${encodeURIComponent(teamId)}/spend`, { amount });
   }
 
   /** LiteLLM's alert, signed as Standard Webhooks unless `headers` say otherwise. Never throws for a status. */
@@ -215,6 +244,12 @@ export class World {
     await Promise.all([axios.delete(`${this.stripeUrl}/_sandbox/faults`), axios.delete(`${this.kmsUrl}/_sandbox/faults`)]);
   }
 
+  /** How often the faults have struck that `clearFaults` has not taken away. */
+  async strikes(): Promise<number> {
+    const answers = await Promise.all([this.stripeUrl, this.kmsUrl].map((url) => axios.get(`${url}/_sandbox/faults`)));
+    return answers.flatMap(({ data }) => data.data as { struck: number }[]).reduce((sum, { struck }) => sum + struck, 0);
+  }
+
   /** An edit that somebody else makes in LiteLLM. */
   async setBudget(teamId: string, maxBudget: number | null): Promise<void> {
     await this.kms.post('/team/update', { team_id: teamId, max_budget: maxBudget });
@@ -248,7 +283,34 @@ export class World {
       ...rows[0],
     };
   }
+
+  /** The same with what came after the grant: disputes, and quota that was taken or given back. */
+  async accounts(organization: Organization): Promise<Accounts> {
+    const { captured, refunded, prepaid } = await this.books(organization);
+    const charges = (await this.stripe.charges.list({ customer: organization.customerId, limit: 100 })).data.map(({ id }) => id);
+    const disputes = (await this.stripe.disputes.list({ limit: 100 })).data.filter(
+      ({ charge, status }) => charges.includes(String(charge)) && status !== 'won',
+    );
+    const { rows } = await this.sql.query(
+      `select coalesce(sum(sign * amount_minor), 0)::int as granted, coalesce(sum(sign * quota_micros), 0)::float / 1e6 as quota
+       from (select *, case 'granted' when credit_account then 1 when debit_account then -1 else 0 end as sign from ledger_transfer) t
+       where organization_id = $1`,
+      [organization.id],
+    );
+    return { captured, refunded, prepaid, disputed: disputes.reduce((sum, { amount }) => sum + amount, 0), ...rows[0] };
+  }
+
+  /** A knob of the stand-in for Stripe, see `sandbox/stripe/server.ts`. Answers what it answers. */
+  async stripeKnob<T = { id: string }>(path: string, body: Record<string, unknown> = {}): Promise<T> {
+    return (await axios.post(`${this.stripeUrl}/_sandbox/${path}`, body)).data;
+  }
 }
+
+/**
+ * Everything that has moved, in minor units. `granted` and `prepaid` are what the ledger's accounts hold, `quota` is what
+ * `granted` stands for in dollars, `disputed` what disputes have taken.
+ */
+export type Accounts = { captured: number; refunded: number; disputed: number; granted: number; prepaid: number; quota: number };
 
 /** `prepaid` is the ledger's: what is held for an organization, neither granted nor refunded. */
 export type Books = { charges: number; captured: number; refunded: number; granted: number; prepaid: number };
