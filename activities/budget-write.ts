@@ -2,6 +2,8 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { EntityManager } from '../src/database/database.ts';
 import * as organizations from '../src/database/organizations.ts';
+import { UnexpectedStatusError } from '../src/database/recharges.ts';
+import { ReversalSettledError } from '../src/database/reversals.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../src/domain/money.ts';
 import type { KmsClient } from '../src/kms/client.ts';
@@ -18,7 +20,8 @@ export type BudgetWrite =
  * it takes, and read back.
  *
  * @param writer the recharge or reversal that this belongs to; it lets go of the budget when it records the outcome.
- * @param plan stores both values at the first call and answers the stored ones at every further call.
+ * @param plan stores both values at the first call and answers the stored ones at every further call; throws when the writer
+ *   is settled, which then lets go of the budget again.
  * @throws KmsError; a retryable failure while another writer is at it or LiteLLM still shows the old value; the final
  *   failure `BudgetRefused` when LiteLLM will not take the budget and is seen to have the old one.
  */
@@ -33,7 +36,12 @@ export async function writeBudget(
   }
   const found = (await kms.teamBudget(teamId)).quota;
   if (found === null) return { kind: 'edited', reason: 'the team has become unlimited in LiteLLM (max_budget is null)' };
-  const { before, after } = await plan(found);
+  const { before, after } = await plan(found).catch(async (error) => {
+    // An attempt that was held up: the one that settled it has let go, so nobody else would do it for this one.
+    const isSettled = error instanceof UnexpectedStatusError || error instanceof ReversalSettledError;
+    if (isSettled) await organizations.releaseBudget(em, organizationId, writer);
+    throw error;
+  });
   let live: QuotaMicros | null = found;
   let refusal: KmsError | undefined;
   if (live === before && before !== after) {

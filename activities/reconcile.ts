@@ -5,6 +5,7 @@ import type { Recharge } from '../src/database/entities.ts';
 import * as ledger from '../src/database/ledger.ts';
 import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
+import * as reversals from '../src/database/reversals.ts';
 import * as webhookEvents from '../src/database/webhook-events.ts';
 import { currency, formatQuota, minorUnits, parseQuota } from '../src/domain/money.ts';
 import { isOpen, LATE_MOVES } from '../src/domain/recharge-status.ts';
@@ -166,6 +167,18 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
           expected: 'an unbroken chain',
           settled: false,
           command: 'bill ledger verify',
+        });
+      }
+      for (const { id: subject, failureMessage } of await reversals.parked(em, id)) {
+        const seen = failureMessage ?? 'needs attention';
+        findings.push({
+          kind: 'reversal_parked',
+          subject,
+          organizationId: id,
+          seen,
+          expected: 'the quota follows the money',
+          settled: false,
+          command: 'correct max_budget in LiteLLM',
         });
       }
       const last = await recharges.lastGranted(em, id);

@@ -27,22 +27,25 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
       throw ApplicationFailure.retryable(`recharge ${rechargeId} is ${recharge.status}`, FAILURE.rechargeNotAtRest);
     }
     const intentId = recharge.paymentIntentId;
-    if (!intentId) return { steps: [], isFinal: true };
+    if (!intentId) return { steps: [], parked: [], isFinal: true };
     const [refunds, disputes] = [await payments.refundsOf(intentId), await payments.disputesOf(intentId)];
     await reopenIfOurRefundFailed(em, recharge, refunds);
 
     // Without granted quota there is none to take back.
-    if (recharge.status !== 'succeeded' && (await reversals.of(em, rechargeId)).length === 0) return { steps: [], isFinal: true };
+    const known = (await reversals.of(em, rechargeId)).map(({ id }) => id);
+    if (recharge.status !== 'succeeded' && known.length === 0) return { steps: [], parked: [], isFinal: true };
     const moneys = [...refunds.filter((refund) => !isOurs(refund, recharge)).map(ofRefund), ...disputes.map(ofDispute)];
     const steps: ReversalStep[] = [];
     let isFinal = true;
     for (const money of moneys) {
+      isFinal &&= money.isFinal;
+      if (money.isInquiry && !known.includes(money.id)) continue;
       const reversal = await reversals.open(em, recharge, money);
       const step = stepFor(reversal, money.isGone);
       if (step) steps.push({ reversalId: reversal.id, ...step, amountMinor: reversal.amountMinor });
-      isFinal &&= money.isFinal;
     }
-    return { steps, isFinal };
+    const parked = (await reversals.of(em, rechargeId)).filter(({ status }) => status === 'needs_attention').map(({ id }) => id);
+    return { steps, parked, isFinal };
   };
 }
 
@@ -51,6 +54,8 @@ type Money = Parameters<typeof reversals.open>[2] & {
   isGone: boolean;
   /** Stripe will not change its mind, or says so by an event weeks later. */
   isFinal: boolean;
+  /** The bank only asks, and no money has moved; it may become a dispute under the same id. */
+  isInquiry: boolean;
 };
 
 function ofRefund(refund: Stripe.Refund): Money {
@@ -61,17 +66,19 @@ function ofRefund(refund: Stripe.Refund): Money {
     amountMinor: minorUnits(refund.amount),
     isGone,
     isFinal: refund.status !== 'pending' && refund.status !== 'requires_action',
+    isInquiry: false,
   };
 }
 
 function ofDispute(dispute: Stripe.Dispute): Money {
-  const isGone = dispute.status !== 'won' && !dispute.status.startsWith('warning_');
+  const isInquiry = dispute.status.startsWith('warning_');
   return {
     id: dispute.id,
     kind: 'dispute',
     amountMinor: minorUnits(dispute.amount),
-    isGone,
-    isFinal: ['won', 'lost', 'warning_closed'].includes(dispute.status),
+    isGone: dispute.status !== 'won' && !isInquiry,
+    isFinal: ['won', 'lost', 'prevented', 'warning_closed'].includes(dispute.status),
+    isInquiry,
   };
 }
 
@@ -114,13 +121,19 @@ export function giveBackQuota({ database, kms }: Pick<ActivityDependencies, 'dat
   return async ({ reversalId }: ReversalRef): Promise<void> => {
     const em = database.fork();
     const reversal = await reversals.get(em, reversalId);
-    if (reversal.status === 'open') await reversals.neverMind(em, reversal);
-    if (reversal.status !== 'taken_back') return;
-    if (await changeBudget(em, kms, reversal, 'give')) await reversals.givenBack(em, reversal);
+    if (reversal.status === 'open') {
+      if (reversal.takenBefore === null) return reversals.neverMind(em, reversal);
+      // A run that was ended half-way may have lowered the budget: what it began is done before it is undone.
+      if (!(await changeBudget(em, kms, reversal, 'take'))) return;
+      await reversals.takenBack(em, reversal);
+    }
+    const taken = await reversals.get(em, reversalId);
+    if (taken.status !== 'taken_back') return;
+    if (await changeBudget(em, kms, taken, 'give')) await reversals.givenBack(em, taken);
   };
 }
 
-/** False when a person has to decide; the reversal is parked then. */
+/** False when there is nothing to record: a person has to decide and the reversal is parked, or another attempt was first. */
 async function changeBudget(
   em: EntityManager,
   kms: ActivityDependencies['kms'],
@@ -135,6 +148,12 @@ async function changeBudget(
     if (write.kind === 'edited') await reversals.park(em, reversal, write.reason);
     return write.kind === 'written';
   } catch (error) {
+    if (error instanceof reversals.ReversalSettledError) return false;
+    if (error instanceof ApplicationFailure && error.type === FAILURE.budgetRefused) {
+      const verb = direction === 'take' ? 'taken back' : 'given back';
+      await reversals.park(em, reversal, `${formatQuota(reversal.quota)} quota cannot be ${verb}: ${error.message}`);
+      return false;
+    }
     // Quota that went with its team needs no taking back, and cannot be given back.
     if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
     if (direction === 'take') return true;

@@ -52,14 +52,17 @@ export type ReversalRef = { reversalId: string };
 
 export type ReversalStep = ReversalRef & { step: 'take_back' | 'give_back' | 'never_mind'; amountMinor: number };
 
-/** `isFinal`: nothing more is to be expected from Stripe unless an event says so. */
-export type ReversalsResult = { steps: ReversalStep[]; isFinal: boolean };
+/**
+ * `parked`: what a person has to settle. `isFinal`: nothing more is to be expected from Stripe unless an event says so.
+ */
+export type ReversalsResult = { steps: ReversalStep[]; parked: string[]; isFinal: boolean };
 
 export type FindingKind =
   | 'run_missing'
   | 'recharge_lost'
   | 'captured_unknown'
   | 'ledger_without_capture'
+  | 'reversal_parked'
   | 'ledger_changed'
   | 'budget_differs';
 

@@ -2,8 +2,9 @@
  * Money of one recharge has gone back to the customer without us: take the quota back, and give it back should the money
  * come again. One run for a recharge at a time; every refund and dispute of it is looked at, whatever event started the run.
  */
-import { condition, defineSignal, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import { ApplicationFailure, condition, defineSignal, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
+import { FAILURE } from '../src/domain/failures.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 
 export type ReversalInput = { rechargeId: string };
@@ -40,7 +41,7 @@ export async function reversalWorkflow({ rechargeId }: ReversalInput): Promise<v
   });
   for (let look = 0; look < MAX_LOOKS; look++) {
     changed = false;
-    const { steps, isFinal } = await findReversals.executeWithOptions({ summary: 'refunds and disputes as Stripe has them' }, [
+    const { steps, parked, isFinal } = await findReversals.executeWithOptions({ summary: 'refunds and disputes as Stripe has them' }, [
       { rechargeId },
     ]);
     for (const { reversalId, step } of steps) {
@@ -49,7 +50,15 @@ export async function reversalWorkflow({ rechargeId }: ReversalInput): Promise<v
       if (step === 'take_back') await takeBackQuota.executeWithOptions({ summary }, [{ reversalId }]);
       else await giveBackQuota.executeWithOptions({ summary }, [{ reversalId }]);
     }
-    if (isFinal && !changed) return;
+    // After a step, what came of it is looked at once more.
+    if (steps.length > 0 || changed) continue;
+    if (parked.length > 0) {
+      throw ApplicationFailure.nonRetryable(
+        `a person has to settle ${parked.join(', ')} of recharge ${rechargeId}`,
+        FAILURE.needsAttention,
+      );
+    }
+    if (isFinal) return;
     await condition(() => changed, LOOK_EVERY);
   }
 }

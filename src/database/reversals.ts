@@ -7,6 +7,11 @@ import * as ledger from './ledger.ts';
 import { releaseBudget } from './organizations.ts';
 import * as recharges from './recharges.ts';
 
+/** The reversal is not in the status that the wanted write starts from: another attempt has made it meanwhile. */
+export class ReversalSettledError extends Error {
+  override name = 'ReversalSettledError';
+}
+
 export type MoneyGone = { id: string; kind: ReversalKind; amountMinor: Reversal['amountMinor'] };
 
 /**
@@ -37,7 +42,11 @@ function portionOfQuota({ quotaGranted, amountMinor: whole }: Recharge, amountMi
   return quotaMicros(Number((BigInt(quotaGranted) * BigInt(amountMinor)) / BigInt(whole)));
 }
 
-/** Settles the budget before and after the write that takes quota back or gives it back; the first to ask decides. */
+/**
+ * Settles the budget before and after the write that takes quota back or gives it back; the first to ask decides.
+ *
+ * @throws ReversalSettledError when there is nothing to write any more, as an attempt finds that was held up for long.
+ */
 export async function planWrite(
   em: EntityManager,
   { id, quota }: Reversal,
@@ -46,10 +55,11 @@ export async function planWrite(
 ): Promise<{ before: QuotaMicros; after: QuotaMicros }> {
   // LiteLLM refuses a negative budget; a team whose budget is nothing is refused all the same.
   const after = quotaMicros(direction === 'take' ? Math.max(0, live - quota) : live + quota);
-  const [beforeField, afterField] =
-    direction === 'take' ? (['takenBefore', 'takenAfter'] as const) : (['givenBefore', 'givenAfter'] as const);
-  await em.nativeUpdate(Reversal, { id, [beforeField]: null }, { [beforeField]: live, [afterField]: after });
+  const [status, beforeField, afterField] =
+    direction === 'take' ? (['open', 'takenBefore', 'takenAfter'] as const) : (['taken_back', 'givenBefore', 'givenAfter'] as const);
+  await em.nativeUpdate(Reversal, { id, status, [beforeField]: null }, { [beforeField]: live, [afterField]: after });
   const planned = await get(em, id);
+  if (planned.status !== status) throw new ReversalSettledError(`reversal ${id} is ${planned.status}: nothing is to be written`);
   return { before: planned[beforeField] ?? live, after: planned[afterField] ?? after };
 }
 
@@ -68,10 +78,10 @@ export async function neverMind(em: EntityManager, reversal: Reversal): Promise<
   await settle(em, reversal, 'open', 'given_back', []);
 }
 
-/** A person decides: the budget was neither of the two that were planned. */
-export async function park(em: EntityManager, { id, organizationId }: Reversal, failureMessage: string): Promise<void> {
+/** A person decides, unless another attempt has moved the reversal on since it was read. */
+export async function park(em: EntityManager, { id, organizationId, status }: Reversal, failureMessage: string): Promise<void> {
   await em.transactional(async (tx) => {
-    await tx.nativeUpdate(Reversal, { id }, { status: 'needs_attention', failureMessage, updatedAt: new Date() });
+    await tx.nativeUpdate(Reversal, { id, status }, { status: 'needs_attention', failureMessage, updatedAt: new Date() });
     await releaseBudget(tx, organizationId, id);
   });
 }
@@ -86,12 +96,27 @@ async function settle(
   await em.transactional(async (tx) => {
     // The organization first, as everybody does; its balance is another one now.
     await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [reversal.organizationId]);
+    await releaseBudget(tx, reversal.organizationId, reversal.id);
     if ((await tx.nativeUpdate(Reversal, { id: reversal.id, status: from }, { status: to, updatedAt: new Date() })) === 0) return;
     const recharge = await recharges.get(tx, reversal.rechargeId);
     const portion = { reference: reversal.id, amountMinor: reversal.amountMinor, quotaMicros: reversal.quota };
     for (const kind of transfers) await ledger.append(tx, recharge, kind, portion);
-    await releaseBudget(tx, reversal.organizationId, reversal.id);
+    await shiftPlans(tx, reversal, to);
   });
+}
+
+/**
+ * A recharge that was decided on the budget as it was before goes from the one that is now. It has not been written: while a
+ * reversal holds the budget, no recharge does.
+ */
+async function shiftPlans(tx: EntityManager, { id, organizationId }: Reversal, to: Reversal['status']): Promise<void> {
+  const change = to === 'taken_back' ? 'taken_after - taken_before' : 'given_after - given_before';
+  await tx.execute(
+    `update recharge r set quota_before = quota_before + v.change, quota_after = quota_after + v.change
+     from (select ${change} as change from reversal where id = ?) v
+     where v.change is not null and r.organization_id = ? and r.status in ('reserved', 'charging', 'processing', 'charged')`,
+    [id, organizationId],
+  );
 }
 
 export async function get(em: EntityManager, id: string): Promise<Reversal> {
@@ -100,4 +125,9 @@ export async function get(em: EntityManager, id: string): Promise<Reversal> {
 
 export async function of(em: EntityManager, rechargeId: string): Promise<Reversal[]> {
   return em.find(Reversal, { rechargeId }, { orderBy: { createdAt: 'asc' }, refresh: true });
+}
+
+/** The reversals of an organization that a person has to settle. */
+export async function parked(em: EntityManager, organizationId: string): Promise<Reversal[]> {
+  return em.find(Reversal, { organizationId, status: 'needs_attention' });
 }

@@ -28,7 +28,7 @@ const settings = z.strictObject({
   quota_per_unit: positiveDollars,
   auto_recharge_enabled: z.boolean(),
   max_daily_recharges: z.number().int().min(0).max(MAX_DAILY_RECHARGES),
-  time_zone: z.string().max(100),
+  time_zone: text(100),
 });
 
 const newOrganization = settings.extend({

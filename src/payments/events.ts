@@ -19,6 +19,8 @@ export const EVENT_TYPES = [
   'refund.updated',
   'refund.failed',
   'charge.dispute.created',
+  // An inquiry that has become a dispute says so by this one.
+  'charge.dispute.funds_withdrawn',
   'charge.dispute.closed',
 ] as const;
 

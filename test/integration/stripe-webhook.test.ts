@@ -1,0 +1,360 @@
+/** What Stripe posts, and what somebody posts who is not Stripe: who is believed, what is kept, what it wakes, and that losing it costs time only. */
+import { createHmac, randomBytes } from 'node:crypto';
+import { request as openRequest } from 'node:http';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Client } from '@temporalio/client';
+import { readConfig } from '../../src/config.ts';
+import { Database } from '../../src/database/database.ts';
+import * as stripeEvents from '../../src/database/stripe-events.ts';
+import { createLogger } from '../../src/observability/log.ts';
+import { startApi } from '../../src/service.ts';
+import { openClient } from '../../src/temporal/connection.ts';
+import { createDatabase } from '../support/databases.ts';
+import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { type Organization, World } from '../support/world.ts';
+
+const SECRET = 'whsec_signs_what_the_stand_in_sends';
+const NEXT_SECRET = 'whsec_comes_next';
+const MAX_BYTES = 512 * 1024;
+/** The first pause of a run that waits for a bank debit, less a good part: who is back sooner has been woken. */
+const SOONER_THAN_A_PAUSE_MS = 6_000;
+
+const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
+const UNTOUCHED = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
+
+let world: World;
+let temporal: Client;
+beforeAll(async () => {
+  world = await World.start({ STRIPE_WEBHOOK_SECRETS: `${SECRET},${NEXT_SECRET}` });
+  temporal = openClient(world.config.temporal);
+}, 60_000);
+afterEach(() => deliver(true));
+afterAll(async () => {
+  await temporal.connection.close();
+  await world.close();
+});
+
+type Answer = { status: number; body: Record<string, unknown> };
+
+/** Posts bytes as they are, with headers as they are: repeated, empty or missing ones too. */
+function post(body: Buffer | string, headers: Record<string, string | string[]>, url = world.apiUrl): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const options = { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, agent: false as const };
+    const request = openRequest(`${url}/webhooks/stripe`, options, async (response) => {
+      const chunks: Buffer[] = await response.toArray();
+      resolve({ status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString()) });
+    });
+    request.once('error', reject);
+    request.end(body);
+  });
+}
+
+const eventId = () => `evt_${randomBytes(8).toString('hex')}`;
+const seconds = () => Math.floor(Date.now() / 1000);
+
+function bodyOf(
+  id: string,
+  object: Record<string, unknown> = { id: 'ch_foreign', payment_intent: 'pi_foreign' },
+  type = 'charge.refunded',
+) {
+  return JSON.stringify({ id, object: 'event', type, data: { object } }, null, 2);
+}
+
+function digest(body: string | Buffer, at: number | string, secret: string): string {
+  return createHmac('sha256', secret).update(`${at}.`).update(body).digest('hex');
+}
+
+function signature(body: string | Buffer, { secret = SECRET, at = seconds() as number | string } = {}): string {
+  return `t=${at},v1=${digest(body, at, secret)}`;
+}
+
+function signed(body: string | Buffer, how: Parameters<typeof signature>[1] = {}): Promise<Answer> {
+  return post(body, { 'stripe-signature': signature(body, how) });
+}
+
+async function rowsOf(id: string): Promise<Record<string, unknown>[]> {
+  return (await world.sql.query('select * from stripe_event where id = $1', [id])).rows;
+}
+
+function handled(id: string): Promise<unknown> {
+  return world.eventually(async () => (await rowsOf(id))[0]?.['handled_at'] as Date | undefined, `event ${id} handled`);
+}
+
+/** Off, every event is lost, as in an outage that outlasts Stripe's retries. */
+function deliver(enabled: boolean): Promise<unknown> {
+  return world.stripeKnob('webhooks', { enabled });
+}
+
+/** The events that Stripe has of an intent, oldest first. */
+async function eventsOf(intentId: string): Promise<{ id: string; type: string }[]> {
+  const events = (await world.stripe.events.list({ limit: 100 })).data;
+  return events.filter((event) => JSON.stringify(event.data).includes(intentId)).toReversed();
+}
+
+describe('an event is believed', () => {
+  test.each([SECRET, NEXT_SECRET])(
+    'by any of the secrets, and is there when it is answered: %s',
+    async (secret) => {
+      const id = eventId();
+      const answer = await signed(bodyOf(id), { secret });
+      expect(answer).toEqual({ status: 200, body: { event_id: id, status: 'accepted' } });
+      expect(await rowsOf(id)).toMatchObject([{ type: 'charge.refunded', object_id: 'ch_foreign', payment_intent_id: 'pi_foreign' }]);
+      await handled(id);
+    },
+    60_000,
+  );
+
+  test('with a signature for each secret, as while one is rolled', async () => {
+    const [id, at] = [eventId(), seconds()];
+    const body = bodyOf(id);
+    const header = `t=${at},v1=${digest(body, at, 'whsec_of_the_past')},v1=${digest(body, at, NEXT_SECRET)}`;
+    expect(await post(body, { 'stripe-signature': header })).toMatchObject({ status: 200 });
+    await handled(id);
+  }, 60_000);
+
+  test('only once it is durable: while the row cannot be written, there is no answer', async () => {
+    const id = eventId();
+    const blocker = await world.sql.connect();
+    await blocker.query('begin; lock table stripe_event in share mode');
+    const answer = signed(bodyOf(id));
+    const early = await Promise.race([answer, new Promise((resolve) => setTimeout(() => resolve('none'), 500))]);
+    await blocker.query('rollback');
+    blocker.release();
+    expect(early).toBe('none');
+    expect(await answer).toMatchObject({ status: 200, body: { status: 'accepted' } });
+    expect(await rowsOf(id)).toHaveLength(1);
+    await handled(id);
+  }, 60_000);
+});
+
+describe('an event is not believed, and leaves no row', () => {
+  const body = bodyOf('evt_not_believed');
+  const CASES: [string, () => Record<string, string | string[]>][] = [
+    ['without a signature', () => ({})],
+    ['with an empty one', () => ({ 'stripe-signature': '' })],
+    ['with the header twice', () => ({ 'stripe-signature': [signature(body), signature(body)] })],
+    ['with a signature by somebody else', () => ({ 'stripe-signature': signature(body, { secret: 'whsec_of_somebody' }) })],
+    ['with a signature over other bytes', () => ({ 'stripe-signature': signature(bodyOf('evt_another')) })],
+    ['with a signature of the same event serialised anew', () => ({ 'stripe-signature': signature(JSON.stringify(JSON.parse(body))) })],
+    ['without a time', () => ({ 'stripe-signature': `v1=${digest(body, seconds(), SECRET)}` })],
+    ['without a v1', () => ({ 'stripe-signature': signature(body).replace('v1', 'v0') })],
+    ['with an empty v1', () => ({ 'stripe-signature': `t=${seconds()},v1=` })],
+    ['from six minutes ago', () => ({ 'stripe-signature': signature(body, { at: seconds() - 360 }) })],
+    ['from six minutes ahead', () => ({ 'stripe-signature': signature(body, { at: seconds() + 360 }) })],
+    ['at a time in milliseconds', () => ({ 'stripe-signature': signature(body, { at: Date.now() }) })],
+    ['at no time', () => ({ 'stripe-signature': signature(body, { at: 'NaN' }) })],
+    ['before time began', () => ({ 'stripe-signature': signature(body, { at: -seconds() }) })],
+  ];
+  test.each(CASES)('%s', async (_name, headers) => {
+    expect(await post(body, headers())).toMatchObject({ status: 401, body: { type: 'urn:bill-service:problem:unauthenticated' } });
+    expect(await rowsOf('evt_not_believed')).toEqual([]);
+  });
+
+  test('where no secret is set', async () => {
+    const api = await startApi(readConfig({ ...world.env, PORT: '0', STRIPE_WEBHOOK_SECRETS: '' }), createLogger('silent'));
+    const answer = await post(body, { 'stripe-signature': signature(body, { secret: '' }) }, `http://127.0.0.1:${api.port}`);
+    await api.stop();
+    expect(answer.status).toBe(401);
+    expect(await rowsOf('evt_not_believed')).toEqual([]);
+  }, 60_000);
+});
+
+describe('an event cannot be read', () => {
+  test('over the limit, told in advance or not', async () => {
+    const body = Buffer.alloc(MAX_BYTES + 1, ' ');
+    expect(await signed(body)).toMatchObject({ status: 413 });
+    expect(await post(body, { 'stripe-signature': signature(body), 'transfer-encoding': 'chunked' })).toMatchObject({ status: 413 });
+  });
+
+  test('at the limit it can', async () => {
+    const id = eventId();
+    expect(await signed(bodyOf(id).padEnd(MAX_BYTES, ' '))).toMatchObject({ status: 200 });
+    await handled(id);
+  });
+
+  test.each(['not json', '{}', '{"id":"evt_thin","object":"v2.core.event","type":"v1.billing"}'])('authentic, and yet %s', async (body) => {
+    expect(await signed(body)).toMatchObject({ status: 400, body: { type: 'urn:bill-service:problem:malformed' } });
+  });
+
+  test('as anything but JSON', async () => {
+    const body = bodyOf('evt_form');
+    const headers = { 'stripe-signature': signature(body), 'content-type': 'text/plain' };
+    expect(await post(body, headers)).toMatchObject({ status: 415 });
+    expect(await rowsOf('evt_form')).toEqual([]);
+  });
+});
+
+describe('an event is stored once', () => {
+  test('though it is sent fifty times at once, and again later', async () => {
+    const id = eventId();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => signed(bodyOf(id))));
+    expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200));
+    expect(answers.filter(({ body }) => body['status'] === 'accepted')).toHaveLength(1);
+    await handled(id);
+    expect(await signed(bodyOf(id))).toEqual({ status: 200, body: { event_id: id, status: 'duplicate' } });
+    expect(await rowsOf(id)).toHaveLength(1);
+  }, 60_000);
+
+  test('and another of the same object and type waits only beside one that has been taken up', async () => {
+    const database = await Database.open(await createDatabase(`${world.name}_events`, TEMPLATE_DATABASE));
+    const em = database.fork();
+    const notice = (id: string, objectId = 're_1', type = 'refund.updated') => ({ id, type, objectId, paymentIntentId: 'pi_1' });
+    try {
+      expect(await stripeEvents.receive(em, notice('evt_1'))).toBe(true);
+      expect(await stripeEvents.receive(em, notice('evt_2'))).toBe(false);
+      expect(await stripeEvents.receive(em, notice('evt_3', 're_2'))).toBe(true);
+      expect(await stripeEvents.receive(em, notice('evt_4', 're_1', 'refund.failed'))).toBe(true);
+
+      // Whoever has taken evt_1 up may have looked at the refund already: what has changed since must not be lost.
+      const ids = async () => (await stripeEvents.claim(em, 10, 60_000)).map(({ id }) => id).sort();
+      expect(await ids()).toEqual(['evt_1', 'evt_3', 'evt_4']);
+      expect(await stripeEvents.receive(em, notice('evt_5'))).toBe(true);
+      expect(await ids()).toEqual(['evt_5']);
+
+      // Each gets its turn again when it was given back, and none when it is done with.
+      await stripeEvents.markHandled(em, 'evt_5');
+      await stripeEvents.release(em, 'evt_5', 0);
+      await stripeEvents.release(em, 'evt_1', 0);
+      expect(await ids()).toEqual(['evt_1']);
+      await stripeEvents.markHandled(em, 'evt_1');
+      expect(await stripeEvents.receive(em, notice('evt_1'))).toBe(false);
+      expect(await stripeEvents.receive(em, notice('evt_6'))).toBe(true);
+    } finally {
+      await database.close();
+    }
+  }, 60_000);
+});
+
+describe('an event that is not for us is done with', () => {
+  test.each([
+    ['of an intent that is not ours', { id: 'du_1', object: 'dispute', payment_intent: 'pi_of_somebody' }, 'charge.dispute.created'],
+    ['of a charge without an intent', { id: 'ch_1', object: 'charge', payment_intent: null }, 'charge.refunded'],
+    ['that nobody asked for', { id: 'cus_1', object: 'customer' }, 'customer.created'],
+    ['of an intent that never was', { id: "pi_'; drop table recharge; --", object: 'payment_intent' }, 'payment_intent.succeeded'],
+  ])(
+    '%s',
+    async (_name, object, type) => {
+      const id = eventId();
+      const runs = async () => {
+        const found: string[] = [];
+        for await (const { workflowId } of temporal.workflow.list({ query: `TaskQueue = '${world.name}'` })) found.push(workflowId);
+        return found.filter((workflowId) => workflowId.startsWith('reversal/'));
+      };
+      const before = await runs();
+      expect(await signed(bodyOf(id, object, type))).toMatchObject({ status: 200 });
+      await handled(id);
+      expect(await runs()).toEqual(before);
+    },
+    60_000,
+  );
+
+  test('of a customer of ours who pays for something else: quota and books stay', async () => {
+    const organization = await world.organization();
+    const [card] = (await world.stripe.customers.listPaymentMethods(organization.customerId)).data;
+    const intent = await world.stripe.paymentIntents.create({
+      amount: 500,
+      currency: 'usd',
+      customer: organization.customerId,
+      payment_method: card?.id ?? '',
+      automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
+      confirm: true,
+      off_session: true,
+    });
+    await world.stripe.refunds.create({ payment_intent: intent.id });
+    for (const { id } of await eventsOf(intent.id)) await handled(id);
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+    expect(await world.books(organization)).toEqual({ ...UNTOUCHED, charges: 1, captured: 500, refunded: 500 });
+    expect((await world.admin.get(`/api/v1/organizations/${organization.id}`)).data.suspended_at).toBeNull();
+  }, 60_000);
+});
+
+test('an event whose dispatcher died with it is handed on by the next', async () => {
+  const id = eventId();
+  await world.sql.query(
+    `insert into stripe_event (id, type, object_id, claimed_until, dispatch_attempts) values ($1, 'charge.refunded', 'ch_left', now(), 1)`,
+    [id],
+  );
+  await handled(id);
+}, 60_000);
+
+describe('a bank debit', () => {
+  test.each([
+    ['succeeded', { outcome: 'recharged', success: true }, CHARGED_ONCE],
+    ['failed', { outcome: 'declined', success: false }, UNTOUCHED],
+  ])(
+    'case 33: is looked at as soon as Stripe says that it has %s',
+    async (outcome, closed, books) => {
+      const { organization, event, intentId } = await processing();
+      const settledAt = Date.now();
+      await world.stripeKnob(`payment_intents/${intentId}/settle`, { outcome });
+      expect(await world.closed(event)).toEqual(closed);
+      expect(Date.now() - settledAt).toBeLessThan(SOONER_THAN_A_PAUSE_MS);
+      expect(await world.books(organization)).toEqual(books);
+    },
+    60_000,
+  );
+
+  test('case 33: whose events are lost is looked at a little later, and once', async () => {
+    await deliver(false);
+    const { organization, event, intentId } = await processing();
+    await world.stripeKnob(`payment_intents/${intentId}/settle`, { outcome: 'succeeded' });
+    expect(await world.closed(event)).toEqual({ outcome: 'recharged', success: true });
+    await deliver(true);
+    // They come after all, when everything is over.
+    for (const { id } of await eventsOf(intentId)) await world.stripeKnob(`events/${id}/resend`);
+    for (const { id } of await eventsOf(intentId)) await handled(id);
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+  }, 60_000);
+});
+
+/** A recharge that the bank is still working on, its run in a pause. */
+async function processing(): Promise<{ organization: Organization; event: string; intentId: string }> {
+  const organization = await world.organization({ card: 'pm_usBankAccount' });
+  const { data } = await world.alert(organization.teamId);
+  const find = "select payment_intent_id as id from recharge where event_id = $1 and status = 'processing'";
+  const intentId = await world.eventually<string>(async () => (await world.sql.query(find, [data.event_id])).rows[0]?.id, 'processing');
+  // payment_intent.processing has woken it once; the pause after that is the one to be cut short.
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  return { organization, event: data.event_id, intentId };
+}
+
+test.each([
+  ['in their order', (ids: string[]) => ids],
+  ['in the reverse order', (ids: string[]) => ids.toReversed()],
+  ['all of them twice, the later half first', (ids: string[]) => [...ids.slice(ids.length / 2), ...ids, ...ids.slice(0, ids.length / 2)]],
+])(
+  'the events of a charge, a refund and a dispute that was lost come %s: the same in the end',
+  async (_name, arrange) => {
+    await deliver(false);
+    const organization = await world.organization();
+    const { data } = await world.alert(organization.teamId);
+    expect(await world.closed(data.event_id)).toEqual({ outcome: 'recharged', success: true });
+    const intentId = (await world.sql.query('select payment_intent_id as id from recharge where event_id = $1', [data.event_id])).rows[0]
+      .id;
+    await world.stripe.refunds.create({ payment_intent: intentId, amount: 1000 });
+    const dispute = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 1050 });
+    await world.stripeKnob(`disputes/${dispute.id}`, { status: 'lost' });
+    await deliver(true);
+    const events = (await eventsOf(intentId)).map(({ id }) => id);
+    for (const id of arrange(events)) await world.stripeKnob(`events/${id}/resend`);
+    for (const id of events) {
+      // One of several that wait for the same object and type is enough.
+      await world.eventually(async () => {
+        const { rows } = await world.sql.query('select bool_and(handled_at is not null) as done from stripe_event where id = $1', [id]);
+        return rows[0].done !== false;
+      }, 'handled');
+    }
+    await world.eventually(async () => (await world.accounts(organization)).granted === 0, 'taken back');
+    expect(await world.accounts(organization)).toEqual({
+      captured: 2050,
+      refunded: 1000,
+      disputed: 1050,
+      granted: 0,
+      prepaid: 0,
+      quota: 0,
+    });
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+  },
+  60_000,
+);
