@@ -12,7 +12,15 @@ export default {
     {
       ...typescript,
       displayName: 'integration',
-      testMatch: ['<rootDir>/test/integration/**/*.test.ts', '<rootDir>/test/e2e/**/*.test.ts'],
+      testMatch: ['integration', 'e2e', 'simulation'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
+      globalSetup: '<rootDir>/test/support/global-setup.ts',
+      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+    },
+    {
+      // Against programs that nobody here wrote, which have to be installed first: `npm run test:litellm`, `npm run test:stripe-mock`.
+      ...typescript,
+      displayName: 'external',
+      testMatch: ['<rootDir>/test/external/**/*.test.ts'],
       globalSetup: '<rootDir>/test/support/global-setup.ts',
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },

@@ -19,6 +19,8 @@ export type Fault = {
   method?: string;
   /** Request path; `*` stands for one segment, `**` for any rest. */
   path: string;
+  /** Strikes only calls whose path, query or body holds this text, or that are `about` it (see SandboxRequest). */
+  contains?: string;
   /** Calls to let through before the first strike; 0 when absent. */
   skip: number;
   /** Calls to strike after that; 1 when absent. */
@@ -34,7 +36,8 @@ export type Fault = {
   struck: number;
 };
 
-export type FaultRequest = Pick<Fault, 'path' | 'action'> & Partial<Pick<Fault, 'method' | 'skip' | 'times' | 'when' | 'saved'>>;
+export type FaultRequest = Pick<Fault, 'path' | 'action'> &
+  Partial<Pick<Fault, 'method' | 'contains' | 'skip' | 'times' | 'when' | 'saved'>>;
 
 /** At most this many faults stand at a time; a test that needs more has lost count. */
 const MAX_FAULTS = 1000;
@@ -50,6 +53,7 @@ export class FaultBoard {
       id: `fault_${this.nextId++}`,
       ...(request.method && { method: request.method.toUpperCase() }),
       path: request.path,
+      ...(request.contains && { contains: request.contains }),
       skip: request.skip ?? 0,
       times: request.times ?? 1,
       when: request.when ?? 'before',
@@ -59,6 +63,11 @@ export class FaultBoard {
     };
     this.faults.push(fault);
     return fault;
+  }
+
+  /** Takes one away, struck or not. */
+  remove(fault: Fault): void {
+    this.faults = this.faults.filter((other) => other !== fault);
   }
 
   /** The first standing fault that this call meets on the wire, counted as struck. */
@@ -98,6 +107,7 @@ export class FaultBoard {
       if (!eligible(fault) || fault.struck >= fault.times) continue;
       if (fault.method && fault.method !== request.method) continue;
       if (!pathMatches(fault.path, request.path)) continue;
+      if (fault.contains && !textOf(request).includes(fault.contains)) continue;
       if (fault.skip > 0) {
         fault.skip--;
         continue;
@@ -107,6 +117,10 @@ export class FaultBoard {
     }
     return undefined;
   }
+}
+
+function textOf({ path, query, body, about }: SandboxRequest): string {
+  return [path, query, body, about].join('\n');
 }
 
 function pathMatches(pattern: string, path: string): boolean {

@@ -16,6 +16,8 @@ export type SandboxRequest = {
   headers: Record<string, string>;
   /** The body as UTF-8 text; empty when there is none. */
   body: string;
+  /** What the request is about and does not say itself, such as whose intent it names; faults may be aimed at it. */
+  about?: string | undefined;
 };
 
 export type Answer = {
@@ -44,6 +46,7 @@ export async function serveSandbox(options: {
   port: number;
   handle: (request: SandboxRequest, faults: FaultBoard) => Promise<Answer> | Answer;
   state: () => unknown;
+  about?: (request: SandboxRequest) => string | undefined;
 }): Promise<SandboxServer> {
   const faults = new FaultBoard();
 
@@ -56,6 +59,7 @@ export async function serveSandbox(options: {
   const server = createServer(async (incoming, response) => {
     try {
       const request = await readRequest(incoming);
+      request.about = options.about?.(request);
       const isSpared = request.path.startsWith('/_sandbox/') || SPARE_HEADER in request.headers;
       const fault = isSpared ? undefined : faults.strike(request);
       if (fault?.when === 'before' && !(await proceedThrough(fault, response))) return;

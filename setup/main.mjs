@@ -24,7 +24,7 @@ const { fetchTemporalCli } = await import('./fetch-temporal.mjs');
 const { withLock } = await import('./lock.mjs');
 const { locateTemporalCli } = await import('./temporal-cli.mjs');
 
-const needsCli = () => !locateTemporalCli() && (process.env.npm_lifecycle_event === 'test' || !hasOwnTemporal());
+const needsCli = () => !locateTemporalCli() && (process.env.npm_lifecycle_event?.startsWith('test') || !hasOwnTemporal());
 
 // An exit ends the program that works for us; a signal alone would leave npm writing into node_modules.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));

@@ -29,8 +29,11 @@ import { stripeChanged } from './reversal.ts';
 export type RechargeInput = { eventId: string };
 export type RechargeResult = { outcome: Outcome; rechargeId: string | null; detail: string };
 
-/** LiteLLM flushes spend every 10 to 15 s; an alert that is still ahead of it after this long has told an untruth. */
-const FLUSH_LOOKS = 8;
+/**
+ * LiteLLM flushes spend every 10 to 15 s, more rarely where its `proxy_batch_write_at` says so, and late after a start (114 s
+ * were seen). An alert that is still ahead of it after this long has told an untruth.
+ */
+const FLUSH_LOOKS = 30;
 const FLUSH_PAUSE = '5 seconds';
 
 /** A bank debit settles in hours or days: soon at first, for the quick ones, then four times a day. */

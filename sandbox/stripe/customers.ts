@@ -62,7 +62,8 @@ function write(account: Account, customer: Customer, parameters: Parameters, res
 }
 
 /** A deleted customer is still answered, as `{id, object, deleted: true}`. */
-export function retrieveCustomer(account: Account, _: Parameters, id: string): Customer | DeletedCustomer {
+export function retrieveCustomer(account: Account, parameters: Parameters, id: string): Customer | DeletedCustomer {
+  parameters.allowOnly();
   return account.customers.get(id);
 }
 

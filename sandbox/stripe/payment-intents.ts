@@ -202,7 +202,8 @@ export function updatePaymentIntent(account: Account, parameters: Parameters, id
   return intent;
 }
 
-export function retrievePaymentIntent(account: Account, _: Parameters, id: string): PaymentIntent {
+export function retrievePaymentIntent(account: Account, parameters: Parameters, id: string): PaymentIntent {
+  parameters.allowOnly('client_secret');
   return account.paymentIntents.get(id, 'intent');
 }
 

@@ -95,6 +95,7 @@ export function listCustomerPaymentMethods(account: Account, parameters: Paramet
 }
 
 function listOf(account: Account, parameters: Parameters, customer: string | undefined, url: string) {
+  parameters.allowOnly('limit', 'starting_after', 'ending_before', 'type', ...(url === '/v1/payment_methods' ? ['customer'] : []));
   const type = parameters.oneOf('type', TYPES);
   return account.paymentMethods.list(
     url,

@@ -32,7 +32,14 @@ export type Route = [method: string, path: string, endpoint: Endpoint];
 /** `:id` stands for one segment. */
 export const API: Route[] = [
   ['GET', '/v1/account', () => ({ id: 'acct_sandbox', object: 'account', charges_enabled: true, country: 'US', default_currency: 'usd' })],
-  ['GET', '/v1/balance', () => ({ object: 'balance', available: [], pending: [], livemode: false })],
+  [
+    'GET',
+    '/v1/balance',
+    (_, parameters) => {
+      parameters.allowOnly();
+      return { object: 'balance', available: [], pending: [], livemode: false };
+    },
+  ],
   ['POST', '/v1/customers', createCustomer],
   ['GET', '/v1/customers', listCustomers],
   ['GET', '/v1/customers/:id', retrieveCustomer],

@@ -74,6 +74,7 @@ export async function startStripe(options: StripeOptions): Promise<SandboxServer
     port: options.port,
     handle: (request, faults) => sandbox.handle(request, faults),
     state: () => sandbox.state(),
+    about: (request) => sandbox.customerOf(request),
   });
   return {
     ...server,
@@ -148,6 +149,12 @@ class StripeSandbox {
         ...answer.headers,
       },
     };
+  }
+
+  /** The customer of the intent that a request names. */
+  customerOf({ path, query, body }: SandboxRequest): string | undefined {
+    const intent = /pi_\w+/.exec(`${path}?${query} ${body}`)?.[0];
+    return (intent && this.account.paymentIntents.find(intent)?.customer) || undefined;
   }
 
   state(): StripeState {
