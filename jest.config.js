@@ -7,6 +7,8 @@ const typescript = {
 };
 
 export default {
+  // The tests mostly wait, for timers and for other processes: more at once than there are cores.
+  maxWorkers: 3,
   projects: [
     { ...typescript, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts', '<rootDir>/test/sandbox/**/*.test.ts'] },
     {

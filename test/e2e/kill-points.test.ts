@@ -1,0 +1,102 @@
+/**
+ * kill -9 of a real worker at every named point of the path: before, during (after each commit) and after each activity. The
+ * worker is started again, and every recharge ends by itself, charged once.
+ */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { MishapBoard, type MishapQuestion } from '../simulation/mishap-board.ts';
+import type { MishapPoint } from '../simulation/schedule.ts';
+import { type BillProcess, startBill } from '../support/processes.ts';
+import { World } from '../support/world.ts';
+
+const GRANTED = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
+const REFUNDED = { charges: 1, captured: 2050, refunded: 2050, granted: 0, prepaid: 0 };
+const REFUSED = { method: 'POST', path: '/team/update', times: 1_000, action: { kind: 'respond', status: 503, body: {} } } as const;
+
+const POINTS: MishapPoint[] = ['before', 'first commit', 'second commit', 'after'];
+/** `isDeleted`: the team goes away after the charge, so that the path leads to the refund. */
+const PATHS = [
+  { activity: 'checkLimits', isDeleted: false },
+  { activity: 'chargeStripe', isDeleted: false },
+  { activity: 'recordRecharge', isDeleted: false },
+  { activity: 'updateKmsQuota', isDeleted: false },
+  { activity: 'refundCharge', isDeleted: true },
+  { activity: 'closeEvent', isDeleted: false },
+];
+
+/** A death costs seconds, and the other recharges of the group wait for the new worker with it. */
+const TIMEOUT_MS = 120_000;
+
+let world: World;
+let worker: BillProcess | undefined;
+let stopping = false;
+let boardUrl: string;
+
+/** The point at which each event's worker dies; it dies there once. */
+const doomed = new Map<string, { activity: string; point: MishapPoint }>();
+const struck: MishapPoint[] = [];
+const board = new MishapBoard(async ({ activity, eventId }: MishapQuestion) => {
+  const fate = doomed.get(eventId);
+  if (fate?.activity !== activity) return null;
+  doomed.delete(eventId);
+  struck.push(fate.point);
+  return { point: fate.point, ending: 'dies' };
+});
+
+async function startWorker(): Promise<void> {
+  const preload = `--import ${new URL('../simulation/mishaps.ts', import.meta.url).href}`;
+  const started = await startBill('worker', { ...world.env, NODE_OPTIONS: preload, SIMULATION_MISHAPS_URL: boardUrl });
+  worker = started;
+  started.process.once('exit', () => {
+    if (!stopping) void startWorker();
+  });
+}
+
+async function stopWorker(): Promise<void> {
+  stopping = true;
+  await worker?.kill();
+  stopping = false;
+}
+
+beforeAll(async () => {
+  world = await World.create();
+  boardUrl = await board.listen();
+  await world.startApi();
+}, 60_000);
+
+afterAll(async () => {
+  await stopWorker();
+  board.close();
+  await world.close();
+});
+
+test.each(PATHS)(
+  'kill -9 before, during and after $activity: charged once, and granted or refunded',
+  async ({ activity, isDeleted }) => {
+    // The worker is started when every event has its fate.
+    const running = [];
+    for (const point of POINTS) {
+      const organization = await world.organization();
+      if (isDeleted) await world.kmsFault({ ...REFUSED, contains: organization.teamId });
+      const { data } = await world.alert(organization.teamId);
+      doomed.set(data.event_id, { activity, point });
+      running.push({ organization, eventId: data.event_id as string });
+    }
+    struck.length = 0;
+    await startWorker();
+    if (isDeleted) {
+      for (const { organization } of running) {
+        await world.eventually(async () => (await world.books(organization)).prepaid === 2050, 'the charge is in the ledger', TIMEOUT_MS);
+        await world.deleteTeam(organization.teamId);
+      }
+      await world.clearFaults();
+    }
+    for (const { organization, eventId } of running) {
+      expect((await world.closed(eventId, TIMEOUT_MS)).outcome).toBe(isDeleted ? 'refunded' : 'recharged');
+      expect(await world.books(organization)).toEqual(isDeleted ? REFUNDED : GRANTED);
+      if (!isDeleted) expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    }
+    expect(struck.toSorted()).toEqual(POINTS.toSorted());
+    await stopWorker();
+  },
+  180_000,
+);
