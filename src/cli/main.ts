@@ -1,12 +1,7 @@
-/** `bill`: every command of the service. */
+/** `bill`: every command of the service. What a command needs is imported when it is asked for, so that small ones are quick. */
 import { Command } from 'commander';
-import { createLogger } from '../observability/log.ts';
-import { startApi, startWorker } from '../service.ts';
-import { installTemporalLogger } from '../temporal/worker.ts';
 import { addClientCommands } from './client-commands.ts';
-import { migrate } from './migrate.ts';
 import { addOperatorCommands } from './operator-commands.ts';
-import { configOrExit, stopOnSignal } from './process.ts';
 
 const bill = new Command('bill').description('Keeps LiteLLM teams funded.').showHelpAfterError();
 
@@ -16,7 +11,6 @@ bill
   .option('--fresh', 'start over: forget everything under .data')
   .option('--no-traffic', 'no simulated spending')
   .action(async (options: { fresh?: boolean; traffic: boolean }) => {
-    // Imported when asked for: what it brings along is not part of an installation that serves.
     const { dev } = await import('./dev/dev.ts');
     await dev({ fresh: options.fresh ?? false, traffic: options.traffic });
   });
@@ -24,33 +18,17 @@ bill
 bill
   .command('serve')
   .description('the API with the inbox dispatcher; any number of them')
-  .action(async () => {
-    const config = configOrExit();
-    const log = createLogger(config.logLevel);
-    stopOnSignal(await startApi(config, log), () => log.info('stopping'));
-  });
+  .action(async () => (await import('./run.ts')).serve());
 
 bill
   .command('worker')
   .description('a Temporal worker; any number of them')
-  .action(async () => {
-    const config = configOrExit();
-    const log = createLogger(config.logLevel);
-    installTemporalLogger(log);
-    const worker = await startWorker(config, log, (error) => {
-      log.fatal({ reason: error.message }, 'the worker has failed');
-      process.exit(1);
-    });
-    stopOnSignal(worker, () => log.info('stopping'));
-  });
+  .action(async () => (await import('./run.ts')).work());
 
 bill
   .command('migrate')
   .description('database migrations, search attributes and schedules; idempotent')
-  .action(async () => {
-    const config = configOrExit();
-    await migrate(config, createLogger(config.logLevel));
-  });
+  .action(async () => (await import('./run.ts')).migrateOnce());
 
 addClientCommands(bill);
 addOperatorCommands(bill);

@@ -1,12 +1,8 @@
 /** The operator's moves: settle a recharge that needs attention, reconcile, verify the ledger. */
 import { userInfo } from 'node:os';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { Command } from 'commander';
 import type { reconcileWorkflow } from '../../workflows/reconcile.ts';
-import { Database } from '../database/database.ts';
-import * as ledger from '../database/ledger.ts';
 import { RESOLUTIONS, type Resolution } from '../domain/resolution.ts';
-import { openClient } from '../temporal/connection.ts';
 import { callService, ServiceError, serviceEnvironment, serviceSetting } from './service-client.ts';
 import { table } from './table.ts';
 
@@ -49,6 +45,8 @@ export function addOperatorCommands(bill: Command): void {
     .description("recompute every organization's chain of transfers; ends with 1 when one was changed, removed or moved")
     .option('--org <id>', 'only this organization')
     .action(async ({ org }: { org?: string }) => {
+      const { Database } = await import('../database/database.ts');
+      const ledger = await import('../database/ledger.ts');
       const database = await Database.open(serviceSetting('DATABASE_URL'));
       try {
         const { transfers, faults } = await ledger.verify(database.fork(), org);
@@ -62,6 +60,8 @@ export function addOperatorCommands(bill: Command): void {
 }
 
 async function reconcile(fix: boolean, json: boolean): Promise<void> {
+  const { loadClientConnectConfig } = await import('@temporalio/envconfig');
+  const { openClient } = await import('../temporal/connection.ts');
   const env = serviceEnvironment();
   const temporal = {
     connect: loadClientConnectConfig({ overrideEnvVars: env }),

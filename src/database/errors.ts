@@ -2,8 +2,8 @@ import { ConnectionException, DriverException } from '@mikro-orm/core';
 
 /** Five characters, of which the class comes first: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const SQLSTATE = /^(?=.{5}$)(\d\w|F0|HV|P0|XX)[0-9A-Z]+$/;
-/** Classes of a server that is away, full, or going down: connection exception, insufficient resources, operator intervention. */
-const OUTAGE_STATES = /^(08|53|57)/;
+/** Classes of a server that is away, full, or going down: connection exception (but for our own protocol errors), insufficient resources, operator intervention. */
+const OUTAGE_STATES = /^(08(?!P01)|53|57)/;
 const SOCKET_ERRORS = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
 /** What pg itself says when it gets no connection or loses one. */
 const PG_MESSAGES = /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection error)/;

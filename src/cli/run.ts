@@ -1,0 +1,28 @@
+/** The commands that run a part of the service from the environment. */
+import { createLogger } from '../observability/log.ts';
+import { startApi, startWorker } from '../service.ts';
+import { installTemporalLogger } from '../temporal/worker.ts';
+import { migrate } from './migrate.ts';
+import { configOrExit, stopOnSignal } from './process.ts';
+
+export async function serve(): Promise<void> {
+  const config = configOrExit();
+  const log = createLogger(config.logLevel);
+  stopOnSignal(await startApi(config, log), () => log.info('stopping'));
+}
+
+export async function work(): Promise<void> {
+  const config = configOrExit();
+  const log = createLogger(config.logLevel);
+  installTemporalLogger(log);
+  const worker = await startWorker(config, log, (error) => {
+    log.fatal({ reason: error.message }, 'the worker has failed');
+    process.exit(1);
+  });
+  stopOnSignal(worker, () => log.info('stopping'));
+}
+
+export async function migrateOnce(): Promise<void> {
+  const config = configOrExit();
+  await migrate(config, createLogger(config.logLevel));
+}

@@ -1,0 +1,345 @@
+/** The `bill` commands, each a process of its own as an operator runs it: what it prints, what it does, what it ends with. */
+import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { createDatabase } from '../support/databases.ts';
+import { freePort } from '../support/ports.ts';
+import { ADMIN_API_KEY, HMAC_SECRET, type Organization, World } from '../support/world.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+/** sysexits.h EX_CONFIG. */
+const EX_CONFIG = 78;
+/** One takes a second; one that outlives this hangs, and ends with no exit code. */
+const COMMAND_TIMEOUT_MS = 30_000;
+/** Node keeps what it has compiled here: most of a command's second goes into that. */
+const COMPILE_CACHE = join(tmpdir(), 'bill-test-compile-cache');
+
+const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
+
+let world: World;
+let organization: Organization;
+let rechargedBy: string;
+
+beforeAll(async () => {
+  world = await World.start();
+  organization = await world.organization();
+  rechargedBy = (await world.alert(organization.teamId)).data.event_id;
+  await world.closed(rechargedBy);
+}, 60_000);
+afterAll(() => world.close());
+
+type Ended = { code: number | null; out: string; err: string };
+
+/** Runs a command to its end, with nothing of the service in its environment but what is said here. */
+function run(args: string[], env: Record<string, string>): Promise<Ended> {
+  return new Promise((resolve) => {
+    const options = {
+      env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
+      cwd: tmpdir(),
+      timeout: COMMAND_TIMEOUT_MS,
+    };
+    const child = execFile(process.execPath, [MAIN, ...args], options, (_error, out, err) => resolve({ code: child.exitCode, out, err }));
+  });
+}
+
+/** A command of an operator who has set what the service's address and keys are. */
+function bill(args: string[], env: Record<string, string> = {}): Promise<Ended> {
+  return run(args, { PUBLIC_URL: world.apiUrl, ADMIN_API_KEY, WEBHOOK_HMAC_SECRETS: HMAC_SECRET, ...env });
+}
+
+/** What a command that has to succeed prints with `--json`. */
+async function billJson(...args: string[]): Promise<Record<string, unknown>> {
+  const ended = await bill([...args, '--json']);
+  expect(ended).toMatchObject({ code: 0, err: '' });
+  return JSON.parse(ended.out);
+}
+
+describe('bill org', () => {
+  const settings = ['--customer', 'cus_Cli123', '--minimum', '2.00', '--target', '20.00'];
+
+  test('add makes an organization, show shows all of it, set changes it, and list lists it', async () => {
+    const options = ['--team', 'cli-team', '--name', 'Acme & Co', '--currency', 'eur', '--quota-per-unit', '1.10'];
+    const added = await billJson(
+      'org',
+      'add',
+      'cli-acme',
+      ...settings,
+      ...options,
+      '--auto-recharge',
+      'off',
+      '--max-daily',
+      '3',
+      '--time-zone',
+      'Europe/Berlin',
+    );
+    expect(added).toMatchObject({
+      c_organization_id: 'cli-acme',
+      stripe_customer_id: 'cus_Cli123',
+      litellm_team_id: 'cli-team',
+      minimum_balance: '2.00',
+      target_balance: '20.00',
+      name: 'Acme & Co',
+      currency: 'eur',
+      quota_per_unit: '1.10',
+      auto_recharge_enabled: false,
+      max_daily_recharges: 3,
+      time_zone: 'Europe/Berlin',
+    });
+    expect(await billJson('org', 'show', 'cli-acme')).toEqual(added);
+
+    const changed = await billJson('org', 'set', 'cli-acme', '--auto-recharge', 'on', '--target', '50', '--max-daily', '0');
+    expect(changed).toEqual({
+      ...added,
+      auto_recharge_enabled: true,
+      target_balance: '50.00',
+      max_daily_recharges: 0,
+      updated_at: expect.any(String),
+    });
+    expect(await billJson('org', 'list')).toMatchObject({
+      data: [{ c_organization_id: 'cli-acme' }, { c_organization_id: organization.id }],
+      next_cursor: null,
+    });
+  }, 60_000);
+
+  test('prints for people without --json: a line a field, or a table', async () => {
+    const [shown, listed] = await Promise.all([bill(['org', 'show', organization.id]), bill(['org', 'list', '--limit', '1'])]);
+    expect(shown.out).toMatch(new RegExp(`^c_organization_id +${organization.id}$`, 'm'));
+    expect(shown.out).toMatch(/^suspended_at +-$/m);
+    const [header, row, , more] = listed.out.split('\n');
+    expect(header?.split(/ +/).slice(0, 3)).toEqual(['c_organization_id', 'litellm_team_id', 'stripe_customer_id']);
+    expect(row).toMatch(/^cli-acme +cli-team +cus_Cli123 /);
+    expect(more).toMatch(/^more: --cursor cli-acme$/);
+  }, 60_000);
+
+  test('suspend stops the charging, and resume lets it go on', async () => {
+    const stopped = await world.organization();
+    expect(await billJson('org', 'suspend', stopped.id, '--reason', 'unpaid')).toMatchObject({
+      suspended_reason: 'unpaid',
+      suspended_at: expect.any(String),
+    });
+    const refused = await world.alert(stopped.teamId);
+    expect((await world.closed(refused.data.event_id)).outcome).toBe('suspended');
+    expect(await billJson('org', 'resume', stopped.id)).toMatchObject({ suspended_reason: null, suspended_at: null });
+    const taken = await world.alert(stopped.teamId);
+    expect((await world.closed(taken.data.event_id)).outcome).toBe('recharged');
+    expect(await world.books(stopped)).toEqual(CHARGED_ONCE);
+  }, 60_000);
+
+  test('tells what is wrong, with 1 and nothing on standard output', async () => {
+    const ended = await Promise.all([
+      bill(['org', 'add', organization.id, ...settings, '--team', 'another-team']),
+      bill(['org', 'add', 'cli-wrong', '--team', 't', '--customer', 'acct_1', '--minimum', '5', '--target', 'lots']),
+      bill(['org', 'show', 'nobody', '--json']),
+      bill(['org', 'show', '../recharges', '--json']),
+    ]);
+    expect(ended.map(({ code, out }) => [code, out])).toEqual(ended.map(() => [1, '']));
+    expect(ended.map(({ err }) => err.trim())).toEqual([
+      expect.stringMatching(/^bill: .*an organization with this id exists$/),
+      expect.stringMatching(/^bill: .*stripe_customer_id: .*target_balance: /),
+      expect.stringMatching(/^bill: .*there is no organization nobody$/),
+      expect.stringMatching(/^bill: .*there is no organization \.\.\/recharges$/),
+    ]);
+  }, 60_000);
+
+  test('refuses options that it would have to guess about', async () => {
+    const before = (await world.admin.get(`/api/v1/organizations/${organization.id}`)).data;
+    const ended = await Promise.all([
+      bill(['org', 'set', organization.id, '--auto-recharge', 'yes']),
+      bill(['org', 'set', organization.id, '--max-daily', 'many']),
+      bill(['org', 'add', 'cli-incomplete', '--team', 't']),
+    ]);
+    expect(ended.map(({ code }) => code)).toEqual([1, 1, 1]);
+    expect(ended.map(({ err }) => err.split('\n')[0])).toEqual([
+      expect.stringMatching(/'yes' is invalid.*on, off/),
+      expect.stringMatching(/'many' is invalid/),
+      expect.stringMatching(/required option '--customer/),
+    ]);
+    expect((await world.admin.get(`/api/v1/organizations/${organization.id}`)).data).toEqual(before);
+  }, 60_000);
+});
+
+describe('bill recharges and bill events', () => {
+  test('list what the API lists, filtered', async () => {
+    const [recharges, declined, events] = await Promise.all([
+      billJson('recharges', organization.id, '--limit', '5'),
+      billJson('recharges', organization.id, '--status', 'declined'),
+      billJson('events', '--org', organization.id, '--outcome', 'recharged'),
+    ]);
+    expect(recharges).toMatchObject({
+      data: [{ organization_id: organization.id, status: 'succeeded', amount: '20.50' }],
+      next_cursor: null,
+    });
+    expect(declined).toEqual({ data: [], next_cursor: null });
+    expect(events).toMatchObject({ data: [{ id: rechargedBy, outcome: 'recharged', success: true }], next_cursor: null });
+  }, 60_000);
+
+  test('are tables for people, and say so when there is nothing', async () => {
+    const [recharges, none] = await Promise.all([bill(['recharges', organization.id]), bill(['events', '--team', 'nobodys-team'])]);
+    expect(recharges.out).toMatch(
+      /^created_at +organization_id +amount +currency +status +quota_before +quota_after +id\n.* 20\.50 +usd +succeeded +10\.00 +30\.50 +rch_/,
+    );
+    expect(none).toMatchObject({ code: 0, out: 'nothing there\n' });
+  }, 60_000);
+
+  test('refuse a status or a limit that there is not', async () => {
+    const [status, limit] = await Promise.all([bill(['recharges', '--status', 'rich']), bill(['events', '--limit', '1000'])]);
+    expect([status.code, status.out, limit.code, limit.out]).toEqual([1, '', 1, '']);
+    expect(status.err).toContain('status: ');
+    expect(limit.err).toContain('limit: ');
+  }, 60_000);
+});
+
+describe('bill webhook send', () => {
+  test('posts a signed alert, which is handled like any other', async () => {
+    const short = await world.organization();
+    const sent = await billJson('webhook', 'send', '--team', short.teamId);
+    expect(sent).toEqual({ event_id: expect.stringMatching(/^evt_/), status: 'accepted' });
+    expect(await world.closed(String(sent['event_id']))).toEqual({ outcome: 'recharged', success: true });
+    expect(await world.books(short)).toEqual(CHARGED_ONCE);
+  }, 60_000);
+
+  test('sends what it is told to, signed with the first secret of the list', async () => {
+    const told = ['--team', 'nobodys-team-cli', '--event', 'soft_budget_crossed', '--spend', '7.5', '--budget', '8'];
+    const { code, out } = await bill(['webhook', 'send', ...told, '--json'], { WEBHOOK_HMAC_SECRETS: ` ,${HMAC_SECRET} , another-secret` });
+    expect(code).toBe(0);
+    const { rows } = await world.sql.query('select event_type, team_id, payload from webhook_event where id = $1', [
+      JSON.parse(out).event_id,
+    ]);
+    expect(rows).toMatchObject([
+      { event_type: 'soft_budget_crossed', team_id: 'nobodys-team-cli', payload: { spend: 7.5, max_budget: 8, event_group: 'team' } },
+    ]);
+  }, 60_000);
+
+  test('ends with 1 when its secret is not one of ours or is none, and when a figure is none', async () => {
+    const send = ['webhook', 'send', '--team', 'nobodys-team-cli'];
+    const [wrong, none, figure] = await Promise.all([
+      bill(send, { WEBHOOK_HMAC_SECRETS: 'another-secret' }),
+      bill(send, { WEBHOOK_HMAC_SECRETS: ' , ' }),
+      bill([...send, '--spend', 'a lot']),
+    ]);
+    expect([wrong, none, figure].map(({ code, out }) => [code, out])).toEqual(Array(3).fill([1, '']));
+    expect(wrong.err).toMatch(/^bill: The request is not authentic: /);
+    expect(none.err).toMatch(/^bill: WEBHOOK_HMAC_SECRETS /);
+    expect(figure.err).toMatch(/'a lot' is invalid/);
+  }, 60_000);
+});
+
+describe('the way to the service', () => {
+  test('is PUBLIC_URL, with a slash at its end or not, or else HOST and PORT', async () => {
+    const { hostname, port } = new URL(world.apiUrl);
+    const ended = await Promise.all([
+      bill(['webhook', 'send', '--team', 'nobodys-team-cli', '--json'], { PUBLIC_URL: `${world.apiUrl}/` }),
+      bill(['org', 'list', '--json'], { PUBLIC_URL: '', HOST: hostname, PORT: port }),
+    ]);
+    expect(ended).toMatchObject(ended.map(() => ({ code: 0, err: '' })));
+  }, 60_000);
+
+  test('that leads nowhere, or to a service with another key, is told in a sentence', async () => {
+    const nowhere = `http://127.0.0.1:${await freePort()}`;
+    const [away, refused] = await Promise.all([
+      bill(['org', 'list'], { PUBLIC_URL: nowhere }),
+      bill(['org', 'list'], { ADMIN_API_KEY: 'wrong-key-of-somebody' }),
+    ]);
+    expect(away).toMatchObject({ code: 1, out: '' });
+    expect(away.err).toMatch(new RegExp(`^bill: the service does not answer at ${nowhere}: .*\n$`));
+    expect(refused).toMatchObject({ code: 1, out: '' });
+    expect(refused.err).toMatch(/^bill: The request is not authentic: .*\n$/);
+    expect(refused.err).not.toContain('wrong-key-of-somebody');
+  }, 60_000);
+});
+
+describe('--help', () => {
+  test.each<[string, string[], RegExp]>([
+    ['bill', [], /Usage: bill .*dev.*serve.*worker.*migrate.*org.*recharges.*events.*webhook/s],
+    ['bill org', ['org'], /Usage: bill org .*add.*list.*show.*set.*suspend.*resume/s],
+    ['bill org add', ['org', 'add'], /Usage: bill org add .*--customer.*--team|--team.*--customer/s],
+    ['bill serve', ['serve'], /Usage: bill serve/],
+  ])(
+    'of %s needs no environment and ends with 0',
+    async (_command, args, expected) => {
+      const ended = await run([...args, '--help'], {});
+      expect(ended).toMatchObject({ code: 0, err: '' });
+      expect(ended.out).toMatch(expected);
+    },
+    60_000,
+  );
+
+  test('is shown after a command that is none, with 1', async () => {
+    const ended = await run(['charge-everybody'], {});
+    expect(ended).toMatchObject({ code: 1, out: '' });
+    expect(ended.err).toMatch(/^error: unknown command 'charge-everybody'\n.*Usage: bill /s);
+  }, 60_000);
+});
+
+describe('bill serve, worker and migrate in an environment that cannot be used', () => {
+  const WRONG = {
+    DATABASE_URL: 'mysql://root:password-of-the-database@db/bill',
+    STRIPE_SECRET_KEY: 'pk_live_public_key_by_mistake',
+    KMS_BASE_URL: 'litellm:4000',
+    WEBHOOK_HMAC_SECRETS: 'tooshrt',
+    PORT: 'eighty',
+    LOG_LEVEL: 'loud',
+    NOTIFY_WEBHOOK_URL: 'https://example.com/hook',
+  };
+  const COMPLAINTS = [
+    'DATABASE_URL',
+    'STRIPE_SECRET_KEY',
+    'KMS_BASE_URL',
+    'KMS_API_KEY',
+    'WEBHOOK_HMAC_SECRETS',
+    'ADMIN_API_KEY',
+    'PORT',
+    'LOG_LEVEL',
+    'NOTIFY_WEBHOOK_SECRET',
+  ];
+
+  test.each(['serve', 'worker', 'migrate'])(
+    'bill %s lists all its problems at once, shows no value, and ends with 78',
+    async (command) => {
+      const ended = await run([command], WRONG);
+      expect([ended.code, ended.out]).toEqual([EX_CONFIG, '']);
+      const listed = ended.err.split('\n').flatMap((line) => /^ {2}([A-Z_]+) /.exec(line)?.[1] ?? []);
+      expect(listed.sort()).toEqual([...COMPLAINTS].sort());
+      for (const value of ['password-of-the-database', WRONG.STRIPE_SECRET_KEY, WRONG.WEBHOOK_HMAC_SECRETS])
+        expect(ended.err).not.toContain(value);
+    },
+    60_000,
+  );
+
+  test('and with nothing set at all', async () => {
+    const ended = await run(['serve'], {});
+    expect(ended.code).toBe(EX_CONFIG);
+    expect(ended.err).toMatch(/DATABASE_URL.*STRIPE_SECRET_KEY.*KMS_BASE_URL.*KMS_API_KEY.*ADMIN_API_KEY.*WEBHOOK_HMAC_SECRETS/s);
+  }, 60_000);
+});
+
+describe('bill migrate', () => {
+  test('makes the tables of an empty database, though two are started at once', async () => {
+    const databaseUrl = await createDatabase(`${world.name}_empty`);
+    const migrate = () => run(['migrate'], { ...world.env, DATABASE_URL: databaseUrl });
+    const ended = await Promise.all([migrate(), migrate()]);
+    expect(ended.map(({ code, err }) => [code, err])).toEqual(Array(2).fill([0, '']));
+    const client = new pg.Client({ connectionString: databaseUrl });
+    await client.connect();
+    const { rows } = await client.query(
+      `select to_regclass('webhook_event') is not null as inbox, to_regclass('ledger_transfer') is not null as ledger`,
+    );
+    await client.end();
+    expect(rows).toEqual([{ inbox: true, ledger: true }]);
+  }, 60_000);
+
+  test('ends with 1 and says why when there is no PostgreSQL', async () => {
+    const port = await freePort();
+    const ended = await run(['migrate'], { ...world.env, DATABASE_URL: `postgres://bill:a-password@127.0.0.1:${port}/bill` });
+    expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*ECONNREFUSED/) });
+    expect(ended.err + ended.out).not.toContain('a-password');
+  }, 60_000);
+});
+
+test('bill serve ends with 1 when its port is taken', async () => {
+  const ended = await run(['serve'], { ...world.env, PORT: new URL(world.apiUrl).port });
+  expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*EADDRINUSE/) });
+}, 60_000);
