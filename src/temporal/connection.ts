@@ -11,9 +11,14 @@ export function namespaceOf({ connect }: Config['temporal']): string {
   return connect.namespace ?? 'default';
 }
 
-/** A client that connects when it is first used, so that alerts are taken in while Temporal is away. */
+/**
+ * A client that connects when it is first used, so that alerts are taken in while Temporal is away. It makes each call once:
+ * the dispatcher tries again by itself, and the SDK's own retries outlive the connection that they need (an uncaught
+ * "Channel has been shut down" from a timer).
+ */
 export function openClient(temporal: Config['temporal']): Client {
-  return new Client({ connection: Connection.lazy(temporal.connect.connectionOptions), namespace: namespaceOf(temporal) });
+  const connection = Connection.lazy({ ...temporal.connect.connectionOptions, interceptors: [] });
+  return new Client({ connection, namespace: namespaceOf(temporal) });
 }
 
 /** The connection of a worker: waits for a Temporal that is away, until `signal` says that nobody wants it any more. */

@@ -1,5 +1,11 @@
 /** Starts and wakes workflows. Temporal remembers an id only as long as its retention, so once-only rests on the database, not on this. */
-import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowIdReusePolicy, WorkflowNotFoundError } from '@temporalio/client';
+import {
+  type Client,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowIdConflictPolicy,
+  WorkflowIdReusePolicy,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
 import type { rechargeWorkflow } from '../../workflows/recharge.ts';
 import type { reversalWorkflow } from '../../workflows/reversal.ts';
 import type { Recharge } from '../database/entities.ts';
@@ -25,7 +31,8 @@ export class WorkflowStarter {
   /**
    * Starts `rechargeWorkflow` for an event, or finds that it has been started before: both are success.
    *
-   * @param again also when a run of it has ended without settling the event: its steps all bear being made again.
+   * @param again also when a run of it has ended without settling the event, or is in its last step, telling the world so:
+   *   the new run takes its place. All steps bear being made again.
    */
   async startRecharge(event: DispatchableEvent, { again = false } = {}): Promise<void> {
     try {
@@ -33,7 +40,12 @@ export class WorkflowStarter {
         workflowId: rechargeWorkflowId(event.id),
         taskQueue: this.taskQueue,
         args: [{ eventId: event.id }],
-        workflowIdReusePolicy: again ? WorkflowIdReusePolicy.ALLOW_DUPLICATE : WorkflowIdReusePolicy.REJECT_DUPLICATE,
+        ...(again
+          ? {
+              workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
+              workflowIdConflictPolicy: WorkflowIdConflictPolicy.TERMINATE_EXISTING,
+            }
+          : { workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE }),
         staticSummary: `${event.organizationId}: ${event.eventType} (${event.source})`,
         typedSearchAttributes: [
           { key: organizationIdKey, value: event.organizationId },
