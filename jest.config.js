@@ -14,7 +14,15 @@ export default {
     {
       ...typescript,
       displayName: 'integration',
-      testMatch: ['integration', 'e2e', 'simulation'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
+      testMatch: ['integration', 'e2e'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
+      globalSetup: '<rootDir>/test/support/global-setup.ts',
+      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+    },
+    {
+      // Minutes of killed workers, cut connections and seeded schedules: `npm run test:endurance`.
+      ...typescript,
+      displayName: 'endurance',
+      testMatch: ['endurance', 'simulation'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
       globalSetup: '<rootDir>/test/support/global-setup.ts',
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },

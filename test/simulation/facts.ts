@@ -1,0 +1,175 @@
+/** What is true of a run's organization when everything has settled, as the database, the stand-ins and Temporal tell it. */
+import type { WorkflowExecutionDescription } from '@temporalio/client';
+import axios from 'axios';
+import { verify } from '../../src/database/ledger.ts';
+import type { Environment } from './environment.ts';
+import type { Run } from './run.ts';
+
+export type EventFact = {
+  id: string;
+  eventType: string;
+  crossing: string | null;
+  duplicateOf: string | null;
+  processed: boolean;
+  success: boolean | null;
+  outcome: string | null;
+  receivedAt: Date;
+  processedAt: Date | null;
+};
+export type RechargeFact = {
+  id: string;
+  eventId: string;
+  status: string;
+  amount: number;
+  quota: number;
+  intentId: string | null;
+  quotaBefore: number | null;
+  quotaAfter: number | null;
+  failure: string | null;
+  timeline: { at: string; status: string }[];
+  day: string;
+};
+export type TransferFact = { rechargeId: string; kind: 'charge' | 'grant' | 'refund'; amount: number; quota: number };
+export type ChargeFact = { intentId: string; rechargeId: string; captured: number; refunded: number };
+export type IntentFact = { id: string; status: string };
+export type BudgetWrite = { before: number | null; max_budget: number | null };
+export type Request = { server: 'Stripe' | 'LiteLLM'; method: string; path: string; status: number; detail: string };
+
+export type Facts = {
+  events: EventFact[];
+  recharges: RechargeFact[];
+  transfers: TransferFact[];
+  /** Captured ones only. */
+  charges: ChargeFact[];
+  intents: IntentFact[];
+  /** Undefined when the team is deleted. Dollars. */
+  team: { max_budget: number | null; spend: number; budgetWrites: BudgetWrite[] } | undefined;
+  /** What LiteLLM was asked about the team, in order. */
+  kmsRequests: Request[];
+  /** What is wrong with the organization's chain of ledger transfers. */
+  chainFaults: string[];
+  /** Workflows of its events that have not ended, by id. */
+  running: string[];
+};
+
+const MAX_LIST = 100;
+
+export async function gather(environment: Environment, run: Run): Promise<Facts> {
+  const events = await eventsOf(environment, run);
+  const [recharges, transfers, charges, intents, kms, chain, running] = await Promise.all([
+    rechargesOf(environment, run),
+    transfersOf(environment, run),
+    chargesOf(environment, run),
+    environment.stripe.paymentIntents.list({ customer: run.customerId, limit: MAX_LIST }),
+    kmsOf(environment, run),
+    verify(environment.database.fork(), run.organizationId),
+    runningOf(environment, events),
+  ]);
+  const chainFaults = chain.faults.map(({ sequence, fault }) => `transfer ${sequence}: ${fault}`);
+  const statuses = intents.data.map(({ id, status }) => ({ id, status }));
+  return { events, recharges, transfers, charges, intents: statuses, ...kms, chainFaults, running };
+}
+
+async function eventsOf({ sql }: Environment, { organizationId }: Run): Promise<EventFact[]> {
+  const { rows } = await sql.query<EventFact>(
+    `select id, event_type as "eventType", crossing, duplicate_of as "duplicateOf", processed, success, outcome,
+            received_at as "receivedAt", processed_at as "processedAt"
+     from webhook_event where organization_id = $1 order by id`,
+    [organizationId],
+  );
+  return rows;
+}
+
+async function rechargesOf({ sql }: Environment, { organizationId }: Run): Promise<RechargeFact[]> {
+  const { rows } = await sql.query<RechargeFact>(
+    `select id, event_id as "eventId", status, amount_minor::int as amount, quota_granted::float as quota, payment_intent_id as "intentId",
+            quota_before::float as "quotaBefore", quota_after::float as "quotaAfter", failure_message as failure, timeline,
+            to_char(created_at at time zone 'utc', 'YYYY-MM-DD') as day
+     from recharge where organization_id = $1 order by id`,
+    [organizationId],
+  );
+  return rows;
+}
+
+async function transfersOf({ sql }: Environment, { organizationId }: Run): Promise<TransferFact[]> {
+  const { rows } = await sql.query<TransferFact>(
+    `select recharge_id as "rechargeId", kind, amount_minor::int as amount, (quota_micros / 1e6)::float as quota
+     from ledger_transfer where organization_id = $1 order by id`,
+    [organizationId],
+  );
+  return rows;
+}
+
+async function chargesOf({ stripe }: Environment, { customerId }: Run): Promise<ChargeFact[]> {
+  const charges = await stripe.charges.list({ customer: customerId, limit: MAX_LIST, expand: ['data.payment_intent'] });
+  return charges.data
+    .filter(({ status, captured }) => status === 'succeeded' && captured)
+    .map(({ payment_intent: intent, amount_captured: captured, amount_refunded: refunded }) => {
+      if (!intent || typeof intent === 'string') throw new Error('a charge without its intent');
+      return { intentId: intent.id, rechargeId: intent.metadata['recharge_id'] ?? '', captured, refunded };
+    });
+}
+
+type KmsState = {
+  teams: Record<string, { max_budget: number | null; spend: number; budget_writes: BudgetWrite[] }>;
+  requests: { method: string; path: string; query: string; status: number; body: string }[];
+};
+
+async function kmsOf({ litellmServer }: Environment, { teamId }: Run): Promise<Pick<Facts, 'team' | 'kmsRequests'>> {
+  const { data: state } = await axios.get<KmsState>(`${litellmServer.url}/_sandbox/state`);
+  const team = state.teams[teamId];
+  return {
+    team: team && { max_budget: team.max_budget, spend: team.spend, budgetWrites: team.budget_writes },
+    kmsRequests: state.requests
+      .filter(({ query, body }) => `${query} ${body}`.includes(teamId))
+      .map(({ method, path, status, body }) => ({ server: 'LiteLLM', method, path, status, detail: body })),
+  };
+}
+
+/** What Stripe was asked about the run, in order. */
+export async function stripeRequests(
+  { stripeServer }: Environment,
+  { customerId }: Run,
+  { recharges, intents }: Facts,
+): Promise<Request[]> {
+  type Logged = { method: string; path: string; status: number; idempotency_key: string | null; replayed: boolean };
+  const { data: state } = await axios.get<{ requests: Logged[] }>(`${stripeServer.url}/_sandbox/state`);
+  const ours = [customerId, ...recharges.map(({ id }) => id), ...intents.map(({ id }) => id)];
+  return state.requests
+    .filter(({ path, idempotency_key: key }) => ours.some((id) => `${path} ${key}`.includes(id)))
+    .map(({ method, path, status, idempotency_key: key, replayed }) => ({
+      server: 'Stripe',
+      method,
+      path,
+      status,
+      detail: [key, replayed && 'replayed'].filter(Boolean).join(' '),
+    }));
+}
+
+/** How long a workflow may take to end after its event is closed: its worker may have been killed just then. */
+const END_MS = 90_000;
+const END_POLL_MS = 200;
+
+async function runningOf({ temporal }: Environment, events: EventFact[]): Promise<string[]> {
+  const started = events.filter(({ duplicateOf, outcome }) => !duplicateOf && outcome !== 'duplicate');
+  const deadline = Date.now() + END_MS;
+  const stillRunning = async ({ id }: EventFact): Promise<string | undefined> => {
+    const handle = temporal.workflow.getHandle(`recharge/${id}`);
+    for (;;) {
+      // Temporal may be away.
+      const seen = await handle.describe().catch((error: Error) => error);
+      if (!(seen instanceof Error) && seen.status.name !== 'RUNNING') return undefined;
+      if (Date.now() > deadline) return `${handle.workflowId}, ${seen instanceof Error ? seen.message : pendingIn(seen)}`;
+      await new Promise((resolve) => setTimeout(resolve, END_POLL_MS));
+    }
+  };
+  return (await Promise.all(started.map(stillRunning))).filter((running) => running !== undefined);
+}
+
+function pendingIn({ raw }: WorkflowExecutionDescription): string {
+  const activities = (raw.pendingActivities ?? []).map(
+    ({ activityType, attempt, lastFailure }) =>
+      `in ${activityType?.name}, attempt ${attempt}${lastFailure ? `: ${lastFailure.message}` : ''}`,
+  );
+  return activities.join(', ') || `waiting, with ${raw.pendingWorkflowTask ? 'a' : 'no'} workflow task pending`;
+}
