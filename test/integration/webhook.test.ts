@@ -179,7 +179,7 @@ describe('an authentic alert', () => {
     agent.destroy();
     expect(accepted).toHaveLength(21);
     // About 5 ms on an idle machine; the bound is for a busy one.
-    expect(took.sort((a, b) => a - b)[10]).toBeLessThan(50);
+    expect(took.sort((a, b) => a - b)[10]).toBeLessThan(400);
     await Promise.all(accepted.map((id) => world.closed(id)));
   }, 60_000);
 

@@ -33,7 +33,12 @@ const HELP = `npm run simulate -- [options]
 const options = read();
 const folder = mkdtempSync(join(tmpdir(), 'bill-simulation-'));
 const launched = new Map<ServerName, LaunchedServer>();
-process.once('SIGINT', () => process.exit(130)); // what is tethered to us ends with us
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    console.error(`ended by ${signal}`);
+    process.exit(130); // what is tethered to us ends with us
+  });
+}
 
 const environment = await Environment.open(await startServers());
 const simulation = new Simulation(environment);
