@@ -56,7 +56,9 @@ export function rechargeRoutes(
     if (!recharge) throw missing(request.params.id);
     const event = await webhookEvents.find(em, recharge.eventId);
     const resolved = await resolutions.begin(em, recharge, wanted).catch((error) => {
-      throw error instanceof resolutions.NotResolvableError ? new Problem('conflict', error.message) : error;
+      // The second: somebody else has settled it between our look and our move.
+      const isConflict = error instanceof resolutions.NotResolvableError || error instanceof recharges.UnexpectedStatusError;
+      throw isConflict ? new Problem('conflict', error.message) : error;
     });
     // Should Temporal be away now, reconciliation starts the run later.
     if (isOpen(resolved.status) && event)

@@ -183,4 +183,13 @@ describe('a person settles what needs attention', () => {
     const { status, data } = await resolve(rechargeId, 'refund');
     expect([status, data.type]).toEqual([409, 'urn:bill-service:problem:conflict']);
   }, 60_000);
+
+  test('once, also when two do it at the same moment: the books show one of the two', async () => {
+    const { organization, rechargeId } = await parked();
+    const answers = await Promise.all([resolve(rechargeId, 'accept'), resolve(rechargeId, 'refund')]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 409]);
+    const books = answers[0].status === 200 ? CHARGED_ONCE : REFUNDED;
+    await world.eventually(async () => (await world.books(organization)).prepaid === 0, 'the ledger is at rest');
+    expect(await world.books(organization)).toEqual(books);
+  }, 60_000);
 });
