@@ -7,7 +7,7 @@ import { ReversalSettledError } from '../src/database/reversals.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../src/domain/money.ts';
 import type { KmsClient } from '../src/kms/client.ts';
-import { KmsError } from '../src/kms/errors.ts';
+import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
 
 export type BudgetWrite =
   | { kind: 'written'; before: QuotaMicros; after: QuotaMicros }
@@ -60,13 +60,16 @@ export async function writeBudget(
   };
 }
 
+/** What LiteLLM will say again to the same write. */
+const REFUSALS: readonly KmsErrorKind[] = ['invalid', 'conflict', 'forbidden'];
+
 /** A refusal is believed only when a look afterwards shows that nothing has changed: a proxy in between may refuse what it let through before. */
 async function refusalOf(write: Promise<void>): Promise<KmsError | undefined> {
   try {
     await write;
     return undefined;
   } catch (error) {
-    if (error instanceof KmsError && (error.kind === 'invalid' || error.kind === 'forbidden')) return error;
+    if (error instanceof KmsError && REFUSALS.includes(error.kind)) return error;
     throw error;
   }
 }

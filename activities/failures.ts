@@ -15,10 +15,12 @@ import { classifyStripeError } from '../src/payments/outcome.ts';
 
 const KMS_FAILURES: Readonly<Record<KmsErrorKind, string>> = {
   not_found: FAILURE.kmsTeamNotFound,
+  conflict: FAILURE.kmsConflict,
   invalid: FAILURE.kmsInvalid,
   forbidden: FAILURE.kmsForbidden,
   unauthenticated: FAILURE.kmsUnauthenticated,
   unavailable: FAILURE.kmsUnavailable,
+  unknown_outcome: FAILURE.kmsUnknownOutcome,
 };
 
 const STRIPE_FAILURES = {

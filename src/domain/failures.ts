@@ -5,14 +5,18 @@
 export const FAILURE = {
   /** LiteLLM has no such team (404). */
   kmsTeamNotFound: 'KmsTeamNotFound',
+  /** What was to be made is in LiteLLM already (409, or a 400 that says so). */
+  kmsConflict: 'KmsConflict',
   /** LiteLLM refuses the request as it is (400, 422). */
   kmsInvalid: 'KmsInvalid',
   /** The KMS key may not do this (403). */
   kmsForbidden: 'KmsForbidden',
   /** A wrong KMS key, or a LiteLLM without its database (401). */
   kmsUnauthenticated: 'KmsUnauthenticated',
-  /** No answer, or none that can be used. */
+  /** LiteLLM cannot be read or reached: nothing has happened. */
   kmsUnavailable: 'KmsUnavailable',
+  /** The answer to a write was lost: the next attempt reads what happened. */
+  kmsUnknownOutcome: 'KmsUnknownOutcome',
   /** The budget that was written does not show yet. */
   kmsWriteNotVisible: 'KmsWriteNotVisible',
   /** The Stripe key is wrong, revoked or lacks a permission. */

@@ -1,5 +1,6 @@
 /** `/health` and `/ready` */
 import express, { type Router } from 'express';
+import { withDeadline } from '../deadline.ts';
 
 /** Round trip to a dependency in milliseconds; throws when it cannot be used. */
 export type Probe = () => Promise<number>;
@@ -40,15 +41,9 @@ export function healthRoutes(probes: Probes): Router {
 }
 
 async function take(probe: Probe): Promise<Reading> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${PROBE_DEADLINE_MS / 1000} s`)), PROBE_DEADLINE_MS);
-  });
   try {
-    return { status: 'ok', latency_ms: Math.round(await Promise.race([probe(), late])) };
+    return { status: 'ok', latency_ms: Math.round(await withDeadline(probe(), PROBE_DEADLINE_MS)) };
   } catch (error) {
     return { status: 'failing', reason: (error as Error).message.split('\n')[0] ?? 'unknown' };
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -2,6 +2,7 @@
  * Hands on what a table has taken in: alerts to their workflows, Stripe's events to the runs that wait for them. Any number
  * of dispatchers work side by side: each row is claimed for a while by one of them, and goes to another when that one dies.
  */
+import { withDeadline } from '../deadline.ts';
 import type { Logger } from '../observability/log.ts';
 
 /** How long a table is left alone when nothing pokes the dispatcher: what another process stored waits this long at most. */
@@ -101,17 +102,5 @@ export class Dispatcher<Row extends { id: string }> {
         resolve();
       };
     });
-  }
-}
-
-async function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms / 1000} s`)), ms);
-  });
-  try {
-    return await Promise.race([work, deadline]);
-  } finally {
-    clearTimeout(timer);
   }
 }

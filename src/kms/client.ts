@@ -1,127 +1,81 @@
 /**
- * LiteLLM's key-management API, as far as the service uses it. LiteLLM's answers are read leniently: what we need is
- * checked, what we do not know is let through.
+ * LiteLLM's key-management API, as far as the service uses it: every route by its name.
+ *
+ * Creating is repeatable: we choose the id, and after any error we look whether it is there. Removing is, too: what is gone
+ * already is removed. The rest writes absolute values.
  */
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import { z } from 'zod';
-import { dollarsFromQuota, type QuotaMicros, quotaFromDollars } from '../domain/money.ts';
+import { dollarsFromQuota, type QuotaMicros } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
-import { KmsError, kmsErrorFromStatus } from './errors.ts';
+import { type KmsTeam, readRows, teamInfo, teamRow } from './rows.ts';
+import { type KmsOptions, KmsTransport } from './transport.ts';
 
-/** LiteLLM answers in milliseconds; its own database calls give up after 60 s, which nobody here waits for. */
-const DEADLINE_MS = 15_000;
-/** A team with its keys; LiteLLM has been seen to send a kilobyte for each key. */
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** LiteLLM refuses larger pages. */
+export const MAX_PAGE_SIZE = 100;
 
-/** Beyond this a double of dollars is no longer exact to a micro-dollar, and nobody has paid for it. */
-const MAX_DOLLARS = 1e9;
-
-const dollars = z.number().min(-MAX_DOLLARS).max(MAX_DOLLARS).transform(quotaFromDollars);
-/** A limit beyond reckoning is none. */
-const limit = z
-  .number()
-  .transform((value) => (Math.abs(value) <= MAX_DOLLARS ? quotaFromDollars(value) : null))
-  .nullish();
-
-const teamInfo = z.object({
-  team_info: z.object({
-    team_id: z.string(),
-    max_budget: limit,
-    spend: dollars.nullish(),
-    soft_budget: limit,
-    budget_duration: z.string().nullish(),
-    budget_limits: z.unknown().optional(),
-    blocked: z.boolean().nullish(),
-  }),
-});
+const anything = z.unknown();
 
 export class KmsClient {
-  private readonly http: AxiosInstance;
+  private readonly transport: KmsTransport;
 
-  constructor(options: { baseUrl: string; apiKey: string }) {
-    this.http = axios.create({
-      baseURL: options.baseUrl,
-      headers: { Authorization: `Bearer ${options.apiKey}` },
-      timeout: DEADLINE_MS,
-      maxContentLength: MAX_ANSWER_BYTES,
-      maxRedirects: 0,
-      httpAgent: new HttpAgent({ keepAlive: true }),
-      httpsAgent: new HttpsAgent({ keepAlive: true }),
-    });
+  constructor(options: KmsOptions) {
+    this.transport = new KmsTransport(options);
+  }
+
+  /** Round trip in milliseconds of LiteLLM's readiness. @throws KmsError when its database is away. */
+  ping(): Promise<number> {
+    return this.transport.ping();
   }
 
   /** A team's budget as LiteLLM's database shows it: `spend` lags by up to 15 s. @throws KmsError */
   async teamBudget(teamId: string): Promise<LiveBudget> {
-    const answer = await this.call(() => this.http.get('/team/info', { params: { team_id: teamId } }));
-    const parsed = teamInfo.safeParse(answer);
-    if (!parsed.success) throw new KmsError('unavailable', `/team/info answered what is not a team: ${z.prettifyError(parsed.error)}`);
-    const team = parsed.data.team_info;
-    return {
-      quota: team.max_budget ?? null,
-      spend: team.spend ?? quotaFromDollars(0),
-      softBudget: team.soft_budget ?? null,
-      budgetDuration: team.budget_duration ?? null,
-      hasBudgetLimits: Array.isArray(team.budget_limits) && team.budget_limits.length > 0,
-    };
+    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits } = await this.team(teamId);
+    return { quota, spend, softBudget, budgetDuration, hasBudgetLimits };
   }
 
   /**
    * Sets a team's budget to an absolute value. Sends nothing but the two fields: an update with metadata destroys what
    * LiteLLM keeps there.
    *
-   * @throws KmsError; after `unavailable` the write may have happened.
+   * @throws KmsError; after `unknown_outcome` the write may have happened.
    */
   async setTeamBudget(teamId: string, quota: QuotaMicros): Promise<void> {
-    await this.call(() => this.http.post('/team/update', { team_id: teamId, max_budget: dollarsFromQuota(quota) }));
+    await this.transport.write('/team/update', { team_id: teamId, max_budget: dollarsFromQuota(quota) }, anything);
   }
 
-  /** Round trip in milliseconds of LiteLLM's public readiness, which also says whether its database is connected. @throws KmsError */
-  async ping(): Promise<number> {
-    const started = performance.now();
-    const answer = await this.attempt<{ db?: string }>(() => this.http.get('/health/readiness'));
-    if (answer?.db !== 'connected') throw new KmsError('unavailable', 'LiteLLM has lost its database');
-    return performance.now() - started;
+  /** One team. @throws KmsError */
+  async team(teamId: string): Promise<KmsTeam> {
+    return (await this.transport.read('/team/info', { team_id: teamId }, teamInfo)).team;
   }
 
   /**
-   * One call. A 404 is believed only when LiteLLM's database is connected and it says so twice: with the database away it
-   * answers 404 for teams that exist (seen on 1.100.5).
+   * One page of all teams by their id, from 1 on. Offset paging: a team that is made or deleted meanwhile shifts the pages
+   * behind it, so one may come twice or not at all.
+   *
+   * @param pageSize at most MAX_PAGE_SIZE.
+   * @throws KmsError
    */
-  private async call<T>(request: () => Promise<{ data: T }>): Promise<T> {
-    try {
-      return await this.attempt(request);
-    } catch (error) {
-      if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
-      await this.ping().catch((reason: Error) => {
-        throw new KmsError('unavailable', `404 from a LiteLLM that is not well: ${reason.message}`);
-      });
-      return this.attempt(request);
-    }
-  }
-
-  private async attempt<T>(request: () => Promise<{ data: T }>): Promise<T> {
-    try {
-      return (await withDeadline(request(), DEADLINE_MS)).data;
-    } catch (error) {
-      if (error instanceof KmsError) throw error;
-      // An AxiosError holds the request with its Authorization header: only status and message leave this place.
-      if (isAxiosError(error) && error.response) throw kmsErrorFromStatus(error.response.status, error.response.data);
-      throw new KmsError('unavailable', `LiteLLM did not answer: ${(error as Error).message}`);
-    }
+  async teams({ page, pageSize }: { page: number; pageSize: number }): Promise<TeamsPage> {
+    const query = { page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' };
+    const answer = await this.transport.read('/v2/team/list', query, teamsPage);
+    const { rows, unreadable } = readRows(teamRow, answer.teams, 'team_id');
+    return {
+      teams: rows,
+      unreadable: unreadable.map(({ id, reason }) => ({ teamId: id, reason })),
+      total: answer.total,
+      page: answer.page,
+      totalPages: answer.total_pages,
+    };
   }
 }
 
-/** axios's timeout watches the wait for an answer; this one also ends an answer whose body never comes. */
-async function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no whole answer within ${ms / 1000} s`)), ms);
-  });
-  try {
-    return await Promise.race([work, deadline]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+export type TeamsPage = {
+  teams: KmsTeam[];
+  /** Rows that LiteLLM shows and that make no sense. */
+  unreadable: { teamId: string; reason: string }[];
+  total: number;
+  page: number;
+  totalPages: number;
+};
+
+const teamsPage = z.object({ teams: z.array(z.unknown()), total: z.number(), page: z.number(), total_pages: z.number() });

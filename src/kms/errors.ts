@@ -1,16 +1,23 @@
 /** What can go wrong with LiteLLM, by HTTP status: the `type` and `code` in its bodies are often misleading. */
 
 export type KmsErrorKind =
-  /** 404 from a LiteLLM whose database is connected: no such team. */
+  /** 404 from a LiteLLM whose database is connected: no such team, user or key. */
   | 'not_found'
+  /** 409, or a 400 that says so: what was to be made is there already. */
+  | 'conflict'
   /** 400, 422: LiteLLM will refuse this request whenever it is sent. */
   | 'invalid'
   /** 403: the key may not do this. */
   | 'forbidden'
   /** 401: a wrong key, or a LiteLLM that has lost its database; its answers to both look alike. */
   | 'unauthenticated'
-  /** 5xx, 429, cut or missing answers: whether a write happened is unknown. */
-  | 'unavailable';
+  /** Nothing was read, or nothing has happened: no connection, 429, a redirect, or any failure of a read. */
+  | 'unavailable'
+  /** A write whose answer was lost, cut or a 5xx: it may have happened, or may yet. */
+  | 'unknown_outcome';
+
+/** Whether a call can change something, and so whether its failure leaves a doubt. */
+export type KmsEffect = 'read' | 'write';
 
 export class KmsError extends Error {
   override name = 'KmsError';
@@ -25,16 +32,21 @@ export class KmsError extends Error {
 /** Longer messages hold a stack trace. */
 const MAX_MESSAGE_LENGTH = 300;
 
-export function kmsErrorFromStatus(status: number, body: unknown): KmsError {
-  return new KmsError(kindOf(status), `LiteLLM answered ${status}: ${messageIn(body).slice(0, MAX_MESSAGE_LENGTH)}`);
+export function kmsErrorFromStatus(status: number, body: unknown, effect: KmsEffect): KmsError {
+  const message = messageIn(body);
+  return new KmsError(kindOf(status, message, effect), `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`);
 }
 
-function kindOf(status: number): KmsErrorKind {
+/** Teams and key aliases that exist, and members that are in the team, are 400; a user that exists is 409. */
+const CONFLICT = /already exists|already in team/;
+
+function kindOf(status: number, message: string, effect: KmsEffect): KmsErrorKind {
   if (status === 404) return 'not_found';
+  if (status === 409 || (status === 400 && CONFLICT.test(message))) return 'conflict';
   if (status === 400 || status === 422) return 'invalid';
   if (status === 403) return 'forbidden';
   if (status === 401) return 'unauthenticated';
-  return 'unavailable';
+  return effect === 'write' && (status >= 500 || status === 408) ? 'unknown_outcome' : 'unavailable';
 }
 
 /** LiteLLM hides its sentence in `error.message`, `detail.error`, `detail[].msg`, or in a Python dict printed as a string. */

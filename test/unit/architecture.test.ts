@@ -10,13 +10,13 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MAY_IMPORT: Record<string, string[]> = {
   'src/domain': [],
   'src/database': ['src/domain'],
-  'src/kms': ['src/domain'],
+  'src/kms': ['src/domain', 'src/deadline.ts'],
   'src/payments': ['src/domain'],
   'src/notifications': ['src/domain'],
   'src/observability': [],
-  'src/inbox': ['src/database', 'src/domain'],
+  'src/inbox': ['src/database', 'src/domain', 'src/deadline.ts'],
   'src/temporal': ['activities'],
-  'src/http': ['src/inbox', 'src/database', 'src/payments', 'src/domain'],
+  'src/http': ['src/inbox', 'src/database', 'src/payments', 'src/domain', 'src/deadline.ts'],
   'src/cli': ['src', 'src/database', 'src/domain', 'src/observability', 'src/temporal', 'sandbox'],
   activities: ['src/database', 'src/domain', 'src/kms', 'src/payments', 'src/notifications'],
   // Workflow code is deterministic: it sees rules and names, nothing that can do anything.

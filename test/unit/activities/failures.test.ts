@@ -62,10 +62,12 @@ describe('no secret gets into the history of a workflow', () => {
 describe('a failure has a type that stays, and a sentence', () => {
   test.each<[KmsErrorKind, string]>([
     ['not_found', 'KmsTeamNotFound'],
+    ['conflict', 'KmsConflict'],
     ['invalid', 'KmsInvalid'],
     ['forbidden', 'KmsForbidden'],
     ['unauthenticated', 'KmsUnauthenticated'],
     ['unavailable', 'KmsUnavailable'],
+    ['unknown_outcome', 'KmsUnknownOutcome'],
   ])('LiteLLM, %s: %s', (kind, type) => {
     const failure = toApplicationFailure(new KmsError(kind, 'LiteLLM answered 500: no message'));
     expect(failure).toMatchObject({ type, message: 'LiteLLM answered 500: no message', nonRetryable: false });

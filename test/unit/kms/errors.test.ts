@@ -3,19 +3,30 @@ import fc from 'fast-check';
 import { KmsError, kmsErrorFromStatus } from '../../../src/kms/errors.ts';
 
 test.each([
-  [400, 'invalid'],
-  [422, 'invalid'],
-  [401, 'unauthenticated'],
-  [403, 'forbidden'],
-  [404, 'not_found'],
-  [405, 'unavailable'],
-  [408, 'unavailable'],
-  [429, 'unavailable'],
-  [500, 'unavailable'],
-  [503, 'unavailable'],
-  [302, 'unavailable'],
-] as const)('a %d from LiteLLM is %s, whatever its body says', (status, kind) => {
-  expect(kmsErrorFromStatus(status, { error: { message: 'm', type: 'token_not_found_in_db', code: '401' } }).kind).toBe(kind);
+  [400, 'invalid', 'invalid'],
+  [422, 'invalid', 'invalid'],
+  [409, 'conflict', 'conflict'],
+  [401, 'unauthenticated', 'unauthenticated'],
+  [403, 'forbidden', 'forbidden'],
+  [404, 'not_found', 'not_found'],
+  [405, 'unavailable', 'unavailable'],
+  [429, 'unavailable', 'unavailable'],
+  [302, 'unavailable', 'unavailable'],
+  [408, 'unavailable', 'unknown_outcome'],
+  [500, 'unavailable', 'unknown_outcome'],
+  [503, 'unavailable', 'unknown_outcome'],
+] as const)('a %d from LiteLLM is %s after a read and %s after a write, whatever its type and code say', (status, ofRead, ofWrite) => {
+  const body = { error: { message: 'm', type: 'token_not_found_in_db', code: '401' } };
+  expect(kmsErrorFromStatus(status, body, 'read').kind).toBe(ofRead);
+  expect(kmsErrorFromStatus(status, body, 'write').kind).toBe(ofWrite);
+});
+
+test.each([
+  ["{'error': 'Team id = t1 already exists. Please use a different team id.'}"],
+  ["Key with alias 'a' already exists. Unique key aliases across all keys are required."],
+  ["User already in team. Member: user_id=u1, user_email=None. Existing members=[Member(user_id='u1')]"],
+])('a 400 is a conflict when it says: %s', (message) => {
+  expect(kmsErrorFromStatus(400, { error: { message, type: 'internal_server_error' } }, 'write').kind).toBe('conflict');
 });
 
 describe("LiteLLM's sentence is found", () => {
@@ -41,16 +52,16 @@ describe("LiteLLM's sentence is found", () => {
     ['in detail', { detail: 'Not Found' }, 'Not Found'],
     ['in a body that is text', '<html>502 Bad Gateway</html>', '<html>502 Bad Gateway</html>'],
   ])('%s', (_, body, sentence) => {
-    expect(kmsErrorFromStatus(404, body).message).toBe(`LiteLLM answered 404: ${sentence}`);
+    expect(kmsErrorFromStatus(404, body, 'read').message).toBe(`LiteLLM answered 404: ${sentence}`);
   });
 
   test.each([null, undefined, 7, {}, [], { error: null }, { detail: null }])('nowhere in %j', (body) => {
-    expect(kmsErrorFromStatus(500, body).message).toBe('LiteLLM answered 500: no message');
+    expect(kmsErrorFromStatus(500, body, 'read').message).toBe('LiteLLM answered 500: no message');
   });
 });
 
 test('a message is cut after 300 characters, where a stack trace would follow', () => {
-  const { message } = kmsErrorFromStatus(500, { error: { message: 'x'.repeat(10_000) } });
+  const { message } = kmsErrorFromStatus(500, { error: { message: 'x'.repeat(10_000) } }, 'read');
   expect(message).toBe(`LiteLLM answered 500: ${'x'.repeat(300)}`);
 });
 
@@ -66,7 +77,7 @@ test('a body of any shape still says which status it came with', () => {
   );
   fc.assert(
     fc.property(bodies, (body) => {
-      const error = kmsErrorFromStatus(404, body);
+      const error = kmsErrorFromStatus(404, body, 'read');
       expect(error).toBeInstanceOf(KmsError);
       expect(error.kind).toBe('not_found');
       expect(error.message).toMatch(/^LiteLLM answered 404: /);

@@ -1,0 +1,17 @@
+/**
+ * Waits for `work`, but no longer than `ms` milliseconds. What is late is left alone, not ended.
+ *
+ * @param what is awaited, for the error: "no answer".
+ * @throws Error such as "no answer within 10 s", or whatever `work` throws.
+ */
+export async function withDeadline<T>(work: Promise<T>, ms: number, what = 'no answer'): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} within ${ms / 1000} s`)), ms);
+  });
+  try {
+    return await Promise.race([work, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * LiteLLM's rows as the service sees them. Read leniently: what we need is checked, what we do not know is let through.
+ */
+import { z } from 'zod';
+import { quotaFromDollars } from '../domain/money.ts';
+import type { LiveBudget } from '../domain/policy.ts';
+
+/** Beyond this a double of dollars is no longer exact to a micro-dollar, and nobody has paid for it. */
+const MAX_DOLLARS = 1e9;
+
+const dollars = z.number().min(-MAX_DOLLARS).max(MAX_DOLLARS).transform(quotaFromDollars);
+/** A limit beyond reckoning is none. */
+const limit = z
+  .number()
+  .transform((value) => (Math.abs(value) <= MAX_DOLLARS ? quotaFromDollars(value) : null))
+  .nullish()
+  .transform((value) => value ?? null);
+const flag = z
+  .boolean()
+  .nullish()
+  .transform((value) => value ?? false);
+const text = z
+  .string()
+  .nullish()
+  .transform((value) => value ?? null);
+const metadata = z.record(z.string(), z.unknown()).catch({});
+
+/** A team as LiteLLM's database shows it: `spend` lags by up to 15 s. */
+export type KmsTeam = LiveBudget & {
+  teamId: string;
+  alias: string | null;
+  blocked: boolean;
+  metadata: Record<string, unknown>;
+  membersCount: number;
+  keysCount: number;
+  memberUserIds?: string[];
+};
+
+/** @param row as `/v2/team/list`, `/team/new` and `/team/info` (there without the counts) show a team. */
+export const teamRow = z
+  .object({
+    team_id: z.string(),
+    team_alias: text,
+    max_budget: limit,
+    spend: dollars.nullish(),
+    soft_budget: limit,
+    budget_duration: text,
+    budget_limits: z.unknown().optional(),
+    blocked: flag,
+    metadata,
+    members_with_roles: z.array(z.object({ user_id: z.string().nullish() })).optional(),
+    members_count: z.number().optional(),
+    keys_count: z.number().optional(),
+  })
+  .transform((row): KmsTeam => {
+    const memberUserIds = row.members_with_roles?.flatMap(({ user_id }) => user_id ?? []);
+    return {
+      teamId: row.team_id,
+      alias: row.team_alias,
+      quota: row.max_budget,
+      spend: row.spend ?? quotaFromDollars(0),
+      softBudget: row.soft_budget,
+      budgetDuration: row.budget_duration,
+      hasBudgetLimits: Array.isArray(row.budget_limits) && row.budget_limits.length > 0,
+      blocked: row.blocked,
+      metadata: row.metadata,
+      membersCount: row.members_count ?? memberUserIds?.length ?? 0,
+      keysCount: row.keys_count ?? 0,
+      ...(memberUserIds && { memberUserIds }),
+    };
+  });
+
+/** A member's own limit within a team. */
+export type KmsMembership = { userId: string; maxBudgetInTeam: KmsTeam['quota'] };
+
+export const teamInfo = z
+  .object({
+    team_info: teamRow,
+    keys: z.array(z.unknown()).nullish(),
+    team_memberships: z.array(z.object({ user_id: z.string(), litellm_budget_table: z.object({ max_budget: limit }).nullish() })).nullish(),
+  })
+  .transform(({ team_info, keys, team_memberships }) => ({
+    team: { ...team_info, keysCount: keys?.length ?? 0 },
+    memberships: (team_memberships ?? []).map(
+      ({ user_id, litellm_budget_table }): KmsMembership => ({
+        userId: user_id,
+        maxBudgetInTeam: litellm_budget_table?.max_budget ?? null,
+      }),
+    ),
+  }));
+
+export type KmsUser = { userId: string; alias: string | null; role: string | null; metadata: Record<string, unknown> };
+
+export const userRow = z
+  .object({ user_id: z.string(), user_alias: text, user_role: text, metadata })
+  .transform((row): KmsUser => ({ userId: row.user_id, alias: row.user_alias, role: row.user_role, metadata: row.metadata }));
+
+/** A virtual key without its secret: `token` is the secret's SHA-256, which stands for it in every call. */
+export type KmsKey = { token: string; alias: string | null; teamId: string | null; userId: string | null; blocked: boolean };
+
+export const keyRow = z.object({ token: z.string(), key_alias: text, team_id: text, user_id: text, blocked: flag }).transform(
+  (row): KmsKey => ({
+    token: row.token,
+    alias: row.key_alias,
+    teamId: row.team_id,
+    userId: row.user_id,
+    blocked: row.blocked,
+  }),
+);
+
+/** One page, with the rows that could not be read set apart: one of them must not hide the others. */
+export type KmsPage<Row> = { rows: Row[]; unreadable: { id: string; reason: string }[] };
+
+/** Reads each row by itself. @param idOf where a row has its id, for the report of one that cannot be read. */
+export function readRows<Row>(schema: z.ZodType<Row>, rows: unknown[], idField: string): KmsPage<Row> {
+  const page: KmsPage<Row> = { rows: [], unreadable: [] };
+  for (const row of rows) {
+    const read = schema.safeParse(row);
+    if (read.success) page.rows.push(read.data);
+    else {
+      const id = (row as Record<string, unknown> | null)?.[idField];
+      page.unreadable.push({ id: typeof id === 'string' ? id : 'no id', reason: z.prettifyError(read.error) });
+    }
+  }
+  return page;
+}

@@ -1,0 +1,146 @@
+/** The client of LiteLLM's management API against the stand-in, which answers as the real proxy was measured to answer. */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import axios, { type AxiosInstance } from 'axios';
+import type { FaultRequest } from '../../sandbox/faults.ts';
+import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
+import { quotaFromDollars } from '../../src/domain/money.ts';
+import { KmsClient } from '../../src/kms/client.ts';
+
+const KEY = 'sk-1234';
+
+let litellm: LaunchedServer;
+let url: string;
+let kms: KmsClient;
+/** LiteLLM as somebody else uses it. */
+let other: AxiosInstance;
+let serial = 0;
+
+beforeAll(async () => {
+  litellm = await launch('litellm', { port: 0, 'spend-lag-ms': 0 });
+  url = litellm.ready['url'] ?? '';
+  kms = new KmsClient({ baseUrl: url, apiKey: KEY });
+  other = axios.create({ baseURL: url, headers: { Authorization: `Bearer ${KEY}`, 'X-Sandbox-Spare': '1' } });
+}, 60_000);
+afterEach(() => axios.delete(`${url}/_sandbox/faults`));
+afterAll(() => litellm.stop());
+
+describe('the list of teams', () => {
+  test('comes page by page in the order of the ids, each with its budget and what it holds', async () => {
+    const prefix = newId('list');
+    for (const id of ['c', 'a', 'b']) await other.post('/team/new', { team_id: `${prefix}-${id}`, team_alias: id, max_budget: 7 });
+    await other.post('/key/generate', { team_id: `${prefix}-b` });
+    await other.post('/team/update', { team_id: `${prefix}-b`, blocked: true, metadata: { owner: 'somebody' } });
+    const first = await kms.teams({ page: 1, pageSize: 2 });
+    expect(first).toMatchObject({ total: 3, page: 1, totalPages: 2, unreadable: [] });
+    expect(first.teams.map(({ alias }) => alias)).toEqual(['a', 'b']);
+    expect(first.teams[1]).toEqual({
+      teamId: `${prefix}-b`,
+      alias: 'b',
+      quota: quotaFromDollars(7),
+      spend: quotaFromDollars(0),
+      softBudget: null,
+      budgetDuration: null,
+      hasBudgetLimits: false,
+      blocked: true,
+      metadata: { owner: 'somebody' },
+      membersCount: 1,
+      keysCount: 1,
+      memberUserIds: ['default_user_id'],
+    });
+    expect((await kms.teams({ page: 2, pageSize: 2 })).teams.map(({ alias }) => alias)).toEqual(['c']);
+    expect((await kms.teams({ page: 3, pageSize: 2 })).teams).toEqual([]);
+  });
+
+  test('keeps a row that makes no sense apart from the others', async () => {
+    const teams = [{ team_id: 'good', max_budget: 1 }, { team_id: 'bad', spend: 'a lot' }, null, { team_id: 'fine', new_field: {} }];
+    await kmsFault({
+      path: '/v2/team/list',
+      action: { kind: 'respond', status: 200, body: { teams, total: 4, page: 1, page_size: 100, total_pages: 1 } },
+    });
+    const page = await kms.teams({ page: 1, pageSize: 100 });
+    expect(page.teams.map(({ teamId }) => teamId)).toEqual(['good', 'fine']);
+    expect(page.unreadable.map(({ teamId }) => teamId)).toEqual(['bad', 'no id']);
+    expect(page.unreadable[0]?.reason).toMatch(/expected number.*\n.*spend/);
+  });
+});
+
+describe('what a failure means', () => {
+  test('an answer lost after a write leaves a doubt, and one lost after a read none', async () => {
+    const teamId = await newTeam();
+    await kmsFault({ path: '/team/update', when: 'after', action: { kind: 'reset' } });
+    await expect(kms.setTeamBudget(teamId, quotaFromDollars(2))).rejects.toMatchObject({ kind: 'unknown_outcome' });
+    expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(2) });
+    await kmsFault({ path: '/team/info', times: 2, action: { kind: 'reset' } });
+    await expect(kms.teamBudget(teamId)).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+
+  test.each<[string, FaultRequest['action']]>([
+    ['a connection that breaks', { kind: 'reset' }],
+    ['a proxy that is restarting', { kind: 'respond', status: 503, body: 'no upstream' }],
+    ['a limit of requests', { kind: 'respond', status: 429, body: {} }],
+  ])('a read is tried again after %s, and a write is not', async (_, action) => {
+    const teamId = await newTeam();
+    await kmsFault({ path: '/team/info', action });
+    expect(await kms.team(teamId)).toMatchObject({ teamId });
+    await kmsFault({ path: '/team/update', action });
+    await expect(kms.setTeamBudget(teamId, quotaFromDollars(2))).rejects.toThrow();
+    expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(1) });
+  });
+
+  test.each<[string, FaultRequest['action']]>([
+    ['HTML', { kind: 'respond', status: 200, body: '<html></html>' }],
+    ['half an answer', { kind: 'cut_body' }],
+  ])('%s with a 200 is no team', async (_, action) => {
+    const teamId = await newTeam();
+    await kmsFault({ path: '/team/info', times: 2, action });
+    await expect(kms.team(teamId)).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+
+  test('a LiteLLM that cannot be reached has done nothing', async () => {
+    const nowhere = new KmsClient({ baseUrl: 'http://127.0.0.1:9', apiKey: KEY });
+    await expect(nowhere.setTeamBudget('t', quotaFromDollars(1))).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+
+  test('the key is in no error', async () => {
+    await kmsFault({ path: '/team/update', action: { kind: 'reset' } });
+    const error = await kms.setTeamBudget('t', quotaFromDollars(1)).catch((reason) => reason);
+    expect(JSON.stringify([error.message, error.stack, Object.values(error), error.cause ?? null])).not.toContain(KEY);
+  });
+});
+
+test('no more than twenty calls are under way at once, and all are answered', async () => {
+  let now = 0;
+  let most = 0;
+  const server = createServer((_request, response) => {
+    most = Math.max(most, ++now);
+    setTimeout(() => {
+      now--;
+      response.setHeader('content-type', 'application/json').end('{"db":"connected"}');
+    }, 20);
+  });
+  const slow = new KmsClient({ baseUrl: await listening(server), apiKey: KEY });
+  await Promise.all(Array.from({ length: 100 }, () => slow.ping()));
+  server.close();
+  expect(most).toBe(20);
+});
+
+function newId(what: string): string {
+  return `${what}-${++serial}`;
+}
+
+async function newTeam(): Promise<string> {
+  const team_id = newId('team');
+  await other.post('/team/new', { team_id, max_budget: 1 });
+  return team_id;
+}
+
+async function kmsFault(fault: FaultRequest): Promise<void> {
+  await axios.post(`${url}/_sandbox/faults`, fault);
+}
+
+async function listening(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
