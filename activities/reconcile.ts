@@ -100,7 +100,8 @@ async function compare(
     };
   }
   const latest = intent.latest_charge;
-  if (recharge.status === 'succeeded' && latest && typeof latest === 'object' && (latest.amount_refunded > 0 || latest.disputed)) {
+  const isSettled = recharge.status === 'succeeded' || recharge.status === 'refunded';
+  if (isSettled && latest && typeof latest === 'object' && (latest.amount_refunded > 0 || latest.disputed)) {
     // The run looks at each refund and dispute, and ends at once where all of them are settled.
     if (fix) await workflows.lookForReversals(recharge);
     return undefined;
@@ -178,7 +179,7 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
           seen,
           expected: 'the quota follows the money',
           settled: false,
-          command: 'correct max_budget in LiteLLM',
+          command: `bill resolve ${subject} --accept "reason", when max_budget in LiteLLM is right`,
         });
       }
       const last = await recharges.lastGranted(em, id);

@@ -27,20 +27,31 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
       throw ApplicationFailure.retryable(`recharge ${rechargeId} is ${recharge.status}`, FAILURE.rechargeNotAtRest);
     }
     const intentId = recharge.paymentIntentId;
-    if (!intentId) return { steps: [], parked: [], isFinal: true };
+    if (!intentId) return NOTHING;
     const [refunds, disputes] = [await payments.refundsOf(intentId), await payments.disputesOf(intentId)];
     await reopenIfOurRefundFailed(em, recharge, refunds);
 
-    // Without granted quota there is none to take back.
-    const known = (await reversals.of(em, rechargeId)).map(({ id }) => id);
-    if (recharge.status !== 'succeeded' && known.length === 0) return { steps: [], parked: [], isFinal: true };
+    // Whether it is granted is for a person to say first.
+    if (recharge.status === 'needs_attention') return { ...NOTHING, isFinal: refunds.length + disputes.length === 0 };
     const moneys = [...refunds.filter((refund) => !isOurs(refund, recharge)).map(ofRefund), ...disputes.map(ofDispute)];
     const steps: ReversalStep[] = [];
     let isFinal = true;
     for (const money of moneys) {
       isFinal &&= money.isFinal;
-      if (money.isInquiry && !known.includes(money.id)) continue;
-      const reversal = await reversals.open(em, recharge, money);
+      const known = await reversals.of(em, rechargeId);
+      const isKnown = known.some(({ id }) => id === money.id);
+      if (!isKnown && (money.isInquiry || (recharge.status !== 'succeeded' && !money.isGone))) continue;
+      const rest = reversals.restOf(
+        recharge,
+        known.filter((other) => moneys.find(({ id }) => id === other.id)?.isGone),
+      );
+      // What another one takes may come again: a pending refund fails where a dispute has taken the money.
+      const isUndecided = moneys.some(({ id, isFinal: isDecided }) => !isDecided && known.some((other) => other.id === id));
+      if (!isKnown && money.amountMinor > rest && isUndecided) {
+        isFinal = false;
+        continue;
+      }
+      const reversal = await reversals.open(em, recharge, money, rest);
       const step = stepFor(reversal, money.isGone);
       if (step) steps.push({ reversalId: reversal.id, ...step, amountMinor: reversal.amountMinor });
     }
@@ -48,6 +59,8 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
     return { steps, parked, isFinal };
   };
 }
+
+const NOTHING: ReversalsResult = { steps: [], parked: [], isFinal: true };
 
 type Money = Parameters<typeof reversals.open>[2] & {
   /** The customer has it, or will have it unless something changes. */
@@ -88,7 +101,7 @@ function isOurs(refund: Stripe.Refund, recharge: Recharge): boolean {
 
 function stepFor(reversal: Reversal, isGone: boolean): { step: 'take_back' | 'give_back' | 'never_mind' } | undefined {
   if (reversal.status === 'open') return { step: isGone ? 'take_back' : 'never_mind' };
-  if (reversal.status === 'taken_back' && !isGone) return { step: 'give_back' };
+  if (reversal.status === 'taken_back' && !isGone && reversal.quota > 0) return { step: 'give_back' };
   return undefined;
 }
 

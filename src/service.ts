@@ -40,6 +40,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     },
     stripeSigningSecrets: config.stripe.webhookSecrets,
     resume: (event) => workflows.startRecharge(event, { again: true }),
+    lookForReversals: (recharge) => workflows.lookForReversals(recharge),
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
     linkTo: (eventId) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId)),

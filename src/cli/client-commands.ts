@@ -89,6 +89,18 @@ export function addClientCommands(bill: Command): void {
       showList(options, await callService<List>('GET', '/webhooks/events', undefined, { ...pageOf(options), ...filter }), EVENT_COLUMNS);
     });
 
+  paged(
+    bill
+      .command('reversals')
+      .argument('[organization]')
+      .option('--needs-attention', 'only those that a person has to settle')
+      .description('refunds and disputes made elsewhere, newest first, and what became of the quota'),
+  ).action(async (organization: string | undefined, options: Output & { limit: string; cursor?: string; needsAttention?: boolean }) => {
+    const filter = { organization_id: organization, status: options.needsAttention ? 'needs_attention' : undefined };
+    const list = await callService<List>('GET', '/api/v1/reversals', undefined, { ...pageOf(options), ...filter });
+    showList(options, list, REVERSAL_COLUMNS);
+  });
+
   json(
     bill
       .command('webhook')
@@ -141,6 +153,7 @@ const ORGANIZATION_COLUMNS = [
   'suspended_at',
 ];
 const RECHARGE_COLUMNS = ['created_at', 'organization_id', 'amount', 'currency', 'status', 'quota_before', 'quota_after', 'id'];
+const REVERSAL_COLUMNS = ['created_at', 'organization_id', 'recharge_id', 'amount', 'currency', 'status', 'quota', 'id'];
 const EVENT_COLUMNS = ['received_at', 'organization_id', 'team_id', 'event_type', 'source', 'outcome', 'id'];
 
 function json(command: Command): Command {

@@ -12,8 +12,8 @@ const PROGRESS_MS = 1_000;
 export function addOperatorCommands(bill: Command): void {
   bill
     .command('resolve')
-    .argument('<recharge>')
-    .description('settle a recharge that needs attention; the reason is kept')
+    .argument('<id>', 'a recharge, or the refund or dispute of a reversal')
+    .description('settle a recharge or a reversal that needs attention; the reason is kept')
     .option('--grant <reason>', 'raise the quota by what is held')
     .option('--refund <reason>', 'give back what is held')
     .option('--accept <reason>', 'it is right as it is: what is held counts as granted')
@@ -22,13 +22,10 @@ export function addOperatorCommands(bill: Command): void {
       const chosen = RESOLUTIONS.filter((resolution) => options[resolution] !== undefined);
       const [resolution] = chosen;
       if (chosen.length !== 1 || !resolution) throw new ServiceError('name one of --grant, --refund and --accept, each with the reason');
+      const kind = id.startsWith('rch_') ? 'recharges' : 'reversals';
       const body = { resolution, reason: options[resolution], by: userInfo().username };
-      const recharge = await callService<{ id: string; status: string }>(
-        'POST',
-        `/api/v1/recharges/${encodeURIComponent(id)}/resolve`,
-        body,
-      );
-      console.log(options.json ? JSON.stringify(recharge, null, 2) : `${recharge.id} is ${recharge.status}`);
+      const settled = await callService<{ id: string; status: string }>('POST', `/api/v1/${kind}/${encodeURIComponent(id)}/resolve`, body);
+      console.log(options.json ? JSON.stringify(settled, null, 2) : `${settled.id} is ${settled.status}`);
     });
 
   bill

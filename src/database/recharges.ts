@@ -137,6 +137,12 @@ export async function move(
   });
 }
 
+/** Tells of something that leaves the recharge's status as it is. */
+export async function addToTimeline(em: EntityManager, id: string, facts: NonNullable<Move['facts']>): Promise<void> {
+  const { status } = await get(em, id);
+  await em.nativeUpdate(Recharge, { id }, { timeline: appended({ status, ...facts }) } as EntityData<Recharge>);
+}
+
 function appended(step: Record<string, string | number | null>) {
   return raw(
     `timeline || jsonb_build_array(jsonb_build_object('at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) || ?::jsonb)`,

@@ -1,10 +1,11 @@
 /** Reversals: money of a granted recharge that went back to the customer without us, and the quota that follows it. */
 
-import { type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import { minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
-import { Organization, type Recharge, Reversal, type ReversalKind } from './entities.ts';
+import { LedgerTransfer, Organization, type Recharge, Reversal, type ReversalKind } from './entities.ts';
 import * as ledger from './ledger.ts';
 import { releaseBudget } from './organizations.ts';
+import { type Page, type PageRequest, toPage } from './page.ts';
 import * as recharges from './recharges.ts';
 
 /** The reversal is not in the status that the wanted write starts from: another attempt has made it meanwhile. */
@@ -17,14 +18,33 @@ export type MoneyGone = { id: string; kind: ReversalKind; amountMinor: Reversal[
 /**
  * Notes that money of a recharge has gone, once, and suspends the organization: whoever disputes a charge or was refunded
  * by hand is not charged again before a person has looked.
+ *
+ * @param rest what of the recharge is granted and not taken back for another reversal; the reversal takes no more than that.
+ *   Where there is none, money has gone for which no quota is left to follow it, and a person decides.
  */
-export async function open(em: EntityManager, recharge: Recharge, { id, kind, amountMinor }: MoneyGone): Promise<Reversal> {
+export async function open(
+  em: EntityManager,
+  recharge: Recharge,
+  { id, kind, amountMinor }: MoneyGone,
+  rest: Reversal['amountMinor'],
+): Promise<Reversal> {
   return em.transactional(async (tx) => {
-    const quota = portionOfQuota(recharge, amountMinor);
+    const amount = rest > 0 ? Math.min(amountMinor, rest) : amountMinor;
     const rows = await tx.execute(
-      `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota)
-       values (?, ?, ?, ?, ?, 'open', ?, ?, ?::numeric / 1000000) on conflict do nothing returning id`,
-      [id, kind, recharge.id, recharge.organizationId, recharge.litellmTeamId, amountMinor, recharge.currency, quota],
+      `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, failure_message)
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?::numeric / 1000000, ?) on conflict do nothing returning id`,
+      [
+        id,
+        kind,
+        recharge.id,
+        recharge.organizationId,
+        recharge.litellmTeamId,
+        rest > 0 ? 'open' : 'needs_attention',
+        amount,
+        recharge.currency,
+        rest > 0 ? portionOfQuota(recharge, amount) : 0,
+        rest > 0 ? null : `${kind} ${id} takes money for which no quota is left to take back: settle it at Stripe, then accept it`,
+      ],
     );
     if (rows.length === 1) {
       await tx.nativeUpdate(
@@ -35,6 +55,13 @@ export async function open(em: EntityManager, recharge: Recharge, { id, kind, am
     }
     return tx.findOneOrFail(Reversal, id, { refresh: true });
   });
+}
+
+/** What of a recharge is granted, in minor units, less what goes with the reversals that stand. */
+export function restOf(recharge: Recharge, standing: readonly Reversal[]): Reversal['amountMinor'] {
+  if (recharge.status !== 'succeeded') return minorUnits(0);
+  const withQuota = standing.filter(({ quota }) => quota > 0);
+  return minorUnits(recharge.amountMinor - withQuota.reduce((sum, { amountMinor }) => sum + amountMinor, 0));
 }
 
 /** Rounded down, so that the parts of a recharge never add up to more than its whole. */
@@ -65,12 +92,35 @@ export async function planWrite(
 
 /** The quota has been taken back, or never needs to be: granted → prepaid → stripe. Harmless when that is recorded. */
 export async function takenBack(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, 'open', 'taken_back', ['reversal', reversal.kind === 'dispute' ? 'chargeback' : 'refund']);
+  await settle(em, reversal, 'open', 'taken_back', takingBack(reversal));
 }
+
+type Transfers = Parameters<typeof ledger.append>[2][];
+
+function takingBack({ kind }: Reversal): Transfers {
+  return ['reversal', kind === 'dispute' ? 'chargeback' : 'refund'];
+}
+
+const GIVING_BACK: Transfers = ['recovery', 'grant'];
 
 /** The money has come again and the quota been given back: stripe → prepaid → granted. Harmless when that is recorded. */
 export async function givenBack(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, 'taken_back', 'given_back', ['recovery', 'grant']);
+  await settle(em, reversal, 'taken_back', 'given_back', GIVING_BACK);
+}
+
+/**
+ * A person says that a parked reversal is right as it is, having seen to the budget: the ledger follows the money, and who
+ * and why stay in the recharge's timeline. False when it needs no attention.
+ */
+export async function accept(em: EntityManager, reversal: Reversal, { by, reason }: { by: string; reason: string }): Promise<boolean> {
+  const isTakenBack = (await em.count(LedgerTransfer, { rechargeId: reversal.rechargeId, kind: 'reversal', reference: reversal.id })) > 0;
+  // Without quota in it, no account of ours has ever held what has gone.
+  const transfers = reversal.quota === 0 ? [] : isTakenBack ? GIVING_BACK : takingBack(reversal);
+  return em.transactional(async (tx) => {
+    const isSettled = await settle(tx, reversal, 'needs_attention', isTakenBack ? 'given_back' : 'taken_back', transfers);
+    if (isSettled) await recharges.addToTimeline(tx, reversal.rechargeId, { reversal: reversal.id, resolution: 'accept', by, reason });
+    return isSettled;
+  });
 }
 
 /** The money came again before anything was taken back. */
@@ -86,22 +136,25 @@ export async function park(em: EntityManager, { id, organizationId, status }: Re
   });
 }
 
+/** False when the reversal is not in `from` any more. */
 async function settle(
   em: EntityManager,
   reversal: Reversal,
   from: Reversal['status'],
   to: Reversal['status'],
-  transfers: Parameters<typeof ledger.append>[2][],
-): Promise<void> {
-  await em.transactional(async (tx) => {
+  transfers: Transfers,
+): Promise<boolean> {
+  return em.transactional(async (tx) => {
     // The organization first, as everybody does; its balance is another one now.
     await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [reversal.organizationId]);
     await releaseBudget(tx, reversal.organizationId, reversal.id);
-    if ((await tx.nativeUpdate(Reversal, { id: reversal.id, status: from }, { status: to, updatedAt: new Date() })) === 0) return;
+    if ((await tx.nativeUpdate(Reversal, { id: reversal.id, status: from }, { status: to, updatedAt: new Date() })) === 0) return false;
     const recharge = await recharges.get(tx, reversal.rechargeId);
     const portion = { reference: reversal.id, amountMinor: reversal.amountMinor, quotaMicros: reversal.quota };
     for (const kind of transfers) await ledger.append(tx, recharge, kind, portion);
-    await shiftPlans(tx, reversal, to);
+    // What a person has settled was written by that person.
+    if (from !== 'needs_attention') await shiftPlans(tx, reversal, to);
+    return true;
   });
 }
 
@@ -127,7 +180,23 @@ export async function of(em: EntityManager, rechargeId: string): Promise<Reversa
   return em.find(Reversal, { rechargeId }, { orderBy: { createdAt: 'asc' }, refresh: true });
 }
 
+export async function find(em: EntityManager, id: string): Promise<Reversal | null> {
+  return em.findOne(Reversal, id, { refresh: true });
+}
+
 /** The reversals of an organization that a person has to settle. */
 export async function parked(em: EntityManager, organizationId: string): Promise<Reversal[]> {
   return em.find(Reversal, { organizationId, status: 'needs_attention' });
+}
+
+/** Newest first; the cursor is the id of the last one seen. */
+export async function list(
+  em: EntityManager,
+  filter: Partial<Pick<Reversal, 'organizationId' | 'status'>>,
+  { limit, cursor }: PageRequest,
+): Promise<Page<Reversal>> {
+  const last = cursor ? await find(em, cursor) : null;
+  const older = last && { $or: [{ createdAt: { $lt: last.createdAt } }, { createdAt: last.createdAt, id: { $lt: last.id } }] };
+  const rows = await em.find(Reversal, { ...filter, ...older }, { orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], limit: limit + 1 });
+  return toPage(rows, limit);
 }

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Database } from '../database/database.ts';
+import type { Recharge } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
 import type { Secrets } from '../inbox/signatures.ts';
 import type { Logger } from '../observability/log.ts';
@@ -12,6 +13,7 @@ import { organizationRoutes } from './organizations.ts';
 import { errorHandler, notFoundHandler, Problem } from './problem.ts';
 import { cutOffAfterAnswer } from './raw-body.ts';
 import { rechargeRoutes } from './recharges.ts';
+import { reversalRoutes } from './reversals.ts';
 import { eventRoutes, litellmWebhook, stripeWebhook } from './webhooks.ts';
 
 export type HttpDependencies = {
@@ -27,6 +29,8 @@ export type HttpDependencies = {
   linkTo: (eventId: string) => string | null;
   /** Starts the run of an event again. */
   resume: (event: DispatchableEvent) => Promise<void>;
+  /** Starts the run that looks whether Stripe has more to say about a recharge's money. */
+  lookForReversals: (recharge: Recharge) => Promise<void>;
   log: Logger;
 };
 
@@ -45,6 +49,7 @@ export function createApp({
   stripeEventAccepted,
   linkTo,
   resume,
+  lookForReversals,
   log,
 }: HttpDependencies): Express {
   const app = express();
@@ -61,6 +66,7 @@ export function createApp({
   app.use('/webhooks/events', admin, eventRoutes(database));
   app.use('/api/v1/organizations', admin, organizationRoutes(database));
   app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo, resume));
+  app.use('/api/v1/reversals', admin, reversalRoutes(database, lookForReversals));
 
   app.use(notFoundHandler);
   app.use(errorHandler(log));

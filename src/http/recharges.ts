@@ -2,7 +2,7 @@
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../database/database.ts';
-import type { LedgerTransfer, Recharge, Reversal } from '../database/entities.ts';
+import type { LedgerTransfer, Recharge } from '../database/entities.ts';
 import * as ledger from '../database/ledger.ts';
 import * as recharges from '../database/recharges.ts';
 import * as resolutions from '../database/resolutions.ts';
@@ -13,6 +13,7 @@ import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
 import { RESOLUTIONS } from '../domain/resolution.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
+import { presentReversal } from './reversals.ts';
 
 const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().optional(), status: z.enum(RECHARGE_STATUSES).optional() });
 
@@ -86,18 +87,6 @@ const OUTCOME_OF_ACCEPTED = { succeeded: 'recharged', cancelled: 'cancelled' } a
 
 function missing(id: string): Problem {
   return new Problem('not-found', `there is no recharge ${id}`);
-}
-
-function presentReversal(reversal: Reversal) {
-  return {
-    id: reversal.id,
-    kind: reversal.kind,
-    status: reversal.status,
-    amount: formatMoney(reversal.amountMinor, reversal.currency),
-    quota: formatQuota(reversal.quota),
-    reason: reversal.failureMessage ?? null,
-    created_at: reversal.createdAt.toISOString(),
-  };
 }
 
 function present(recharge: Recharge) {

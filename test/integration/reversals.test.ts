@@ -530,6 +530,76 @@ describe('what nobody can settle but a person stays visible, and holds up nothin
   }, 60_000);
 });
 
+describe('money that goes twice, or that was never granted', () => {
+  test('a dispute after a refund of a part takes the rest of the quota, and no more', async () => {
+    const { organization, rechargeId, intentId } = await recharged();
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId, amount: 500 });
+    await reversalIs(refund.id, 'taken_back');
+    const dispute = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 2050 });
+    expect(await reversalIs(dispute.id, 'taken_back')).toMatchObject({ taken_before: '25.500000', taken_after: '10.000000' });
+    expect(await transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund', 'reversal', 'chargeback']);
+    const { granted, prepaid, quota } = await world.accounts(organization);
+    expect({ granted, prepaid, quota }).toEqual({ granted: 0, prepaid: 0, quota: 0 });
+  }, 60_000);
+
+  test('case 43: a dispute of what we have refunded suspends the organization and is left to a person', async () => {
+    const organization = await world.organization();
+    const { eventId, rechargeId, intentId } = await chargedButNotGranted(organization);
+    await world.deleteTeam(organization.teamId);
+    await world.clearFaults();
+    expect(await world.closed(eventId)).toEqual({ outcome: 'refunded', success: false });
+    const dispute = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 2050 });
+    expect((await reversalIs(dispute.id, 'needs_attention')).failure_message).toContain('settle it at Stripe');
+    expect(await suspension(organization)).toBe(`dispute ${dispute.id} of recharge ${rechargeId}`);
+    const { data: answer } = await world.admin.post(`/api/v1/reversals/${dispute.id}/resolve`, {
+      resolution: 'accept',
+      reason: 'answered',
+    });
+    expect(answer.status).toBe('taken_back');
+    expect(await transfersOf(rechargeId)).toEqual(['charge', 'refund']);
+    expect((await world.accounts(organization)).prepaid).toBe(0);
+  }, 60_000);
+});
+
+describe('a person accepts a parked reversal', () => {
+  async function parked(): Promise<Paid & { refundId: string }> {
+    const paid = await recharged();
+    await world.kmsFault({ ...UPDATE, contains: paid.organization.teamId, times: 1000, action: AWAY });
+    const { id: refundId } = await world.stripe.refunds.create({ payment_intent: paid.intentId });
+    await world.eventually(async () => (await reversal(refundId))?.taken_after, 'planned');
+    await world.setBudget(paid.organization.teamId, 28);
+    await world.clearFaults();
+    await reversalIs(refundId, 'needs_attention');
+    return { ...paid, refundId };
+  }
+
+  test('with the budget put right: the ledger follows the money, and who, when and why are kept', async () => {
+    const { organization, rechargeId, refundId } = await parked();
+    const { data: list } = await world.admin.get('/api/v1/reversals', {
+      params: { organization_id: organization.id, status: 'needs_attention' },
+    });
+    expect(list.data.map(({ id }: { id: string }) => id)).toEqual([refundId]);
+    await world.setBudget(organization.teamId, 10);
+    const wish = { resolution: 'accept', reason: 'set by hand', by: 'ann' };
+    const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish);
+    expect([status, data]).toMatchObject([200, { id: refundId, status: 'taken_back', recharge_id: rechargeId }]);
+    expect(await transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund']);
+    await expectBalanced(organization);
+    const { data: recharge } = await world.admin.get(`/api/v1/recharges/${rechargeId}`);
+    expect(recharge.timeline.at(-1)).toMatchObject({ status: 'succeeded', reversal: refundId, by: 'ann', reason: 'set by hand' });
+  }, 60_000);
+
+  test('once, and only a reversal that there is, with a reason, by accepting it', async () => {
+    const { refundId } = await parked();
+    const wish = { resolution: 'accept', reason: 'set by hand' };
+    const resolve = (id: string, body: object) => world.admin.post(`/api/v1/reversals/${id}/resolve`, body).then(({ status }) => status);
+    expect(await resolve('re_nobody', wish)).toBe(404);
+    expect(await resolve(refundId, { resolution: 'grant', reason: 'no' })).toBe(422);
+    expect(await resolve(refundId, { resolution: 'accept' })).toBe(422);
+    expect((await Promise.all([resolve(refundId, wish), resolve(refundId, wish)])).sort()).toEqual([200, 409]);
+  }, 60_000);
+});
+
 describe('an attempt that was held up, or a run that was ended, on the way', () => {
   /** The activities as a worker runs them, on a LiteLLM that may be tampered with. */
   function activities(tamper: Partial<KmsClient> = {}) {

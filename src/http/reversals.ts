@@ -1,0 +1,60 @@
+/** `/api/v1/reversals`: refunds and disputes made elsewhere, and what became of the quota. */
+import express, { type Router } from 'express';
+import { z } from 'zod';
+import type { Database } from '../database/database.ts';
+import { REVERSAL_STATUSES, type Recharge, type Reversal } from '../database/entities.ts';
+import * as recharges from '../database/recharges.ts';
+import * as reversals from '../database/reversals.ts';
+import { formatMoney, formatQuota } from '../domain/money.ts';
+import { pageQuery, presentPage } from './paging.ts';
+import { Problem, parse } from './problem.ts';
+
+const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().optional(), status: z.enum(REVERSAL_STATUSES).optional() });
+
+/** What a person may do with a parked reversal: say that the budget is right now. */
+const resolveBody = z.strictObject({
+  resolution: z.literal('accept', { error: 'is "accept": the quota of a reversal is put right in LiteLLM, then accepted' }),
+  reason: z.string().min(1).max(500),
+  by: z.string().min(1).max(100).default('admin key'),
+});
+
+/** @param look starts the run that looks whether Stripe has more to say about a recharge's money. */
+export function reversalRoutes(database: Database, look: (recharge: Recharge) => Promise<void>): Router {
+  const router = express.Router();
+
+  router.get('/', async (request, response) => {
+    const { limit, cursor, organization_id: organizationId, status } = parse(listQuery, request.query);
+    const filter = { ...(organizationId && { organizationId }), ...(status && { status }) };
+    response.json(presentPage(await reversals.list(database.fork(), filter, { limit, cursor }), presentReversal));
+  });
+
+  router.post('/:id/resolve', async (request, response) => {
+    const wanted = parse(resolveBody, request.body);
+    const em = database.fork();
+    const reversal = await reversals.find(em, request.params.id);
+    if (!reversal) throw new Problem('not-found', `there is no reversal ${request.params.id}`);
+    if (!(await reversals.accept(em, reversal, wanted))) {
+      throw new Problem('conflict', `reversal ${reversal.id} is ${reversal.status}: nothing is to be settled`);
+    }
+    // A dispute may yet be won. Should Temporal be away now, reconciliation looks later.
+    await look(await recharges.get(em, reversal.rechargeId));
+    response.json(presentReversal(await reversals.get(em, reversal.id)));
+  });
+
+  return router;
+}
+
+export function presentReversal(reversal: Reversal) {
+  return {
+    id: reversal.id,
+    kind: reversal.kind,
+    recharge_id: reversal.rechargeId,
+    organization_id: reversal.organizationId,
+    status: reversal.status,
+    amount: formatMoney(reversal.amountMinor, reversal.currency),
+    currency: reversal.currency,
+    quota: formatQuota(reversal.quota),
+    reason: reversal.failureMessage ?? null,
+    created_at: reversal.createdAt.toISOString(),
+  };
+}
