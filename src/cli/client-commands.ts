@@ -175,7 +175,8 @@ function settingOptions(command: Command): Command {
     .option('--quota-per-unit <dollars>', 'LiteLLM dollars that one unit of the currency buys')
     .addOption(new Option('--auto-recharge <on|off>', 'charge without being asked').choices(['on', 'off']))
     .option('--max-daily <n>', 'attempts a day in the time zone', number)
-    .option('--time-zone <zone>', 'IANA name, for the day of --max-daily');
+    .option('--max-monthly <amount>', 'the most that a month may cost, in the currency; "none" for no limit')
+    .option('--time-zone <zone>', 'IANA name, for the days and months of the limits');
 }
 
 function number(text: string): number {
@@ -195,6 +196,7 @@ function settingsIn(options: Row): Row {
     quota_per_unit: options['quotaPerUnit'],
     auto_recharge_enabled: options['autoRecharge'] === undefined ? undefined : options['autoRecharge'] === 'on',
     max_daily_recharges: options['maxDaily'],
+    max_monthly_amount: options['maxMonthly'] === 'none' ? null : options['maxMonthly'],
     time_zone: options['timeZone'],
   };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));

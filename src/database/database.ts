@@ -5,6 +5,7 @@ import { entities } from './entities.ts';
 import { OrganizationsInboxRechargesLedger } from './migrations/0001-organizations-inbox-recharges-ledger.ts';
 import { LedgerHashChain } from './migrations/0002-ledger-hash-chain.ts';
 import { ReversalsAndStripeEvents } from './migrations/0003-reversals-and-stripe-events.ts';
+import { SpendingLimit } from './migrations/0004-spending-limit.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -39,7 +40,7 @@ export class Database {
       logger: () => {},
       migrations: {
         tableName: 'bill_migration',
-        migrationsList: [OrganizationsInboxRechargesLedger, LedgerHashChain, ReversalsAndStripeEvents],
+        migrationsList: [OrganizationsInboxRechargesLedger, LedgerHashChain, ReversalsAndStripeEvents, SpendingLimit],
         snapshot: false,
       },
     });

@@ -40,7 +40,9 @@ export const Organization = defineEntity({
     quotaPerUnit: quotaColumn(),
     autoRechargeEnabled: p.boolean(),
     maxDailyRecharges: p.integer(),
-    /** IANA name; a day of `maxDailyRecharges` begins at its midnight. */
+    /** In minor units of the currency; null: no limit. */
+    maxMonthlyAmount: minorUnitsColumn().nullable(),
+    /** IANA name; the days and months of the limits begin at its midnight. */
     timeZone: p.string(),
     suspendedAt: p.datetime().nullable(),
     suspendedReason: p.text().nullable(),

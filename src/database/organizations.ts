@@ -17,6 +17,7 @@ export type OrganizationSettings = Pick<
   | 'quotaPerUnit'
   | 'autoRechargeEnabled'
   | 'maxDailyRecharges'
+  | 'maxMonthlyAmount'
   | 'timeZone'
 >;
 
@@ -109,7 +110,7 @@ export async function releaseBudget(em: EntityManager, id: string, writer: strin
 }
 
 export function policyOf(organization: Organization): RechargePolicy {
-  return { ...organization, suspended: organization.suspendedAt !== null };
+  return { ...organization, maxMonthlyAmount: organization.maxMonthlyAmount ?? null, suspended: organization.suspendedAt !== null };
 }
 
 async function refusingDoubles<T>(write: () => Promise<T>): Promise<T> {

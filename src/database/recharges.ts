@@ -1,7 +1,7 @@
 /** Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change together. */
 import { type EntityData, LockMode, type RequiredEntityData, raw } from '@mikro-orm/core';
 import { classifyDecline } from '../domain/decline.ts';
-import { formatQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import { formatQuota, minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { Decision, RechargeHistory, RechargePolicy, Refusal } from '../domain/policy.ts';
 import { isOpen, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
@@ -76,17 +76,26 @@ export async function reserve(
   });
 }
 
-/** Counts every attempt of the organization's calendar day, declined ones too; a cancelled one reached no card. */
-async function historyOf(tx: EntityManager, { id, timeZone }: Organization): Promise<RechargeHistory> {
-  const [row] = await tx.execute<{ attempts: number; open: boolean }[]>(
+/**
+ * Counts every attempt of the organization's calendar day, declined ones too; a cancelled one reached no card. Sums what its
+ * calendar month has cost, or may yet. PostgreSQL's clock and its time zones decide, whatever a worker's clock says.
+ */
+async function historyOf(tx: EntityManager, { id, timeZone, currency }: Organization): Promise<RechargeHistory> {
+  const [row] = await tx.execute<{ attempts: number; charged: string; open: boolean }[]>(
     `select
        (count(*) filter (where status <> 'cancelled'
           and created_at >= date_trunc('day', now() at time zone ?) at time zone ?))::integer as attempts,
+       coalesce(sum(amount_minor) filter (where status not in ('cancelled', 'declined', 'action_required', 'refunded') and currency = ?
+          and created_at >= date_trunc('month', now() at time zone ?) at time zone ?), 0) as charged,
        coalesce(bool_or(status in ('reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention')), false) as open
      from recharge where organization_id = ?`,
-    [timeZone, timeZone, id],
+    [timeZone, timeZone, currency, timeZone, timeZone, id],
   );
-  return { attemptsToday: row?.attempts ?? 0, hasOpenRecharge: row?.open ?? false };
+  return {
+    attemptsToday: row?.attempts ?? 0,
+    chargedThisMonth: minorUnits(Number(row?.charged ?? 0)),
+    hasOpenRecharge: row?.open ?? false,
+  };
 }
 
 export type Changes = Partial<

@@ -71,6 +71,11 @@ export function formatMoney(amount: MinorUnits, code: Currency): string {
   return formatDecimal(amount, decimalPlaces(code));
 }
 
+/** @throws MoneyFormatError for anything but a decimal with at most the currency's places. */
+export function parseMoney(text: string, code: Currency): MinorUnits {
+  return parseDecimal(text, decimalPlaces(code)) as MinorUnits;
+}
+
 /** Quota from LiteLLM's double of dollars, rounded to the nearest micro-dollar. */
 export function quotaFromDollars(dollars: number): QuotaMicros {
   return quotaMicros(Math.round(dollars * MICROS_PER_DOLLAR));

@@ -12,6 +12,8 @@ export type RechargePolicy = {
   targetBalance: QuotaMicros;
   /** Attempts per calendar day in the organization's time zone; declined ones count, or a dead card would be tried all day. */
   maxDailyRecharges: number;
+  /** The most that a calendar month in the organization's time zone may cost; null: no limit. */
+  maxMonthlyAmount: MinorUnits | null;
   currency: Currency;
   /** Quota that one unit of the currency buys. */
   quotaPerUnit: QuotaMicros;
@@ -34,6 +36,7 @@ export const REFUSALS = {
   suspended: 'the organization is suspended: resume it',
   recharge_open: 'another recharge of this organization is not finished',
   daily_limit_reached: 'max_daily_recharges is used up for today',
+  monthly_limit_reached: 'the charge would exceed max_monthly_amount: raise it, or wait for the next month',
   amount_too_large: `the amount would exceed what one charge can carry (${MAX_CHARGE_MINOR} minor units): raise the budget by hand once`,
   team_not_found: 'LiteLLM has no such team: create it or correct litellm_team_id',
   unlimited_budget: 'the team has no max_budget in LiteLLM, so it can spend without limit: set one',
@@ -48,8 +51,8 @@ export type Decision =
   | { kind: 'recharge'; amount: MinorUnits; quota: QuotaMicros; balance: QuotaMicros; quotaBefore: QuotaMicros }
   | { kind: 'refuse'; refusal: Refusal; balance: QuotaMicros | null };
 
-/** How many attempts were made today and whether one is open, as counted under the organization's lock. */
-export type RechargeHistory = { attemptsToday: number; hasOpenRecharge: boolean };
+/** What was attempted today, what this month has cost or may yet, and whether a recharge is open, as counted under the organization's lock. */
+export type RechargeHistory = { attemptsToday: number; chargedThisMonth: MinorUnits; hasOpenRecharge: boolean };
 
 /** Decides on live state only; an alert is a hint to look, never a fact. */
 export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, history: RechargeHistory): Decision {
@@ -67,6 +70,8 @@ export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, histo
 
   const amount = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
   if (amount === undefined) return refuse('amount_too_large');
+  if (policy.maxMonthlyAmount !== null && history.chargedThisMonth + amount > policy.maxMonthlyAmount)
+    return refuse('monthly_limit_reached');
   const quota = quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit);
   if (budget.softBudget !== null && budget.softBudget >= budget.quota + quota) return refuse('soft_budget');
   return { kind: 'recharge', amount, quota, balance, quotaBefore: budget.quota };

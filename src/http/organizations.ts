@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Database } from '../database/database.ts';
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
-import { currency, formatQuota, parseQuota } from '../domain/money.ts';
+import { type Currency, currency, formatMoney, formatQuota, parseMoney, parseQuota } from '../domain/money.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 
@@ -28,6 +28,8 @@ const settings = z.strictObject({
   quota_per_unit: positiveDollars,
   auto_recharge_enabled: z.boolean(),
   max_daily_recharges: z.number().int().min(0).max(MAX_DAILY_RECHARGES),
+  /** In the currency's own places, so it is read when the currency is known. */
+  max_monthly_amount: z.string('is a decimal string like "500.00", or null for no limit').nullable(),
   time_zone: text(100),
 });
 
@@ -38,6 +40,7 @@ const newOrganization = settings.extend({
   quota_per_unit: positiveDollars.default(parseQuota('1')),
   auto_recharge_enabled: z.boolean().default(true),
   max_daily_recharges: settings.shape.max_daily_recharges.default(10),
+  max_monthly_amount: settings.shape.max_monthly_amount.default(null),
   time_zone: settings.shape.time_zone.default('UTC'),
 });
 
@@ -68,30 +71,38 @@ export function organizationRoutes(database: Database): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
-    response.json(presentPage(await organizations.list(database.fork(), pageOf(parse(z.strictObject(pageQuery), request.query))), present));
+    response.json(
+      presentPage(await organizations.list(database.fork(), pageOf(parse(z.strictObject(pageQuery), request.query))), presentOrganization),
+    );
   });
 
   router.post('/', async (request, response) => {
     const { c_organization_id: id, name, ...body } = parse(newOrganization, request.body);
-    const wanted = { ...rename(body), name: name ?? id } as organizations.OrganizationSettings;
+    const wanted = { ...rename(body), name: name ?? id, ...monthlyLimit(body, body.currency) } as organizations.OrganizationSettings;
     requireTargetAboveMinimum(wanted);
     await requireTimeZone(wanted);
     const created = await refusingConflicts(() => organizations.create(database.fork(), id, wanted));
     response
       .status(201)
       .location(`/api/v1/organizations/${encodeURIComponent(id)}`)
-      .json(present(created));
+      .json(presentOrganization(created));
   });
 
   router.get('/:id', async (request, response) => {
-    response.json(present(await get(request.params.id)));
+    response.json(presentOrganization(await get(request.params.id)));
   });
 
   router.patch('/:id', async (request, response) => {
-    const changes = rename(parse(settings.partial(), request.body));
-    requireTargetAboveMinimum({ ...(await get(request.params.id)), ...changes });
+    const body = parse(settings.partial(), request.body);
+    const present = await get(request.params.id);
+    if (body.currency && body.currency !== present.currency && present.maxMonthlyAmount !== null && body.max_monthly_amount === undefined) {
+      const message = `is in ${present.currency} so far: give it in ${body.currency} too, or null`;
+      throw new Problem('invalid', `max_monthly_amount: ${message}`, [{ field: 'max_monthly_amount', message }]);
+    }
+    const changes = { ...rename(body), ...monthlyLimit(body, body.currency ?? present.currency) };
+    requireTargetAboveMinimum({ ...present, ...changes });
     await requireTimeZone(changes);
-    response.json(present(await change(request.params.id, changes)));
+    response.json(presentOrganization(await change(request.params.id, changes)));
   });
 
   router.delete('/:id', async (request, response) => {
@@ -102,11 +113,11 @@ export function organizationRoutes(database: Database): Router {
 
   router.post('/:id/suspend', async (request, response) => {
     const { reason } = parse(suspension, request.body ?? {});
-    response.json(present(await change(request.params.id, { suspendedAt: new Date(), suspendedReason: reason })));
+    response.json(presentOrganization(await change(request.params.id, { suspendedAt: new Date(), suspendedReason: reason })));
   });
 
   router.post('/:id/resume', async (request, response) => {
-    response.json(present(await change(request.params.id, { suspendedAt: null, suspendedReason: null })));
+    response.json(presentOrganization(await change(request.params.id, { suspendedAt: null, suspendedReason: null })));
   });
 
   async function requireTimeZone({ timeZone }: Partial<organizations.OrganizationSettings>): Promise<void> {
@@ -148,6 +159,22 @@ async function refusingConflicts<T>(write: () => Promise<T>): Promise<T> {
   }
 }
 
+function monthlyLimit(
+  { max_monthly_amount: amount }: { max_monthly_amount?: string | null | undefined },
+  code: Currency,
+): Pick<organizations.OrganizationSettings, 'maxMonthlyAmount'> | undefined {
+  if (amount === undefined) return undefined;
+  if (amount === null) return { maxMonthlyAmount: null };
+  try {
+    const limit = parseMoney(amount, code);
+    if (limit < 0) throw new Error('is not negative');
+    return { maxMonthlyAmount: limit };
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Problem('invalid', `max_monthly_amount: ${message}`, [{ field: 'max_monthly_amount', message }]);
+  }
+}
+
 function requireTargetAboveMinimum({
   minimumBalance,
   targetBalance,
@@ -168,17 +195,19 @@ const PROPERTY_OF_FIELD = {
   auto_recharge_enabled: 'autoRechargeEnabled',
   max_daily_recharges: 'maxDailyRecharges',
   time_zone: 'timeZone',
-} as const satisfies Record<keyof z.output<typeof settings>, keyof organizations.OrganizationSettings>;
+} as const satisfies Record<Exclude<keyof z.output<typeof settings>, 'max_monthly_amount'>, keyof organizations.OrganizationSettings>;
 
 function rename(body: object): Partial<organizations.OrganizationSettings> {
   return Object.fromEntries(
     Object.entries(body).flatMap(([field, value]) =>
-      value === undefined ? [] : [[PROPERTY_OF_FIELD[field as keyof typeof PROPERTY_OF_FIELD], value]],
+      value === undefined || !Object.hasOwn(PROPERTY_OF_FIELD, field)
+        ? []
+        : [[PROPERTY_OF_FIELD[field as keyof typeof PROPERTY_OF_FIELD], value]],
     ),
   );
 }
 
-function present(organization: Organization) {
+function presentOrganization(organization: Organization) {
   return {
     c_organization_id: organization.id,
     name: organization.name,
@@ -190,6 +219,10 @@ function present(organization: Organization) {
     quota_per_unit: formatQuota(organization.quotaPerUnit),
     auto_recharge_enabled: organization.autoRechargeEnabled,
     max_daily_recharges: organization.maxDailyRecharges,
+    max_monthly_amount:
+      organization.maxMonthlyAmount === null || organization.maxMonthlyAmount === undefined
+        ? null
+        : formatMoney(organization.maxMonthlyAmount, organization.currency),
     time_zone: organization.timeZone,
     suspended_at: organization.suspendedAt?.toISOString() ?? null,
     suspended_reason: organization.suspendedReason ?? null,

@@ -146,6 +146,7 @@ describe('a new organization', () => {
       quota_per_unit: '1.00',
       auto_recharge_enabled: true,
       max_daily_recharges: 10,
+      max_monthly_amount: null,
       time_zone: 'UTC',
       suspended_at: null,
       suspended_reason: null,
@@ -212,6 +213,9 @@ describe('a new organization', () => {
     ['max_daily_recharges', 1.5],
     ['max_daily_recharges', '3'],
     ['max_daily_recharges', 1001],
+    ['max_monthly_amount', 500],
+    ['max_monthly_amount', '-1.00'],
+    ['max_monthly_amount', '5.001'],
     ['time_zone', 'Mars/Olympus'],
     ['time_zone', 'a\0b'],
     ['a_setting_of_tomorrow', 1],
@@ -521,12 +525,35 @@ describe('what an operator switches', () => {
     expect((await world.stripe.charges.list({ customer: organization.customerId })).data).toHaveLength(1);
   }, 60_000);
 
+  test('max_monthly_amount lets a charge through that just fits, and refuses the next', async () => {
+    const organization = await world.organization({ settings: { max_monthly_amount: '20.50' } });
+    expect(await outcomeOfAlert(organization)).toBe('recharged');
+    await world.spend(organization.teamId, 20);
+    expect(await outcomeOfAlert(organization, { max_budget: 30.5 })).toBe('monthly_limit_reached');
+    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+    const path = `/api/v1/organizations/${organization.id}`;
+    expect((await world.admin.patch(path, { currency: 'jpy' })).data.errors[0].field).toBe('max_monthly_amount');
+    expect((await world.admin.patch(path, { max_monthly_amount: '500.00' })).data.max_monthly_amount).toBe('500.00');
+    expect(await outcomeOfAlert(organization, { max_budget: 30.5 })).toBe('recharged');
+  }, 60_000);
+
+  test('what was declined or refunded costs nothing of max_monthly_amount', async () => {
+    const organization = await world.organization({ settings: { max_monthly_amount: '20.50' } });
+    expect(await outcomeOfAlert(organization)).toBe('recharged');
+    await world.spend(organization.teamId, 20);
+    for (const status of ['declined', 'refunded']) {
+      await world.sql.query('update recharge set status = $2 where organization_id = $1', [organization.id, status]);
+      expect(await outcomeOfAlert(organization, { max_budget: status === 'declined' ? 30.5 : 50 })).toBe('recharged');
+      await world.spend(organization.teamId, 20);
+    }
+  }, 60_000);
+
   // Half past six in the evening, UTC, is midnight in Kolkata: by UTC's day one of the two would end the other way.
   test.each([
     ['the last minute of yesterday', '-1 minute', 'recharged', 2],
     ['the first minute of today', '1 second', 'daily_limit_reached', 1],
   ])(
-    "the day is the organization's: a recharge in %s in Kolkata",
+    "case 53: the day is the organization's: a recharge in %s in Kolkata",
     async (_when, distance, outcome, charges) => {
       const organization = await world.organization({ settings: { max_daily_recharges: 1, time_zone: 'Asia/Kolkata' } });
       expect(await outcomeOfAlert(organization)).toBe('recharged');
@@ -538,6 +565,25 @@ describe('what an operator switches', () => {
       await world.spend(organization.teamId, 20);
       expect(await outcomeOfAlert(organization, { max_budget: 30.5 })).toBe(outcome);
       expect((await world.books(organization)).charges).toBe(charges);
+    },
+    60_000,
+  );
+
+  test.each([
+    ['the last minute of last month', '-1 minute', 'recharged'],
+    ['the first minute of this month', '1 minute', 'monthly_limit_reached'],
+  ])(
+    "case 53: the month is the organization's: a recharge in %s in Kolkata",
+    async (_when, distance, outcome) => {
+      const organization = await world.organization({ settings: { max_monthly_amount: '30.00', time_zone: 'Asia/Kolkata' } });
+      expect(await outcomeOfAlert(organization)).toBe('recharged');
+      await world.sql.query(
+        `update recharge set created_at = (date_trunc('month', now() at time zone 'Asia/Kolkata') at time zone 'Asia/Kolkata') + $2::interval
+         where organization_id = $1`,
+        [organization.id, distance],
+      );
+      await world.spend(organization.teamId, 20);
+      expect(await outcomeOfAlert(organization, { max_budget: 30.5 })).toBe(outcome);
     },
     60_000,
   );

@@ -17,6 +17,7 @@ const policy: RechargePolicy = {
   minimumBalance: parseQuota('10'),
   targetBalance: parseQuota('30'),
   maxDailyRecharges: 3,
+  maxMonthlyAmount: null,
   currency: USD,
   quotaPerUnit: parseQuota('1'),
 };
@@ -27,7 +28,7 @@ const budget: LiveBudget = {
   budgetDuration: null,
   hasBudgetLimits: false,
 };
-const history: RechargeHistory = { attemptsToday: 0, hasOpenRecharge: false };
+const history: RechargeHistory = { attemptsToday: 0, chargedThisMonth: minorUnits(0), hasOpenRecharge: false };
 
 const policies = fc
   .record({
@@ -163,6 +164,14 @@ describe('no charge is made', () => {
   });
   test('while another recharge is open', () => {
     expect(refusalOf(decideRecharge(policy, budget, { ...history, hasOpenRecharge: true }))).toBe('recharge_open');
+  });
+  test("once the month's limit would be exceeded, and not for a charge that just fits", () => {
+    const limited = { ...policy, maxMonthlyAmount: minorUnits(10_000) };
+    expect(decideRecharge(limited, budget, { ...history, chargedThisMonth: minorUnits(10_000 - 3_050) }).kind).toBe('recharge');
+    expect(refusalOf(decideRecharge(limited, budget, { ...history, chargedThisMonth: minorUnits(10_000 - 3_049) }))).toBe(
+      'monthly_limit_reached',
+    );
+    expect(refusalOf(decideRecharge({ ...policy, maxMonthlyAmount: minorUnits(0) }, budget, history))).toBe('monthly_limit_reached');
   });
   test("once the day's attempts are used up, and not one before", () => {
     expect(decideRecharge(policy, budget, { ...history, attemptsToday: 2 }).kind).toBe('recharge');
