@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { abbreviate, MASTER_USER_ID } from './auth.ts';
 import type { Handler } from './context.ts';
 import { managementError, proxyException } from './errors.ts';
-import { generatedKeyRow, keyRow } from './rows.ts';
+import { generatedKeyRow, keyDatabaseRow, keyInfoRow, keyRow } from './rows.ts';
 import { hashKey, type Key, now, type Store } from './store.ts';
 import { readBody, readPaging } from './validation.ts';
 
@@ -21,7 +21,10 @@ const KEY_FIELDS = {
 
 export type GeneratedKey = { secret: string; key: Key };
 
-/** POST /key/generate → `{key, token, …}`. The team need not exist. @throws 400 for a taken alias. */
+/**
+ * POST /key/generate → `{key, token, …}`. The team need not exist. A secret that is known already is answered as if it were
+ * new, and its row stays as it is. @throws 400 for a taken alias.
+ */
 export const createKey: Handler = ({ store }, { body, caller }) => {
   const wanted = readBody({ ...KEY_FIELDS, key: 'string' }, body);
   if (wanted.key_alias != null) checkAlias(store, wanted.key_alias);
@@ -59,7 +62,7 @@ export const updateKey: Handler = ({ store }, { body, caller }) => {
   if (wanted.allowed_routes !== undefined) key.allowed_routes = (wanted.allowed_routes ?? []).map(String);
   if (wanted.blocked !== undefined) key.blocked = wanted.blocked;
   if (wanted.duration !== undefined) key.expires = expiry(wanted.duration);
-  key.updated_at = now();
+  key.updated_at = key.settings_updated_at = now();
   key.updated_by = caller.user_id ?? MASTER_USER_ID;
   return { key: wanted.key, ...keyRow(key) };
 };
@@ -83,7 +86,7 @@ export const setKeyBlocked =
     if (!key) throw keyNotFound('Key not found.');
     key.blocked = blocked;
     key.updated_at = now();
-    return keyRow(key);
+    return keyDatabaseRow(key);
   };
 
 /** GET /key/info?key= (the key or its hash; the caller's own when absent) → `{key, info}`. */
@@ -91,7 +94,7 @@ export const keyInfo: Handler = ({ store }, { query, caller }) => {
   const name = query.get('key') ?? caller.key?.token ?? '';
   const key = find(store, name);
   if (!key) throw keyNotFound('Key not found in database');
-  return { key: name, info: keyRow(key) };
+  return { key: name, info: keyInfoRow(key) };
 };
 
 /** GET /key/list → one page of hashes, or of rows with `return_full_object=true`; newest first. */
@@ -134,7 +137,7 @@ export function generateKey(store: Store, wanted: Partial<Key> & { secret?: stri
     updated_by: wanted.created_by,
     ...fields,
   };
-  store.addKey(key);
+  if (!store.keys.has(key.token)) store.addKey(key);
   return { secret, key };
 }
 

@@ -1,7 +1,7 @@
 /** `/team/member_*`. Only members with a budget of their own have a membership row. */
 import { randomUUID } from 'node:crypto';
 import type { Handler } from './context.ts';
-import { httpException, memberTeamNotFound, proxyException, teamNotFound } from './errors.ts';
+import { httpException, memberTeamNotFound, proxyException } from './errors.ts';
 import { pyRepr } from './python.ts';
 import { membershipRow, teamRow, userRow } from './rows.ts';
 import { type Member, now, type Store, type Team } from './store.ts';
@@ -41,7 +41,7 @@ export const updateMember: Handler = ({ store }, { body }) => {
   if (wanted.role === 'admin')
     throw httpException(400, 'Assigning team admins is a premium feature. You must be a LiteLLM Enterprise user to use this feature.');
   const team = store.teams.get(wanted.team_id);
-  if (!team) throw teamNotFound(wanted.team_id);
+  if (!team) throw noTeamOfMember(wanted.team_id);
   if (!wanted.user_id) throw httpException(400, { error: 'Either user_id or user_email needs to be passed in' });
   if (wanted.max_budget_in_team !== undefined) setMemberBudget(team, wanted.user_id, wanted.max_budget_in_team);
   return {
@@ -60,7 +60,7 @@ export const updateMember: Handler = ({ store }, { body }) => {
 export const deleteMember: Handler = ({ store }, { body }) => {
   const { team_id, user_id } = readBody({ team_id: 'string!', user_id: 'string' }, body);
   const team = store.teams.get(team_id);
-  if (!team) throw teamNotFound(team_id);
+  if (!team) throw noTeamOfMember(team_id);
   const index = team.members.findIndex((member) => member.user_id === user_id);
   if (!user_id || index < 0) throw httpException(400, { error: 'User not found in team' });
   team.members.splice(index, 1);
@@ -86,6 +86,11 @@ function setMemberBudget(team: Team, user_id: string, max_budget: number | null)
   const membership = team.memberships.find((row) => row.user_id === user_id);
   if (membership) membership.max_budget = max_budget;
   else team.memberships.push({ user_id, team_id: team.team_id, budget_id: randomUUID(), max_budget, created_at: now() });
+}
+
+/** As the routes say it that change a membership: 400, unlike every other route. */
+function noTeamOfMember(team_id: string) {
+  return httpException(400, { error: `Team id=${team_id} does not exist in db` });
 }
 
 function memberRepr({ user_id, user_email, role }: Member): string {

@@ -54,6 +54,7 @@ export const ACCESS_GROUPS = { access_group_models: null, access_group_mcp_serve
 
 export function membershipRow(membership: Membership): JsonObject {
   const { user_id, team_id, budget_id, max_budget, created_at } = membership;
+  if (max_budget === null) return { user_id, team_id, budget_id: null, spend: 0, total_spend: 0, litellm_budget_table: null };
   return {
     user_id,
     team_id,
@@ -107,6 +108,12 @@ export function userRow(user: User): JsonObject {
   };
 }
 
+/** A user as /user/info shows it, with what is joined to it. */
+export function userInfoRow(user: User): JsonObject {
+  const invitations = { invitations_created: null, invitations_updated: null, invitations_user: null };
+  return { ...userRow(user), ...invitations, litellm_organization_table: null, organization_memberships: [], model_max_budget_usage: {} };
+}
+
 /** The answer of /key/generate; without a key, what /user/new answers when it makes none. */
 export function generatedKeyRow(made: GeneratedKey | undefined): JsonObject {
   const key = made?.key;
@@ -135,13 +142,32 @@ export function generatedKeyRow(made: GeneratedKey | undefined): JsonObject {
 
 /** A key as /team/info and /key/info show it. */
 export function keyRow(key: Key): JsonObject {
-  return { ...KEY_CONSTANTS, ...key };
+  return { ...KEY_CONSTANTS, settings_updated_at: null, ...key };
+}
+
+/** A key as /key/info shows it: without its token. */
+export function keyInfoRow(key: Key): JsonObject {
+  const { token: _token, ...row } = keyRow(key);
+  return row;
+}
+
+/** A key as /key/block shows it: as it is in the database, without what is joined to it. */
+export function keyDatabaseRow(key: Key): JsonObject {
+  const {
+    jwt_key_mappings: _mappings,
+    litellm_organization_table: _organization,
+    litellm_project_table: _project,
+    organization_id: org_id,
+    policies: _policies,
+    ...row
+  } = keyRow(key);
+  return { ...row, org_id };
 }
 
 /** Fields of the real rows that this stand-in does not keep, as they are for a key that does not use them. */
 const KEY_CONSTANTS = {
   ...nulls(`agent_id project_id max_parallel_requests tpm_limit rpm_limit budget_duration budget_reset_at budget_id organization_id
-    object_permission_id settings_updated_at last_active rotation_interval last_rotation_at key_rotation_at budget_limits
+    object_permission_id last_active rotation_interval last_rotation_at key_rotation_at budget_limits
     litellm_budget_table litellm_organization_table litellm_project_table object_permission jwt_key_mappings`),
   ...{ aliases: {}, config: {}, router_settings: {}, permissions: {}, model_spend: {}, model_max_budget: {}, budget_fallbacks: {} },
   ...{ allowed_cache_controls: [], policies: [], access_group_ids: [] },

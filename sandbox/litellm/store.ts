@@ -54,6 +54,8 @@ export type Key = {
   created_by: string;
   updated_at: string;
   updated_by: string;
+  /** When /key/update was last called; absent before. */
+  settings_updated_at?: string;
 };
 
 export type User = {

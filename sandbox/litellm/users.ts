@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Handler } from './context.ts';
 import { httpException, managementError, proxyException, validationError } from './errors.ts';
 import { generateKey } from './keys.ts';
-import { generatedKeyRow, keyRow, userRow } from './rows.ts';
+import { generatedKeyRow, keyRow, userInfoRow, userRow } from './rows.ts';
 import { now, type User } from './store.ts';
 import { type JsonObject, readBody, readPaging } from './validation.ts';
 
@@ -56,7 +56,7 @@ export const userInfo: Handler = ({ store }, { query, caller }) => {
   if (!user) throw proxyException(404, 'internal_server_error', `User ${user_id} not found`);
   return {
     user_id,
-    user_info: userRow(user),
+    user_info: userInfoRow(user),
     keys: [...store.keys.values()].filter((key) => key.user_id === user_id).map(keyRow),
     teams: [],
   };

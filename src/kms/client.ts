@@ -1,19 +1,58 @@
 /**
  * LiteLLM's key-management API, as far as the service uses it: every route by its name.
  *
- * Creating is repeatable: we choose the id, and after any error we look whether it is there. Removing is, too: what is gone
- * already is removed. The rest writes absolute values.
+ * Making something can be repeated: we choose its id, and after an error that leaves a doubt we look whether it is there.
+ * Removing can be, too: what is gone already is removed. All else writes absolute values.
  */
+import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { dollarsFromQuota, type QuotaMicros } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
-import { type KmsTeam, readRows, teamInfo, teamRow } from './rows.ts';
+import { KmsError, type KmsErrorKind } from './errors.ts';
+import {
+  type KmsKey,
+  type KmsMembership,
+  type KmsTeam,
+  type KmsUser,
+  keyInfo,
+  keyRow,
+  readRows,
+  teamInfo,
+  teamRow,
+  userInfo,
+  userRow,
+} from './rows.ts';
 import { type KmsOptions, KmsTransport } from './transport.ts';
 
 /** LiteLLM refuses larger pages. */
 export const MAX_PAGE_SIZE = 100;
 
+/** After these the thing may be there all the same: LiteLLM can fail when the row is committed already. */
+const MAY_BE_THERE: readonly KmsErrorKind[] = ['conflict', 'invalid', 'unknown_outcome'];
+
+/** 24 bytes are as many as nobody guesses. */
+const SECRET_BYTES = 24;
+
 const anything = z.unknown();
+
+export type PageRequest = {
+  /** From 1 on. */
+  page: number;
+  /** At most MAX_PAGE_SIZE. */
+  pageSize: number;
+};
+
+export type TeamsPage = {
+  teams: KmsTeam[];
+  /** Rows that LiteLLM shows and that make no sense. */
+  unreadable: { teamId: string; reason: string }[];
+  total: number;
+  page: number;
+  totalPages: number;
+};
+
+export type UsersPage = { users: KmsUser[]; total: number; page: number; totalPages: number };
+export type KeysPage = { keys: KmsKey[]; total: number; page: number; totalPages: number };
 
 export class KmsClient {
   private readonly transport: KmsTransport;
@@ -29,7 +68,7 @@ export class KmsClient {
 
   /** A team's budget as LiteLLM's database shows it: `spend` lags by up to 15 s. @throws KmsError */
   async teamBudget(teamId: string): Promise<LiveBudget> {
-    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits } = await this.team(teamId);
+    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits } = (await this.team(teamId)).team;
     return { quota, spend, softBudget, budgetDuration, hasBudgetLimits };
   }
 
@@ -43,19 +82,23 @@ export class KmsClient {
     await this.transport.write('/team/update', { team_id: teamId, max_budget: dollarsFromQuota(quota) }, anything);
   }
 
-  /** One team. @throws KmsError */
-  async team(teamId: string): Promise<KmsTeam> {
-    return (await this.transport.read('/team/info', { team_id: teamId }, teamInfo)).team;
+  /** By `/team/update`, which is heeded at once or within a minute; `/team/block` is not until a cache forgets. @throws KmsError */
+  async setTeamBlocked(teamId: string, blocked: boolean): Promise<void> {
+    await this.transport.write('/team/update', { team_id: teamId, blocked }, anything);
+  }
+
+  /** One team, and the members that have a limit of their own in it. @throws KmsError */
+  async team(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] }> {
+    return this.transport.read('/team/info', { team_id: teamId }, teamInfo);
   }
 
   /**
-   * One page of all teams by their id, from 1 on. Offset paging: a team that is made or deleted meanwhile shifts the pages
+   * One page of all teams in the order of their ids. Offset paging: a team that is made or deleted meanwhile shifts the pages
    * behind it, so one may come twice or not at all.
    *
-   * @param pageSize at most MAX_PAGE_SIZE.
    * @throws KmsError
    */
-  async teams({ page, pageSize }: { page: number; pageSize: number }): Promise<TeamsPage> {
+  async teams({ page, pageSize }: PageRequest): Promise<TeamsPage> {
     const query = { page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' };
     const answer = await this.transport.read('/v2/team/list', query, teamsPage);
     const { rows, unreadable } = readRows(teamRow, answer.teams, 'team_id');
@@ -67,15 +110,163 @@ export class KmsClient {
       totalPages: answer.total_pages,
     };
   }
+
+  /**
+   * Makes a team, or finds one of this id, which is answered as it is: whose it is, its metadata says.
+   *
+   * @param metadata written here and never again: LiteLLM keeps its own data beside it.
+   * @throws KmsError
+   */
+  async createTeam(wanted: { teamId: string; alias: string; quota: QuotaMicros; metadata: Record<string, string> }): Promise<KmsTeam> {
+    const { teamId: team_id, alias: team_alias, quota, metadata } = wanted;
+    return this.makeOrFind(
+      () => this.transport.write('/team/new', { team_id, team_alias, max_budget: dollarsFromQuota(quota), metadata }, teamRow),
+      async () => (await this.team(team_id)).team,
+    );
+  }
+
+  /** Deletes a team with its keys. @throws KmsError */
+  async deleteTeam(teamId: string): Promise<void> {
+    await this.remove(() => this.transport.write('/team/delete', { team_ids: [teamId] }, anything));
+  }
+
+  /**
+   * Makes a user a member of a team, or finds that it is one; LiteLLM makes a user that it does not know.
+   *
+   * @param maxBudgetInTeam the member's own limit, written only when it becomes a member now; null for none.
+   * @throws KmsError
+   */
+  async addMember(teamId: string, userId: string, maxBudgetInTeam: QuotaMicros | null): Promise<void> {
+    const member = { role: 'user', user_id: userId };
+    const max_budget_in_team = maxBudgetInTeam === null ? undefined : dollarsFromQuota(maxBudgetInTeam);
+    await this.makeOrFind(
+      () => this.transport.write('/team/member_add', { team_id: teamId, member, max_budget_in_team }, anything),
+      () => this.requireMember(teamId, userId, true),
+    );
+  }
+
+  /** A member's own limit in a team; null takes it away. @throws KmsError */
+  async setMemberBudget(teamId: string, userId: string, maxBudgetInTeam: QuotaMicros | null): Promise<void> {
+    const max_budget_in_team = maxBudgetInTeam === null ? null : dollarsFromQuota(maxBudgetInTeam);
+    await this.transport.write('/team/member_update', { team_id: teamId, user_id: userId, max_budget_in_team }, anything);
+  }
+
+  /** Ends a membership. Also when there is no such team, which LiteLLM answers with a 400 like much else. @throws KmsError */
+  async removeMember(teamId: string, userId: string): Promise<void> {
+    await this.makeOrFind(
+      () => this.transport.write('/team/member_delete', { team_id: teamId, user_id: userId }, anything),
+      () => this.remove(() => this.requireMember(teamId, userId, false)),
+    );
+  }
+
+  /** @throws KmsError */
+  async user(userId: string): Promise<KmsUser> {
+    return this.transport.read('/user/info', { user_id: userId }, userInfo);
+  }
+
+  /** Makes a user without a key, or finds one of this id, which is answered as it is. @throws KmsError */
+  async createUser(wanted: { userId: string; alias: string; metadata: Record<string, string> }): Promise<KmsUser> {
+    const { userId: user_id, alias: user_alias, metadata } = wanted;
+    const body = { user_id, user_alias, user_role: 'internal_user', auto_create_key: false, metadata };
+    return this.makeOrFind(
+      async () => {
+        await this.transport.write('/user/new', body, anything);
+        return { userId: user_id, alias: user_alias, role: body.user_role, metadata };
+      },
+      () => this.user(user_id),
+    );
+  }
+
+  /** One page of all users, newest first; offset paging. @throws KmsError */
+  async users({ page, pageSize }: PageRequest): Promise<UsersPage> {
+    const answer = await this.transport.read('/user/list', { page, page_size: pageSize }, usersPage);
+    return { users: answer.users, total: answer.total, page: answer.page, totalPages: answer.total_pages };
+  }
+
+  /** LiteLLM makes the user when it knows none of this id. @throws KmsError */
+  async renameUser(userId: string, alias: string): Promise<void> {
+    await this.transport.write('/user/update', { user_id: userId, user_alias: alias }, anything);
+  }
+
+  /** Deletes a user with its keys and memberships. @throws KmsError */
+  async deleteUser(userId: string): Promise<void> {
+    await this.remove(() => this.transport.write('/user/delete', { user_ids: [userId] }, anything));
+  }
+
+  /** @throws KmsError */
+  async key(token: string): Promise<KmsKey> {
+    return this.transport.read('/key/info', { key: token }, keyInfo);
+  }
+
+  /** One page of a team's keys, newest first; offset paging. @throws KmsError */
+  async keys(teamId: string, { page, pageSize }: PageRequest): Promise<KeysPage> {
+    const query = { team_id: teamId, page, size: pageSize, return_full_object: true };
+    const answer = await this.transport.read('/key/list', query, keysPage);
+    return { keys: answer.keys, total: answer.total_count, page: answer.current_page, totalPages: answer.total_pages };
+  }
+
+  /**
+   * Makes a key of `secret` (see `newSecret`), or finds it made. An alias that another key has is a `conflict`.
+   *
+   * @throws KmsError
+   */
+  async createKey(secret: string, wanted: { teamId: string; userId: string; alias: string }): Promise<KmsKey> {
+    const { teamId: team_id, userId: user_id, alias: key_alias } = wanted;
+    return this.makeOrFind(
+      () => this.transport.write('/key/generate', { key: secret, team_id, user_id, key_alias }, keyRow),
+      () => this.key(tokenOf(secret)),
+    );
+  }
+
+  /** @throws KmsError, `conflict` when another key has the alias. */
+  async renameKey(token: string, alias: string): Promise<void> {
+    await this.transport.write('/key/update', { key: token, key_alias: alias }, anything);
+  }
+
+  /** Takes effect at once. @throws KmsError */
+  async setKeyBlocked(token: string, blocked: boolean): Promise<void> {
+    await this.transport.write(blocked ? '/key/block' : '/key/unblock', { key: token }, anything);
+  }
+
+  /** @throws KmsError */
+  async deleteKey(token: string): Promise<void> {
+    await this.remove(() => this.transport.write('/key/delete', { keys: [token] }, anything));
+  }
+
+  /** `make`, or after an error that leaves a doubt what `find` finds. @throws the first error, when it finds nothing. */
+  private async makeOrFind<T>(make: () => Promise<T>, find: () => Promise<T>): Promise<T> {
+    try {
+      return await make();
+    } catch (error) {
+      if (!(error instanceof KmsError) || !MAY_BE_THERE.includes(error.kind)) throw error;
+      return find().catch(() => {
+        throw error;
+      });
+    }
+  }
+
+  private async remove(work: () => Promise<unknown>): Promise<void> {
+    await work().catch((error) => {
+      if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
+    });
+  }
+
+  private async requireMember(teamId: string, userId: string, isMember: boolean): Promise<void> {
+    const { memberUserIds = [] } = (await this.team(teamId)).team;
+    if (memberUserIds.includes(userId) !== isMember) throw new Error(`${userId} is ${isMember ? 'no' : 'still a'} member of ${teamId}`);
+  }
 }
 
-export type TeamsPage = {
-  teams: KmsTeam[];
-  /** Rows that LiteLLM shows and that make no sense. */
-  unreadable: { teamId: string; reason: string }[];
-  total: number;
-  page: number;
-  totalPages: number;
-};
+/** A secret for a new key. We choose it, so that a key whose making was not answered can be found. */
+export function newSecret(): string {
+  return `sk-${randomBytes(SECRET_BYTES).toString('base64url')}`;
+}
+
+/** What stands for a secret in every call of LiteLLM's and in our database: it opens nothing. */
+export function tokenOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex');
+}
 
 const teamsPage = z.object({ teams: z.array(z.unknown()), total: z.number(), page: z.number(), total_pages: z.number() });
+const usersPage = z.object({ users: z.array(userRow), total: z.number(), page: z.number(), total_pages: z.number() });
+const keysPage = z.object({ keys: z.array(keyRow), total_count: z.number(), current_page: z.number(), total_pages: z.number() });

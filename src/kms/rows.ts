@@ -95,18 +95,24 @@ export const userRow = z
   .object({ user_id: z.string(), user_alias: text, user_role: text, metadata })
   .transform((row): KmsUser => ({ userId: row.user_id, alias: row.user_alias, role: row.user_role, metadata: row.metadata }));
 
+export const userInfo = z.object({ user_info: userRow }).transform(({ user_info }) => user_info);
+
 /** A virtual key without its secret: `token` is the secret's SHA-256, which stands for it in every call. */
 export type KmsKey = { token: string; alias: string | null; teamId: string | null; userId: string | null; blocked: boolean };
 
-export const keyRow = z.object({ token: z.string(), key_alias: text, team_id: text, user_id: text, blocked: flag }).transform(
-  (row): KmsKey => ({
-    token: row.token,
-    alias: row.key_alias,
-    teamId: row.team_id,
-    userId: row.user_id,
-    blocked: row.blocked,
-  }),
-);
+const keyFields = { key_alias: text, team_id: text, user_id: text, blocked: flag };
+const keyOf = (token: string, row: z.output<z.ZodObject<typeof keyFields>>): KmsKey => ({
+  token,
+  alias: row.key_alias,
+  teamId: row.team_id,
+  userId: row.user_id,
+  blocked: row.blocked,
+});
+
+export const keyRow = z.object({ token: z.string(), ...keyFields }).transform((row) => keyOf(row.token, row));
+
+/** The row lacks its token here. `key` is what was asked for: the token. */
+export const keyInfo = z.object({ key: z.string(), info: z.object(keyFields) }).transform(({ key, info }) => keyOf(key, info));
 
 /** One page, with the rows that could not be read set apart: one of them must not hide the others. */
 export type KmsPage<Row> = { rows: Row[]; unreadable: { id: string; reason: string }[] };

@@ -6,7 +6,7 @@ import axios, { type AxiosInstance } from 'axios';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
 import { quotaFromDollars } from '../../src/domain/money.ts';
-import { KmsClient } from '../../src/kms/client.ts';
+import { KmsClient, newSecret, tokenOf } from '../../src/kms/client.ts';
 
 const KEY = 'sk-1234';
 
@@ -83,7 +83,7 @@ describe('what a failure means', () => {
   ])('a read is tried again after %s, and a write is not', async (_, action) => {
     const teamId = await newTeam();
     await kmsFault({ path: '/team/info', action });
-    expect(await kms.team(teamId)).toMatchObject({ teamId });
+    expect((await kms.team(teamId)).team).toMatchObject({ teamId });
     await kmsFault({ path: '/team/update', action });
     await expect(kms.setTeamBudget(teamId, quotaFromDollars(2))).rejects.toThrow();
     expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(1) });
@@ -107,6 +107,126 @@ describe('what a failure means', () => {
     await kmsFault({ path: '/team/update', action: { kind: 'reset' } });
     const error = await kms.setTeamBudget('t', quotaFromDollars(1)).catch((reason) => reason);
     expect(JSON.stringify([error.message, error.stack, Object.values(error), error.cause ?? null])).not.toContain(KEY);
+  });
+});
+
+/** Each is an effect that happens although its answer does not say so. */
+const LOST: [string, FaultRequest['action']][] = [
+  ['is lost', { kind: 'reset' }],
+  ['is a 500', { kind: 'respond', status: 500, body: { error: { message: 'committed, then failed' } } }],
+  ['is HTML', { kind: 'respond', status: 200, body: '<html></html>' }],
+];
+
+describe('what is to be made is made once', () => {
+  const metadata = { c_organization_id: 'acme' };
+
+  test.each(LOST)('a team whose answer %s', async (_, action) => {
+    const wanted = { teamId: newId('made'), alias: 'Acme', quota: quotaFromDollars(0), metadata };
+    await kmsFault({ path: '/team/new', when: 'after', action });
+    expect(await kms.createTeam(wanted)).toMatchObject({ teamId: wanted.teamId, alias: 'Acme', quota: 0, metadata });
+  });
+
+  test('a team that is there is answered as it is, and stays so', async () => {
+    const teamId = await newTeam();
+    const found = await kms.createTeam({ teamId, alias: 'Acme', quota: quotaFromDollars(0), metadata });
+    expect(found).toMatchObject({ teamId, alias: null, quota: quotaFromDollars(1), metadata: {} });
+  });
+
+  test('a team that has not been made is an error, whose doubt stays', async () => {
+    await kmsFault({ path: '/team/new', action: { kind: 'reset' } });
+    const made = kms.createTeam({ teamId: newId('lost'), alias: 'Acme', quota: quotaFromDollars(0), metadata });
+    await expect(made).rejects.toMatchObject({ kind: 'unknown_outcome' });
+  });
+
+  test.each(LOST)('a user whose answer %s, and a membership', async (_, action) => {
+    const [teamId, userId] = [await newTeam(), newId('user')];
+    await kmsFault({ path: '/user/new', when: 'after', action });
+    await kmsFault({ path: '/team/member_add', when: 'after', action });
+    for (let times = 0; times < 2; times++) {
+      expect(await kms.createUser({ userId, alias: 'Blue', metadata })).toMatchObject({ userId, alias: 'Blue', metadata });
+      await kms.addMember(teamId, userId, quotaFromDollars(5));
+    }
+    const { team, memberships } = await kms.team(teamId);
+    expect(team.memberUserIds).toEqual(['default_user_id', userId]);
+    expect(memberships).toEqual([{ userId, maxBudgetInTeam: quotaFromDollars(5) }]);
+  });
+
+  test.each(LOST)('a key whose answer %s: its secret works', async (_, action) => {
+    const wanted = { teamId: await newTeam(), userId: newId('user'), alias: newId('alias') };
+    const secret = newSecret();
+    await kmsFault({ path: '/key/generate', when: 'after', action });
+    const key = { token: tokenOf(secret), alias: wanted.alias, teamId: wanted.teamId, userId: wanted.userId, blocked: false };
+    expect(await kms.createKey(secret, wanted)).toEqual(key);
+    expect(await kms.createKey(secret, wanted)).toEqual(key);
+    expect(await kms.keys(wanted.teamId, { page: 1, pageSize: 100 })).toEqual({ keys: [key], total: 1, page: 1, totalPages: 1 });
+    expect((await chat(secret)).status).toBe(200);
+  });
+
+  test('a key whose alias another has is a conflict', async () => {
+    const wanted = { teamId: await newTeam(), userId: newId('user'), alias: newId('alias') };
+    await kms.createKey(newSecret(), wanted);
+    await expect(kms.createKey(newSecret(), wanted)).rejects.toMatchObject({ kind: 'conflict' });
+  });
+});
+
+describe('what is to be removed is removed, however often', () => {
+  test('a membership, whose answer is lost', async () => {
+    const [teamId, userId] = [await newTeam(), newId('user')];
+    await kms.addMember(teamId, userId, null);
+    await kmsFault({ path: '/team/member_delete', when: 'after', action: { kind: 'reset' } });
+    await kms.removeMember(teamId, userId);
+    await kms.removeMember(teamId, userId);
+    expect((await kms.team(teamId)).team.memberUserIds).toEqual(['default_user_id']);
+    await kms.removeMember('no-such-team', userId);
+  });
+
+  test('not when nothing was removed', async () => {
+    const [teamId, userId] = [await newTeam(), newId('user')];
+    await kms.addMember(teamId, userId, null);
+    await kmsFault({ path: '/team/member_delete', action: { kind: 'reset' } });
+    await expect(kms.removeMember(teamId, userId)).rejects.toMatchObject({ kind: 'unknown_outcome' });
+  });
+
+  test('a key, a user and a team', async () => {
+    const [teamId, userId, secret] = [await newTeam(), newId('user'), newSecret()];
+    await kms.createUser({ userId, alias: 'Blue', metadata: {} });
+    const { token } = await kms.createKey(secret, { teamId, userId, alias: newId('alias') });
+    for (let times = 0; times < 2; times++) {
+      await kms.deleteKey(token);
+      await kms.deleteUser(userId);
+      await kms.deleteTeam(teamId);
+    }
+    await expect(kms.key(token)).rejects.toMatchObject({ kind: 'not_found' });
+    await expect(kms.user(userId)).rejects.toMatchObject({ kind: 'not_found' });
+    await expect(kms.team(teamId)).rejects.toMatchObject({ kind: 'not_found' });
+    expect((await chat(secret)).status).toBe(401);
+  });
+});
+
+describe('what can be changed', () => {
+  test("a team's block, and a member's limit, which null takes away", async () => {
+    const [teamId, userId] = [await newTeam(), newId('user')];
+    await kms.addMember(teamId, userId, null);
+    await kms.setMemberBudget(teamId, userId, quotaFromDollars(2.5));
+    await kms.setTeamBlocked(teamId, true);
+    expect(await kms.team(teamId)).toMatchObject({ team: { blocked: true }, memberships: [{ userId, maxBudgetInTeam: 2_500_000 }] });
+    await kms.setMemberBudget(teamId, userId, null);
+    await kms.setTeamBlocked(teamId, false);
+    expect(await kms.team(teamId)).toMatchObject({ team: { blocked: false }, memberships: [{ userId, maxBudgetInTeam: null }] });
+  });
+
+  test('the names of users and keys, and whether a key is blocked', async () => {
+    const [teamId, userId, secret, alias] = [await newTeam(), newId('user'), newSecret(), newId('alias')];
+    await kms.createUser({ userId, alias: 'Blue', metadata: {} });
+    const { token } = await kms.createKey(secret, { teamId, userId, alias: newId('alias') });
+    await kms.renameUser(userId, 'Green');
+    await kms.renameKey(token, alias);
+    await kms.setKeyBlocked(token, true);
+    expect((await kms.users({ page: 1, pageSize: 1 })).users).toMatchObject([{ userId, alias: 'Green', role: 'internal_user' }]);
+    expect(await kms.key(token)).toMatchObject({ alias, blocked: true });
+    expect((await chat(secret)).status).toBe(401);
+    await kms.setKeyBlocked(token, false);
+    expect((await chat(secret)).status).toBe(200);
   });
 });
 
@@ -134,6 +254,11 @@ async function newTeam(): Promise<string> {
   const team_id = newId('team');
   await other.post('/team/new', { team_id, max_budget: 1 });
   return team_id;
+}
+
+async function chat(key: string): Promise<{ status: number }> {
+  const body = { model: 'fake', messages: [{ role: 'user', content: 'hi' }] };
+  return axios.post(`${url}/chat/completions`, body, { headers: { Authorization: `Bearer ${key}` }, validateStatus: () => true });
 }
 
 async function kmsFault(fault: FaultRequest): Promise<void> {

@@ -2,6 +2,7 @@
  * Sends the calls that we rely on to a real LiteLLM proxy and to the stand-in, and compares the whole answers. Needs a proxy
  * whose model `fake` is mocked and which allows writing: LIVE_LITELLM_URL=http://127.0.0.1:14000 LIVE_LITELLM_KEY=sk-1234.
  */
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SandboxServer } from '../../sandbox/http.ts';
 import { startLitellm } from '../../sandbox/litellm/server.ts';
@@ -10,6 +11,8 @@ const LIVE_URL = process.env['LIVE_LITELLM_URL'];
 const LIVE_KEY = process.env['LIVE_LITELLM_KEY'];
 const RUN = `parity-${Date.now()}`;
 const TEAM = `${RUN}-team`;
+const SECRET = `sk-${RUN}-0123456789abcdef`;
+const TOKEN = createHash('sha256').update(SECRET).digest('hex');
 const CHAT = { model: 'fake', messages: [{ role: 'user', content: 'hi' }] };
 
 type Target = { url: string; keys: Record<string, string> };
@@ -107,8 +110,35 @@ const STEPS: Step[] = [
   { name: 'a member of an unknown team', path: '/team/member_add', body: { team_id: 'nope', member: { role: 'user', user_id: 'm1' } } },
   { name: 'a member without a role', path: '/team/member_add', body: { team_id: TEAM, member: { user_id: 'm2' } } },
   { name: 'the team with its member', method: 'GET', path: `/team/info?team_id=${TEAM}` },
+  { name: 'a limit of a member that is taken away', path: '/team/member_update', body: limit('m1', null) },
+  { name: 'the team with a member without a limit', method: 'GET', path: `/team/info?team_id=${TEAM}` },
+  { name: 'a limit of a member', path: '/team/member_update', body: limit('m1', 3) },
+  { name: 'a limit in an unknown team', path: '/team/member_update', body: { ...limit('m1', 3), team_id: 'nope' } },
+  { name: 'a member', method: 'GET', path: `/user/info?user_id=${RUN}-m1`, except: ['keys', 'teams'] },
+  { name: 'an unknown user', method: 'GET', path: '/user/info?user_id=nope' },
+  {
+    name: 'a key with a secret that we choose',
+    path: '/key/generate',
+    body: { key: SECRET, team_id: TEAM, user_id: `${RUN}-m1`, key_alias: `${RUN}-chosen` },
+    except: ['router_settings'],
+  },
+  {
+    name: 'the same secret under another alias',
+    path: '/key/generate',
+    body: { key: SECRET, team_id: TEAM, user_id: `${RUN}-m1`, key_alias: `${RUN}-other` },
+    except: ['router_settings'],
+  },
+  { name: 'what became of that key', method: 'GET', path: `/key/info?key=${TOKEN}` },
+  { name: 'another alias for it', path: '/key/update', body: { key: TOKEN, key_alias: `${RUN}-new` } },
+  { name: 'another alias for an unknown key', path: '/key/update', body: { key: '0'.repeat(64), key_alias: `${RUN}-none` } },
+  { name: 'blocking it', path: '/key/block', body: { key: TOKEN } },
+  { name: 'deleting it', path: '/key/delete', body: { keys: [TOKEN] } },
+  { name: 'deleting it again', path: '/key/delete', body: { keys: [TOKEN] } },
+  { name: 'a member who leaves an unknown team', path: '/team/member_delete', body: { team_id: 'nope', user_id: `${RUN}-m1` } },
   { name: 'a member who leaves', path: '/team/member_delete', body: { team_id: TEAM, user_id: `${RUN}-m1` } },
   { name: 'a member who has left', path: '/team/member_delete', body: { team_id: TEAM, user_id: `${RUN}-m1` } },
+  { name: 'deleting a user', path: '/user/delete', body: { user_ids: [`${RUN}-m1`] } },
+  { name: 'deleting a user who is gone', path: '/user/delete', body: { user_ids: [`${RUN}-m1`] } },
   { name: 'deleting an unknown team', path: '/team/delete', body: { team_ids: [TEAM, 'nope'] } },
   { name: 'deleting a team by the wrong name', path: '/team/delete', body: { team_id: TEAM } },
   { name: 'deleting the team', path: '/team/delete', body: { team_ids: [TEAM] } },
@@ -139,6 +169,10 @@ const STEPS: Step[] = [
 
 function member(name: string, more: object) {
   return { team_id: TEAM, member: { role: 'user', user_id: `${RUN}-${name}` }, ...more };
+}
+
+function limit(name: string, max_budget_in_team: number | null) {
+  return { team_id: TEAM, user_id: `${RUN}-${name}`, max_budget_in_team };
 }
 
 async function send(target: Target, { method = 'POST', path, body, raw, as = 'master', keep, except = [] }: Step) {
