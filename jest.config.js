@@ -19,10 +19,10 @@ export default {
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },
     {
-      // Minutes of killed workers, cut connections and seeded schedules: `npm run test:endurance`.
+      // Minutes of killed workers and cut connections: `npm run test:endurance`.
       ...typescript,
       displayName: 'endurance',
-      testMatch: ['endurance', 'simulation'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
+      testMatch: ['<rootDir>/test/endurance/**/*.test.ts'],
       globalSetup: '<rootDir>/test/support/global-setup.ts',
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },

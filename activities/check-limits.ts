@@ -1,4 +1,5 @@
 import { ApplicationFailure } from '@temporalio/activity';
+import type { EntityManager } from '../src/database/database.ts';
 import type { Organization, Recharge, WebhookEvent } from '../src/database/entities.ts';
 import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
@@ -12,6 +13,9 @@ import type { EventRef, LimitsResult, ReservedRecharge } from './types.ts';
 
 /** A recharge that comes to rest between our read and our decision makes us read again; so many in a row do not happen. */
 const MAX_READS = 5;
+
+/** Longer than any replica lags; after it, whoever set the budget back to what it was has meant it. */
+const STALE_MS = 5 * 60 * 1000;
 
 /**
  * Reads the team's live balance from KMS, applies the organization's policy and reserves the recharge, amount frozen.
@@ -31,6 +35,7 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
       if (existing) return { kind: 'reserved', recharge: describe(existing, organization, event) };
       const budget = await budgetOf(kms, organization);
       if (budget === null) return refused('team_not_found');
+      await requireFresh(em, organization, budget);
       if (isAlertAheadOfKms(event, budget, organization)) {
         return { kind: 'spend_flushing', balance: formatQuota(balanceOf(budget)) };
       }
@@ -44,6 +49,17 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
     }
     throw ApplicationFailure.retryable(`the balance changed during ${MAX_READS} reads`, FAILURE.balanceUnstable);
   };
+}
+
+/**
+ * A LiteLLM that reads from a replica, or has been restored, may still show the budget from before the last recharge; what
+ * would be decided on that could not be written.
+ */
+async function requireFresh(em: EntityManager, { id }: Organization, { quota }: LiveBudget): Promise<void> {
+  const last = await recharges.justGranted(em, id, STALE_MS);
+  if (last && quota === last.quotaBefore && quota !== last.quotaAfter) {
+    throw ApplicationFailure.retryable(`LiteLLM shows the budget from before recharge ${last.id}`, FAILURE.kmsStale);
+  }
 }
 
 async function budgetOf(kms: ActivityDependencies['kms'], organization: Organization): Promise<LiveBudget | null> {

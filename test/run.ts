@@ -1,12 +1,19 @@
-/** `npm test`: type check, lint, then every test, each shown as it runs. Ends at the first that fails. */
+/** `npm test`: type check, lint, every test, then the simulation, which wants the machine to itself. Ends at the first that fails. */
 import { spawnSync } from 'node:child_process';
 
 const JEST = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];
 
+/** With a file, a name or an option of Jest's, only the tests are run, and of them what it selects. */
+const selection = process.argv.slice(2);
+
+/** A failed run says how to repeat it and to look for the shortest schedule that fails. */
+const SIMULATION = ['test/simulation/main.ts', '--runs', '200', '--seed', '2026', '--no-shrink'];
+
 const STEPS: { title: string; command: string; args: string[] }[] = [
   { title: 'type check', command: 'node_modules/.bin/tsc', args: [] },
   { title: 'lint and format', command: 'node_modules/.bin/biome', args: ['check', '.'] },
-  { title: 'tests', command: process.execPath, args: [...JEST, '--selectProjects', 'unit', 'integration', ...process.argv.slice(2)] },
+  { title: 'tests', command: process.execPath, args: [...JEST, '--selectProjects', 'unit', 'integration', ...selection] },
+  ...(selection.length === 0 ? [{ title: 'simulation', command: process.execPath, args: SIMULATION }] : []),
 ];
 
 for (const { title, command, args } of STEPS) {
@@ -17,6 +24,5 @@ for (const { title, command, args } of STEPS) {
     console.error(`\n— ${title} failed${error ? `: ${error.message}` : ''}`);
     process.exit(status ?? 1);
   }
-  // The last line is Jest's own summary.
-  if (title !== 'tests') console.log(`— ${title}: fine (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+  console.log(`— ${title}: fine (${((performance.now() - started) / 1000).toFixed(1)} s)`);
 }

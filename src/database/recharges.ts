@@ -76,6 +76,11 @@ export async function reserve(
   });
 }
 
+/** SQL for the beginning of the day or month in which `instant` lies, in the time zone of both parameters. */
+export function beginningOf(unit: 'day' | 'month', instant = 'now()'): string {
+  return `date_trunc('${unit}', ${instant} at time zone ?) at time zone ?`;
+}
+
 /**
  * Counts every attempt of the organization's calendar day, declined ones too; a cancelled one reached no card. Sums what its
  * calendar month has cost, or may yet. PostgreSQL's clock and its time zones decide, whatever a worker's clock says.
@@ -84,9 +89,9 @@ async function historyOf(tx: EntityManager, { id, timeZone, currency }: Organiza
   const [row] = await tx.execute<{ attempts: number; charged: string; open: boolean }[]>(
     `select
        (count(*) filter (where status <> 'cancelled'
-          and created_at >= date_trunc('day', now() at time zone ?) at time zone ?))::integer as attempts,
+          and created_at >= ${beginningOf('day')}))::integer as attempts,
        coalesce(sum(amount_minor) filter (where status not in ('cancelled', 'declined', 'action_required', 'refunded') and currency = ?
-          and created_at >= date_trunc('month', now() at time zone ?) at time zone ?), 0) as charged,
+          and created_at >= ${beginningOf('month')}), 0) as charged,
        coalesce(bool_or(status in ('reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention')), false) as open
      from recharge where organization_id = ?`,
     [timeZone, timeZone, currency, timeZone, timeZone, id],
@@ -262,6 +267,17 @@ export async function isCardRefused(em: EntityManager, { organizationId }: Recha
 /** The last recharge of the organization whose quota was granted. */
 export async function lastGranted(em: EntityManager, organizationId: string): Promise<Recharge | null> {
   return em.findOne(Recharge, { organizationId, status: 'succeeded' }, { orderBy: { id: 'desc' } });
+}
+
+/** The last recharge of the organization that was granted within `withinMs` and of which nothing has been taken back. */
+export async function justGranted(em: EntityManager, organizationId: string, withinMs: number): Promise<Recharge | null> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select id from recharge r where organization_id = ? and status = 'succeeded' and updated_at > now() - ? * interval '1 millisecond'
+       and not exists (select from reversal v where v.recharge_id = r.id)
+     order by id desc limit 1`,
+    [organizationId, withinMs],
+  );
+  return rows[0] ? get(em, rows[0].id) : null;
 }
 
 /** Newest first. */

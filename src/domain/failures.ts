@@ -17,6 +17,8 @@ export const FAILURE = {
   kmsUnavailable: 'KmsUnavailable',
   /** The answer to a write was lost: the next attempt reads what happened. */
   kmsUnknownOutcome: 'KmsUnknownOutcome',
+  /** LiteLLM shows a budget that a recharge has replaced since. */
+  kmsStale: 'KmsStale',
   /** The budget that was written does not show yet. */
   kmsWriteNotVisible: 'KmsWriteNotVisible',
   /** The Stripe key is wrong, revoked or lacks a permission. */

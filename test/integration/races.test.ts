@@ -273,6 +273,52 @@ describe('what Stripe has decided stays decided', () => {
   }
 });
 
+test('case 54: fifty crossings reported at once for an organization with one recharge left today are one charge', async () => {
+  const organization = await world.organization({ settings: { max_daily_recharges: 1 } });
+  const answers = await Promise.all(
+    // Each reports another budget, so no two are copies of one crossing.
+    Array.from({ length: 50 }, (_, copy) => world.alert(organization.teamId, { body: { max_budget: 10 + copy / 1000 } })),
+  );
+  expect(answers.map(({ status, data }) => [status, data.status])).toEqual(Array(50).fill([200, 'accepted']));
+  const outcomes = await Promise.all(answers.map(async ({ data }) => (await world.closed(data.event_id, 60_000)).outcome));
+  expect(outcomes.filter((outcome) => outcome === 'recharged')).toHaveLength(1);
+  for (const outcome of outcomes) expect(['recharged', 'recharge_open', 'above_minimum', 'daily_limit_reached']).toContain(outcome);
+  expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+  expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+}, 90_000);
+
+describe('case 56: what is asked is behind the times', () => {
+  test('LiteLLM shows the budget from before the last recharge: it is read again, and the next charge is decided on the right one', async () => {
+    const organization = await world.organization();
+    const before = await world.teamInfo(organization.teamId);
+    expect(await world.closed((await world.alert(organization.teamId)).data.event_id)).toEqual(RECHARGED);
+    await world.spend(organization.teamId, 20);
+    await world.kmsFault({ ...READ, contains: organization.teamId, times: 3, action: { kind: 'respond', status: 200, body: before } });
+    const { data } = await world.alert(organization.teamId, { body: { max_budget: 30.5 } });
+    expect(await world.closed(data.event_id)).toEqual(RECHARGED);
+    expect(await world.strikes()).toBe(3);
+    expect(await world.budgetOf(organization.teamId)).toBe(50.5);
+    expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, charges: 2, captured: 4050, granted: 4050 });
+  }, 60_000);
+
+  test('the key of LiteLLM is replaced while money is held: no storm, and a worker with the new key goes on', async () => {
+    const organization = await world.organization();
+    await world.kmsFault({ ...WRITE, contains: organization.teamId, times: 1000, action: away });
+    const { data } = await world.alert(organization.teamId);
+    await world.eventually(async () => (await world.books(organization)).prepaid === 2050, 'the charge is in the ledger');
+    await world.stopWorker();
+    await world.clearFaults();
+    const [stale, fresh] = [{ KMS_API_KEY: 'sk-was-revoked' }, {}];
+    await world.startWorker(stale);
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+    await world.stopWorker();
+    await world.startWorker(fresh);
+    expect(await world.closed(data.event_id, 60_000)).toEqual(RECHARGED);
+    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+  }, 120_000);
+});
+
 describe('an organization', () => {
   test('cannot be deleted while an event of it is open', async () => {
     const organization = await world.organization();

@@ -89,6 +89,31 @@ describe('reconciliation', () => {
     expect(await world.books(organization)).toEqual(CHARGED_ONCE);
   }, 60_000);
 
+  test('case 51: a run that is reset to its beginning after it has ended charges and grants nothing again', async () => {
+    const { organization, eventId } = await recharged();
+    const workflowExecution = { workflowId: `recharge/${eventId}` };
+    const reset: unknown = await client.workflowService.resetWorkflowExecution({
+      namespace: 'default',
+      workflowExecution,
+      reason: 'by hand',
+      requestId: randomUUID(),
+      // The first workflow task's completion: everything is done once more.
+      workflowTaskFinishEventId: 4 as never, // typed as a Long, and a number is taken
+    });
+    const { runId } = reset as { runId: string };
+    expect(await client.workflow.getHandle(workflowExecution.workflowId, runId).result()).toMatchObject({ outcome: 'recharged' });
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+  }, 60_000);
+
+  test('case 51: a run that is started again by hand under another id charges and grants nothing again', async () => {
+    const { organization, eventId } = await recharged();
+    const input = { taskQueue: world.name, workflowId: `by-hand/${eventId}`, args: [{ eventId }] };
+    expect(await client.workflow.execute('rechargeWorkflow', input)).toMatchObject({ outcome: 'recharged' });
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+  }, 60_000);
+
   test('a recharge that a restored database has lost is entered again from its intent, and not granted twice', async () => {
     const { organization, eventId } = await recharged();
     await pastEveryGuard(

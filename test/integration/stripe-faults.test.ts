@@ -68,6 +68,18 @@ const TRANSIENT_FAULTS: [string, FaultRequest][] = [
     },
   ],
   [
+    'case 28: Stripe-Should-Retry: false on a 500, though another attempt is right',
+    {
+      path: CONFIRM,
+      when: 'before',
+      action: { kind: 'respond', status: 500, body: API_ERROR, headers: { 'Stripe-Should-Retry': 'false' } },
+    },
+  ],
+  [
+    'case 28: Stripe-Should-Retry: true on a 500 after the capture',
+    { path: CONFIRM, when: 'after', action: { kind: 'respond', status: 500, body: API_ERROR, headers: { 'Stripe-Should-Retry': 'true' } } },
+  ],
+  [
     'the intent cannot be read for a while',
     { method: 'GET', path: '/v1/payment_intents/*', times: 3, action: { kind: 'respond', status: 503, body: API_ERROR } },
   ],
@@ -91,6 +103,22 @@ describe('a fault that passes ends with one charge and the quota raised', () => 
     },
     60_000,
   );
+
+  test('case 27: 429 again and again when the outcome is asked for after a lost answer', async () => {
+    const organization = await world.organization();
+    const slowDown = {
+      kind: 'respond',
+      status: 429,
+      body: { error: { type: 'invalid_request_error', code: 'rate_limit', message: 'slow' } },
+    } as const;
+    await world.stripeFault({ path: CONFIRM, when: 'after', times: 2, action: { kind: 'reset' } });
+    await world.stripeFault({ method: 'GET', path: '/v1/payment_intents/*', times: 3, action: slowDown });
+    const { data } = await world.alert(organization.teamId);
+    expect(await world.closed(data.event_id)).toEqual({ outcome: 'recharged', success: true });
+    expect(await world.strikes()).toBeGreaterThanOrEqual(4);
+    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+    await world.clearFaults();
+  }, 60_000);
 
   test('case 21: headers, then silence: our own deadline ends the wait and the intent is read', async () => {
     const organization = await world.organization();
@@ -130,6 +158,32 @@ describe('a fault that passes ends with one charge and the quota raised', () => 
 });
 
 describe('a card that is refused gets no quota and is not tried again by the same run', () => {
+  test.each([
+    ['chargeDeclined', 'card_declined', 'generic_decline'],
+    ['chargeDeclinedInsufficientFunds', 'card_declined', 'insufficient_funds'],
+    ['chargeDeclinedLostCard', 'card_declined', 'lost_card'],
+    ['chargeDeclinedStolenCard', 'card_declined', 'stolen_card'],
+    ['chargeDeclinedFraudulent', 'card_declined', 'fraudulent'],
+    ['chargeDeclinedVelocityLimitExceeded', 'card_declined', 'card_velocity_exceeded'],
+    ['chargeDeclinedExpiredCard', 'expired_card', 'expired_card'],
+    ['chargeDeclinedIncorrectCvc', 'incorrect_cvc', 'incorrect_cvc'],
+    ['chargeDeclinedProcessingError', 'processing_error', 'processing_error'],
+  ])(
+    'case 30: pm_card_%s is declined with %s/%s on record, after one attempt',
+    async (card, code, declineCode) => {
+      const organization = await world.organization();
+      const [saved] = (await world.stripe.customers.listPaymentMethods(organization.customerId)).data;
+      await world.stripeKnob(`payment_methods/${saved?.id}`, { behaves_like: `pm_card_${card}` });
+      const { data } = await world.alert(organization.teamId);
+      expect(await world.closed(data.event_id)).toEqual({ outcome: 'declined', success: false });
+      const [recharge] = (await world.admin.get('/api/v1/recharges', { params: { organization_id: organization.id } })).data.data;
+      expect(recharge.failure).toMatchObject({ code, decline_code: declineCode });
+      expect((await world.stripe.charges.list({ payment_intent: recharge.payment_intent_id })).data).toHaveLength(1);
+      expect(await world.books(organization)).toEqual(UNTOUCHED);
+    },
+    60_000,
+  );
+
   test('case 30: a decline is recorded with its codes, and its intent cannot be confirmed any more', async () => {
     const organization = await world.organization({ card: 'pm_card_chargeCustomerFail' });
     const { data } = await world.alert(organization.teamId);
@@ -181,6 +235,22 @@ describe('a card that is refused gets no quota and is not tried again by the sam
     }
   }, 60_000);
 
+  test("case 34: another customer's card as the default is declined, and that customer is not charged", async () => {
+    const [organization, stranger] = [await world.organization(), await world.organization()];
+    const [foreign] = (await world.stripe.customers.listPaymentMethods(stranger.customerId)).data;
+    // Stripe refuses such a default itself; one that was moved in a migration of accounts may be left.
+    const customer = await world.stripe.customers.retrieve(organization.customerId);
+    const invoice_settings = { default_payment_method: foreign?.id };
+    await world.stripeFault({
+      path: `/v1/customers/${organization.customerId}`,
+      action: { kind: 'respond', status: 200, body: { ...customer, invoice_settings } },
+    });
+    const { data } = await world.alert(organization.teamId);
+    expect(await world.closed(data.event_id)).toEqual({ outcome: 'declined', success: false });
+    expect([await world.books(organization), await world.books(stranger)]).toEqual([UNTOUCHED, UNTOUCHED]);
+    await world.clearFaults();
+  }, 60_000);
+
   test('case 36: an intent in a status that nobody knows is left to a person', async () => {
     const organization = await world.organization();
     await world.stripeFault({
@@ -207,3 +277,31 @@ test('case 29: settings edited while the charge is in flight do not change its a
   expect(await world.budgetOf(organization.teamId)).toBe(30.5);
   expect(await world.books(organization)).toEqual(CHARGED_ONCE);
 }, 60_000);
+
+describe('case 35: the amount is one that Stripe takes, and the quota is what it buys', () => {
+  test.each<[string, object, number, number, number]>([
+    // 10.00 spent to the last cent: what is missing is worth a tenth of the minimum charge.
+    ['below the minimum charge it is the minimum', { minimum: '0.00', target: '0.05', spend: 10 }, 50, 0.5, 10.5],
+    ['a zero-decimal currency counts whole units', { settings: { currency: 'jpy', quota_per_unit: '0.0065' } }, 3154, 20.501, 30.501],
+    ['a three-decimal currency counts in tens', { settings: { currency: 'kwd', quota_per_unit: '3.25' } }, 6310, 20.5075, 30.5075],
+  ])(
+    '%s',
+    async (_name, wish, amount, bought, budget) => {
+      const organization = await world.organization(wish);
+      const { data } = await world.alert(organization.teamId);
+      expect(await world.closed(data.event_id)).toEqual({ outcome: 'recharged', success: true });
+      expect(await world.accounts(organization)).toMatchObject({ captured: amount, granted: amount, prepaid: 0, quota: bought });
+      expect(await world.budgetOf(organization.teamId)).toBe(budget);
+    },
+    60_000,
+  );
+
+  test('below a minimum that only Stripe knows: declined as amount_too_small, and nothing is charged', async () => {
+    const organization = await world.organization({ minimum: '0.00', target: '0.01', spend: 10, settings: { currency: 'eur' } });
+    const { data } = await world.alert(organization.teamId);
+    expect(await world.closed(data.event_id)).toEqual({ outcome: 'declined', success: false });
+    const [recharge] = (await world.admin.get('/api/v1/recharges', { params: { organization_id: organization.id } })).data.data;
+    expect(recharge.failure.code).toBe('amount_too_small');
+    expect(await world.books(organization)).toEqual(UNTOUCHED);
+  }, 60_000);
+});

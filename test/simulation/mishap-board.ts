@@ -4,7 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { MishapPoint } from './schedule.ts';
 
-export type Mishap = { point: MishapPoint; ending: 'throws' | 'dies' };
+/** What the driver says; a lost connection unless told otherwise. */
+export type DriverError = 'connection lost' | 'serialization failure' | 'pool exhausted';
+export type Mishap = { point: MishapPoint; ending: 'throws' | 'dies'; error?: DriverError };
 export type MishapQuestion = { activity: string; eventId: string };
 
 export class MishapBoard {

@@ -9,7 +9,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { Context } from '@temporalio/activity';
 import { Worker } from '@temporalio/worker';
 import { Database } from '../../src/database/database.ts';
-import type { Mishap, MishapQuestion } from './mishap-board.ts';
+import type { DriverError, Mishap, MishapQuestion } from './mishap-board.ts';
 
 /** The mishap of the activity that runs, and how many commits it has made. */
 const current = new AsyncLocalStorage<{ mishap: Mishap | null; commits: number }>();
@@ -17,9 +17,17 @@ const current = new AsyncLocalStorage<{ mishap: Mishap | null; commits: number }
 const COMMITTING = ['transactional', 'nativeUpdate', 'execute'] as const;
 const COMMIT_NUMBERS = { 'first commit': 1, 'second commit': 2 } as const;
 
-function strike({ ending }: Mishap): void {
+/** As node-postgres words them, with PostgreSQL's code where it is the server that speaks. */
+const DRIVER_ERRORS: Record<DriverError, [message: string, code?: string]> = {
+  'connection lost': ['Connection terminated unexpectedly', '08006'],
+  'serialization failure': ['could not serialize access due to concurrent update', '40001'],
+  'pool exhausted': ['timeout exceeded when trying to connect'],
+};
+
+function strike({ ending, error = 'connection lost' }: Mishap): void {
   if (ending === 'dies') process.kill(process.pid, 'SIGKILL');
-  throw Object.assign(new Error('Connection terminated unexpectedly'), { code: '08006' });
+  const [message, code] = DRIVER_ERRORS[error];
+  throw Object.assign(new Error(message), { code });
 }
 
 function committed(): void {

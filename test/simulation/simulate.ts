@@ -5,8 +5,11 @@ import { judge, unpreventablyLost } from './oracles.ts';
 import { Run } from './run.ts';
 import { drawSchedule, type Roughness, type Schedule } from './schedule.ts';
 
-/** Retries back off and a worker that died is replaced after seconds; what is open after this long will stay open. */
-const SETTLE_MS = 90_000;
+/**
+ * A run waits up to two and a half minutes for spend that an alert speaks of, and as long again does not happen: retries back
+ * off for seconds, and a worker that died is replaced after some. What is open after this will stay open.
+ */
+const SETTLE_MS = 240_000;
 
 /** How often a schedule that is repeated is played at once. */
 const COPIES = 8;

@@ -144,8 +144,9 @@ export class World {
     this.api = undefined;
   }
 
-  async startWorker(): Promise<void> {
-    this.worker = await startWorker(this.config, this.log, (error) => {
+  /** @param overrides variables in which the worker's environment differs from the world's. */
+  async startWorker(overrides: Record<string, string> = {}): Promise<void> {
+    this.worker = await startWorker(readConfig({ ...this.env, ...overrides }), this.log, (error) => {
       throw error;
     });
   }
@@ -193,6 +194,11 @@ export class World {
     });
     if (created.status !== 201) throw new Error(`organization not created: ${JSON.stringify(created.data)}`);
     return { id, teamId, customerId: customer.id, teamKey: key.key };
+  }
+
+  /** What LiteLLM answers about a team, whole. */
+  async teamInfo(teamId: string): Promise<unknown> {
+    return (await this.kms.get('/team/info', { params: { team_id: teamId } })).data;
   }
 
   async spend(teamId: string, amount: number): Promise<void> {

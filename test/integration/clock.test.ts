@@ -1,0 +1,56 @@
+/** Days and months begin when PostgreSQL says so, in the organization's time zone, whatever clock a worker has. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beginningOf } from '../../src/database/recharges.ts';
+import { type BillProcess, startBill } from '../support/processes.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.create();
+  await world.startApi();
+}, 60_000);
+afterAll(() => world.close());
+
+describe('case 53: a day of 23, 24 or 25 hours begins at midnight of its zone', () => {
+  test.each<[string, 'day' | 'month', string, string, string]>([
+    ['the day on which the clocks go forward', 'day', 'Europe/Berlin', '2026-03-29T21:59:59Z', '2026-03-28T23:00:00Z'],
+    ['the day after it', 'day', 'Europe/Berlin', '2026-03-29T22:00:00Z', '2026-03-29T22:00:00Z'],
+    ['the day on which they go back', 'day', 'Europe/Berlin', '2026-10-25T22:59:59Z', '2026-10-24T22:00:00Z'],
+    ['a day whose midnight the clocks skip', 'day', 'America/Santiago', '2026-09-06T12:00:00Z', '2026-09-06T04:00:00Z'],
+    ['a month in which they go back', 'month', 'America/New_York', '2026-11-30T12:00:00Z', '2026-11-01T04:00:00Z'],
+    ['a month that has begun in its zone only', 'month', 'Pacific/Auckland', '2026-11-30T11:00:00Z', '2026-11-30T11:00:00Z'],
+  ])('%s', async (_name, unit, zone, instant, begins) => {
+    const numbered = beginningOf(unit, `timestamptz '${instant}'`).replaceAll('?', '$1');
+    const { rows } = await world.sql.query(`select ${numbered} as begins`, [zone]);
+    expect(rows[0].begins.toISOString()).toBe(new Date(begins).toISOString());
+  });
+});
+
+test.each([
+  ['a day ahead', 24 * 60 * 60 * 1000],
+  ['forty days behind', -40 * 24 * 60 * 60 * 1000],
+])(
+  'case 53: a worker whose clock is %s counts the same days and months, and charges once',
+  async (_name, skewMs) => {
+    // The real Date, set wrong before anything else of the worker runs.
+    const wrong = `const now = Date.now; Date.now = () => now() + ${skewMs}; globalThis.Date = class extends Date { constructor(...given) { given.length ? super(...given) : super(Date.now()); } };`;
+    const preload = `--import data:text/javascript,${encodeURIComponent(wrong)}`;
+    let worker: BillProcess | undefined;
+    try {
+      worker = await startBill('worker', { ...world.env, NODE_OPTIONS: preload });
+      const organization = await world.organization({ settings: { max_daily_recharges: 1, max_monthly_amount: '30.00' } });
+      const first = await world.alert(organization.teamId);
+      expect(await world.closed(first.data.event_id)).toEqual({ outcome: 'recharged', success: true });
+      await world.spend(organization.teamId, 20);
+      const second = await world.alert(organization.teamId, { body: { max_budget: 30.5 } });
+      expect(await world.closed(second.data.event_id)).toEqual({ outcome: 'daily_limit_reached', success: false });
+      await world.admin.patch(`/api/v1/organizations/${organization.id}`, { max_daily_recharges: 9 });
+      const third = await world.alert(organization.teamId, { body: { max_budget: 30.5 } });
+      expect(await world.closed(third.data.event_id)).toEqual({ outcome: 'monthly_limit_reached', success: false });
+      expect(await world.books(organization)).toEqual({ charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 });
+    } finally {
+      await worker?.kill();
+    }
+  },
+  120_000,
+);
