@@ -70,7 +70,7 @@ afterAll(async () => {
 });
 
 test.each(PATHS)(
-  'kill -9 before, during and after $activity: charged once, and granted or refunded',
+  'case 46: kill -9 before, during and after $activity: charged once, and granted or refunded',
   async ({ activity, isDeleted }) => {
     // The worker is started when every event has its fate.
     const running = [];

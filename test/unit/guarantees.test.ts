@@ -1,0 +1,28 @@
+/** docs/guarantees.md names a test for every case: that test exists, and no case is without one. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from '@jest/globals';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const CASES = 56;
+
+const table = readFileSync(join(ROOT, 'docs/guarantees.md'), 'utf8').matchAll(/^\| (\d+) [^|]+\| [^|]+\| `([\w.-]+)`: (.+) \|$/gm);
+const rows = Array.from(table, ([, number, file = '', name = '']) => ({ number: Number(number), file, name }));
+
+const sources = new Map(
+  readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.test.ts'))
+    .map((path) => [basename(path), readFileSync(join(ROOT, 'test', path), 'utf8')]),
+);
+
+describe('docs/guarantees.md', () => {
+  test(`has one row for each of the ${CASES} cases, in order`, () => {
+    expect(rows.map(({ number }) => number)).toEqual(Array.from({ length: CASES }, (_, index) => index + 1));
+  });
+
+  test.each(rows)('case $number is shown by a test of that name in $file', ({ number, file, name }) => {
+    expect(name).toMatch(new RegExp(`^case ${number}: `));
+    expect(sources.get(file)).toContain(name);
+  });
+});
