@@ -28,6 +28,9 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const workflows = new WorkflowStarter(client, config.temporal.taskQueue);
   const alerts = new Dispatcher(alertSource(database, workflows), log);
   const stripeEvents = new Dispatcher(stripeSource(database, workflows), log);
+  // What a person has decided is in the database; the run that follows from it is started later where Temporal is away now.
+  const orLater = (start: Promise<void>) =>
+    start.catch((error: Error) => log.warn({ reason: error.message }, 'no run could be started; reconciliation will start it'));
   const app = createApp({
     database,
     secrets: config.webhook,
@@ -39,8 +42,8 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       stripe: () => payments.ping(),
     },
     stripeSigningSecrets: config.stripe.webhookSecrets,
-    resume: (event) => workflows.startRecharge(event, { again: true }),
-    lookForReversals: (recharge) => workflows.lookForReversals(recharge),
+    resume: (event) => orLater(workflows.startRecharge(event, { again: true })),
+    lookForReversals: (recharge) => orLater(workflows.lookForReversals(recharge)),
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
     linkTo: (eventId) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId)),

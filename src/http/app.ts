@@ -65,7 +65,7 @@ export function createApp({
   const admin = [requireAdminKey(adminApiKey), refuseNul, express.json({ limit: MAX_ADMIN_BODY_BYTES })];
   app.use('/webhooks/events', admin, eventRoutes(database));
   app.use('/api/v1/organizations', admin, organizationRoutes(database));
-  app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo, resume));
+  app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo, resume, lookForReversals));
   app.use('/api/v1/reversals', admin, reversalRoutes(database, lookForReversals));
 
   app.use(notFoundHandler);

@@ -26,11 +26,13 @@ const resolveBody = z.strictObject({
 /**
  * @param linkTo where the Temporal Web UI shows the run of an event; null when there is no UI.
  * @param resume starts the run of an event again.
+ * @param look starts the run that looks whether Stripe has more to say about a recharge's money.
  */
 export function rechargeRoutes(
   database: Database,
   linkTo: (eventId: string) => string | null,
   resume: (event: webhookEvents.DispatchableEvent) => Promise<void>,
+  look: (recharge: Recharge) => Promise<void>,
 ): Router {
   const router = express.Router();
 
@@ -61,11 +63,12 @@ export function rechargeRoutes(
       const isConflict = error instanceof resolutions.NotResolvableError || error instanceof recharges.UnexpectedStatusError;
       throw isConflict ? new Problem('conflict', error.message) : error;
     });
-    // Should Temporal be away now, reconciliation starts the run later.
     if (isOpen(resolved.status) && event)
       await resume({ ...event, organizationId: resolved.organizationId, teamId: resolved.litellmTeamId });
     if (resolved.status === 'cancelled' || resolved.status === 'succeeded')
       await webhookEvents.close(em, recharge.eventId, OUTCOME_OF_ACCEPTED[resolved.status]);
+    // Its money may have been refunded or disputed meanwhile: then the quota follows it.
+    await look(resolved);
     response.json(await presentWhole(resolved));
   });
 

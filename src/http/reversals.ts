@@ -36,7 +36,7 @@ export function reversalRoutes(database: Database, look: (recharge: Recharge) =>
     if (!(await reversals.accept(em, reversal, wanted))) {
       throw new Problem('conflict', `reversal ${reversal.id} is ${reversal.status}: nothing is to be settled`);
     }
-    // A dispute may yet be won. Should Temporal be away now, reconciliation looks later.
+    // A dispute may yet be won.
     await look(await recharges.get(em, reversal.rechargeId));
     response.json(presentReversal(await reversals.get(em, reversal.id)));
   });

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import type { ReconcileResult, reconcileWorkflow } from '../../workflows/reconcile.ts';
+import { freePort } from '../support/ports.ts';
 import { type Organization, World } from '../support/world.ts';
 
 const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
@@ -200,6 +201,19 @@ describe('a person settles what needs attention', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(11);
     expect(await world.books(organization)).toEqual(CHARGED_ONCE);
     expect(await world.closed(eventId)).toEqual({ outcome: 'recharged', success: true });
+  }, 60_000);
+
+  test('while Temporal is away: the decision stands, and reconciliation starts the run that follows from it', async () => {
+    const { organization, rechargeId } = await parked();
+    await world.withAnotherApi({ TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}` }, async (url) => {
+      const wish = { resolution: 'refund', reason: 'not ours' };
+      const { status, data } = await world.admin.post(`${url}/api/v1/recharges/${rechargeId}/resolve`, wish);
+      expect([status, data.status]).toEqual([200, 'refunding']);
+    });
+    await letAnHourPass(organization);
+    await reconcile(organization);
+    await world.eventually(async () => (await rechargeOf(organization)).status === 'refunded', 'refunded');
+    expect(await world.books(organization)).toEqual(REFUNDED);
   }, 60_000);
 
   test('once: what is settled cannot be settled again', async () => {

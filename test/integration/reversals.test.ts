@@ -561,6 +561,18 @@ describe('money that goes twice, or that was never granted', () => {
   }, 60_000);
 });
 
+test('a person grants what was disputed while it was held: the quota follows the money all the same', async () => {
+  const organization = await world.organization();
+  const { eventId, rechargeId, intentId } = await chargedButNotGranted(organization);
+  await world.setBudget(organization.teamId, 12);
+  await world.clearFaults();
+  expect(await world.closed(eventId)).toEqual({ outcome: 'needs_attention', success: false });
+  const dispute = await world.stripeKnob('disputes', { payment_intent: intentId });
+  await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'grant', reason: 'the edit was ours' });
+  expect(await reversalIs(dispute.id, 'taken_back')).toMatchObject({ taken_before: '32.500000', taken_after: '12.000000' });
+  await expectBalanced(organization, { start: 12 });
+}, 90_000);
+
 describe('a person accepts a parked reversal', () => {
   async function parked(): Promise<Paid & { refundId: string }> {
     const paid = await recharged();
