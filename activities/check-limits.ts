@@ -1,12 +1,14 @@
 import { ApplicationFailure } from '@temporalio/activity';
+import * as balanceSamples from '../src/database/balance-samples.ts';
 import type { EntityManager } from '../src/database/database.ts';
 import type { Organization, Recharge, WebhookEvent } from '../src/database/entities.ts';
 import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
 import * as webhookEvents from '../src/database/webhook-events.ts';
 import { FAILURE } from '../src/domain/failures.ts';
+import { expectedSpend, SPEND_WINDOW_MS } from '../src/domain/forecast.ts';
 import { formatMoney, formatQuota, type QuotaMicros, quotaFromDollars, quotaMicros } from '../src/domain/money.ts';
-import { decideRecharge, type LiveBudget, REFUSALS, type Refusal, spendIsStillFlushing } from '../src/domain/policy.ts';
+import { decideRecharge, type Foresight, type LiveBudget, REFUSALS, type Refusal, spendIsStillFlushing } from '../src/domain/policy.ts';
 import { KmsError } from '../src/kms/errors.ts';
 import type { ActivityDependencies } from './index.ts';
 import type { EventRef, LimitsResult, ReservedRecharge } from './types.ts';
@@ -40,8 +42,9 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
         return { kind: 'spend_flushing', balance: formatQuota(balanceOf(budget)) };
       }
 
+      const foresight = event.source === 'sweep' ? await foresee(em, organization, budget) : undefined;
       const reservation = await recharges.reserve(database.fork(), event, organization.id, organization.version, (policy, history) =>
-        decideRecharge(policy, budget, history),
+        decideRecharge(policy, budget, history, foresight),
       );
       if (reservation.kind === 'event_closed') return { kind: 'refused', outcome: 'cancelled', reason: 'the event was closed before' };
       if (reservation.kind === 'refused') return refused(reservation.refusal);
@@ -69,6 +72,11 @@ async function budgetOf(kms: ActivityDependencies['kms'], organization: Organiza
     if (error instanceof KmsError && error.kind === 'not_found') return null;
     throw error;
   }
+}
+
+async function foresee(em: EntityManager, { id }: Organization, { spend }: LiveBudget): Promise<Foresight> {
+  const samples = (await balanceSamples.recent(em, [id], SPEND_WINDOW_MS)).get(id) ?? [];
+  return { expectedSpend: expectedSpend(samples, spend) };
 }
 
 function isAlertAheadOfKms(event: WebhookEvent, budget: LiveBudget, { minimumBalance }: Organization): boolean {

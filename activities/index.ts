@@ -16,6 +16,7 @@ import { recordRecharge } from './record-recharge.ts';
 import { refundCharge } from './refund-charge.ts';
 import { releaseReservation } from './release-reservation.ts';
 import { findReversals, giveBackQuota, takeBackQuota } from './reversals.ts';
+import { sweepTeams } from './sweep.ts';
 import { updateKmsQuota } from './update-kms-quota.ts';
 
 export type ActivityDependencies = {
@@ -48,6 +49,7 @@ export function createActivities(dependencies: ActivityDependencies) {
     compareIntents: supervised(compareIntents(dependencies)),
     restoreLost: supervised(restoreLost(dependencies)),
     compareBudgets: supervised(compareBudgets(dependencies)),
+    sweepTeams: supervised(sweepTeams(dependencies)),
     closeEvent: supervised(closeEvent(dependencies)),
     notify: supervised(notify(dependencies)),
     raiseAlarm: supervised(raiseAlarm(dependencies)),

@@ -82,4 +82,20 @@ export type LostIntent = { intentId: string };
 export type IntentsPage = { compared: number; findings: Finding[]; lost: LostIntent[]; next: string | null };
 export type BudgetsPage = { compared: number; findings: Finding[]; next: string | null };
 
+/** A page of LiteLLM's teams, counted from 1, and how many there were when last one was read. */
+export type SweepCursor = { page: number; totalPages: number };
+export type SweepCounts = {
+  pages: number;
+  teams: number;
+  organizations: number;
+  /** Organizations whose last attempts have failed: left alone for a while. */
+  waiting: number;
+  /** Teams that LiteLLM shows and that make no sense. */
+  unreadable: number;
+  failedPages: number[];
+  /** What was put into the inbox. `balance` in LiteLLM dollars, decimal. */
+  reported: { organizationId: string; eventId: string; eventType: string; balance: string }[];
+};
+export type SweepPart = SweepCounts & { next: SweepCursor | null };
+
 export type Notification = EventRef & { outcome: Outcome; recharge: ReservedRecharge | null; detail: string };

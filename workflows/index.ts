@@ -1,4 +1,5 @@
 /** Every workflow of the service, for the worker's bundle. Code in this folder is deterministic: it may import from src/domain and types, nothing else. */
+export { balanceSweepWorkflow } from './balance-sweep.ts';
 export { rechargeWorkflow } from './recharge.ts';
 export { reconcileWorkflow } from './reconcile.ts';
 export { reversalWorkflow } from './reversal.ts';

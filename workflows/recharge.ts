@@ -21,6 +21,7 @@ import {
 import type { Activities } from '../activities/index.ts';
 import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/types.ts';
 import { FAILURE } from '../src/domain/failures.ts';
+import { parseQuota } from '../src/domain/money.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
@@ -257,9 +258,13 @@ function show(recharge: ReservedRecharge | null, status: Outcome | string, line:
     recharge &&
     [
       `**${recharge.organizationName}** (${recharge.organizationId}), team ${recharge.teamId}: **${recharge.amount}**`,
-      `Because ${recharge.eventType} reported it and the balance was ${recharge.balance}, at or below the minimum of ${recharge.minimumBalance}.`,
+      `Because ${recharge.eventType} reported it and the balance was ${recharge.balance}, ${standing(recharge)} the minimum of ${recharge.minimumBalance}.`,
     ].join('\n\n');
   setCurrentDetails([why, `**${status}** — ${line}`].filter(Boolean).join('\n\n'));
+}
+
+function standing({ balance, minimumBalance }: ReservedRecharge): string {
+  return parseQuota(balance) <= parseQuota(minimumBalance) ? 'at or below' : 'which would soon have fallen to';
 }
 
 function reasonOf(error: unknown): string {

@@ -1,13 +1,12 @@
-/** The operator's moves: settle a recharge that needs attention, reconcile, verify the ledger. */
+/** The operator's moves: settle what needs attention, reconcile, sweep, verify the ledger. */
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
-import type { reconcileWorkflow } from '../../workflows/reconcile.ts';
+import type { SweepCounts } from '../../activities/types.ts';
+import type { balanceSweepWorkflow } from '../../workflows/balance-sweep.ts';
+import type { ReconcileResult, reconcileWorkflow } from '../../workflows/reconcile.ts';
 import { RESOLUTIONS, type Resolution } from '../domain/resolution.ts';
-import { callService, ServiceError, serviceEnvironment, serviceSetting } from './service-client.ts';
+import { callService, ServiceError, serviceSetting } from './service-client.ts';
 import { table } from './table.ts';
-
-/** Between two looks at a run under way. */
-const PROGRESS_MS = 1_000;
 
 export function addOperatorCommands(bill: Command): void {
   bill
@@ -36,6 +35,12 @@ export function addOperatorCommands(bill: Command): void {
     .action(async ({ fix = false, json = false }: { fix?: boolean; json?: boolean }) => reconcile(fix, json));
 
   bill
+    .command('sweep')
+    .description('look at every balance now, and recharge what has run low or soon will')
+    .option('--json', 'machine-readable output')
+    .action(async ({ json = false }: { json?: boolean }) => sweep(json));
+
+  bill
     .command('ledger')
     .description('the ledger')
     .command('verify')
@@ -57,42 +62,45 @@ export function addOperatorCommands(bill: Command): void {
 }
 
 async function reconcile(fix: boolean, json: boolean): Promise<void> {
-  const { loadClientConnectConfig } = await import('@temporalio/envconfig');
-  const { openClient } = await import('../temporal/connection.ts');
-  const env = serviceEnvironment();
-  const temporal = {
-    connect: loadClientConnectConfig({ overrideEnvVars: env }),
-    taskQueue: env['TEMPORAL_TASK_QUEUE'] ?? 'bill-service',
-    uiUrl: undefined,
-  };
-  const client = openClient(temporal);
-  try {
-    const run = await client.workflow.start<typeof reconcileWorkflow>('reconcileWorkflow', {
-      workflowId: `reconcile/by-hand-${Date.now()}`,
-      taskQueue: temporal.taskQueue,
-      args: [{ fix }],
-    });
-    const progress = setInterval(async () => {
-      const seen = await run.query<{ intents: number; organizations: number }>('progress').catch(() => undefined);
-      if (seen && !json) console.error(`${seen.intents} intents and ${seen.organizations} organizations compared …`);
-    }, PROGRESS_MS);
-    const result = await run.result().finally(() => clearInterval(progress));
-    if (json) return console.log(JSON.stringify(result, null, 2));
-    console.log(`${result.intents} intents and ${result.organizations} organizations compared, ${result.findings.length} findings`);
-    if (result.findings.length > 0) {
-      console.log(
-        table(
-          result.findings.map(({ kind, organizationId, subject, seen, settled, command }) => ({
-            kind,
-            organization: organizationId,
-            subject,
-            seen,
-            settled: settled ? 'yes' : command,
-          })),
-        ),
-      );
-    }
-  } finally {
-    await client.connection.close();
-  }
+  const { runByHand } = await import('./workflow-run.ts');
+  const compared = ({ intents, organizations }: ReconcileResult) => `${intents} intents and ${organizations} organizations compared`;
+  const result = await runByHand<typeof reconcileWorkflow>('reconcileWorkflow', { name: 'reconcile', args: [{ fix }] }, (seen) => {
+    if (!json) console.error(`${compared(seen)} …`);
+  });
+  if (json) return console.log(JSON.stringify(result, null, 2));
+  console.log(`${compared(result)}, ${result.findings.length} findings`);
+  printRows(
+    result.findings.map(({ kind, organizationId, subject, seen, settled, command }) => ({
+      kind,
+      organization: organizationId,
+      subject,
+      seen,
+      settled: settled ? 'yes' : command,
+    })),
+  );
+}
+
+async function sweep(json: boolean): Promise<void> {
+  const { runByHand } = await import('./workflow-run.ts');
+  const looked = ({ teams, organizations }: SweepCounts) => `${teams} teams looked at, ${organizations} of them ours`;
+  const result = await runByHand<typeof balanceSweepWorkflow>('balanceSweepWorkflow', { name: 'balance-sweep', args: [] }, (seen) => {
+    if (!json) console.error(`${looked(seen)} …`);
+  });
+  if (json) return console.log(JSON.stringify(result, null, 2));
+  const { reported, waiting, unreadable, failedPages } = result;
+  console.log(`${looked(result)}, ${reported.length} reported, ${waiting} waiting after failed attempts`);
+  if (unreadable > 0) console.log(`${unreadable} teams could not be read: the log says why`);
+  if (failedPages.length > 0) console.log(`pages ${failedPages.join(', ')} could not be read: the next sweep tries again`);
+  printRows(
+    reported.map(({ organizationId, eventType, balance, eventId }) => ({
+      organization: organizationId,
+      why: eventType,
+      balance,
+      event: eventId,
+    })),
+  );
+}
+
+function printRows(rows: Record<string, string>[]): void {
+  if (rows.length > 0) console.log(table(rows));
 }

@@ -6,6 +6,7 @@ import { OrganizationsInboxRechargesLedger } from './migrations/0001-organizatio
 import { LedgerHashChain } from './migrations/0002-ledger-hash-chain.ts';
 import { ReversalsAndStripeEvents } from './migrations/0003-reversals-and-stripe-events.ts';
 import { SpendingLimit } from './migrations/0004-spending-limit.ts';
+import { BalanceSamples } from './migrations/0005-balance-samples.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -40,7 +41,7 @@ export class Database {
       logger: () => {},
       migrations: {
         tableName: 'bill_migration',
-        migrationsList: [OrganizationsInboxRechargesLedger, LedgerHashChain, ReversalsAndStripeEvents, SpendingLimit],
+        migrationsList: [OrganizationsInboxRechargesLedger, LedgerHashChain, ReversalsAndStripeEvents, SpendingLimit, BalanceSamples],
         snapshot: false,
       },
     });

@@ -57,6 +57,11 @@ export async function list(em: EntityManager, { limit, cursor }: PageRequest): P
   );
 }
 
+/** The organizations whose LiteLLM teams are among these. */
+export async function ofTeams(em: EntityManager, teamIds: readonly string[]): Promise<Organization[]> {
+  return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } }, { refresh: true });
+}
+
 /** Null when there is no such organization. @throws OrganizationExistsError, OrganizationInUseError */
 export async function change(
   em: EntityManager,

@@ -76,31 +76,61 @@ export async function reserve(
   });
 }
 
-/** SQL for the beginning of the day or month in which `instant` lies, in the time zone of both parameters. */
-export function beginningOf(unit: 'day' | 'month', instant = 'now()'): string {
-  return `date_trunc('${unit}', ${instant} at time zone ?) at time zone ?`;
+/** SQL for the beginning of the day or month in which `instant` lies, in a time zone. @param zone SQL for its IANA name. */
+export function beginningOf(unit: 'day' | 'month', zone: string, instant = 'now()'): string {
+  return `date_trunc('${unit}', ${instant} at time zone ${zone}) at time zone ${zone}`;
 }
 
+async function historyOf(tx: EntityManager, { id }: Organization): Promise<RechargeHistory> {
+  const history = (await historiesOf(tx, [id])).get(id);
+  if (!history) throw new Error(`organization ${id} is gone`);
+  return history;
+}
+
+type HistoryRow = { id: string; attempts: number; charged: string; open: boolean; failures: number; failed_ago_ms: number | null };
+
 /**
- * Counts every attempt of the organization's calendar day, declined ones too; a cancelled one reached no card. Sums what its
- * calendar month has cost, or may yet. PostgreSQL's clock and its time zones decide, whatever a worker's clock says.
+ * What has been tried, by organization: every attempt of its calendar day, declined ones too, while a cancelled one reached
+ * no card; what its calendar month has cost, or may yet; and the failures since its last success, whoever asked for them.
+ * PostgreSQL's clock and its time zones decide, whatever a worker's clock says.
  */
-async function historyOf(tx: EntityManager, { id, timeZone, currency }: Organization): Promise<RechargeHistory> {
-  const [row] = await tx.execute<{ attempts: number; charged: string; open: boolean }[]>(
-    `select
-       (count(*) filter (where status <> 'cancelled'
-          and created_at >= ${beginningOf('day')}))::integer as attempts,
-       coalesce(sum(amount_minor) filter (where status not in ('cancelled', 'declined', 'action_required', 'refunded') and currency = ?
-          and created_at >= ${beginningOf('month')}), 0) as charged,
-       coalesce(bool_or(status in ('reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention')), false) as open
-     from recharge where organization_id = ?`,
-    [timeZone, timeZone, currency, timeZone, timeZone, id],
+export async function historiesOf(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, RechargeHistory>> {
+  const rows = await em.execute<HistoryRow[]>(
+    `select o.c_organization_id as id, today.attempts, month.charged, open.open, failed.failures, failed.failed_ago_ms
+     from organization_balance_config o,
+     lateral (
+       select count(*)::integer as attempts from recharge r
+       where r.organization_id = o.c_organization_id and r.status <> 'cancelled'
+         and r.created_at >= ${beginningOf('day', 'o.time_zone')}) today,
+     lateral (
+       select coalesce(sum(r.amount_minor), 0) as charged from recharge r
+       where r.organization_id = o.c_organization_id and r.currency = o.currency
+         and r.status not in ('cancelled', 'declined', 'action_required', 'refunded')
+         and r.created_at >= ${beginningOf('month', 'o.time_zone')}) month,
+     lateral (
+       select exists (select from recharge r where r.organization_id = o.c_organization_id
+         and r.status in ('reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention'))) open (open),
+     lateral (
+       select count(*)::integer as failures, (extract(epoch from now() - max(r.updated_at)) * 1000)::float as failed_ago_ms
+       from recharge r
+       where r.organization_id = o.c_organization_id and r.status in ('declined', 'action_required', 'refunded')
+         and r.created_at > coalesce(
+           (select s.created_at from recharge s where s.organization_id = o.c_organization_id and s.status = 'succeeded'
+            order by s.created_at desc limit 1), '-infinity')) failed
+     where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
+    [JSON.stringify(organizationIds)],
   );
-  return {
-    attemptsToday: row?.attempts ?? 0,
-    chargedThisMonth: minorUnits(Number(row?.charged ?? 0)),
-    hasOpenRecharge: row?.open ?? false,
-  };
+  return new Map(
+    rows.map(({ id, attempts, charged, open, failures, failed_ago_ms: lastAgoMs }) => [
+      id,
+      {
+        attemptsToday: attempts,
+        chargedThisMonth: minorUnits(Number(charged)),
+        hasOpenRecharge: open,
+        failures: { count: failures, lastAgoMs },
+      },
+    ]),
+  );
 }
 
 export type Changes = Partial<

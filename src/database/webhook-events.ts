@@ -1,5 +1,6 @@
 /** The inbox table: everything that asks for a recharge, stored before it is answered. */
 import type { FilterQuery } from '@mikro-orm/core';
+import type { FailuresInARow } from '../domain/cool-down.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import { isSuccess } from '../domain/outcome.ts';
 import type { EntityManager } from './database.ts';
@@ -134,6 +135,34 @@ export async function findIdle(em: EntityManager, idleMs: number, limit: number)
        and greatest(e.received_at, e.dispatched_at, r.updated_at) < now() - ? * interval '1 millisecond'
      order by e.id limit ?`,
     [idleMs, limit],
+  );
+}
+
+/** Of one organization: whether something is being done already, and what has come of the sweep's own events. */
+export type SweepStanding = { hasOpenEvent: boolean; fruitless: FailuresInARow };
+
+/**
+ * What a sweep has to know before it reports an organization again. Fruitless are its own events since the last recharge
+ * that succeeded; another recharge that was open is left out, because its outcome counts itself.
+ */
+export async function sweepStandings(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, SweepStanding>> {
+  const rows = await em.execute<{ id: string; open: boolean; fruitless: number; last_ago_ms: number | null }[]>(
+    `select c_organization_id as id,
+       exists (select from webhook_event e where e.organization_id = o.c_organization_id and not e.processed) as open,
+       own.fruitless, own.last_ago_ms
+     from organization_balance_config o,
+     lateral (
+       select count(*)::integer as fruitless, (extract(epoch from now() - max(e.processed_at)) * 1000)::float as last_ago_ms
+       from webhook_event e where e.organization_id = o.c_organization_id and e.source = 'sweep' and not e.success
+         and e.outcome <> 'recharge_open'
+         and e.processed_at > coalesce(
+           (select r.updated_at from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'
+            order by r.created_at desc limit 1), '-infinity')) own
+     where c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
+    [JSON.stringify(organizationIds)],
+  );
+  return new Map(
+    rows.map(({ id, open, fruitless, last_ago_ms: lastAgoMs }) => [id, { hasOpenEvent: open, fruitless: { count: fruitless, lastAgoMs } }]),
   );
 }
 

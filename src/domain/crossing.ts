@@ -33,6 +33,15 @@ export function crossingOf(alert: Record<string, unknown>): Crossing | undefined
   return { teamId, eventType: event, key: crossingKey(teamId, event, budget) };
 }
 
+/** What the sweep reports: a balance at or below the minimum, or one that will be there before the next sweep. */
+export const SWEEP_EVENTS = { low: 'balance_low', forecast: 'balance_forecast' } as const;
+export type SweepEvent = (typeof SWEEP_EVENTS)[keyof typeof SWEEP_EVENTS];
+
+/** One event of a team's that sweeps have reported is open at a time, whatever it reports: the run looks at everything. */
+export function sweepCrossing(teamId: string, eventType: SweepEvent): Crossing {
+  return { teamId, eventType, key: crossingKey(teamId, 'sweep', null) };
+}
+
 function crossingKey(teamId: string, event: string, budget: unknown): string {
   return createHash('sha256')
     .update(JSON.stringify([teamId, event, budget ?? null]))

@@ -1,6 +1,7 @@
 /**
  * When an organization is charged, and how much. Pure: every fact comes in, a decision goes out.
  */
+import { type FailuresInARow, isCoolingDown } from './cool-down.ts';
 import { type Currency, chargeThatBuys, MAX_CHARGE_MINOR, type MinorUnits, type QuotaMicros, quotaBoughtBy, quotaMicros } from './money.ts';
 
 export type RechargePolicy = {
@@ -37,6 +38,7 @@ export const REFUSALS = {
   recharge_open: 'another recharge of this organization is not finished',
   daily_limit_reached: 'max_daily_recharges is used up for today',
   monthly_limit_reached: 'the charge would exceed max_monthly_amount: raise it, or wait for the next month',
+  cooling_down: 'the last attempts have failed, and the sweep pauses longer after each: settle what the last recharge says',
   amount_too_large: `the amount would exceed what one charge can carry (${MAX_CHARGE_MINOR} minor units): raise the budget by hand once`,
   team_not_found: 'LiteLLM has no such team: create it or correct litellm_team_id',
   unlimited_budget: 'the team has no max_budget in LiteLLM, so it can spend without limit: set one',
@@ -51,22 +53,50 @@ export type Decision =
   | { kind: 'recharge'; amount: MinorUnits; quota: QuotaMicros; balance: QuotaMicros; quotaBefore: QuotaMicros }
   | { kind: 'refuse'; refusal: Refusal; balance: QuotaMicros | null };
 
-/** What was attempted today, what this month has cost or may yet, and whether a recharge is open, as counted under the organization's lock. */
-export type RechargeHistory = { attemptsToday: number; chargedThisMonth: MinorUnits; hasOpenRecharge: boolean };
+/**
+ * What was attempted today, what this month has cost or may yet, whether a recharge is open, and the failures since the last
+ * success, as counted under the organization's lock.
+ */
+export type RechargeHistory = {
+  attemptsToday: number;
+  chargedThisMonth: MinorUnits;
+  hasOpenRecharge: boolean;
+  failures: FailuresInARow;
+};
 
-/** Decides on live state only; an alert is a hint to look, never a fact. */
-export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, history: RechargeHistory): Decision {
+/**
+ * What the sweep adds to the occasion: it looks ahead, so that a team is recharged before it runs out, and since nobody has
+ * asked it to, it pauses after failures.
+ */
+export type Foresight = {
+  /** By our own samples, never by an alert's word; see domain/forecast. */
+  expectedSpend: QuotaMicros;
+};
+
+/**
+ * A charge ahead of need restores at least this share of what lies between minimum and target, so that looking ahead makes
+ * of one charge four at most. A team that spends more than the rest of it between two sweeps has its target too low.
+ */
+const LEAST_SHARE_AHEAD = 1 / 4;
+
+/**
+ * Decides on live state only; an alert is a hint to look, never a fact.
+ *
+ * @param foresight of a sweep; without it what counts is the balance as it is.
+ */
+export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, history: RechargeHistory, foresight?: Foresight): Decision {
   if (budget.quota === null) return { kind: 'refuse', refusal: 'unlimited_budget', balance: null };
   const balance = quotaMicros(budget.quota - budget.spend);
   const refuse = (refusal: Refusal): Decision => ({ kind: 'refuse', refusal, balance });
 
   if (policy.suspended) return refuse('suspended');
   if (!policy.autoRechargeEnabled) return refuse('auto_recharge_disabled');
-  if (balance > policy.minimumBalance) return refuse('above_minimum');
+  if (balance > policy.minimumBalance && !isSpentSoon(policy, balance, foresight)) return refuse('above_minimum');
   if (budget.budgetDuration !== null) return refuse('budget_duration');
   if (budget.hasBudgetLimits) return refuse('budget_limits');
   if (history.hasOpenRecharge) return refuse('recharge_open');
   if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
+  if (foresight && isCoolingDown(history.failures)) return refuse('cooling_down');
 
   const amount = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
   if (amount === undefined) return refuse('amount_too_large');
@@ -75,6 +105,11 @@ export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, histo
   const quota = quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit);
   if (budget.softBudget !== null && budget.softBudget >= budget.quota + quota) return refuse('soft_budget');
   return { kind: 'recharge', amount, quota, balance, quotaBefore: budget.quota };
+}
+
+function isSpentSoon({ minimumBalance, targetBalance }: RechargePolicy, balance: QuotaMicros, foresight: Foresight | undefined): boolean {
+  if (!foresight || balance - foresight.expectedSpend > minimumBalance) return false;
+  return targetBalance - balance >= (targetBalance - minimumBalance) * LEAST_SHARE_AHEAD;
 }
 
 /**

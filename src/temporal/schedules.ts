@@ -1,25 +1,38 @@
 /** The schedules, for `bill migrate`. */
 import { type Client, ScheduleAlreadyRunning, type ScheduleOptions, ScheduleOverlapPolicy } from '@temporalio/client';
-
-/** What a schedule that was down catches up on: nothing older than this, since every run looks at everything. */
-const CATCHUP_WINDOW = '10 minutes';
+import { SWEEP_INTERVAL_MS, SWEEP_JITTER_MS } from '../domain/forecast.ts';
 
 /** A run that hangs longer than its timeout would silence its schedule, as overlapping runs are skipped. */
-const RUN_TIMEOUT = '2 hours';
+const RECONCILE_TIMEOUT = '2 hours';
+const SWEEP_TIMEOUT = '15 minutes';
 
+/** What a schedule that was down catches up on is one run at most: every run looks at everything. */
 function scheduleOptions(taskQueue: string): ScheduleOptions[] {
   return [
     {
       scheduleId: 'reconcile',
       spec: { intervals: [{ every: '1 hour' }], jitter: '2 minutes' },
-      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: CATCHUP_WINDOW },
+      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '10 minutes' },
       action: {
         type: 'startWorkflow',
         workflowType: 'reconcileWorkflow',
         workflowId: 'reconcile',
         args: [{ fix: true }],
         taskQueue,
-        workflowRunTimeout: RUN_TIMEOUT,
+        workflowRunTimeout: RECONCILE_TIMEOUT,
+      },
+    },
+    {
+      scheduleId: 'balance-sweep',
+      spec: { intervals: [{ every: SWEEP_INTERVAL_MS }], jitter: SWEEP_JITTER_MS },
+      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: SWEEP_INTERVAL_MS },
+      action: {
+        type: 'startWorkflow',
+        workflowType: 'balanceSweepWorkflow',
+        workflowId: 'balance-sweep',
+        args: [],
+        taskQueue,
+        workflowRunTimeout: SWEEP_TIMEOUT,
       },
     },
   ];

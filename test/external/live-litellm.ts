@@ -57,9 +57,14 @@ export class LiveLitellm {
     );
   }
 
-  /** Starts it, unless it runs already, and waits until it is ready, telling of its progress. @throws with its last lines */
-  async start(apiUrl: string): Promise<void> {
-    if (this.script) this.spawn(this.script, `${apiUrl}${WEBHOOK_PATH}`);
+  /**
+   * Starts it, unless it runs already, and waits until it is ready, telling of its progress.
+   *
+   * @param environment of a LiteLLM that is started here, where it is to differ.
+   * @throws with its last lines
+   */
+  async start(apiUrl: string, environment: Record<string, string> = {}): Promise<void> {
+    if (this.script) this.spawn(this.script, `${apiUrl}${WEBHOOK_PATH}`, environment);
     const started = Date.now();
     let told = started;
     while (!(await this.isReady())) {
@@ -95,7 +100,7 @@ export class LiveLitellm {
     return this.as(key).post('/chat/completions', { model: 'fake', messages: [{ role: 'user', content: 'hi' }] });
   }
 
-  private spawn(script: string, webhookUrl: string): void {
+  private spawn(script: string, webhookUrl: string, environment: Record<string, string>): void {
     const database = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
     database.pathname = `/litellm_${randomBytes(6).toString('hex')}`;
     const child = spawn('bash', ['-c', TETHERED, script], {
@@ -107,6 +112,7 @@ export class LiveLitellm {
         LITELLM_ALERT_TTL: ALERT_TTL_S,
         LITELLM_BATCH_WRITE_AT: BATCH_WRITE_AT_S,
         WEBHOOK_URL: webhookUrl,
+        ...environment,
       },
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
 import { createDatabase } from '../support/databases.ts';
 import { freePort } from '../support/ports.ts';
@@ -253,7 +254,7 @@ describe('the way to the service', () => {
 
 describe('--help', () => {
   test.each<[string, string[], RegExp]>([
-    ['bill', [], /Usage: bill .*dev.*serve.*worker.*migrate.*org.*recharges.*events.*webhook/s],
+    ['bill', [], /Usage: bill .*dev.*serve.*worker.*migrate.*org.*recharges.*events.*webhook.*sweep/s],
     ['bill org', ['org'], /Usage: bill org .*add.*list.*show.*set.*suspend.*resume/s],
     ['bill org add', ['org', 'add'], /Usage: bill org add .*--customer.*--team|--team.*--customer/s],
     ['bill serve', ['serve'], /Usage: bill serve/],
@@ -271,6 +272,30 @@ describe('--help', () => {
     const ended = await run(['charge-everybody'], {});
     expect(ended).toMatchObject({ code: 1, out: '' });
     expect(ended.err).toMatch(/^error: unknown command 'charge-everybody'\n.*Usage: bill /s);
+  }, 60_000);
+});
+
+describe('bill sweep', () => {
+  test('reports what has run low, and says so', async () => {
+    const low = await world.organization();
+    const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
+    const ended = await bill(['sweep'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
+    expect(ended.code).toBe(0);
+    const [, eventId = ''] = new RegExp(`${low.id} +balance_low +-0\\.50 +(evt_\\w+)`).exec(ended.out) ?? [];
+    expect(ended.out).toMatch(/^\d+ teams looked at, \d+ of them ours, \d+ reported, 0 waiting after failed attempts$/m);
+    expect(await world.closed(eventId)).toEqual({ outcome: 'recharged', success: true });
+  }, 60_000);
+
+  test('ends with 1 and the reason when LiteLLM is away', async () => {
+    await world.kmsFault({ path: '/v2/team/list', times: 1000, action: { kind: 'respond', status: 503 } });
+    const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
+    const ended = await bill(['sweep', '--json'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
+    await world.clearFaults();
+    expect(ended).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringMatching(/^bill: balance-sweep has failed: .*LiteLLM answered 503/),
+    });
   }, 60_000);
 });
 
@@ -319,7 +344,8 @@ describe('bill serve, worker and migrate in an environment that cannot be used',
 describe('bill migrate', () => {
   test('makes the tables of an empty database, though two are started at once', async () => {
     const databaseUrl = await createDatabase(`${world.name}_empty`);
-    const migrate = () => run(['migrate'], { ...world.env, DATABASE_URL: databaseUrl });
+    // Its schedules start runs that nobody works on: those of this world would charge its organizations.
+    const migrate = () => run(['migrate'], { ...world.env, DATABASE_URL: databaseUrl, TEMPORAL_TASK_QUEUE: `${world.name}-empty` });
     const ended = await Promise.all([migrate(), migrate()]);
     expect(ended.map(({ code, err }) => [code, err])).toEqual(Array(2).fill([0, '']));
     const client = new pg.Client({ connectionString: databaseUrl });
@@ -329,6 +355,11 @@ describe('bill migrate', () => {
     );
     await client.end();
     expect(rows).toEqual([{ inbox: true, ledger: true }]);
+    const temporal = new Client({ connection: await Connection.connect({ address: world.env['TEMPORAL_ADDRESS'] ?? '' }) });
+    const schedules = await Promise.all(['balance-sweep', 'reconcile'].map((id) => temporal.schedule.getHandle(id).describe()));
+    expect(schedules.map(({ spec }) => spec.intervals?.[0]?.every)).toEqual([60_000, 3_600_000]);
+    await Promise.all(schedules.map(({ scheduleId }) => temporal.schedule.getHandle(scheduleId).delete()));
+    await temporal.connection.close();
   }, 60_000);
 
   test('ends with 1 and says why when there is no PostgreSQL', async () => {

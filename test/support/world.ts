@@ -256,9 +256,13 @@ export class World {
     return answers.flatMap(({ data }) => data.data as { struck: number }[]).reduce((sum, { struck }) => sum + struck, 0);
   }
 
-  /** An edit that somebody else makes in LiteLLM. */
+  /** Edits that somebody else makes in LiteLLM. */
+  async editTeam(teamId: string, fields: Record<string, unknown>): Promise<void> {
+    await this.kms.post('/team/update', { team_id: teamId, ...fields });
+  }
+
   async setBudget(teamId: string, maxBudget: number | null): Promise<void> {
-    await this.kms.post('/team/update', { team_id: teamId, max_budget: maxBudget });
+    await this.editTeam(teamId, { max_budget: maxBudget });
   }
 
   async deleteTeam(teamId: string): Promise<void> {

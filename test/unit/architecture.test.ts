@@ -15,7 +15,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/notifications': ['src/domain'],
   'src/observability': [],
   'src/inbox': ['src/database', 'src/domain', 'src/deadline.ts'],
-  'src/temporal': ['activities'],
+  'src/temporal': ['activities', 'src/domain'],
   'src/http': ['src/inbox', 'src/database', 'src/payments', 'src/domain', 'src/deadline.ts'],
   'src/cli': ['src', 'src/database', 'src/domain', 'src/observability', 'src/temporal', 'sandbox'],
   activities: ['src/database', 'src/domain', 'src/kms', 'src/payments', 'src/notifications'],

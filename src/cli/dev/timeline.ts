@@ -91,7 +91,7 @@ function alertLine(event: WebhookEvent): Line {
   return {
     at: event.receivedAt,
     organization: event.organizationId ?? event.teamId ?? '?',
-    step: 'alert',
+    step: event.source === 'sweep' ? 'sweep' : 'alert',
     text: `${event.eventType}${figures}`,
   };
 }
@@ -140,6 +140,7 @@ function cents(quota: QuotaMicros | null | undefined): string {
 
 const COLOURS = {
   alert: 'yellow',
+  sweep: 'yellow',
   charged: 'cyan',
   quota: 'green',
   declined: 'red',

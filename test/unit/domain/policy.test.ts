@@ -28,7 +28,12 @@ const budget: LiveBudget = {
   budgetDuration: null,
   hasBudgetLimits: false,
 };
-const history: RechargeHistory = { attemptsToday: 0, chargedThisMonth: minorUnits(0), hasOpenRecharge: false };
+const history: RechargeHistory = {
+  attemptsToday: 0,
+  chargedThisMonth: minorUnits(0),
+  hasOpenRecharge: false,
+  failures: { count: 0, lastAgoMs: null },
+};
 
 const policies = fc
   .record({
@@ -188,6 +193,52 @@ describe('no charge is made', () => {
     const softAt = (dollars: string) => decideRecharge(policy, { ...budget, softBudget: parseQuota(dollars) }, history);
     expect(softAt('130.499999').kind).toBe('recharge');
     expect(refusalOf(softAt('130.50'))).toBe('soft_budget');
+  });
+});
+
+describe('a sweep', () => {
+  const ahead = (balance: string, spend: string, anyHistory = history) =>
+    decideRecharge(policy, budgetWithBalance(parseQuota(balance), 0), anyHistory, { expectedSpend: parseQuota(spend) });
+
+  test('recharges a balance above the minimum that will be there before the next sweep, from what it is now up to the target', () => {
+    expect(ahead('15', '5')).toMatchObject({ kind: 'recharge', amount: 1500, quota: parseQuota('15'), balance: parseQuota('15') });
+    expect(refusalOf(ahead('15', '4.999999'))).toBe('above_minimum');
+  });
+  test('does not charge ahead for less than a quarter of what lies between minimum and target', () => {
+    expect(ahead('25', '1000').kind).toBe('recharge');
+    expect(refusalOf(ahead('25.000001', '1000'))).toBe('above_minimum');
+    expect(refusalOf(ahead('500', '1000'))).toBe('above_minimum');
+  });
+  test('pauses after failures, where an alert is tried', () => {
+    const failed = (minutesAgo: number) => ({
+      ...history,
+      failures: { count: 1, lastAgoMs: minutesAgo * 60_000 },
+    });
+    expect(refusalOf(ahead('5', '0', failed(14)))).toBe('cooling_down');
+    expect(ahead('5', '0', failed(15)).kind).toBe('recharge');
+    expect(decideRecharge(policy, budget, failed(14)).kind).toBe('recharge');
+  });
+  test('that expects nothing decides as for an alert', () => {
+    const balances = fc.integer({ min: -10_000_000_000, max: 10_000_000_000 });
+    fc.assert(
+      fc.property(policies, balances, amounts, (anyPolicy, balance, spend) => {
+        const live = budgetWithBalance(balance, spend);
+        const nothing = { expectedSpend: quotaMicros(0) };
+        expect(decideRecharge(anyPolicy, live, history, nothing)).toEqual(decideRecharge(anyPolicy, live, history));
+      }),
+    );
+  });
+  test('never takes a balance further above the target than an alert does, whatever it expects', () => {
+    fc.assert(
+      fc.property(policies, fc.integer({ min: 1, max: 10_000_000_000 }), amounts, (anyPolicy, above, expected) => {
+        const foresight = { expectedSpend: quotaMicros(expected) };
+        const decision = decideRecharge(anyPolicy, budgetWithBalance(anyPolicy.minimumBalance + above, 0), history, foresight);
+        if (decision.kind === 'refuse') return;
+        expect(decision.balance).toBeLessThan(anyPolicy.targetBalance);
+        const due = decideRecharge({ ...anyPolicy, minimumBalance: decision.balance }, budgetWithBalance(decision.balance, 0), history);
+        expect(decision).toEqual({ ...due, quotaBefore: decision.quotaBefore });
+      }),
+    );
   });
 });
 

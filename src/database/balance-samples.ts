@@ -1,0 +1,57 @@
+/**
+ * What the sweeps have seen of each organization's balance. One row for one figure: while nothing is spent or raised, the
+ * newest row only moves on in time, so that a team at rest costs one row.
+ */
+import type { SpendSample } from '../domain/forecast.ts';
+import { formatQuota, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import type { EntityManager } from './database.ts';
+
+/** For an operator who asks on Monday what happened on Saturday. */
+const RETENTION_DAYS = 7;
+
+export type BalanceSeen = { organizationId: string; quota: QuotaMicros | null; spend: QuotaMicros };
+
+/** Stores what has just been seen. Sweeps that run side by side may store one figure twice, which changes no reckoning. */
+export async function record(em: EntityManager, balances: readonly BalanceSeen[]): Promise<void> {
+  await em.execute(
+    `with seen as (
+       select s.*, last.id as last_id, last.quota is not distinct from s.quota and last.spend = s.spend as unchanged
+       from jsonb_to_recordset(?::jsonb) as s(organization_id text, quota numeric, spend numeric)
+       left join lateral (
+         select * from balance_sample b where b.organization_id = s.organization_id order by b.at desc limit 1
+       ) last on true),
+     moved as (
+       update balance_sample b set at = now() from seen where b.id = seen.last_id and seen.unchanged)
+     insert into balance_sample (organization_id, at, quota, spend)
+       select organization_id, now(), quota, spend from seen where unchanged is not true`,
+    [
+      JSON.stringify(
+        balances.map(({ organizationId, quota, spend }) => ({
+          organization_id: organizationId,
+          quota: quota === null ? null : formatQuota(quota),
+          spend: formatQuota(spend),
+        })),
+      ),
+    ],
+  );
+}
+
+/** The samples of the last `windowMs`, by organization; one without any is not in the answer. */
+export async function recent(em: EntityManager, organizationIds: readonly string[], windowMs: number): Promise<Map<string, SpendSample[]>> {
+  const rows = await em.execute<{ id: string; ago_ms: number; spend: string }[]>(
+    `select organization_id as id, (extract(epoch from now() - at) * 1000)::float as ago_ms, spend::text as spend from balance_sample
+     where organization_id in (select jsonb_array_elements_text(?::jsonb)) and at > now() - ? * interval '1 millisecond'`,
+    [JSON.stringify(organizationIds), windowMs],
+  );
+  const samples = Map.groupBy(rows, ({ id }) => id);
+  return new Map([...samples].map(([id, of]) => [id, of.map(({ ago_ms: agoMs, spend }) => ({ agoMs, spend: parseQuota(spend) }))]));
+}
+
+/** Removes up to `limit` samples whose time is over. */
+export async function forget(em: EntityManager, limit: number): Promise<void> {
+  await em.execute(
+    `delete from balance_sample where id in (
+       select id from balance_sample where at < now() - ? * interval '1 day' order by at limit ? for update skip locked)`,
+    [RETENTION_DAYS, limit],
+  );
+}

@@ -1,0 +1,337 @@
+/** The sweep finds what no alert has told of, and what is about to happen, once, and without insisting. */
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { Client, Connection } from '@temporalio/client';
+import axios from 'axios';
+import type { SweepCounts } from '../../activities/types.ts';
+import type { balanceSweepWorkflow } from '../../workflows/balance-sweep.ts';
+import { type Organization, World } from '../support/world.ts';
+
+const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
+const NOTHING = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
+const DECLINING = 'pm_card_chargeCustomerFail';
+/** More teams than three pages hold. */
+const MANY_TEAMS = 310;
+
+let world: World;
+let client: Client;
+beforeAll(async () => {
+  world = await World.start();
+  client = new Client({ connection: await Connection.connect({ address: world.env['TEMPORAL_ADDRESS'] ?? '' }) });
+}, 60_000);
+afterEach(() => world.clearFaults());
+afterAll(async () => {
+  await client.connection.close();
+  await world.close();
+});
+
+function sweep(): Promise<SweepCounts> {
+  return client.workflow.execute<typeof balanceSweepWorkflow>('balanceSweepWorkflow', {
+    workflowId: `balance-sweep/${randomUUID()}`,
+    taskQueue: world.name,
+    args: [],
+  });
+}
+
+type Reported = { id: string; source: string; event_type: string; outcome: string | null };
+
+async function eventsOf({ id }: Organization): Promise<Reported[]> {
+  const { rows } = await world.sql.query(
+    "select id, source, event_type, outcome from webhook_event where organization_id = $1 and outcome is distinct from 'duplicate' order by id",
+    [id],
+  );
+  return rows;
+}
+
+/** A sweep, and what it has put into the inbox about the organization. */
+async function sweptFor(organization: Organization): Promise<string | undefined> {
+  const { reported } = await sweep();
+  return reported.find(({ organizationId }) => organizationId === organization.id)?.eventId;
+}
+
+/** A sweep that reports the organization, and how that ended. */
+async function outcomeOfSweep(organization: Organization): Promise<string> {
+  const eventId = await sweptFor(organization);
+  if (!eventId) throw new Error(`the sweep has not reported ${organization.id}`);
+  return (await world.closed(eventId)).outcome;
+}
+
+/** What the sweeps before have seen: the team's spend in dollars, so many seconds ago. */
+async function wasSeen({ id }: Organization, ...samples: { secondsAgo: number; spend: number }[]): Promise<void> {
+  for (const { secondsAgo, spend } of samples) {
+    await world.sql.query(
+      "insert into balance_sample (organization_id, at, quota, spend) values ($1, now() - $2 * interval '1 second', 10, $3)",
+      [id, secondsAgo, spend],
+    );
+  }
+}
+
+/** All that was tried for the organization, and how it ended, is so much longer ago. */
+async function letPass({ id }: Organization, minutes: number): Promise<void> {
+  const earlier = (column: string) => `${column} = ${column} - $2 * interval '1 minute'`;
+  await world.sql.query(`update recharge set ${earlier('updated_at')} where organization_id = $1`, [id, minutes]);
+  await world.sql.query(`update webhook_event set ${earlier('processed_at')} where organization_id = $1 and processed`, [id, minutes]);
+}
+
+describe('a sweep recharges', () => {
+  test('a team that has spent exactly its budget, which LiteLLM refuses without an alert', async () => {
+    const organization = await world.organization({ budget: 10, spend: 10, minimum: '0.00', target: '20.00' });
+    expect(await outcomeOfSweep(organization)).toBe('recharged');
+    expect(await world.budgetOf(organization.teamId)).toBe(30);
+    expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, captured: 2000, granted: 2000 });
+    expect(await eventsOf(organization)).toMatchObject([{ source: 'sweep', event_type: 'balance_low', outcome: 'recharged' }]);
+    const { data } = await world.admin.get('/api/v1/recharges', { params: { organization_id: organization.id } });
+    expect(data.data).toMatchObject([{ source: 'sweep', status: 'succeeded' }]);
+  }, 60_000);
+
+  test('a team that LiteLLM refuses with something left, because the rest is reserved for other requests', async () => {
+    const organization = await world.organization({ budget: 10, spend: 8.5 });
+    expect(await outcomeOfSweep(organization)).toBe('recharged');
+    expect(await world.budgetOf(organization.teamId)).toBe(28.5);
+  }, 60_000);
+
+  test('a team that crosses again while LiteLLM is silent for a day after its first alert', async () => {
+    const organization = await world.organization();
+    const { data } = await world.alert(organization.teamId);
+    await world.closed(data.event_id);
+    await world.spend(organization.teamId, 20);
+    expect(await outcomeOfSweep(organization)).toBe('recharged');
+    expect((await world.books(organization)).charges).toBe(2);
+  }, 60_000);
+
+  test('a team that was declined, when its card works again and the pause is over', async () => {
+    const organization = await world.organization({ card: DECLINING });
+    expect(await outcomeOfSweep(organization)).toBe('declined');
+    const card = await world.stripe.paymentMethods.attach('pm_card_visa', { customer: organization.customerId });
+    await world.stripe.customers.update(organization.customerId, { invoice_settings: { default_payment_method: card.id } });
+    await letPass(organization, 15);
+    expect(await outcomeOfSweep(organization)).toBe('recharged');
+    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+  }, 60_000);
+});
+
+describe('a sweep foresees', () => {
+  test('that a team will reach its minimum before the next sweep, and recharges from the balance as it is', async () => {
+    const organization = await world.organization({ budget: 10, spend: 4 });
+    await wasSeen(organization, { secondsAgo: 60, spend: 1 });
+    expect(await outcomeOfSweep(organization)).toBe('recharged');
+    expect(await eventsOf(organization)).toMatchObject([{ event_type: 'balance_forecast' }]);
+    expect(await world.budgetOf(organization.teamId)).toBe(24);
+    expect((await world.books(organization)).captured).toBe(1400);
+  }, 60_000);
+
+  test('nothing from a first look, from spend long ago, or from a budget that somebody has lowered', async () => {
+    const organizations = [
+      await world.organization({ budget: 6.2, spend: 4 }),
+      await world.organization({ budget: 6.2, spend: 4 }),
+      await world.organization({ budget: 1000, spend: 4 }),
+    ];
+    await wasSeen(organizations[1] as Organization, { secondsAgo: 700, spend: 0 }, { secondsAgo: 60, spend: 4 });
+    await sweep();
+    await world.setBudget(organizations[2]?.teamId ?? '', 10);
+    await sweep();
+    for (const organization of organizations) expect(await eventsOf(organization)).toEqual([]);
+  }, 60_000);
+
+  test('and an alert does not: what is charged for one is decided on the balance as it is', async () => {
+    const organization = await world.organization({ budget: 10, spend: 4 });
+    await wasSeen(organization, { secondsAgo: 60, spend: 1 });
+    const { data } = await world.alert(organization.teamId, { body: { spend: 4 } });
+    expect(await world.closed(data.event_id)).toEqual({ outcome: 'above_minimum', success: true });
+    expect(await world.books(organization)).toEqual(NOTHING);
+  }, 60_000);
+
+  test('from what it has seen itself: a balance at rest is one row, one that is spent is a row for each figure', async () => {
+    const organization = await world.organization({ budget: 10, spend: 1 });
+    const samples = async () => {
+      const rows = await world.sql.query(
+        'select quota::float, spend::float, at from balance_sample where organization_id = $1 order by at',
+        [organization.id],
+      );
+      return rows.rows;
+    };
+    await sweep();
+    const [first] = await samples();
+    await sweep();
+    const [moved, ...more] = await samples();
+    expect(more).toEqual([]);
+    expect(moved.at.getTime()).toBeGreaterThan(first.at.getTime());
+    await world.spend(organization.teamId, 0.5);
+    await sweep();
+    expect(await samples()).toMatchObject([
+      { quota: 10, spend: 1 },
+      { quota: 10, spend: 1.5 },
+    ]);
+    await world.sql.query("update balance_sample set at = at - interval '7 days' where organization_id = $1 and spend = 1", [
+      organization.id,
+    ]);
+    await sweep();
+    expect(await samples()).toMatchObject([{ spend: 1.5 }]);
+  }, 60_000);
+});
+
+describe('a sweep is silent about', () => {
+  test('teams that need nothing, and teams that are not ours', async () => {
+    const organization = await world.organization({ budget: 10, spend: 7.99 });
+    await kms('/team/new', { team_id: `${world.name}-somebody-else`, max_budget: 1 });
+    await world.spend(`${world.name}-somebody-else`, 2);
+    await sweep();
+    expect(await eventsOf(organization)).toEqual([]);
+    const { rows } = await world.sql.query('select from webhook_event where team_id = $1', [`${world.name}-somebody-else`]);
+    expect(rows).toEqual([]);
+  }, 60_000);
+
+  test('organizations that would be refused: suspended, switched off, at a limit, with a team unfit for it or blocked', async () => {
+    const refused = await Promise.all([
+      world.organization({ settings: { auto_recharge_enabled: false } }),
+      world.organization({ settings: { max_daily_recharges: 0 } }),
+      world.organization({ settings: { max_monthly_amount: '1.00' } }),
+      world.organization({ budget: null }),
+      ...Array.from({ length: 3 }, () => world.organization()),
+    ]);
+    const [suspended, reset, blocked] = refused.slice(-3) as [Organization, Organization, Organization];
+    await world.admin.post(`/api/v1/organizations/${suspended.id}/suspend`, {});
+    await world.editTeam(reset.teamId, { budget_duration: '30d' });
+    await world.editTeam(blocked.teamId, { blocked: true });
+    await sweep();
+    expect(await Promise.all(refused.map(eventsOf))).toEqual(refused.map(() => []));
+  }, 60_000);
+
+  test('an organization with an event that is still open', async () => {
+    const organization = await world.organization();
+    await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: 1000, action: { kind: 'respond', status: 503 } });
+    const { data } = await world.alert(organization.teamId);
+    expect(await sweptFor(organization)).toBeUndefined();
+    await world.clearFaults();
+    expect(await world.closed(data.event_id)).toEqual({ outcome: 'recharged', success: true });
+    expect(await eventsOf(organization)).toHaveLength(1);
+  }, 60_000);
+
+  test('one whose recharges were declined, for twice as long after each', async () => {
+    const organization = await world.organization({ card: DECLINING });
+    expect(await outcomeOfSweep(organization)).toBe('declined');
+    expect(await sweptFor(organization)).toBeUndefined();
+    await letPass(organization, 15);
+    expect(await outcomeOfSweep(organization)).toBe('declined');
+    await letPass(organization, 15);
+    expect(await sweptFor(organization)).toBeUndefined();
+    expect((await sweep()).waiting).toBeGreaterThanOrEqual(1);
+    await letPass(organization, 15);
+    expect(await outcomeOfSweep(organization)).toBe('declined');
+  }, 60_000);
+
+  test('one that was declined after the sweep had seen it: its event is refused under the lock', async () => {
+    const organization = await world.organization({ card: DECLINING });
+    const { data } = await world.alert(organization.teamId);
+    expect((await world.closed(data.event_id)).outcome).toBe('declined');
+    await world.sql.query(
+      `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256)
+       values ('evt_late', 'sweep', 'balance_low', $1, $2, '{}', '')`,
+      [organization.teamId, organization.id],
+    );
+    expect(await world.closed('evt_late')).toEqual({ outcome: 'cooling_down', success: false });
+  }, 60_000);
+
+  test('one whose charge had to be refunded, which would be charged and refunded every minute', async () => {
+    const organization = await world.organization();
+    await world.kmsFault({
+      method: 'POST',
+      path: '/team/update',
+      contains: organization.teamId,
+      times: 1000,
+      action: { kind: 'respond', status: 400, body: { error: { message: 'no' } } },
+    });
+    const { data } = await world.alert(organization.teamId);
+    expect((await world.closed(data.event_id)).outcome).toBe('refunded');
+    expect(await sweptFor(organization)).toBeUndefined();
+  }, 60_000);
+
+  test('one that the run refused for another reason than the sweep can see', async () => {
+    const organization = await world.organization();
+    await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: 1000, action: { kind: 'respond', status: 404 } });
+    expect(await outcomeOfSweep(organization)).toBe('team_not_found');
+    expect(await sweptFor(organization)).toBeUndefined();
+    await letPass(organization, 15);
+    expect(await outcomeOfSweep(organization)).toBe('team_not_found');
+    await letPass(organization, 15);
+    expect(await sweptFor(organization)).toBeUndefined();
+  }, 60_000);
+});
+
+describe('one crossing is one charge', () => {
+  test('when an alert and a sweep tell of it at the same moment', async () => {
+    const organizations = await Promise.all(Array.from({ length: 5 }, () => world.organization()));
+    await Promise.all([sweep(), ...organizations.map(({ teamId }) => world.alert(teamId)), sweep()]);
+    for (const organization of organizations) {
+      await world.eventually(async () => (await eventsOf(organization)).every(({ outcome }) => outcome !== null), 'every event is closed');
+      expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+      expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    }
+  }, 60_000);
+
+  test('when ten sweeps see it at once', async () => {
+    const organization = await world.organization();
+    const declined = await world.organization({ card: DECLINING });
+    await Promise.all(Array.from({ length: 10 }, sweep));
+    for (const each of [organization, declined])
+      await world.eventually(async () => (await eventsOf(each)).every(({ outcome }) => outcome !== null), 'every event is closed');
+    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+    const { data } = await world.admin.get('/api/v1/recharges', { params: { organization_id: declined.id } });
+    expect(data.data).toMatchObject([{ status: 'declined' }]);
+  }, 60_000);
+});
+
+describe('with several pages of teams', () => {
+  let organization: Organization;
+  beforeAll(async () => {
+    for (let serial = 0; serial < MANY_TEAMS; serial++) await kms('/team/new', { team_id: `${world.name}-a-${serial}`, max_budget: 1 });
+  }, 60_000);
+
+  test('every page is read', async () => {
+    // Sorts behind all the others.
+    organization = await world.organization({ teamId: `${world.name}-z` });
+    const swept = await sweep();
+    expect(swept.pages).toBeGreaterThan(3);
+    expect(swept.teams).toBeGreaterThan(MANY_TEAMS);
+    expect(swept.reported.map(({ organizationId }) => organizationId)).toContain(organization.id);
+  }, 60_000);
+
+  test('case 55: a page that cannot be read is named, and does not keep the sweep from the others', async () => {
+    organization = await world.organization({ teamId: `${world.name}-zz` });
+    await world.kmsFault({ path: '/v2/team/list', contains: 'page=2&', times: 1000, action: { kind: 'respond', status: 500 } });
+    const swept = await sweep();
+    expect(swept.failedPages).toEqual([2]);
+    expect(swept.reported.map(({ organizationId }) => organizationId)).toContain(organization.id);
+  }, 60_000);
+
+  test('a LiteLLM that is away ends the sweep with the reason, and the next one does its work', async () => {
+    organization = await world.organization({ teamId: `${world.name}-zzz` });
+    await world.kmsFault({ path: '/v2/team/list', times: 1000, action: { kind: 'respond', status: 503 } });
+    await expect(sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });
+    await world.clearFaults();
+    expect(await outcomeOfSweep(organization)).toBe('recharged');
+  }, 60_000);
+
+  test('a team that LiteLLM shows as nonsense does not hide the others of its page', async () => {
+    organization = await world.organization({ teamId: `${world.name}-zzzz` });
+    const { data } = await axios.get(`${world.kmsUrl}/v2/team/list?page=1&page_size=100&sort_by=team_id&sort_order=asc`, {
+      headers: admin(),
+    });
+    const teams = [
+      { team_id: 'nonsense', spend: 'a lot' },
+      { ...data.teams[0], team_id: organization.teamId, max_budget: 10, spend: 10.5 },
+    ];
+    const body = { ...data, teams, total_pages: 1 };
+    await world.kmsFault({ path: '/v2/team/list', action: { kind: 'respond', status: 200, body } });
+    const swept = await sweep();
+    expect(swept).toMatchObject({ pages: 1, teams: 1, unreadable: 1, reported: [{ organizationId: organization.id }] });
+  }, 60_000);
+});
+
+async function kms(path: string, body: object): Promise<void> {
+  await axios.post(`${world.kmsUrl}${path}`, body, { headers: admin() });
+}
+
+function admin() {
+  return { Authorization: `Bearer ${world.config.kms.apiKey}` };
+}

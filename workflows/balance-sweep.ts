@@ -1,0 +1,52 @@
+/**
+ * Looks at every balance, by schedule each minute and by hand: the second way to a recharge, beside LiteLLM's alerts. It alone
+ * sees a balance of exactly nothing, a second crossing within the day that LiteLLM is silent about, requests that LiteLLM
+ * refused for want of a reservation, alerts that were lost, and a team that is about to run out.
+ */
+import { defineQuery, log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import type { SweepCounts, SweepCursor } from '../activities/types.ts';
+import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+
+export const sweepProgress = defineQuery<SweepCounts>('progress');
+
+/** More are in the inbox all the same, but not in the answer. */
+const MAX_REPORTED = 200;
+
+// Reads, and stores what is stored once. What cannot be done now is left to the next sweep, a minute later.
+const { sweepTeams } = proxyActivities<Activities>({
+  startToCloseTimeout: '5 minutes',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
+});
+
+export async function balanceSweepWorkflow(): Promise<SweepCounts> {
+  const sum: SweepCounts = { pages: 0, teams: 0, organizations: 0, waiting: 0, unreadable: 0, failedPages: [], reported: [] };
+  setHandler(sweepProgress, () => sum);
+  for (let cursor: SweepCursor | null = { page: 1, totalPages: 1 }; cursor !== null; ) {
+    const { next, ...part } = await sweepTeams.executeWithOptions({ summary: `teams from page ${cursor.page} on` }, [cursor]);
+    sum.pages += part.pages;
+    sum.teams += part.teams;
+    sum.organizations += part.organizations;
+    sum.waiting += part.waiting;
+    sum.unreadable += part.unreadable;
+    sum.failedPages.push(...part.failedPages);
+    sum.reported.push(...part.reported.slice(0, MAX_REPORTED - sum.reported.length));
+    for (const reported of part.reported) log.info('the sweep has reported a balance', { ...reported });
+    setCurrentDetails(describeSweep(sum));
+    cursor = next;
+  }
+  return sum;
+}
+
+function describeSweep({ pages, teams, organizations, waiting, unreadable, failedPages, reported }: SweepCounts): string {
+  const lines = [
+    `${pages} pages with ${teams} teams, ${organizations} of them ours; ${waiting} wait after failed attempts.`,
+    unreadable > 0 && `${unreadable} teams could not be read.`,
+    failedPages.length > 0 && `Pages ${failedPages.join(', ')} could not be read: the next sweep tries again.`,
+    ...reported.map(
+      ({ organizationId, eventType, balance, eventId }) => `- **${organizationId}** ${eventType}: balance ${balance} (${eventId})`,
+    ),
+  ];
+  return lines.filter(Boolean).join('\n\n');
+}
