@@ -52,6 +52,8 @@ async function chargedAndStuck(): Promise<{ organization: Organization; eventId:
   await world.kmsFault(BUSY);
   const { data } = await world.alert(organization.teamId);
   await world.eventually(async () => (await world.books(organization)).prepaid === 2050, 'the charge is in the ledger');
+  // What is done to the budget from here on comes between two attempts, not into one.
+  await world.eventually(async () => (await world.strikes()) > 0, 'the budget was refused once');
   return { organization, eventId: data.event_id };
 }
 
