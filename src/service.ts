@@ -33,6 +33,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     start.catch((error: Error) => log.warn({ reason: error.message }, 'no run could be started; reconciliation will start it'));
   const app = createApp({
     database,
+    kms,
     secrets: config.webhook,
     adminApiKey: config.http.adminApiKey,
     probes: {

@@ -18,7 +18,7 @@ export function addClientCommands(bill: Command): void {
 
   settingOptions(org.command('add').argument('<id>').description('a new organization'))
     .requiredOption('--customer <cus_…>', 'Stripe customer')
-    .requiredOption('--team <id>', 'LiteLLM team')
+    .option('--team <id>', 'LiteLLM team; the id of the organization unless said')
     .requiredOption('--minimum <dollars>', 'a balance at or below this is topped up')
     .requiredOption('--target <dollars>', 'the balance that a recharge restores')
     .action(async (id: string, options: Row & Output) => {
@@ -176,7 +176,8 @@ function settingOptions(command: Command): Command {
     .addOption(new Option('--auto-recharge <on|off>', 'charge without being asked').choices(['on', 'off']))
     .option('--max-daily <n>', 'attempts a day in the time zone', number)
     .option('--max-monthly <amount>', 'the most that a month may cost, in the currency; "none" for no limit')
-    .option('--time-zone <zone>', 'IANA name, for the days and months of the limits');
+    .option('--time-zone <zone>', 'IANA name, for the days and months of the limits')
+    .addOption(new Option('--blocked <on|off>', 'have LiteLLM refuse the team').choices(['on', 'off']));
 }
 
 function number(text: string): number {
@@ -198,6 +199,7 @@ function settingsIn(options: Row): Row {
     max_daily_recharges: options['maxDaily'],
     max_monthly_amount: options['maxMonthly'] === 'none' ? null : options['maxMonthly'],
     time_zone: options['timeZone'],
+    blocked: options['blocked'] === undefined ? undefined : options['blocked'] === 'on',
   };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }

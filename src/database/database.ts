@@ -7,6 +7,7 @@ import { LedgerHashChain } from './migrations/0002-ledger-hash-chain.ts';
 import { ReversalsAndStripeEvents } from './migrations/0003-reversals-and-stripe-events.ts';
 import { SpendingLimit } from './migrations/0004-spending-limit.ts';
 import { BalanceSamples } from './migrations/0005-balance-samples.ts';
+import { TeamsAndKeys } from './migrations/0006-teams-and-keys.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -41,7 +42,14 @@ export class Database {
       logger: () => {},
       migrations: {
         tableName: 'bill_migration',
-        migrationsList: [OrganizationsInboxRechargesLedger, LedgerHashChain, ReversalsAndStripeEvents, SpendingLimit, BalanceSamples],
+        migrationsList: [
+          OrganizationsInboxRechargesLedger,
+          LedgerHashChain,
+          ReversalsAndStripeEvents,
+          SpendingLimit,
+          BalanceSamples,
+          TeamsAndKeys,
+        ],
         snapshot: false,
       },
     });

@@ -46,6 +46,10 @@ export const Organization = defineEntity({
     timeZone: p.string(),
     suspendedAt: p.datetime().nullable(),
     suspendedReason: p.text().nullable(),
+    /** Whether the team is to be refused by LiteLLM whatever its balance; apart from `suspendedAt`, which only ends the charging. */
+    blocked: p.boolean().onCreate(() => false),
+    /** When LiteLLM was last seen to have the team; null: never, so it is to be made. One that was seen and is gone is not made again. */
+    litellmSeenAt: p.datetime().nullable(),
     /** Advanced by every recharge that comes to rest: a balance read before that is stale. */
     version: p.integer().onCreate(() => 0),
     /** The recharge or reversal that is changing the team's budget: LiteLLM has no increment, so one at a time. */
@@ -55,6 +59,49 @@ export const Organization = defineEntity({
   },
 });
 export type Organization = InferEntity<typeof Organization>;
+
+/** A team of an organization: one user in LiteLLM, and a member of the organization's team there. */
+export const Team = defineEntity({
+  name: 'Team',
+  tableName: 'team',
+  properties: {
+    organizationId: p.string().primary().fieldName('c_organization_id'),
+    id: p.string().primary().fieldName('c_team_id'),
+    litellmUserId: p.string().fieldName('l_user_id').unique(),
+    name: p.string(),
+    /** How much of the organization's quota it may spend; null: all of it. */
+    maxBudgetInTeam: quotaColumn().nullable(),
+    createdAt: p.datetime(),
+    updatedAt: p.datetime(),
+    /** When LiteLLM was last brought to what this row says. */
+    syncedAt: p.datetime().nullable(),
+    /** When it was asked to go; the row goes when LiteLLM has let go of it. */
+    removedAt: p.datetime().nullable(),
+  },
+});
+export type Team = InferEntity<typeof Team>;
+
+/** A key of a team: everything but its secret. */
+export const TeamKey = defineEntity({
+  name: 'TeamKey',
+  tableName: 'team_key',
+  properties: {
+    id: p.string().primary(),
+    organizationId: p.string().fieldName('c_organization_id'),
+    teamId: p.string().fieldName('c_team_id'),
+    /** The secret's SHA-256, by which LiteLLM knows the key. */
+    token: p.string().unique(),
+    /** In LiteLLM, where no two keys share one. */
+    alias: p.string(),
+    createdAt: p.datetime(),
+    /** When LiteLLM was seen to have it; null: it is being made, or its making was given up. */
+    issuedAt: p.datetime().nullable(),
+    /** When it was asked to go, and when LiteLLM was seen to be without it. */
+    revokedAt: p.datetime().nullable(),
+    deletedAt: p.datetime().nullable(),
+  },
+});
+export type TeamKey = InferEntity<typeof TeamKey>;
 
 export const WebhookEvent = defineEntity({
   name: 'WebhookEvent',
@@ -202,4 +249,4 @@ export const LedgerTransfer = defineEntity({
 });
 export type LedgerTransfer = InferEntity<typeof LedgerTransfer>;
 
-export const entities = [Organization, WebhookEvent, Recharge, LedgerTransfer, Reversal, StripeEvent];
+export const entities = [Organization, Team, TeamKey, WebhookEvent, Recharge, LedgerTransfer, Reversal, StripeEvent];

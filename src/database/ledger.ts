@@ -1,5 +1,6 @@
 /** The ledger: append-only double entry, chained by hashes for each organization. */
 import { createHash } from 'node:crypto';
+import { type Currency, type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
 import { type LedgerAccount, LedgerTransfer, type Recharge, type TransferKind } from './entities.ts';
 import { newId } from './ids.ts';
@@ -58,6 +59,40 @@ export async function heldFor(em: EntityManager, rechargeId: string): Promise<nu
     [rechargeId],
   );
   return Number(row?.held ?? 0);
+}
+
+/** Where an organization's money of one currency is, in minor units, and the quota that it has become. */
+export type Balance = {
+  currency: Currency;
+  /** Captured and not given back. */
+  paid: MinorUnits;
+  /** Neither granted nor given back yet: zero at rest. */
+  held: MinorUnits;
+  granted: MinorUnits;
+  quotaGranted: QuotaMicros;
+};
+
+/** One balance for each currency that the organization has ever paid in. */
+export async function balancesOf(em: EntityManager, organizationId: string): Promise<Balance[]> {
+  const rows = await em.execute<{ currency: Currency; account: LedgerAccount; amount: string; quota: string }[]>(
+    `select currency, account, sum(amount) as amount, sum(quota) as quota from (
+       select currency, credit_account as account, amount_minor as amount, quota_micros as quota from ledger_transfer where organization_id = ?
+       union all
+       select currency, debit_account, -amount_minor, -quota_micros from ledger_transfer where organization_id = ?
+     ) entry group by currency, account order by currency`,
+    [organizationId, organizationId],
+  );
+  return [...Map.groupBy(rows, ({ currency }) => currency)].map(([currency, accounts]) => {
+    const of = (account: LedgerAccount) => accounts.find((row) => row.account === account);
+    const amountOf = (account: LedgerAccount) => Number(of(account)?.amount ?? 0);
+    return {
+      currency,
+      paid: minorUnits(0 - amountOf('stripe')),
+      held: minorUnits(amountOf('prepaid')),
+      granted: minorUnits(amountOf('granted')),
+      quotaGranted: quotaMicros(Number(of('granted')?.quota ?? 0)),
+    };
+  });
 }
 
 /** Oldest first. */

@@ -3,7 +3,7 @@ import { LockMode, type RequiredEntityData, UniqueConstraintViolationException }
 import type { RechargePolicy } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
-import { Organization, Recharge } from './entities.ts';
+import { Organization, Recharge, Team } from './entities.ts';
 import { type Page, type PageRequest, toPage } from './page.ts';
 
 export type OrganizationSettings = Pick<
@@ -19,6 +19,7 @@ export type OrganizationSettings = Pick<
   | 'maxDailyRecharges'
   | 'maxMonthlyAmount'
   | 'timeZone'
+  | 'blocked'
 >;
 
 /** The id or the LiteLLM team belongs to another organization already. */
@@ -75,21 +76,25 @@ export async function change(
     if (movesTeam && (await tx.count(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } })) > 0) {
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
     }
-    await refusingDoubles(() => tx.nativeUpdate(Organization, { id }, { ...changes, updatedAt: new Date() }));
+    const unseen = movesTeam ? { litellmSeenAt: null } : {};
+    await refusingDoubles(() => tx.nativeUpdate(Organization, { id }, { ...changes, ...unseen, updatedAt: new Date() }));
     return tx.findOne(Organization, id, { refresh: true });
   });
 }
 
-/** True when it is gone; false when there is none. @throws OrganizationInUseError when it has recharges, or an event under way. */
+/** True when it is gone; false when there is none. @throws OrganizationInUseError when it has teams or recharges, or an event under way. */
 export async function remove(em: EntityManager, id: string): Promise<boolean> {
   const removed = await em.execute(
     `delete from organization_balance_config o where c_organization_id = ?
        and not exists (select from recharge r where r.organization_id = o.c_organization_id)
+       and not exists (select from team t where t.c_organization_id = o.c_organization_id)
        and not exists (select from webhook_event e where e.organization_id = o.c_organization_id and not e.processed)
      returning c_organization_id`,
     [id],
   );
   if (removed.length === 0 && (await find(em, id))) {
+    if ((await em.count(Team, { organizationId: id })) > 0)
+      throw new OrganizationInUseError('the organization has teams: remove them first');
     throw new OrganizationInUseError('the organization has recharges, which are kept: suspend it instead');
   }
   return removed.length === 1;

@@ -53,6 +53,8 @@ export async function reserve(
     const id = newId('rch');
     // PostgreSQL's clock, by which the days of the daily limit are reckoned too.
     const now = raw('now()');
+    // The decision was made on a budget that LiteLLM has just shown.
+    await tx.nativeUpdate(Organization, organizationId, { litellmSeenAt: now as unknown as Date });
     await tx.insert(Recharge, {
       id,
       eventId: event.id,

@@ -6,6 +6,7 @@ import type { Database } from '../database/database.ts';
 import type { Recharge } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
 import type { Secrets } from '../inbox/signatures.ts';
+import type { KmsClient } from '../kms/client.ts';
 import type { Logger } from '../observability/log.ts';
 import { requireAdminKey } from './admin-key.ts';
 import { healthRoutes, type Probes } from './health.ts';
@@ -14,10 +15,12 @@ import { errorHandler, notFoundHandler, Problem } from './problem.ts';
 import { cutOffAfterAnswer } from './raw-body.ts';
 import { rechargeRoutes } from './recharges.ts';
 import { reversalRoutes } from './reversals.ts';
+import { teamRoutes } from './teams.ts';
 import { eventRoutes, litellmWebhook, stripeWebhook } from './webhooks.ts';
 
 export type HttpDependencies = {
   database: Database;
+  kms: KmsClient;
   secrets: Secrets;
   adminApiKey: string;
   probes: Probes;
@@ -41,6 +44,7 @@ const REQUEST_DEADLINE_MS = 10_000;
 
 export function createApp({
   database,
+  kms,
   secrets,
   stripeSigningSecrets,
   adminApiKey,
@@ -64,7 +68,8 @@ export function createApp({
 
   const admin = [requireAdminKey(adminApiKey), refuseNul, express.json({ limit: MAX_ADMIN_BODY_BYTES })];
   app.use('/webhooks/events', admin, eventRoutes(database));
-  app.use('/api/v1/organizations', admin, organizationRoutes(database));
+  app.use('/api/v1/organizations/:organization_id/teams', admin, teamRoutes(database, kms, log));
+  app.use('/api/v1/organizations', admin, organizationRoutes(database, kms));
   app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo, resume, lookForReversals));
   app.use('/api/v1/reversals', admin, reversalRoutes(database, lookForReversals));
 

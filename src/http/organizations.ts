@@ -3,17 +3,13 @@ import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../database/database.ts';
 import type { Organization } from '../database/entities.ts';
+import * as ledger from '../database/ledger.ts';
 import * as organizations from '../database/organizations.ts';
-import { type Currency, currency, formatMoney, formatQuota, parseMoney, parseQuota } from '../domain/money.ts';
+import { type Currency, currency, formatMoney, formatQuota, parseMoney, parseQuota, quotaMicros } from '../domain/money.ts';
+import type { KmsClient } from '../kms/client.ts';
+import { identifier, notNegativeDollars, parsedBy, positiveDollars, text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
-
-/** Names that are safe in paths, logs and search attributes. */
-const identifier = z.string().regex(/^[\w.:@-]{1,128}$/, 'is 1 to 128 letters, digits or any of _ . : @ -');
-
-/** Dollars of LiteLLM budget as a decimal string; a number would have been rounded by somebody's JSON library. */
-const dollars = parsedBy(parseQuota, 'is a decimal string like "25.00"');
-const positiveDollars = dollars.refine((value) => value > 0, 'is more than zero');
 
 /** One who charges more often than this a day has the target too low. */
 const MAX_DAILY_RECHARGES = 1000;
@@ -23,7 +19,7 @@ const settings = z.strictObject({
   stripe_customer_id: z.string().regex(/^cus_\w{1,100}$/, 'is the id of a Stripe customer, cus_…'),
   litellm_team_id: text(200),
   currency: parsedBy(currency),
-  minimum_balance: dollars.refine((value) => value >= 0, 'is not negative'),
+  minimum_balance: notNegativeDollars,
   target_balance: positiveDollars,
   quota_per_unit: positiveDollars,
   auto_recharge_enabled: z.boolean(),
@@ -31,43 +27,25 @@ const settings = z.strictObject({
   /** In the currency's own places, so it is read when the currency is known. */
   max_monthly_amount: z.string('is a decimal string like "500.00", or null for no limit').nullable(),
   time_zone: text(100),
+  blocked: z.boolean(),
 });
 
 const newOrganization = settings.extend({
   c_organization_id: identifier,
   name: settings.shape.name.optional(),
+  litellm_team_id: settings.shape.litellm_team_id.optional(),
   currency: settings.shape.currency.default(currency('usd')),
   quota_per_unit: positiveDollars.default(parseQuota('1')),
   auto_recharge_enabled: z.boolean().default(true),
   max_daily_recharges: settings.shape.max_daily_recharges.default(10),
   max_monthly_amount: settings.shape.max_monthly_amount.default(null),
   time_zone: settings.shape.time_zone.default('UTC'),
+  blocked: z.boolean().default(false),
 });
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator') });
 
-/** Not empty, and without the one character that PostgreSQL does not store. */
-function text(maxLength: number) {
-  return z
-    .string()
-    .min(1)
-    .max(maxLength)
-    .regex(/^[^\0]*$/, 'holds no NUL');
-}
-
-/** A string read by one of the domain's parsers, whose own sentence says what is wrong with it. */
-function parsedBy<T>(parser: (text: string) => T, expected = 'is a string') {
-  return z.string({ error: expected }).transform((text, context): T => {
-    try {
-      return parser(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message });
-      return z.NEVER;
-    }
-  });
-}
-
-export function organizationRoutes(database: Database): Router {
+export function organizationRoutes(database: Database, kms: KmsClient): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -77,8 +55,11 @@ export function organizationRoutes(database: Database): Router {
   });
 
   router.post('/', async (request, response) => {
-    const { c_organization_id: id, name, ...body } = parse(newOrganization, request.body);
-    const wanted = { ...rename(body), name: name ?? id, ...monthlyLimit(body, body.currency) } as organizations.OrganizationSettings;
+    const { c_organization_id: id, name = id, litellm_team_id = id, ...body } = parse(newOrganization, request.body);
+    const wanted = {
+      ...rename({ ...body, name, litellm_team_id }),
+      ...monthlyLimit(body, body.currency),
+    } as organizations.OrganizationSettings;
     requireTargetAboveMinimum(wanted);
     await requireTimeZone(wanted);
     const created = await refusingConflicts(() => organizations.create(database.fork(), id, wanted));
@@ -109,6 +90,21 @@ export function organizationRoutes(database: Database): Router {
     const removed = await refusingConflicts(() => organizations.remove(database.fork(), request.params.id));
     if (!removed) throw missing(request.params.id);
     response.status(204).end();
+  });
+
+  router.get('/:id/balance', async (request, response) => {
+    const organization = await get(request.params.id);
+    const { quota, spend } = await kms.teamBudget(organization.litellmTeamId);
+    response.json({
+      c_organization_id: organization.id,
+      litellm_team_id: organization.litellmTeamId,
+      max_budget: quota === null ? null : formatQuota(quota),
+      spend: formatQuota(spend),
+      balance: quota === null ? null : formatQuota(quotaMicros(quota - spend)),
+      minimum_balance: formatQuota(organization.minimumBalance),
+      target_balance: formatQuota(organization.targetBalance),
+      ledger: (await ledger.balancesOf(database.fork(), organization.id)).map(presentBalance),
+    });
   });
 
   router.post('/:id/suspend', async (request, response) => {
@@ -195,6 +191,7 @@ const PROPERTY_OF_FIELD = {
   auto_recharge_enabled: 'autoRechargeEnabled',
   max_daily_recharges: 'maxDailyRecharges',
   time_zone: 'timeZone',
+  blocked: 'blocked',
 } as const satisfies Record<Exclude<keyof z.output<typeof settings>, 'max_monthly_amount'>, keyof organizations.OrganizationSettings>;
 
 function rename(body: object): Partial<organizations.OrganizationSettings> {
@@ -205,6 +202,16 @@ function rename(body: object): Partial<organizations.OrganizationSettings> {
         : [[PROPERTY_OF_FIELD[field as keyof typeof PROPERTY_OF_FIELD], value]],
     ),
   );
+}
+
+function presentBalance({ currency: code, paid, held, granted, quotaGranted }: ledger.Balance) {
+  return {
+    currency: code,
+    paid: formatMoney(paid, code),
+    held: formatMoney(held, code),
+    granted: formatMoney(granted, code),
+    quota_granted: formatQuota(quotaGranted),
+  };
 }
 
 function presentOrganization(organization: Organization) {
@@ -224,6 +231,8 @@ function presentOrganization(organization: Organization) {
         ? null
         : formatMoney(organization.maxMonthlyAmount, organization.currency),
     time_zone: organization.timeZone,
+    blocked: organization.blocked,
+    litellm_seen_at: organization.litellmSeenAt?.toISOString() ?? null,
     suspended_at: organization.suspendedAt?.toISOString() ?? null,
     suspended_reason: organization.suspendedReason ?? null,
     created_at: organization.createdAt.toISOString(),

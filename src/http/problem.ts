@@ -2,6 +2,7 @@
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import { isDatabaseOutage } from '../database/errors.ts';
+import { KmsError } from '../kms/errors.ts';
 import type { Logger } from '../observability/log.ts';
 
 /** Every problem that the service answers with: the status and the title that go with its type. */
@@ -76,7 +77,7 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof Problem) return sendProblem(response, error);
-    sendProblem(response, ofExpress(error) ?? ofDatabase(error) ?? unexpected());
+    sendProblem(response, ofExpress(error) ?? ofDatabase(error) ?? ofKms(error) ?? unexpected());
 
     function unexpected(): Problem {
       log.error({ method: request.method, path: request.path, error: (error as Error)?.stack }, 'a request failed unexpectedly');
@@ -87,6 +88,21 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
 
 function ofDatabase(error: unknown): Problem | undefined {
   return isDatabaseOutage(error) ? new Problem('unavailable', 'the database cannot be reached; nothing was stored') : undefined;
+}
+
+/** What LiteLLM said is of use to an administrator; what it refuses us as a caller is an outage to ours. */
+function ofKms(error: unknown): Problem | undefined {
+  if (!(error instanceof KmsError)) return undefined;
+  switch (error.kind) {
+    case 'not_found':
+      return new Problem('not-found', error.message);
+    case 'conflict':
+      return new Problem('conflict', error.message);
+    case 'invalid':
+      return new Problem('invalid', error.message);
+    default:
+      return new Problem('unavailable', error.message);
+  }
 }
 
 /** Express's body parsers throw errors with a `type`; its router throws a URIError for a path that cannot be decoded. */

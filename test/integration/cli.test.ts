@@ -91,12 +91,25 @@ describe('bill org', () => {
     });
     expect(await billJson('org', 'show', 'cli-acme')).toEqual(added);
 
-    const changed = await billJson('org', 'set', 'cli-acme', '--auto-recharge', 'on', '--target', '50', '--max-daily', '0');
+    const changed = await billJson(
+      'org',
+      'set',
+      'cli-acme',
+      '--auto-recharge',
+      'on',
+      '--target',
+      '50',
+      '--max-daily',
+      '0',
+      '--blocked',
+      'on',
+    );
     expect(changed).toEqual({
       ...added,
       auto_recharge_enabled: true,
       target_balance: '50.00',
       max_daily_recharges: 0,
+      blocked: true,
       updated_at: expect.any(String),
     });
     expect(await billJson('org', 'list')).toMatchObject({

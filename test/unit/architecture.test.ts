@@ -16,7 +16,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/observability': [],
   'src/inbox': ['src/database', 'src/domain', 'src/deadline.ts'],
   'src/temporal': ['activities', 'src/domain'],
-  'src/http': ['src/inbox', 'src/database', 'src/payments', 'src/domain', 'src/deadline.ts'],
+  'src/teams': ['src/database', 'src/kms', 'src/domain'],
+  'src/http': ['src/inbox', 'src/teams', 'src/database', 'src/kms', 'src/payments', 'src/domain', 'src/deadline.ts'],
   'src/cli': ['src', 'src/database', 'src/domain', 'src/observability', 'src/temporal', 'sandbox'],
   activities: ['src/database', 'src/domain', 'src/kms', 'src/payments', 'src/notifications'],
   // Workflow code is deterministic: it sees rules and names, nothing that can do anything.

@@ -1,0 +1,32 @@
+/** Fields that several routes take. */
+import { z } from 'zod';
+import { parseQuota } from '../domain/money.ts';
+
+/** Names that are safe in paths, logs and search attributes. */
+export const identifier = z.string().regex(/^[\w.:@-]{1,128}$/, 'is 1 to 128 letters, digits or any of _ . : @ -');
+
+/** Not empty, and without the one character that PostgreSQL does not store. */
+export function text(maxLength: number) {
+  return z
+    .string()
+    .min(1)
+    .max(maxLength)
+    .regex(/^[^\0]*$/, 'holds no NUL');
+}
+
+/** A string read by one of the domain's parsers, whose own sentence says what is wrong with it. */
+export function parsedBy<T>(parser: (text: string) => T, expected = 'is a string') {
+  return z.string({ error: expected }).transform((text, context): T => {
+    try {
+      return parser(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+      return z.NEVER;
+    }
+  });
+}
+
+/** Dollars of LiteLLM budget as a decimal string; a number would have been rounded by somebody's JSON library. */
+export const dollars = parsedBy(parseQuota, 'is a decimal string like "25.00"');
+export const notNegativeDollars = dollars.refine((value) => value >= 0, 'is not negative');
+export const positiveDollars = dollars.refine((value) => value > 0, 'is more than zero');
