@@ -152,6 +152,8 @@ describe('a new organization', () => {
       max_daily_recharges: 10,
       max_monthly_amount: null,
       time_zone: 'UTC',
+      blocked: false,
+      litellm_seen_at: null,
       suspended_at: null,
       suspended_reason: null,
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),

@@ -45,6 +45,16 @@ describe('an organization', () => {
     expect([status, data.detail]).toEqual([409, 'the organization has teams: remove them first']);
   });
 
+  test('was seen in LiteLLM when it was recharged, and its next team has not been', async () => {
+    const organization = await world.organization();
+    await world.closed((await world.alert(organization.teamId)).data.event_id);
+    const path = `/api/v1/organizations/${organization.id}`;
+    const { litellm_seen_at: seen } = (await world.admin.get(path)).data;
+    expect(Math.abs(Date.now() - Date.parse(seen))).toBeLessThan(60_000);
+    expect((await world.admin.patch(path, { name: 'Acme' })).data.litellm_seen_at).toBe(seen);
+    expect((await world.admin.patch(path, { litellm_team_id: `${organization.teamId}-new` })).data.litellm_seen_at).toBeNull();
+  }, 60_000);
+
   test('shows its live balance, with the ledger beside it', async () => {
     const { id, teamId } = await world.organization({ budget: 10, spend: 7.25 });
     const { status, data } = await world.admin.get(`/api/v1/organizations/${id}/balance`);
@@ -59,12 +69,18 @@ describe('an organization', () => {
       target_balance: '20.00',
       ledger: [],
     });
+    const charged = await world.organization();
+    await world.closed((await world.alert(charged.teamId)).data.event_id);
+    expect((await world.admin.get(`/api/v1/organizations/${charged.id}/balance`)).data).toMatchObject({
+      balance: '20.00',
+      ledger: [{ currency: 'usd', paid: '20.50', held: '0.00', granted: '20.50', quota_granted: '20.50' }],
+    });
     await world.kmsFault(AWAY);
     expect((await world.admin.get(`/api/v1/organizations/${id}/balance`)).status).toBe(503);
     await world.clearFaults();
     await world.deleteTeam(teamId);
     expect((await world.admin.get(`/api/v1/organizations/${id}/balance`)).status).toBe(404);
-  });
+  }, 60_000);
 });
 
 describe('a team', () => {
