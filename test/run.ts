@@ -12,6 +12,7 @@ const SIMULATION = ['test/simulation/main.ts', '--runs', '200', '--seed', '2026'
 const STEPS: { title: string; command: string; args: string[] }[] = [
   { title: 'type check', command: 'node_modules/.bin/tsc', args: [] },
   { title: 'lint and format', command: 'node_modules/.bin/biome', args: ['check', '.'] },
+  { title: 'callback for LiteLLM', command: process.execPath, args: ['test/callback.ts'] },
   { title: 'tests', command: process.execPath, args: [...JEST, '--selectProjects', 'unit', 'integration', ...selection] },
   ...(selection.length === 0 ? [{ title: 'simulation', command: process.execPath, args: SIMULATION }] : []),
 ];

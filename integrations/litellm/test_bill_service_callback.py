@@ -1,0 +1,529 @@
+"""The callback as LiteLLM calls it, against an HTTP server that answers as bill-service, a broken network or nobody would."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import importlib.util
+import json
+import logging
+import socket
+import struct
+import threading
+import time
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+
+import bill_service_callback
+from bill_service_callback import BillServiceCallback, RunningSpend, Settings, load, read_settings
+
+# One period holds all that a test does, whenever it runs.
+AGES = 1_000_000_000
+SECRET = "a-secret-of-the-callback"
+CUT, SILENCE = "cut", "silence"
+
+
+class Inbox(ThreadingHTTPServer):
+    """Takes what is posted and answers from a script: a status, (status, headers), CUT or SILENCE; 200 when it is used up."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.posts, self.script, self.released = [], [], threading.Event()
+
+    @property
+    def ids(self):
+        return [post.headers["webhook-id"] for post in self.posts]
+
+    @property
+    def events(self):
+        return [json.loads(post.body)["event"] for post in self.posts]
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.posts.append(SimpleNamespace(path=self.path, headers=self.headers, body=body, at=time.monotonic()))
+        answer = self.server.script.pop(0) if self.server.script else 200
+        if answer == CUT:
+            # With a reset, as a crashed server's kernel sends it.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
+        if answer == SILENCE:
+            self.server.released.wait(10)
+            return
+        status, headers = answer if isinstance(answer, tuple) else (answer, {})
+        self.send_response(status)
+        for name, value in {"content-length": "2", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def inbox(monkeypatch):
+    monkeypatch.setattr(bill_service_callback, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(bill_service_callback, "LAST_PAUSE_S", 0.05)
+    server = Inbox()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def callback(inbox, below=5.0, share=0.0, renotify_s=AGES):
+    url = inbox if isinstance(inbox, str) else inbox.url
+    return BillServiceCallback(Settings(url + bill_service_callback.PATH, SECRET.encode(), below, share, renotify_s))
+
+
+def call(spend, cost=0.0, budget=10.0, team="t1", alias="acme"):
+    """What LiteLLM hands over after a call: the team as its caches have it, and what the call has cost."""
+    metadata = {
+        "user_api_key_team_id": team,
+        "user_api_key_team_alias": alias,
+        "user_api_key_team_spend": spend,
+        "user_api_key_team_max_budget": budget,
+    }
+    return {"litellm_params": {"metadata": metadata}, "response_cost": cost}
+
+
+class BudgetExceededError(Exception):
+    """LiteLLM's, by its fields."""
+
+    def __init__(self, max_budget, **fields):
+        super().__init__("Budget has been exceeded!")
+        self.current_cost, self.max_budget = max_budget, max_budget
+        self.__dict__.update(fields)
+
+
+def refusal(budget=10.0, team="t1", entity="team"):
+    return BudgetExceededError(budget, entity_type=entity), SimpleNamespace(team_id=team, team_alias="acme", team_max_budget=10.0)
+
+
+def run(handler, *happenings):
+    """Calls and refusals in the order given, in an event loop of their own; returns when every delivery has ended."""
+
+    async def all_of_them():
+        for happening in happenings:
+            await happen(handler, happening)
+        await deliveries()
+
+    asyncio.run(all_of_them())
+
+
+async def happen(handler, happening):
+    if isinstance(happening, tuple):
+        error, key = happening
+        assert await handler.async_post_call_failure_hook({}, error, key) is None
+    else:
+        assert await handler.async_log_success_event(happening, None, None, None) is None
+
+
+async def deliveries():
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+
+
+async def until_posted(handler, inbox):
+    """One call, and no longer than until its alert has reached the inbox."""
+    await happen(handler, call(spend=6))
+    while not inbox.posts:
+        await asyncio.sleep(0.01)
+
+
+def is_authentic(post, key=SECRET.encode()):
+    signed = f"{post.headers['webhook-id']}.{post.headers['webhook-timestamp']}.".encode() + post.body
+    expected = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    return post.headers["webhook-signature"] == expected and abs(time.time() - int(post.headers["webhook-timestamp"])) < 60
+
+
+# What is told
+
+
+def test_a_team_that_falls_to_the_threshold_is_told_of_in_the_shape_of_litellms_own_alert(inbox):
+    run(callback(inbox), call(spend=4.9, cost=0.1))
+    [post] = inbox.posts
+    assert post.path == "/webhooks/litellm/limit-exceeded"
+    assert post.headers["content-type"] == "application/json"
+    assert is_authentic(post)
+    assert json.loads(post.body) == {
+        "spend": 5.0,
+        "max_budget": 10.0,
+        "soft_budget": None,
+        "token": None,
+        "customer_id": None,
+        "user_id": None,
+        "team_id": "t1",
+        "team_alias": "acme",
+        "organization_id": None,
+        "user_email": None,
+        "key_alias": None,
+        "projected_exceeded_date": None,
+        "projected_spend": None,
+        "event_group": "team",
+        "alert_emails": None,
+        "max_budget_alert_emails": None,
+        "event": "threshold_crossed",
+        "event_message": "Team Budget: Threshold Crossed\n Total Budget:`10.0`\n Left at most:`5.0`",
+    }
+
+
+@pytest.mark.parametrize(
+    "happening",
+    [
+        call(spend=4.9, cost=0.09),
+        call(spend=100, budget=None),
+        call(spend=100, team=None),
+        call(spend=100, budget=float("inf")),
+        refusal(entity="key"),
+        refusal(entity="team_member"),
+        refusal(entity="organization"),
+        refusal(entity=None, budget=3.0),
+        refusal(team=None),
+        (ValueError("the model is not known"), SimpleNamespace(team_id="t1")),
+    ],
+)
+def test_nothing_is_told_of_a_team_with_enough_left_nor_of_anybody_elses_budget(inbox, happening):
+    run(callback(inbox), happening)
+    assert inbox.posts == []
+
+
+def test_the_larger_of_amount_and_share_counts(inbox):
+    handler = callback(inbox, below=1.0, share=0.2)
+    run(handler, call(spend=7.9), call(spend=79.9, budget=100.0, team="t2"))
+    assert inbox.posts == []
+    run(handler, call(spend=8.0), call(spend=80.0, budget=100.0, team="t2"))
+    assert len(inbox.posts) == 2
+
+
+def test_a_team_with_nothing_left_and_a_refused_request_are_one_and_the_same_crossing(inbox):
+    handler = callback(inbox)
+    run(handler, call(spend=9.9, cost=0.1), refusal(), refusal(), call(spend=12))
+    assert inbox.events == ["budget_crossed"]
+    run(callback(inbox), refusal())
+    assert inbox.posts[0].body == inbox.posts[1].body
+    assert inbox.ids[0] == inbox.ids[1]
+
+
+def test_an_older_litellm_that_does_not_say_whose_budget_refused_is_understood_by_the_amount(inbox):
+    run(callback(inbox), refusal(entity=None))
+    assert inbox.events == ["budget_crossed"]
+
+
+def test_a_team_that_goes_on_from_the_threshold_to_nothing_is_told_of_twice(inbox):
+    run(callback(inbox), call(spend=6), call(spend=8), call(spend=10), call(spend=11))
+    assert sorted(inbox.events) == ["budget_crossed", "threshold_crossed"]
+
+
+# What is spent
+
+
+def test_costs_are_added_up_while_litellm_repeats_an_old_spend(inbox):
+    handler = callback(inbox, below=1.0)
+    run(handler, *[call(spend=0.0, cost=1.5) for _ in range(5)])
+    assert inbox.posts == []
+    run(handler, call(spend=0.0, cost=1.5))
+    assert inbox.events == ["threshold_crossed"]
+
+
+def test_what_other_processes_have_spent_counts_as_soon_as_litellm_reports_it(inbox):
+    handler = callback(inbox, below=1.0)
+    run(handler, call(spend=0.0, cost=2.0), call(spend=8.0, cost=0.5))
+    assert inbox.posts == []
+    run(handler, call(spend=0.0, cost=0.5))
+    assert inbox.events == ["threshold_crossed"]
+
+
+def test_a_raised_budget_does_not_make_the_spend_forgotten(inbox):
+    handler = callback(inbox, below=1.0)
+    run(handler, call(spend=0.0, cost=9.5), call(spend=9.0, cost=0.1, budget=15.0), call(spend=9.0, cost=4.5, budget=15.0))
+    assert [json.loads(post.body)["max_budget"] for post in inbox.posts] == [10.0, 15.0]
+
+
+def test_a_spend_that_somebody_has_set_back_is_believed_after_a_while():
+    running, generation = RunningSpend(0), bill_service_callback.SPEND_GENERATION_S
+    assert running.add(reported=90, cost=1, now=1) == 91
+    assert running.add(reported=0, cost=1, now=generation) == 92
+    assert running.add(reported=1, cost=1, now=generation + 1) == 93
+    assert running.add(reported=2, cost=1, now=2 * generation + 2) == 3
+    assert running.add(reported=2, cost=1, now=2 * generation + 3) == 4
+
+
+# How often
+
+
+def test_a_crossing_is_told_once_however_often_it_is_seen(inbox):
+    handler = callback(inbox)
+    run(handler, *[call(spend=6) for _ in range(50)])
+    run(handler, *[call(spend=6) for _ in range(50)])
+    assert len(inbox.posts) == 1
+
+
+def test_two_worker_processes_say_the_same_byte_for_byte(inbox):
+    run(callback(inbox), call(spend=6.1))
+    run(callback(inbox), call(spend=5.2, cost=0.3))
+    assert inbox.posts[0].body == inbox.posts[1].body
+    assert inbox.ids[0] == inbox.ids[1]
+
+
+def test_a_raised_budget_is_another_crossing_and_is_told_at_once(inbox):
+    run(callback(inbox), call(spend=6), call(spend=16, budget=20.0))
+    assert len(set(inbox.ids)) == 2
+
+
+def test_a_crossing_that_lasts_is_told_again_in_the_next_period(inbox):
+    handler = callback(inbox, renotify_s=1)
+    run(handler, call(spend=6))
+    time.sleep(1.1)
+    run(handler, call(spend=6))
+    assert inbox.posts[0].body == inbox.posts[1].body
+    assert len(set(inbox.ids)) == 2
+
+
+def test_another_threshold_is_another_id_as_the_body_is_another(inbox):
+    run(callback(inbox, below=5.0), call(spend=6))
+    run(callback(inbox, below=4.5), call(spend=6))
+    assert inbox.posts[0].body != inbox.posts[1].body
+    assert len(set(inbox.ids)) == 2
+
+
+# When bill-service cannot be reached
+
+
+@pytest.mark.parametrize("trouble", [CUT, 500, 502, 503, 408, 429])
+def test_trouble_that_passes_is_outlasted_with_the_same_id_and_body(inbox, trouble):
+    inbox.script = [trouble, trouble]
+    run(callback(inbox), call(spend=6))
+    assert len(inbox.posts) == 3
+    assert len({(post.headers["webhook-id"], post.body) for post in inbox.posts}) == 1
+    assert all(is_authentic(post) for post in inbox.posts)
+
+
+def test_each_attempt_is_signed_for_its_own_time(inbox):
+    inbox.script = [(503, {"retry-after": "1.1"})]
+    run(callback(inbox), call(spend=6))
+    first, second = [int(post.headers["webhook-timestamp"]) for post in inbox.posts]
+    assert second > first
+    assert all(is_authentic(post) for post in inbox.posts)
+
+
+def test_a_retry_after_is_kept_to(inbox):
+    inbox.script = [(429, {"retry-after": "1"})]
+    run(callback(inbox), call(spend=6))
+    assert inbox.posts[1].at - inbox.posts[0].at >= 0.9
+
+
+def test_a_retry_after_may_be_a_date():
+    assert 50 < bill_service_callback._retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
+
+
+@pytest.mark.parametrize("value, seconds", [(None, 0), ("", 0), ("soon", 0), ("-5", 0), ("nan", 0), ("1e9", 300), ("7", 7)])
+def test_a_retry_after_that_makes_no_sense_is_none_and_a_long_one_is_cut(value, seconds):
+    assert bill_service_callback._retry_after(value) == seconds
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 404, 409, 413])
+def test_a_refusal_is_final_and_logged_and_not_repeated_at_every_call(inbox, caplog, status):
+    inbox.script = [status]
+    handler = callback(inbox)
+    run(handler, call(spend=6))
+    run(handler, call(spend=6), call(spend=7))
+    assert len(inbox.posts) == 1
+    [line] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert f"HTTP {status}" in line.getMessage()
+
+
+def test_an_alert_is_given_up_after_so_many_attempts_and_the_next_call_begins_again(inbox, caplog):
+    attempts = bill_service_callback.MAX_ATTEMPTS
+    inbox.script = [500] * attempts
+    handler = callback(inbox)
+    run(handler, call(spend=6))
+    assert len(inbox.posts) == attempts
+    assert f"not delivered in {attempts} attempts, last HTTP 500" in caplog.text
+    run(handler, call(spend=6))
+    assert len(inbox.posts) == attempts + 1
+    assert len(set(inbox.ids)) == 1
+
+
+def test_nobody_there_is_outlasted_too(caplog):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bill_service_callback, "FIRST_PAUSE_S", 0.001)
+            patch.setattr(bill_service_callback, "LAST_PAUSE_S", 0.001)
+            run(callback(url), call(spend=6))
+    assert "last ConnectError" in caplog.text
+
+
+def test_a_server_that_never_answers_holds_up_no_call_and_its_attempt_ends(inbox, monkeypatch):
+    monkeypatch.setattr(bill_service_callback, "ATTEMPT_LIMIT_S", 1.0)
+    inbox.script = [SILENCE]
+    handler = callback(inbox)
+
+    async def scenario():
+        started = time.monotonic()
+        for _ in range(100):
+            await happen(handler, call(spend=6))
+        hooks_took = time.monotonic() - started
+        await deliveries()
+        return hooks_took
+
+    assert asyncio.run(scenario()) < 0.5
+    assert len(inbox.posts) == 2
+
+
+def test_pauses_double_up_to_a_limit_and_differ(monkeypatch):
+    pauses = [bill_service_callback._pause(attempt) for attempt in range(1, 12)]
+    for attempt, pause in enumerate(pauses):
+        assert min(60, 2**attempt) / 2 <= pause <= min(60, 2**attempt)
+    assert len(set(pauses[6:])) > 1
+
+
+def test_what_finds_too_many_on_their_way_is_dropped_counted_and_told_by_a_later_call(inbox, monkeypatch, caplog):
+    monkeypatch.setattr(bill_service_callback, "MAX_PENDING", 2)
+    handler = callback(inbox)
+    teams = [call(spend=6, team=f"t{number}") for number in range(5)]
+    run(handler, *teams)
+    assert len(inbox.posts) == 2
+    assert handler.dropped == 3
+    assert "dropped so far: 2" in caplog.text
+    run(handler, *teams[:3])
+    assert len(set(inbox.ids)) == 3
+
+
+# Life inside LiteLLM
+
+
+def test_an_event_loop_that_ends_in_the_middle_loses_nothing_that_the_next_call_does_not_tell(inbox):
+    inbox.script = [SILENCE]
+    handler = callback(inbox)
+
+    asyncio.run(until_posted(handler, inbox))
+    run(handler, call(spend=6))
+    assert len(inbox.posts) == 2
+    assert inbox.ids[0] == inbox.ids[1]
+
+
+def test_an_event_loop_closed_without_a_word_does_not_use_up_the_room_for_others(inbox, monkeypatch):
+    monkeypatch.setattr(bill_service_callback, "MAX_PENDING", 1)
+    inbox.script = [SILENCE]
+    handler = callback(inbox)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(until_posted(handler, inbox))
+    loop.close()
+    run(handler, call(spend=6, team="t2"))
+    assert [json.loads(post.body)["team_id"] for post in inbox.posts] == ["t1", "t2"]
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, {}, {"litellm_params": None}, {"litellm_params": {"metadata": 7}}, call(spend="x", budget="y")])
+def test_nothing_that_litellm_hands_over_gets_an_error_out_of_a_hook(inbox, nonsense):
+    run(callback(inbox), nonsense)
+    run(callback(inbox), (BudgetExceededError("x"), nonsense), (BudgetExceededError(None, entity_type="team"), None))
+    assert inbox.posts == []
+
+
+def test_an_error_inside_is_logged_and_stays_inside(inbox, caplog):
+    unhashable = call(spend=6, team=["t1"])
+    run(callback(inbox), unhashable, call(spend=6))
+    assert len(inbox.posts) == 1
+    assert "a call was not looked at" in caplog.text
+
+
+def test_memory_is_bounded(inbox, monkeypatch):
+    monkeypatch.setattr(bill_service_callback, "MAX_REMEMBERED", 3)
+    handler = callback(inbox, below=0.5)
+    run(handler, *[call(spend=1, team=f"t{number}") for number in range(10)])
+    assert list(handler._spends) == ["t7", "t8", "t9"]
+
+
+def test_it_loads_as_litellm_loads_it_from_beside_its_config(monkeypatch):
+    monkeypatch.setenv("BILL_SERVICE_URL", "https://bill.example.com")
+    monkeypatch.setenv("BILL_SERVICE_WEBHOOK_SECRET", SECRET)
+    # Under its name, but not entered in sys.modules.
+    spec = importlib.util.spec_from_file_location("not_in_sys_modules", bill_service_callback.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert isinstance(module.handler, module.BillServiceCallback)
+
+
+# Settings
+
+ENOUGH = {"BILL_SERVICE_URL": "https://bill.example.com", "BILL_SERVICE_WEBHOOK_SECRET": SECRET}
+
+
+def test_an_address_and_a_secret_are_enough():
+    assert read_settings(ENOUGH) == Settings("https://bill.example.com/webhooks/litellm/limit-exceeded", SECRET.encode(), 1.0, 0.0, 900)
+    assert read_settings({**ENOUGH, "BILL_SERVICE_URL": "https://example.com/bill/"}).url == (
+        "https://example.com/bill/webhooks/litellm/limit-exceeded"
+    )
+
+
+@pytest.mark.parametrize(
+    "secret, key",
+    [("plain text", b"plain text"), ("whsec_c2VjcmV0", b"secret"), ("whsec_YQ==", b"a"), ("whsec_YQ", b"a"), ("Whsec_YQ", b"Whsec_YQ")],
+)
+def test_a_secret_is_base64_after_whsec_and_text_otherwise(inbox, secret, key):
+    settings = read_settings({"BILL_SERVICE_URL": inbox.url, "BILL_SERVICE_WEBHOOK_SECRET": secret})
+    run(BillServiceCallback(settings), refusal())
+    assert is_authentic(inbox.posts[0], key)
+
+
+@pytest.mark.parametrize(
+    "variable, value",
+    [
+        ("BILL_SERVICE_URL", ""),
+        ("BILL_SERVICE_URL", "bill.example.com"),
+        ("BILL_SERVICE_URL", "ftp://bill.example.com"),
+        ("BILL_SERVICE_URL", "https://"),
+        ("BILL_SERVICE_URL", "https://bill.example.com:port"),
+        ("BILL_SERVICE_URL", "https://user:password@bill.example.com"),
+        ("BILL_SERVICE_URL", "https://bill.example.com?token=x"),
+        ("BILL_SERVICE_URL", "https://bill.example.com/webhooks/litellm/limit-exceeded"),
+        ("BILL_SERVICE_WEBHOOK_SECRET", ""),
+        ("BILL_SERVICE_WEBHOOK_SECRET", "whsec_"),
+        ("BILL_SERVICE_WEBHOOK_SECRET", "whsec_not base64"),
+        ("BILL_SERVICE_ALERT_BELOW_USD", "a lot"),
+        ("BILL_SERVICE_ALERT_BELOW_USD", "-1"),
+        ("BILL_SERVICE_ALERT_BELOW_USD", "nan"),
+        ("BILL_SERVICE_ALERT_BELOW_USD", "inf"),
+        ("BILL_SERVICE_ALERT_BELOW_SHARE", "20"),
+        ("BILL_SERVICE_RENOTIFY_SECONDS", "5"),
+    ],
+)
+def test_a_wrong_setting_disables_it_with_one_error_that_names_it(caplog, variable, value):
+    handler = load({**ENOUGH, variable: value})
+    assert not isinstance(handler, BillServiceCallback)
+    [line] = caplog.records
+    assert line.levelno == logging.ERROR
+    assert variable in line.getMessage()
+
+
+def test_all_that_is_wrong_is_said_at_once(caplog):
+    load({"BILL_SERVICE_ALERT_BELOW_USD": "x", "BILL_SERVICE_RENOTIFY_SECONDS": "y"})
+    [line] = caplog.records
+    for name in ("URL", "WEBHOOK_SECRET", "ALERT_BELOW_USD", "RENOTIFY_SECONDS"):
+        assert f"BILL_SERVICE_{name}" in line.getMessage()
+
+
+def test_the_secret_is_in_no_line_of_the_log(inbox, caplog):
+    caplog.set_level(logging.DEBUG)
+    inbox.script = [CUT, 500, 401]
+    handler = load({"BILL_SERVICE_URL": inbox.url, "BILL_SERVICE_WEBHOOK_SECRET": SECRET})
+    run(handler, refusal(), None)
+    load({"BILL_SERVICE_WEBHOOK_SECRET": f"whsec_{SECRET}!"})
+    assert len(caplog.records) > 3
+    assert SECRET not in caplog.text
+    assert SECRET not in repr(handler._settings)
