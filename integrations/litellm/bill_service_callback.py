@@ -56,6 +56,9 @@ log = logging.getLogger("LiteLLM Proxy.bill_service_callback")
 
 PATH = "/webhooks/litellm/limit-exceeded"
 
+# As in bill-service.
+MIN_SECRET_LENGTH = 8
+
 DEFAULT_ALERT_BELOW_USD = 1.0
 MAX_ALERT_BELOW_USD = 1e6
 DEFAULT_RENOTIFY_S = 900
@@ -159,18 +162,22 @@ def _url_problem(url: str) -> str | None:
 
 
 def _signing_key(secret: str) -> bytes:
-    """Base64 after `whsec_`, as Standard Webhooks writes secrets; any other is its UTF-8 bytes. As bill-service reads it."""
+    """Base64 after `whsec_`, as Standard Webhooks writes secrets; any other is its UTF-8 bytes. What bill-service accepts, no more."""
     if not secret:
         raise ValueError("is missing: one of bill-service's WEBHOOK_HMAC_SECRETS")
+    if "," in secret:
+        raise ValueError("holds a comma, which separates secrets in bill-service's WEBHOOK_HMAC_SECRETS: one of them is meant")
+    if len(secret) < MIN_SECRET_LENGTH:
+        raise ValueError(f"is shorter than {MIN_SECRET_LENGTH} characters")
     if not secret.startswith("whsec_"):
         return secret.encode()
     text = secret[len("whsec_") :]
     try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("begins with whsec_ but is not base64 after it") from None
-    if not key:
-        raise ValueError("is empty after whsec_")
+        key = b""
+    if len(key) < MIN_SECRET_LENGTH or base64.b64encode(key).decode() != text:
+        raise ValueError(f"begins with whsec_ but is not base64 of at least {MIN_SECRET_LENGTH} bytes after it")
     return key
 
 

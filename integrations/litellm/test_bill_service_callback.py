@@ -491,7 +491,7 @@ def test_an_address_and_a_secret_are_enough():
 
 @pytest.mark.parametrize(
     "secret, key",
-    [("plain text", b"plain text"), ("whsec_c2VjcmV0", b"secret"), ("whsec_YQ==", b"a"), ("whsec_YQ", b"a"), ("Whsec_YQ", b"Whsec_YQ")],
+    [("plain text", b"plain text"), ("whsec_OCBieXRlcyE=", b"8 bytes!"), ("Whsec_OCBieXRlcyE=", b"Whsec_OCBieXRlcyE=")],
 )
 def test_a_secret_is_base64_after_whsec_and_text_otherwise(inbox, secret, key):
     settings = read_settings({"BILL_SERVICE_URL": inbox.url, "BILL_SERVICE_WEBHOOK_SECRET": secret})
@@ -512,7 +512,11 @@ def test_a_secret_is_base64_after_whsec_and_text_otherwise(inbox, secret, key):
         ("BILL_SERVICE_URL", "https://bill.example.com/webhooks/litellm/limit-exceeded"),
         ("BILL_SERVICE_WEBHOOK_SECRET", ""),
         ("BILL_SERVICE_WEBHOOK_SECRET", "whsec_"),
+        ("BILL_SERVICE_WEBHOOK_SECRET", "7 bytes"),
+        ("BILL_SERVICE_WEBHOOK_SECRET", "one-secret,another"),
         ("BILL_SERVICE_WEBHOOK_SECRET", "whsec_not base64"),
+        ("BILL_SERVICE_WEBHOOK_SECRET", "whsec_OCBieXRlcyE"),  # without its padding
+        ("BILL_SERVICE_WEBHOOK_SECRET", "whsec_NyBieXRlcw=="),  # 7 bytes
         ("BILL_SERVICE_ALERT_BELOW_USD", "a lot"),
         ("BILL_SERVICE_ALERT_BELOW_USD", "-1"),
         ("BILL_SERVICE_ALERT_BELOW_USD", "nan"),

@@ -47,13 +47,24 @@ export class LiveLitellm {
   static async locate(): Promise<LiveLitellm> {
     const { LITELLM_URL: url, LITELLM_MASTER_KEY: key, LITELLM_WEBHOOK_PORT: port = '18090' } = process.env;
     if (url && key) return new LiveLitellm(url.replace(/\/+$/, ''), key, port);
+    return LiveLitellm.own(
+      'Or run a LiteLLM proxy yourself and set LITELLM_URL and LITELLM_MASTER_KEY.\n' +
+        'Such a proxy needs a model "fake" with a mock_response, alerting ["webhook", "slack"], alerting_args.budget_alert_ttl of ' +
+        `${ALERT_TTL_S}, and WEBHOOK_URL=http://127.0.0.1:${port}${WEBHOOK_PATH} (LITELLM_WEBHOOK_PORT sets another port).`,
+    );
+  }
+
+  /**
+   * One that `start` starts, with whatever environment the test wants it to have.
+   *
+   * @throws saying what to set when there is no script, and `otherwise`.
+   */
+  static async own(otherwise = ''): Promise<LiveLitellm> {
     const script = resolve(ROOT, process.env['LIVE_LITELLM_START'] ?? '../shared/live-litellm/start');
     if (existsSync(script)) return new LiveLitellm(`http://127.0.0.1:${await freePort()}`, 'sk-1234', '0', script);
     throw new Error(
       `There is no LiteLLM to test against: ${script} does not exist.\n` +
-        'Set LIVE_LITELLM_START to the `start` script of live-litellm, or run a LiteLLM proxy yourself and set LITELLM_URL and LITELLM_MASTER_KEY.\n' +
-        'Such a proxy needs a model "fake" with a mock_response, alerting ["webhook", "slack"], alerting_args.budget_alert_ttl of ' +
-        `${ALERT_TTL_S}, and WEBHOOK_URL=http://127.0.0.1:${port}${WEBHOOK_PATH} (LITELLM_WEBHOOK_PORT sets another port).`,
+        `Set LIVE_LITELLM_START to the \`start\` script of live-litellm.\n${otherwise}`,
     );
   }
 

@@ -114,13 +114,21 @@ describe('.env.example', () => {
 });
 
 describe('the LiteLLM of Compose', () => {
-  const { general_settings } = parse(read('deploy/litellm/config.yaml'));
+  const { general_settings, litellm_settings } = parse(read('deploy/litellm/config.yaml'));
 
   it('sends the budget webhook, which it does only with a second alerting channel listed', () => {
     expect(general_settings.alerting).toEqual(expect.arrayContaining(['webhook', 'slack']));
     expect(compose.services['litellm']?.environment?.['WEBHOOK_URL']).toContain(
       '/webhooks/litellm/limit-exceeded?token=${LITELLM_WEBHOOK_TOKEN',
     );
+  });
+
+  it('loads the callback from beside its config, which signs with a secret that the service accepts', () => {
+    const { volumes = [], environment = {} } = compose.services['litellm'] ?? {};
+    expect(litellm_settings.callbacks).toEqual(['bill_service_callback.handler']);
+    expect(volumes).toContain('./integrations/litellm/bill_service_callback.py:/etc/litellm/bill_service_callback.py:ro');
+    expect(environment).toMatchObject({ BILL_SERVICE_URL: 'http://api:8080', BILL_SERVICE_WEBHOOK_SECRET: expect.any(String) });
+    expect(compose.services['api']?.environment?.['WEBHOOK_HMAC_SECRETS']).toContain(environment['BILL_SERVICE_WEBHOOK_SECRET']);
   });
 
   it('sends it again soon, so that a second crossing on the same day is seen', () => {
