@@ -14,8 +14,10 @@ const RECHARGE_TIMEOUT_MS = 60_000;
 
 /** A call costs $0.000225. */
 const CALL_EVERY_MS = 500;
-/** 48 calls, so 24 s: longer than a flush, a look at it and a recharge take. */
-const THRESHOLD = 0.0108;
+/** 120 calls, so a minute: longer than a flush on a machine with much else to do (25 s were seen), a look at it and a recharge take. */
+const THRESHOLD = 0.027;
+/** 24 calls more. */
+const TARGET = 0.0324;
 /** A dollar buys so little here that every top-up is above Stripe's minimum. */
 const SETTINGS = { quota_per_unit: '0.001', max_daily_recharges: 100 };
 const TOP_UPS = 10;
@@ -49,7 +51,7 @@ describe('the callback', () => {
   test(
     'keeps a team that spends steadily from ever being refused, over ten top-ups',
     async () => {
-      const organization = await organizationWith({ budget: 2 * THRESHOLD, minimum: THRESHOLD, target: 2 * THRESHOLD });
+      const organization = await organizationWith({ budget: TARGET, minimum: THRESHOLD, target: TARGET });
       const refused: number[] = [];
       while ((await succeeded(organization)) < TOP_UPS) {
         const [{ status }] = await Promise.all([litellm.chat(organization.teamKey), pause(CALL_EVERY_MS)]);
@@ -65,7 +67,7 @@ describe('the callback', () => {
       const { charges, captured, refunded, granted, prepaid } = await world.books(organization);
       expect({ charges, refunded, granted, prepaid }).toEqual({ charges: TOP_UPS, refunded: 0, granted: captured, prepaid: 0 });
       // A cent buys ten micro-dollars.
-      expect(await world.budgetOf(organization.teamId)).toBeCloseTo(2 * THRESHOLD + captured * 0.00001, 6);
+      expect(await world.budgetOf(organization.teamId)).toBeCloseTo(TARGET + captured * 0.00001, 6);
     },
     TEN_TOP_UPS_TIMEOUT_MS,
   );
@@ -90,7 +92,7 @@ describe('the callback', () => {
   test(
     'outlasts a service that is away, and no call waits for it',
     async () => {
-      const organization = await organizationWith({ budget: THRESHOLD + 0.0003, minimum: THRESHOLD, target: 2 * THRESHOLD });
+      const organization = await organizationWith({ budget: THRESHOLD + 0.0003, minimum: THRESHOLD, target: TARGET });
       await world.stopApi();
       for (let call = 0; call < 5; call++) expect((await litellm.chat(organization.teamKey)).status).toBe(200);
       await world.startApi();
