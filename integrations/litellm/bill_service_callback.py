@@ -270,6 +270,8 @@ class BillServiceCallback(CustomLogger):
         super().__init__()
         #: Alerts that found too many others on their way.
         self.dropped = 0
+        #: Hooks that ended with an error.
+        self.failed = 0
         self._settings = settings
         #: By team.
         self._spends: dict[str, RunningSpend] = Recent()
@@ -285,7 +287,7 @@ class BillServiceCallback(CustomLogger):
         try:
             self._after_call(kwargs)
         except Exception:
-            log.exception("bill-service callback: a call was not looked at")
+            self._confess("a call")
 
     async def async_post_call_failure_hook(
         self, request_data: Any, original_exception: Any, user_api_key_dict: Any, traceback_str: Any = None
@@ -295,7 +297,7 @@ class BillServiceCallback(CustomLogger):
             if type(original_exception).__name__ == "BudgetExceededError":
                 self._after_refusal(original_exception, user_api_key_dict)
         except Exception:
-            log.exception("bill-service callback: a refused request was not looked at")
+            self._confess("a refused request")
 
     def _after_call(self, kwargs: Mapping[str, Any]) -> None:
         metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
@@ -346,22 +348,27 @@ class BillServiceCallback(CustomLogger):
 
     def _drop(self, alert: Alert) -> None:
         self.dropped += 1
-        # At 1, 2, 4, 8, …: each call of a team may come here.
-        if self.dropped & (self.dropped - 1) == 0:
+        if _is_worth_a_line(self.dropped):
             log.error(
-                "bill-service callback: %s of team %s dropped, %d alerts are on their way already; dropped so far: %d",
+                "bill-service callback: %s of team %r dropped, %d alerts are on their way already; dropped so far: %d",
                 alert.event,
                 alert.team_id,
                 MAX_PENDING,
                 self.dropped,
             )
 
+    def _confess(self, what: str) -> None:
+        """Logs the error of a hook that is being handled."""
+        self.failed += 1
+        if _is_worth_a_line(self.failed):
+            log.exception("bill-service callback: %s could not be looked at; so far: %d", what, self.failed)
+
     async def _deliver(self, alert: Alert, webhook_id: str) -> None:
         settled = False
         try:
             settled = await self._post(alert, webhook_id)
         except Exception:
-            log.exception("bill-service callback: %s of team %s not delivered", alert.event, alert.team_id)
+            log.exception("bill-service callback: %s of team %r not delivered", alert.event, alert.team_id)
             settled = True  # what is wrong here would be wrong at every call of the team
         finally:
             # Also when the event loop ends: the team's next call, in this process or another, says it again.
@@ -370,7 +377,7 @@ class BillServiceCallback(CustomLogger):
 
     async def _post(self, alert: Alert, webhook_id: str) -> bool:
         """Posts until bill-service has answered for good. False after too many attempts."""
-        about = f"{alert.event} of team {alert.team_id} at {alert.max_budget}"
+        about = f"{alert.event} of team {alert.team_id!r} at {alert.max_budget}"
         url = self._settings.url
         # A client for each alert, as they are few and a client belongs to the event loop that used it first.
         async with httpx.AsyncClient(verify=self._tls, timeout=ATTEMPT_LIMIT_S) as client:
@@ -384,11 +391,11 @@ class BillServiceCallback(CustomLogger):
                     problem = type(error).__name__
                 else:
                     if answer.is_success:
-                        log.info("bill-service callback: %s told, %s: %.200s", about, webhook_id, answer.text)
+                        log.info("bill-service callback: %s told, %s: %.200r", about, webhook_id, answer.text)
                         return True
                     problem = f"HTTP {answer.status_code}"
                     if answer.status_code < 500 and answer.status_code not in RETRIED_STATUSES:
-                        log.error("bill-service callback: %s refused with %s: %.300s", about, problem, answer.text)
+                        log.error("bill-service callback: %s refused with %s: %.300r", about, problem, answer.text)
                         return True
                     retry_after = _retry_after(answer.headers.get("retry-after"))
                 if attempt == 1:
@@ -410,6 +417,11 @@ def _signed(key: bytes, webhook_id: str, body: bytes) -> dict[str, str]:
         "webhook-timestamp": timestamp,
         "webhook-signature": "v1," + base64.b64encode(digest).decode(),
     }
+
+
+def _is_worth_a_line(count: int) -> bool:
+    """At 1, 2, 4, 8, …: what happens at every call must not fill the log."""
+    return count & (count - 1) == 0
 
 
 def _pause(attempt: int) -> float:

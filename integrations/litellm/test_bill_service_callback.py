@@ -457,7 +457,20 @@ def test_an_error_inside_is_logged_and_stays_inside(inbox, caplog):
     unhashable = call(spend=6, team=["t1"])
     run(callback(inbox), unhashable, call(spend=6))
     assert len(inbox.posts) == 1
-    assert "a call was not looked at" in caplog.text
+    assert "a call could not be looked at" in caplog.text
+
+
+def test_an_error_at_every_call_does_not_fill_the_log(inbox, caplog):
+    handler = callback(inbox)
+    run(handler, *[None] * 100)
+    assert handler.failed == 100
+    assert len(caplog.records) == 7
+
+
+def test_a_line_of_the_log_stays_one_line_whatever_the_team_is_called(inbox, caplog):
+    inbox.script = [401]
+    run(callback(inbox), call(spend=6, team="t1\nERROR: all is lost"))
+    assert all("\n" not in record.getMessage() for record in caplog.records)
 
 
 def test_memory_is_bounded(inbox, monkeypatch):
