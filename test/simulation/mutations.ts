@@ -1,6 +1,7 @@
 /**
  * `npm run simulate:mutations`: takes one safeguard at a time out of a copy of the service and simulates that, to show that
- * the simulation would notice. Prints the table of docs/guarantees.md; ends with 1 when one goes unnoticed.
+ * the simulation would notice. Prints the table of docs/guarantees.md; ends with 1 when one goes unnoticed. With words behind
+ * it, only the safeguards that hold them.
  */
 import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -105,7 +106,7 @@ const MUTATIONS: Mutation[] = [
 
 let unnoticed = 0;
 console.log(`| without this safeguard | first wrong run of ${RUNS} | what was wrong |\n|---|---|---|`);
-for (const { safeguard, edits } of MUTATIONS) {
+for (const { safeguard, edits } of MUTATIONS.filter(({ safeguard }) => safeguard.includes(process.argv.slice(2).join(' ')))) {
   const found = await firstWrongRun(edits);
   if (!found) unnoticed++;
   console.log(`| ${safeguard} | ${found?.run ?? '**none**'} | ${found?.what ?? ''} |`);
@@ -139,12 +140,15 @@ async function simulate(folder: string): Promise<{ run: string; what: string } |
   const ended = new Promise((resolve) => child.once('exit', resolve));
   let found: { run: string; what: string } | undefined;
   for await (const line of createInterface({ input: child.stdout })) {
-    const wrong = /^run (\d+) is wrong: ([^;]+)/.exec(line);
+    const wrong = /^run (\d+) is wrong: (.+)/.exec(line);
     if (!wrong) {
       if (line.includes('a second')) console.error(line);
       continue;
     }
-    const [, run = '', what = ''] = wrong;
+    const [, run = '', violations = ''] = wrong;
+    // That something never came to rest is told first, and says least.
+    const all = violations.split('; ');
+    const what = all.find((violation) => !violation.startsWith('not at rest')) ?? violations;
     found = { run, what: what.replace(/\b(evt|rch|pi|ch|re)_\w+/g, '$1_…') };
     child.kill('SIGTERM');
     break;
