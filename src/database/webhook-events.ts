@@ -120,8 +120,8 @@ export async function releaseClaim(em: EntityManager, id: string, delayMs: numbe
 export async function close(em: EntityManager, id: string, outcome: Outcome): Promise<void> {
   await em.execute(
     `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
-     where id = ? and (not processed or outcome = 'needs_attention')`,
-    [isSuccess(outcome), outcome, id],
+     where id = ? and (not processed or (outcome = 'needs_attention' and outcome <> ?))`,
+    [isSuccess(outcome), outcome, id, outcome],
   );
 }
 
