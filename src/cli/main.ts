@@ -30,6 +30,12 @@ bill
   .description('database migrations, search attributes and schedules; idempotent')
   .action(async () => (await import('./run.ts')).migrateOnce());
 
+bill
+  .command('doctor')
+  .description('looks at everything that the service needs, and says what has to be changed; then it ends with 1')
+  .option('--json', 'machine-readable output')
+  .action(async ({ json = false }: { json?: boolean }) => (await import('./doctor/doctor.ts')).doctor({ json }));
+
 addClientCommands(bill);
 addOperatorCommands(bill);
 

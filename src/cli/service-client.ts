@@ -13,6 +13,10 @@ export type DevAddress = {
   DATABASE_URL: string;
   TEMPORAL_ADDRESS: string;
   TEMPORAL_TASK_QUEUE: string;
+  STRIPE_API_BASE: string;
+  STRIPE_SECRET_KEY: string;
+  KMS_BASE_URL: string;
+  KMS_API_KEY: string;
 };
 
 const DEADLINE_MS = 15_000;

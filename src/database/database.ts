@@ -71,6 +71,11 @@ export class Database {
     });
   }
 
+  /** Names of the migrations that this version has and the database has not. */
+  async pendingMigrations(): Promise<string[]> {
+    return (await this.orm.migrator.getPending()).map(({ name }) => name);
+  }
+
   /** Round trip to the server in milliseconds. @throws when it cannot be reached or a table is missing. */
   async ping(): Promise<number> {
     const started = performance.now();

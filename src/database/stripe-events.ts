@@ -1,5 +1,6 @@
 /** Stripe's events, stored before they are answered. Each only says that an object is worth looking at. */
 import type { EntityManager } from './database.ts';
+import { StripeEvent } from './entities.ts';
 
 export type Notice = { id: string; type: string; objectId: string; paymentIntentId: string | null };
 
@@ -25,6 +26,12 @@ export async function claim(em: EntityManager, limit: number, leaseMs: number): 
      returning id, type, object_id as "objectId", payment_intent_id as "paymentIntentId"`,
     [leaseMs, limit],
   );
+}
+
+/** When the last of Stripe's events arrived; null when none ever did. */
+export async function lastReceivedAt(em: EntityManager): Promise<Date | null> {
+  const [last] = await em.find(StripeEvent, {}, { orderBy: { receivedAt: 'desc' }, limit: 1 });
+  return last?.receivedAt ?? null;
 }
 
 export async function markHandled(em: EntityManager, id: string): Promise<void> {

@@ -175,6 +175,12 @@ export async function restore(em: EntityManager, id: string, organizationId: str
   );
 }
 
+/** When the last alert of LiteLLM's arrived; null when none ever did. */
+export async function lastAlertAt(em: EntityManager): Promise<Date | null> {
+  const [last] = await em.find(WebhookEvent, { source: 'webhook' }, { orderBy: { id: 'desc' }, limit: 1 });
+  return last?.receivedAt ?? null;
+}
+
 export async function find(em: EntityManager, id: string): Promise<WebhookEvent | null> {
   return em.findOne(WebhookEvent, id, { refresh: true });
 }

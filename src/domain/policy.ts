@@ -79,6 +79,13 @@ export type Foresight = {
  */
 const LEAST_SHARE_AHEAD = 1 / 4;
 
+/** Why no recharge could help a team, whatever its balance; null when one can. */
+export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget): Refusal | null {
+  if (quota === null) return 'unlimited_budget';
+  if (budgetDuration !== null) return 'budget_duration';
+  return hasBudgetLimits ? 'budget_limits' : null;
+}
+
 /**
  * Decides on live state only; an alert is a hint to look, never a fact.
  *
@@ -92,8 +99,8 @@ export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, histo
   if (policy.suspended) return refuse('suspended');
   if (!policy.autoRechargeEnabled) return refuse('auto_recharge_disabled');
   if (balance > policy.minimumBalance && !isSpentSoon(policy, balance, foresight)) return refuse('above_minimum');
-  if (budget.budgetDuration !== null) return refuse('budget_duration');
-  if (budget.hasBudgetLimits) return refuse('budget_limits');
+  const unfit = unfitness(budget);
+  if (unfit) return refuse(unfit);
   if (history.hasOpenRecharge) return refuse('recharge_open');
   if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
   if (foresight && isCoolingDown(history.failures)) return refuse('cooling_down');

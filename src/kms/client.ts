@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { dollarsFromQuota, type QuotaMicros } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
 import { KmsError, type KmsErrorKind } from './errors.ts';
+import type { KmsRoute } from './routes.ts';
 import {
   type KmsKey,
   type KmsMembership,
@@ -64,6 +65,17 @@ export class KmsClient {
   /** Round trip in milliseconds of LiteLLM's readiness. @throws KmsError when its database is away. */
   ping(): Promise<number> {
     return this.transport.ping();
+  }
+
+  /** Calls a route without effect. What LiteLLM answers when the key may call it is no refusal. */
+  async refusalOf({ method, path, harmless }: KmsRoute): Promise<KmsError | undefined> {
+    try {
+      await (method === 'GET' ? this.transport.read(path, harmless, anything) : this.transport.write(path, harmless, anything));
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof KmsError)) throw error;
+      return ['not_found', 'invalid', 'conflict'].includes(error.kind) ? undefined : error;
+    }
   }
 
   /** A team's budget as LiteLLM's database shows it: `spend` lags by up to 15 s. @throws KmsError */

@@ -20,7 +20,7 @@ const PASSING_STATUSES = [429, 502, 503, 504];
 const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL'];
 
 export type KmsOptions = { baseUrl: string; apiKey: string };
-type Query = Record<string, string | number | boolean | undefined>;
+type Query = Record<string, unknown>;
 
 export class KmsTransport {
   private readonly http: AxiosInstance;

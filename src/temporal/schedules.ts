@@ -38,6 +38,11 @@ function scheduleOptions(taskQueue: string): ScheduleOptions[] {
   ];
 }
 
+/** The schedules that there have to be. */
+export function scheduleIds(): string[] {
+  return scheduleOptions('').map(({ scheduleId }) => scheduleId);
+}
+
 /** Creates the schedules or brings them up to date; an operator's pause stays. Answers their ids. */
 export async function applySchedules(client: Client, taskQueue: string): Promise<string[]> {
   const all = scheduleOptions(taskQueue);

@@ -10,16 +10,24 @@ const INDEXED_VALUE_TYPE: Readonly<Partial<Record<SearchAttributeType, number>>>
 };
 
 /** Adds what is missing and answers its names; safe to repeat. @throws when the caller may not administer the namespace. */
-export async function registerSearchAttributes({ connection }: Client, namespace: string): Promise<string[]> {
-  const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-  const missing = [organizationIdKey, teamIdKey, rechargeStatusKey, rechargeSourceKey, amountMinorKey].filter(
-    ({ name }) => !(name in (customAttributes ?? {})),
-  );
+export async function registerSearchAttributes(client: Client, namespace: string): Promise<string[]> {
+  const missing = await missingKeys(client, namespace);
   if (missing.length > 0) {
-    await connection.operatorService.addSearchAttributes({
+    await client.connection.operatorService.addSearchAttributes({
       namespace,
       searchAttributes: Object.fromEntries(missing.map(({ name, type }) => [name, INDEXED_VALUE_TYPE[type] as number])),
     });
   }
   return missing.map(({ name }) => name);
+}
+
+/** Names of the search attributes that the namespace lacks. */
+export async function missingSearchAttributes(client: Client, namespace: string): Promise<string[]> {
+  return (await missingKeys(client, namespace)).map(({ name }) => name);
+}
+
+async function missingKeys({ connection }: Client, namespace: string) {
+  const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
+  const keys = [organizationIdKey, teamIdKey, rechargeStatusKey, rechargeSourceKey, amountMinorKey];
+  return keys.filter(({ name }) => !(name in (customAttributes ?? {})));
 }

@@ -29,6 +29,7 @@ const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = 
   refundsOf: ({ payments, paidIntentId }) => payments.refundsOf(paidIntentId),
   refund: ({ payments, recharge, paidIntentId }) => payments.refund(recharge, paidIntentId),
   disputesOf: ({ payments, paidIntentId }) => payments.disputesOf(paidIntentId),
+  forbiddenCalls: ({ payments }) => payments.forbiddenCalls(),
   ping: ({ payments }) => payments.ping(),
 };
 

@@ -312,6 +312,22 @@ describe('bill sweep', () => {
   }, 60_000);
 });
 
+describe('bill doctor', () => {
+  test('says what is well and what has to be changed, and ends with 1 when something has', async () => {
+    // Schedules of another task queue, or none: no worker of this world runs them.
+    const env = { ...world.env, PUBLIC_URL: world.apiUrl };
+    const [ended, machine] = await Promise.all([run(['doctor'], env), run(['doctor', '--json'], env)]);
+    expect([ended.code, machine.code]).toEqual([1, 1]);
+    expect(ended.out).toMatch(/^ok {6}database migrations +all applied$/m);
+    expect(ended.out).toMatch(/^CHANGE {2}Temporal schedule reconcile .*\n +→ run: bill migrate$/m);
+    expect(ended.out).toMatch(/\n\d+ of \d+ have to be changed\.\n$/);
+    const { readings } = JSON.parse(machine.out);
+    expect(readings).toContainEqual({ area: 'database', check: 'migrations', verdict: 'ok', seen: 'all applied', advice: null });
+    for (const secret of [world.env['STRIPE_SECRET_KEY'], world.env['KMS_API_KEY'], ADMIN_API_KEY])
+      expect(ended.out + machine.out).not.toContain(secret);
+  }, 60_000);
+});
+
 describe('bill serve, worker and migrate in an environment that cannot be used', () => {
   const WRONG = {
     DATABASE_URL: 'mysql://root:password-of-the-database@db/bill',

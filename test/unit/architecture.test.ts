@@ -18,7 +18,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/temporal': ['activities', 'src/domain'],
   'src/teams': ['src/database', 'src/kms', 'src/domain'],
   'src/http': ['src/inbox', 'src/teams', 'src/database', 'src/kms', 'src/payments', 'src/domain', 'src/deadline.ts'],
-  'src/cli': ['src', 'src/database', 'src/domain', 'src/observability', 'src/temporal', 'sandbox'],
+  'src/cli': ['src', 'src/database', 'src/domain', 'src/kms', 'src/payments', 'src/observability', 'src/temporal', 'sandbox'],
   activities: ['src/database', 'src/domain', 'src/kms', 'src/payments', 'src/notifications'],
   // Workflow code is deterministic: it sees rules and names, nothing that can do anything.
   workflows: ['src/domain', 'src/temporal/search-attributes.ts'],

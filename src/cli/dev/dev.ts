@@ -117,6 +117,10 @@ function writeAddress(config: Config, env: Record<string, string>): void {
     DATABASE_URL: config.databaseUrl,
     TEMPORAL_ADDRESS: env['TEMPORAL_ADDRESS'] ?? '',
     TEMPORAL_TASK_QUEUE: config.temporal.taskQueue,
+    STRIPE_API_BASE: config.stripe.apiBase,
+    STRIPE_SECRET_KEY: config.stripe.secretKey,
+    KMS_BASE_URL: config.kms.baseUrl,
+    KMS_API_KEY: config.kms.apiKey,
   };
   writeFileSync(DEV_ADDRESS_FILE, JSON.stringify({ ...address, pid: process.pid }), { mode: 0o600 });
 }

@@ -1,0 +1,70 @@
+/** LiteLLM: whether it answers, what our key may do there, and whether the organizations' teams can be recharged. */
+import type { EntityManager } from '../../database/database.ts';
+import type { Organization } from '../../database/entities.ts';
+import * as organizations from '../../database/organizations.ts';
+import { REFUSALS, unfitness } from '../../domain/policy.ts';
+import type { KmsClient } from '../../kms/client.ts';
+import { KmsError } from '../../kms/errors.ts';
+import { KMS_ROUTES, type KmsRoute } from '../../kms/routes.ts';
+import { change, type Look, look, note, type Reading } from './reading.ts';
+
+const AREA = 'LiteLLM';
+/** Teams looked at; whoever has more hears of the others from the sweep. */
+const TEAMS_LIMIT = 200;
+
+export async function examineLitellm(kms: KmsClient): Promise<Reading[]> {
+  const answers = await look(AREA, 'answers', 'set KMS_BASE_URL to the address of the LiteLLM proxy, and start it', async () => {
+    return `in ${Math.round(await kms.ping())} ms, its database connected`;
+  });
+  if (answers.verdict !== 'ok') return [answers];
+  const refusals = await Promise.all(KMS_ROUTES.map(async (route) => [route, await kms.refusalOf(route)] as const));
+  // Whatever it may do, a key that is known is not refused everywhere.
+  if (refusals.every(([, refusal]) => refusal?.kind === 'unauthenticated')) {
+    const key = look(AREA, 'key', 'set KMS_API_KEY to a key that this LiteLLM knows', async () => {
+      throw refusals[0]?.[1];
+    });
+    return [answers, await key];
+  }
+  return [answers, ...(await Promise.all(refusals.map(([route, refusal]) => permission(route, refusal))))];
+}
+
+function permission({ method, path }: KmsRoute, refusal: KmsError | undefined): Promise<Reading> {
+  return look(AREA, `may call ${method} ${path}`, 'look at LiteLLM: its answer says neither yes nor no', async () => {
+    if (!refusal) return 'yes';
+    if (refusal.kind !== 'forbidden' && refusal.kind !== 'unauthenticated') throw refusal;
+    const isForbiddenRoute = /not allowed to call this route/.test(refusal.message);
+    const advice = isForbiddenRoute
+      ? `add "${path}" to the key's allowed_routes`
+      : 'give the user that the key belongs to the role proxy_admin: allowed_routes alone do not suffice';
+    return change(isForbiddenRoute ? 'no' : `no: ${refusal.message}`, advice);
+  });
+}
+
+/** The teams of the organizations that are charged by themselves. */
+export async function examineTeams(em: EntityManager, kms: KmsClient): Promise<Reading[]> {
+  const { data, nextCursor } = await organizations.list(em, { limit: TEAMS_LIMIT, cursor: undefined });
+  const charged = data.filter(({ autoRechargeEnabled, suspendedAt }) => autoRechargeEnabled && !suspendedAt);
+  const readings = await Promise.all(
+    charged.map((organization) => look('teams', organization.id, 'look at the team in LiteLLM', async () => fitnessOf(organization, kms))),
+  );
+  const unfit = readings.filter(({ verdict }) => verdict !== 'ok');
+  const seen = `${readings.length - unfit.length} of ${readings.length} can be recharged${nextCursor ? `; only the newest ${TEAMS_LIMIT} organizations were looked at` : ''}`;
+  return [{ area: 'teams', check: 'can be recharged', verdict: 'ok', seen, advice: null }, ...unfit];
+}
+
+async function fitnessOf({ litellmTeamId, litellmSeenAt }: Organization, kms: KmsClient): Promise<Look> {
+  try {
+    const reason = unfitness(await kms.teamBudget(litellmTeamId));
+    return reason ? splitAdvice(reason) : 'can be recharged';
+  } catch (error) {
+    if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
+    if (!litellmSeenAt) return note(`LiteLLM has no team ${litellmTeamId} yet`, 'none: the synchronisation makes it');
+    return splitAdvice('team_not_found');
+  }
+}
+
+/** The policy's own sentences say what is wrong, a colon, and what to change. */
+function splitAdvice(refusal: keyof typeof REFUSALS): Look {
+  const [seen = '', advice = ''] = REFUSALS[refusal].split(': ');
+  return change(seen, advice);
+}

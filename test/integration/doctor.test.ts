@@ -1,0 +1,192 @@
+/** `bill doctor`: what it says of a service that is well, and that it names what is not, and what to change. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { Client, Connection } from '@temporalio/client';
+import axios from 'axios';
+import { examine } from '../../src/cli/doctor/doctor.ts';
+import type { Reading } from '../../src/cli/doctor/reading.ts';
+import { migrate } from '../../src/cli/migrate.ts';
+import { readConfig } from '../../src/config.ts';
+import { KMS_ROUTES } from '../../src/kms/routes.ts';
+import { createLogger } from '../../src/observability/log.ts';
+import { installTemporalLogger } from '../../src/temporal/worker.ts';
+import { createDatabase } from '../support/databases.ts';
+import { World } from '../support/world.ts';
+
+const PATHS = KMS_ROUTES.map(({ path }) => path);
+
+let world: World;
+let temporal: Client;
+
+beforeAll(async () => {
+  // Schedules are of a namespace: in one of its own they start no runs of others.
+  const namespace = `doctor-${Date.now()}`;
+  const connection = await Connection.connect({ address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '' });
+  const retention = { seconds: 86_400 as never };
+  await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: retention });
+  temporal = new Client({ connection, namespace });
+  world = await World.create({ TEMPORAL_NAMESPACE: namespace, STRIPE_WEBHOOK_SECRETS: 'whsec_signs_the_events' });
+  await world.eventually(async () => migrate(world.config, createLogger('silent')).then(() => true), 'the namespace is known', 60_000);
+  installTemporalLogger(createLogger('silent'));
+  await world.startApi();
+  await world.startWorker();
+}, 120_000);
+afterEach(() => world.clearFaults());
+afterAll(async () => {
+  await temporal.connection.close();
+  await world.close();
+});
+
+async function readings(overrides: Record<string, string> = {}): Promise<Reading[]> {
+  return examine(readConfig({ ...world.env, PUBLIC_URL: world.apiUrl, ...overrides }));
+}
+
+/** What has to be changed, as `area check: advice`. */
+async function changes(overrides: Record<string, string> = {}): Promise<Record<string, string | null>> {
+  const found = (await readings(overrides)).filter(({ verdict }) => verdict === 'change');
+  return Object.fromEntries(found.map(({ area, check, advice }) => [`${area} ${check}`, advice]));
+}
+
+describe('a service that is well', () => {
+  test('needs no change, and each thing says what was seen', async () => {
+    const organization = await world.organization();
+    await world.closed((await world.alert(organization.teamId)).data.event_id);
+    const seen = await readings();
+    expect(seen.filter(({ verdict }) => verdict === 'change')).toEqual([]);
+    const of = (area: string, check: string) => seen.find((reading) => reading.area === area && reading.check === check);
+    expect(of('database', 'migrations')?.seen).toBe('all applied');
+    expect(of('Temporal', 'workers')?.seen).toMatch(/^\d+ on test_/);
+    expect(of('Temporal', 'schedule reconcile')?.verdict).toMatch(/ok|note/);
+    expect(of('Stripe', 'key')?.seen).toBe('a test key, may make every call');
+    expect(of('clock', 'and Stripe')?.seen).toMatch(/^[012] s apart$/);
+    expect(of('webhooks', 'LiteLLM')?.seen).toMatch(/^last alert \d+ s ago$/);
+    expect(of('webhooks', 'API')?.seen).toBe(`answers at ${world.apiUrl}`);
+    expect(of('teams', 'can be recharged')?.seen).toBe('1 of 1 can be recharged');
+    expect(seen.filter(({ check }) => check.startsWith('may call')).map(({ seen: answer }) => answer)).toEqual(PATHS.map(() => 'yes'));
+  }, 60_000);
+
+  test('is the same after as before: no look changes anything', async () => {
+    const state = async () => (await axios.get(`${world.kmsUrl}/_sandbox/state`)).data;
+    const before = await state();
+    await readings();
+    const after = await state();
+    expect([after.teams, after.users, after.keys]).toEqual([before.teams, before.users, before.keys]);
+    expect((await world.stripe.refunds.list()).data).toEqual([]);
+  });
+});
+
+describe("LiteLLM's key", () => {
+  const kms = () => axios.create({ baseURL: world.kmsUrl, headers: { Authorization: 'Bearer sk-1234' } });
+  const keyOf = async (role: string | undefined, allowed_routes: string[]) => {
+    const user_id = `bill-service-${Math.random()}`;
+    if (role) await kms().post('/user/new', { user_id, user_role: role, auto_create_key: false });
+    return (await kms().post('/key/generate', { ...(role && { user_id }), allowed_routes })).data.key;
+  };
+
+  test('of a proxy admin with exactly the routes of the service suffices', async () => {
+    expect(await changes({ KMS_API_KEY: await keyOf('proxy_admin', PATHS) })).toEqual({});
+  });
+
+  test.each(KMS_ROUTES)('without $path is told what to add', async ({ method, path }) => {
+    const key = await keyOf(
+      'proxy_admin',
+      PATHS.filter((other) => other !== path),
+    );
+    const found = await changes({ KMS_API_KEY: key });
+    expect(found[`LiteLLM may call ${method} ${path}`]).toBe(`add "${path}" to the key's allowed_routes`);
+    expect(Object.keys(found)).toHaveLength(1);
+  });
+
+  test('with the routes alone is told that its user has to be an admin', async () => {
+    const found = await changes({ KMS_API_KEY: await keyOf(undefined, PATHS) });
+    expect(found['LiteLLM may call GET /v2/team/list']).toMatch(/role proxy_admin/);
+  });
+
+  test('that is unknown is told so once', async () => {
+    const found = await changes({ KMS_API_KEY: 'sk-unknown-to-this-litellm' });
+    expect(Object.keys(found).filter((name) => name.startsWith('LiteLLM'))).toEqual(['LiteLLM key']);
+  });
+});
+
+describe('what is not well is named', () => {
+  test('a team that no recharge could help', async () => {
+    const organization = await world.organization();
+    await world.setBudget(organization.teamId, null);
+    expect(await changes()).toEqual({ [`teams ${organization.id}`]: 'set one' });
+    await world.setBudget(organization.teamId, 10);
+  });
+
+  test('a schedule that is paused, with the reason, and one that is missing', async () => {
+    const [reconcile, sweep] = ['reconcile', 'balance-sweep'].map((id) => temporal.schedule.getHandle(id));
+    await reconcile?.pause('while we look at something');
+    await sweep?.delete();
+    const found = (await readings()).filter(({ verdict }) => verdict === 'change');
+    expect(found.map(({ check, seen }) => `${check} ${seen}`)).toEqual([
+      'schedule reconcile is paused: while we look at something',
+      'schedule balance-sweep is missing',
+    ]);
+    await reconcile?.unpause();
+    await migrate(world.config, createLogger('silent'));
+    expect(await changes()).toEqual({});
+  }, 60_000);
+
+  test('a task queue on which no worker polls, and schedules that start their runs elsewhere', async () => {
+    expect(await changes({ TEMPORAL_TASK_QUEUE: 'nobodys' })).toEqual({
+      'Temporal workers': 'start one: bill worker',
+      'Temporal schedule reconcile': 'run: bill migrate',
+      'Temporal schedule balance-sweep': 'run: bill migrate',
+    });
+  });
+
+  test('a database that is not migrated, and then nothing that needs it', async () => {
+    const found = await changes({ DATABASE_URL: await createDatabase(`${world.name}_empty`) });
+    expect(found).toEqual({ 'database migrations': 'run: bill migrate' });
+  });
+
+  test('a namespace without what migrate makes', async () => {
+    const found = await changes({ TEMPORAL_NAMESPACE: 'nobodys' });
+    expect(Object.keys(found)).toEqual(['Temporal namespace']);
+  });
+
+  test('a Stripe key that was revoked, and one that may not refund', async () => {
+    expect(Object.keys(await changes({ STRIPE_SECRET_KEY: 'sk_test_revoked' }))).toEqual(['Stripe key']);
+    const refusal = { status: 403, body: { error: { type: 'invalid_request_error', message: 'The provided key does not have access' } } };
+    await world.stripeFault({ method: 'POST', path: '/v1/refunds', action: { kind: 'respond', ...refusal } });
+    const [reading] = (await readings()).filter(({ verdict }) => verdict === 'change');
+    expect(reading?.seen).toBe('may not: refunds: write');
+  });
+
+  test.each([
+    ['LiteLLM', 'kmsFault', '/health/liveliness', 120_000, /^1[12]\d s apart: this machine is behind$/],
+    ['Stripe', 'stripeFault', '/v1/balance', -120_000, /^1[12]\d s apart: this machine is ahead$/],
+  ] as const)('a clock that is two minutes off that of %s', async (whose, fault, path, skewMs, seen) => {
+    const headers = { date: new Date(Date.now() + skewMs).toUTCString() };
+    await world[fault]({ path, times: 2, action: { kind: 'respond', status: 200, headers, body: {} } });
+    const reading = (await readings()).find(({ area, check }) => area === 'clock' && check === `and ${whose}`);
+    expect(reading?.verdict).toBe('change');
+    expect(reading?.seen).toMatch(seen);
+  });
+
+  test('everything that is away, each with what to set', async () => {
+    const away = 'http://127.0.0.1:9';
+    const found = await changes({
+      DATABASE_URL: 'postgres://postgres@127.0.0.1:9/bill',
+      TEMPORAL_ADDRESS: '127.0.0.1:9',
+      STRIPE_API_BASE: away,
+      KMS_BASE_URL: away,
+      PUBLIC_URL: away,
+    });
+    expect(Object.keys(found).sort()).toEqual(
+      [
+        'LiteLLM answers',
+        'Stripe key',
+        'Temporal namespace',
+        'clock and LiteLLM',
+        'clock and Stripe',
+        'database answers',
+        'webhooks API',
+      ].sort(),
+    );
+    expect(found['database answers']).toMatch(/DATABASE_URL/);
+    expect(found['Temporal namespace']).toMatch(/TEMPORAL_ADDRESS/);
+  }, 60_000);
+});
