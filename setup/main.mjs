@@ -1,6 +1,6 @@
 /**
- * Brings what this clone needs before anything else runs: the packages, Node 24 and the Temporal CLI. Run by `npm start`,
- * `npm test` and `npm run bill`. It may itself run on an older Node, uses no package, and takes a few milliseconds when
+ * Brings what this clone needs before anything else runs: the packages, Node 24 and the Temporal CLI, and for `npm test` the
+ * Temporal test server. Run by `npm start`, `npm test` and `npm run bill`. It may itself run on an older Node, uses no package, and takes a few milliseconds when
  * there is nothing to do.
  *
  * --quiet  prints nothing when there is nothing to do
@@ -20,21 +20,24 @@ if (Number(process.versions.node.split('.')[0]) < OLDEST_NODE) {
 const { readFileSync } = await import('node:fs');
 const { join } = await import('node:path');
 const { install, isInstalled, ROOT } = await import('./install.mjs');
-const { fetchTemporalCli } = await import('./fetch-temporal.mjs');
+const { fetchTemporalCli, fetchTestServer } = await import('./fetch-temporal.mjs');
 const { withLock } = await import('./lock.mjs');
-const { locateTemporalCli } = await import('./temporal-cli.mjs');
+const { locateTemporalCli, locateTestServer } = await import('./temporal-cli.mjs');
 
-const needsCli = () => !locateTemporalCli() && (process.env.npm_lifecycle_event?.startsWith('test') || !hasOwnTemporal());
+const command = process.env.npm_lifecycle_event;
+const needsCli = () => !locateTemporalCli() && (command?.startsWith('test') || !hasOwnTemporal());
+const needsTestServer = () => !locateTestServer() && (command === 'test' || command === 'record:histories');
 
 // An exit ends the program that works for us; a signal alone would leave npm writing into node_modules.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
 try {
-  if (!isInstalled() || needsCli()) {
+  if (!isInstalled() || needsCli() || needsTestServer()) {
     await withLock(async () => {
       // Asked again: another setup may have done it while this one waited.
       if (!isInstalled()) await install();
       if (needsCli()) await fetchTemporalCli();
+      if (needsTestServer()) await fetchTestServer();
     });
   }
   if (!process.argv.includes('--quiet')) console.log('Set up: packages, Node 24 and the Temporal CLI are here.');

@@ -1,10 +1,10 @@
 /**
- * Workers that are cut off from Temporal, given up by it, and work on: what they do late is not done a second time, and
- * undoes nothing. Each is a real process behind a proxy that parts it from Temporal in the middle of a call, which the
- * stand-in answers only when another worker has taken over.
+ * Workers that are cut off from Temporal or hang, are given up by it, and work on: what they do late is not done a second
+ * time, and undoes nothing. Each is a real process, stopped or behind a proxy that parts it from Temporal in the middle of a
+ * call, which the stand-in answers only when another worker has taken over.
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { type BillProcess, startBill } from '../support/processes.ts';
+import { Processes } from '../support/processes.ts';
 import { type CuttableProxy, startProxy } from '../support/proxy.ts';
 import { World } from '../support/world.ts';
 
@@ -15,39 +15,37 @@ import { World } from '../support/world.ts';
 const LATE_MS = 14_000;
 /** For what the late worker does with its answer. */
 const AFTERMATH_MS = 1_000;
+/** A worker that hangs still is handed tasks, through the calls that it waits in; each is given to another one when its time is over. */
+const HUNG_TIMEOUT_MS = 120_000;
 
 const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
 const RECHARGED = { outcome: 'recharged', success: true };
 
 let world: World;
-let proxy: CuttableProxy;
-const workers: BillProcess[] = [];
+let proxy: CuttableProxy | undefined;
+const workers = new Processes();
 
 beforeAll(async () => {
   world = await World.create();
   await world.startApi();
 }, 60_000);
 afterEach(async () => {
-  proxy.cut();
+  proxy?.cut();
   await world.clearFaults();
-  await Promise.all(workers.splice(0).map((worker) => worker.kill()));
+  await workers.killAll();
 });
 afterAll(() => world.close());
-
-async function startWorker(overrides: Record<string, string> = {}): Promise<void> {
-  workers.push(await startBill('worker', { ...world.env, ...overrides }));
-}
 
 /** The only worker, until `replaceWorker`. */
 async function startDoomedWorker(): Promise<void> {
   proxy = await startProxy(world.env['TEMPORAL_ADDRESS'] ?? '');
-  await startWorker({ TEMPORAL_ADDRESS: proxy.address });
+  await workers.start('worker', world, { TEMPORAL_ADDRESS: proxy.address });
 }
 
 /** Parts the first worker from Temporal, in whose place another one comes. */
 async function replaceWorker(): Promise<void> {
-  proxy.cut();
-  await startWorker();
+  proxy?.cut();
+  await workers.start('worker', world);
 }
 
 async function struck(times: number, what: string): Promise<void> {
@@ -106,6 +104,24 @@ test('one that read the budget before the charge was refunded gives no quota for
   expect(await world.budgetOf(organization.teamId)).toBe(10);
   expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, refunded: 2050, granted: 0 });
 }, 90_000);
+
+test('one hangs while it charges and wakes up when another one has finished the recharge: one charge, and its quota', async () => {
+  const hung = await workers.start('worker', world);
+  const organization = await world.organization();
+  // The card is charged, and the answer to that comes to a process that does not run.
+  await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', action: { kind: 'delay', ms: 3_000 } });
+  const { data } = await world.alert(organization.teamId);
+  await world.eventually(async () => (await world.books(organization)).charges === 1, 'the card is charged');
+  hung.process.kill('SIGSTOP');
+  await workers.start('worker', world);
+  expect(await world.closed(data.event_id, HUNG_TIMEOUT_MS)).toEqual(RECHARGED);
+
+  hung.process.kill('SIGCONT');
+  await new Promise((resolve) => setTimeout(resolve, AFTERMATH_MS));
+  expect(hung.process.exitCode).toBeNull();
+  expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+  expect(await world.books(organization)).toEqual(CHARGED_ONCE);
+}, 240_000);
 
 /** An event whose charge is made and whose worker has read the budget to raise, but does not get the answer before LATE_MS. */
 async function readBudgetLate(teamId: string): Promise<{ eventId: string; over: () => Promise<void> }> {

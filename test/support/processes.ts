@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { World } from './world.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
@@ -30,7 +31,10 @@ export async function startBill(command: 'serve' | 'worker', env: Record<string,
   const gone = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
   const lines: string[] = [];
   const ready = await new Promise<{ port?: number }>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`bill ${command} was not ready: ${lines.slice(-10).join('\n')}`)), READY_TIMEOUT_MS);
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`bill ${command} was not ready: ${lines.slice(-10).join('\n')}`));
+    }, READY_TIMEOUT_MS);
     const read = (line: string) => {
       lines.push(line);
       if (!line.includes(readyMessage)) return;
@@ -57,4 +61,24 @@ export async function startBill(command: 'serve' | 'worker', env: Record<string,
     },
     terminate: () => signal('SIGTERM'),
   };
+}
+
+/** The processes that a test has started for its world, to be ended with it. */
+export class Processes {
+  private readonly started: Promise<BillProcess>[] = [];
+
+  /** Starts one more for `world`; an API becomes the one that the world's alerts go to. */
+  async start(command: 'serve' | 'worker', world: World, overrides: Record<string, string> = {}): Promise<BillProcess> {
+    const starting = startBill(command, { ...world.env, ...overrides });
+    this.started.push(starting);
+    const started = await starting;
+    if (started.ready.port) world.apiUrl = `http://127.0.0.1:${started.ready.port}`;
+    return started;
+  }
+
+  /** kill -9 of all of them, those too that are not ready yet. */
+  async killAll(): Promise<void> {
+    const all = await Promise.allSettled(this.started.splice(0));
+    await Promise.all(all.map((outcome) => outcome.status === 'fulfilled' && outcome.value.kill()));
+  }
 }

@@ -1,0 +1,142 @@
+/**
+ * Outages of days, in a minute: the service, PostgreSQL and the stand-ins are real, and so is every attempt; only the time
+ * between two attempts is skipped. All of it happens in the same two days, and each test looks at one story.
+ */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import axios from 'axios';
+import { canSkipTime, type SkippingWorld, startSkippingWorld } from '../support/skipping-world.ts';
+import type { Organization, OrganizationWish, World } from '../support/world.ts';
+
+const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
+const UNTOUCHED = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
+const RECHARGED = { outcome: 'recharged', success: true };
+
+const FOR_EVER = 1_000_000;
+const away = { kind: 'respond', status: 503, body: {} } as const;
+
+/** Thousands of attempts, each of them made: half a minute, and several on a machine that is busy with other tests. */
+const TWO_DAYS_TIMEOUT_MS = 300_000;
+/** What is asked for at least twice a minute has been asked this often in a day. */
+const ATTEMPTS_IN_A_DAY = 1_000;
+
+type Story = { organization: Organization; eventId: string };
+
+let skipping: SkippingWorld;
+let world: World;
+/** What the service logs as errors. */
+const alarms: string[] = [];
+
+async function begin(wish?: OrganizationWish, prepare?: (organization: Organization) => Promise<void>): Promise<Story> {
+  const organization = await world.organization(wish);
+  await prepare?.(organization);
+  const { data } = await world.alert(organization.teamId);
+  return { organization, eventId: data.event_id };
+}
+
+async function becomes({ eventId }: Story, status: string): Promise<{ payment_intent_id: string; refund_id: string }> {
+  const query = 'select payment_intent_id, refund_id from recharge where event_id = $1 and status = $2';
+  return world.eventually(async () => (await world.sql.query(query, [eventId, status])).rows[0], `recharge ${status}`);
+}
+
+function alarmsOf({ eventId }: Story): number {
+  return alarms.filter((line) => line.includes(eventId) && line.includes('under way for 24 hours')).length;
+}
+
+(canSkipTime ? describe : describe.skip)('after two days', () => {
+  let kmsAway: Story, stripeAway: Story, settles: Story, bounces: Story, refundArrives: Story, refundFails: Story;
+  let [kmsAttempts, stripeAttempts] = [0, 0];
+
+  beforeAll(async () => {
+    skipping = await startSkippingWorld({ LOG_LEVEL: 'error' }, { write: (line) => alarms.push(line) });
+    world = skipping.world;
+    kmsAway = await begin({}, ({ teamId }) =>
+      world.kmsFault({ method: 'POST', path: '/team/update', contains: teamId, times: FOR_EVER, action: away }),
+    );
+    // The answer to the confirm is lost, and then nothing is heard of the intent any more.
+    stripeAway = await begin({}, async ({ customerId }) => {
+      const ours = { contains: customerId };
+      // stripe-node itself sends once more after a closed connection.
+      await world.stripeFault({ ...ours, path: '/v1/payment_intents/*/confirm', when: 'after', times: 2, action: { kind: 'reset' } });
+      await world.stripeFault({ ...ours, method: 'GET', path: '/v1/payment_intents/*', times: FOR_EVER, action: away });
+    });
+    [settles, bounces] = [await begin({ card: 'pm_usBankAccount' }), await begin({ card: 'pm_usBankAccount' })];
+    await world.stripeKnob('refunds/mode', { status: 'pending' });
+    [refundArrives, refundFails] = [await begin({}, withoutTeamSoon), await begin({}, withoutTeamSoon)];
+    for (const story of [kmsAway, refundArrives, refundFails]) await becomes(story, 'charged');
+    for (const story of [settles, bounces]) await becomes(story, 'processing');
+    for (const { organization } of [refundArrives, refundFails]) await world.deleteTeam(organization.teamId);
+    await world.eventually(async () => (await world.books(stripeAway.organization)).charges === 1, 'the card is charged');
+
+    await skipping.temporal.sleep('1 day');
+    kmsAttempts = await world.strikes();
+    expect(await world.budgetOf(kmsAway.organization.teamId)).toBe(10);
+    await axios.delete(`${world.kmsUrl}/_sandbox/faults`);
+    await world.stripeKnob('idempotency/prune');
+
+    await skipping.temporal.sleep('1 day');
+    stripeAttempts = await world.strikes();
+    await axios.delete(`${world.stripeUrl}/_sandbox/faults`);
+    for (const [story, outcome] of [
+      [settles, 'succeeded'],
+      [bounces, 'failed'],
+    ] as const) {
+      const { payment_intent_id } = await becomes(story, 'processing');
+      await world.stripeKnob(`payment_intents/${payment_intent_id}/settle`, { outcome });
+    }
+    for (const [story, status] of [
+      [refundArrives, 'succeeded'],
+      [refundFails, 'failed'],
+    ] as const) {
+      const { refund_id } = await becomes(story, 'refunding');
+      await world.stripeKnob(`refunds/${refund_id}`, { status });
+    }
+    // The longest pause between two looks at a bank is six hours.
+    await skipping.temporal.sleep('7 hours');
+  }, TWO_DAYS_TIMEOUT_MS);
+  afterAll(() => skipping.close());
+
+  /** LiteLLM is away until its team is deleted. */
+  async function withoutTeamSoon({ teamId }: Organization): Promise<void> {
+    await world.kmsFault({ method: 'POST', path: '/team/update', contains: teamId, times: FOR_EVER, action: away });
+  }
+
+  test('KMS is away for a day after the capture: the quota is raised once when it is back, and the alarm was raised', async () => {
+    expect(kmsAttempts).toBeGreaterThan(ATTEMPTS_IN_A_DAY);
+    expect(await world.closed(kmsAway.eventId)).toEqual(RECHARGED);
+    expect(await world.budgetOf(kmsAway.organization.teamId)).toBe(30.5);
+    expect(await world.books(kmsAway.organization)).toEqual(CHARGED_ONCE);
+    expect(alarmsOf(kmsAway)).toBe(1);
+  });
+
+  test('case 25: Stripe is away for two days, the answer to the confirm lost and the idempotency keys pruned: one charge, and its quota', async () => {
+    expect(stripeAttempts).toBeGreaterThan(2 * ATTEMPTS_IN_A_DAY);
+    expect(await world.closed(stripeAway.eventId)).toEqual(RECHARGED);
+    expect(await world.budgetOf(stripeAway.organization.teamId)).toBe(30.5);
+    expect(await world.books(stripeAway.organization)).toEqual(CHARGED_ONCE);
+  });
+
+  test('case 33: a bank debit that settles after two days gets its quota then', async () => {
+    expect(await world.closed(settles.eventId)).toEqual(RECHARGED);
+    expect(await world.budgetOf(settles.organization.teamId)).toBe(30.5);
+    expect(await world.books(settles.organization)).toEqual(CHARGED_ONCE);
+    expect(alarmsOf(settles)).toBe(1);
+  });
+
+  test('case 33: a bank debit that bounces after two days gets none', async () => {
+    expect(await world.closed(bounces.eventId)).toEqual({ outcome: 'declined', success: false });
+    expect(await world.budgetOf(bounces.organization.teamId)).toBe(10);
+    expect(await world.books(bounces.organization)).toEqual(UNTOUCHED);
+  });
+
+  test('case 42: a refund that was pending for two days and arrives ends the recharge, with neither money nor quota', async () => {
+    expect(await world.closed(refundArrives.eventId)).toEqual({ outcome: 'refunded', success: false });
+    expect(await world.books(refundArrives.organization)).toEqual({ ...CHARGED_ONCE, refunded: 2050, granted: 0 });
+  });
+
+  test('case 42: a refund that was pending for two days and fails leaves the money to a person, and is not made again', async () => {
+    expect(await world.closed(refundFails.eventId)).toEqual({ outcome: 'needs_attention', success: false });
+    expect(await world.books(refundFails.organization)).toEqual({ ...CHARGED_ONCE, granted: 0, prepaid: 2050 });
+    const { data: charges } = await world.stripe.charges.list({ customer: refundFails.organization.customerId });
+    expect((await world.stripe.refunds.list({ charge: charges[0]?.id ?? '' })).data).toMatchObject([{ status: 'failed' }]);
+  });
+});
