@@ -10,7 +10,11 @@ export default {
   // The tests mostly wait, for timers and for other processes: more at once than there are cores.
   maxWorkers: 3,
   projects: [
-    { ...typescript, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts', '<rootDir>/test/sandbox/**/*.test.ts'] },
+    {
+      ...typescript,
+      displayName: 'unit',
+      testMatch: ['unit', 'sandbox', 'replay'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
+    },
     {
       ...typescript,
       displayName: 'integration',

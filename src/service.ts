@@ -1,6 +1,7 @@
 /** The two halves of the service put together from a configuration: the API with its dispatcher, and the worker. */
 import type { AddressInfo } from 'node:net';
 import { Client } from '@temporalio/client';
+import type { WorkflowBundle } from '@temporalio/worker';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
 import { createApp, listen } from './http/app.ts';
@@ -74,11 +75,17 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
  * Runs workflows and activities, waiting for a Temporal that is away.
  *
  * @param failed called when the worker ends though nobody stopped it.
+ * @param workflowBundle other workflow code than the service's own.
  */
-export async function startWorker(config: Config, log: Logger, failed: (error: Error) => void): Promise<Running> {
+export async function startWorker(
+  config: Config,
+  log: Logger,
+  failed: (error: Error) => void,
+  workflowBundle?: WorkflowBundle,
+): Promise<Running> {
   const abandoned = new AbortController();
   const database = await Database.open(config.databaseUrl);
-  const bundle = await bundleWorkflows();
+  const bundle = workflowBundle ?? (await bundleWorkflows());
   const starting = (async () => {
     const connection = await connectWorker(config.temporal, log, abandoned.signal);
     const namespace = namespaceOf(config.temporal);

@@ -62,11 +62,11 @@ export class PaymentsClient {
    * card there is.
    */
   async choosePaymentMethod(customerId: string): Promise<PaymentMethodChoice> {
-    const customer = await this.stripe.customers.retrieve(customerId);
+    const customer = await answer('customer', this.stripe.customers.retrieve(customerId));
     if (customer.deleted) return { kind: 'none', code: 'customer_deleted', message: `Stripe customer ${customerId} is deleted` };
     const standard = customer.invoice_settings.default_payment_method;
     if (standard) return { kind: 'found', id: typeof standard === 'string' ? standard : standard.id };
-    const cards = await this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 });
+    const cards = await answer('list', this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
     const [only, another] = cards.data;
     if (only && !another) return { kind: 'found', id: only.id };
     return {
@@ -80,64 +80,76 @@ export class PaymentsClient {
 
   /** An intent that is not confirmed takes no money, so a second one after a lost answer does no harm. */
   async createIntent(recharge: Recharge, paymentMethodId: string): Promise<Stripe.PaymentIntent> {
-    return this.stripe.paymentIntents.create(
-      {
-        amount: recharge.amountMinor,
-        currency: recharge.currency,
-        customer: recharge.stripeCustomerId,
-        payment_method: paymentMethodId,
-        // An off-session charge can follow no redirect.
-        automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
-        description: `LLM budget of team ${recharge.litellmTeamId}`,
-        metadata: metadataOf(recharge),
-      },
-      { idempotencyKey: `recharge/${recharge.id}/create/${paymentMethodId}/${recharge.keysSpent}` },
+    return answer(
+      'payment_intent',
+      this.stripe.paymentIntents.create(
+        {
+          amount: recharge.amountMinor,
+          currency: recharge.currency,
+          customer: recharge.stripeCustomerId,
+          payment_method: paymentMethodId,
+          // An off-session charge can follow no redirect.
+          automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
+          description: `LLM budget of team ${recharge.litellmTeamId}`,
+          metadata: metadataOf(recharge),
+        },
+        { idempotencyKey: `recharge/${recharge.id}/create/${paymentMethodId}/${recharge.keysSpent}` },
+      ),
     );
   }
 
   /** Takes the money. One intent can succeed only once, under whatever key. */
   async confirmIntent(recharge: Recharge, intentId: string): Promise<Stripe.PaymentIntent> {
-    return this.stripe.paymentIntents.confirm(
-      intentId,
-      { off_session: true, error_on_requires_action: true },
-      { idempotencyKey: `recharge/${recharge.id}/confirm/${recharge.keysSpent}` },
+    return answer(
+      'payment_intent',
+      this.stripe.paymentIntents.confirm(
+        intentId,
+        { off_session: true, error_on_requires_action: true },
+        { idempotencyKey: `recharge/${recharge.id}/confirm/${recharge.keysSpent}` },
+      ),
     );
   }
 
   async readIntent(intentId: string): Promise<Stripe.PaymentIntent> {
-    return this.stripe.paymentIntents.retrieve(intentId);
+    return answer('payment_intent', this.stripe.paymentIntents.retrieve(intentId));
   }
 
   async cancelIntent(recharge: Recharge, intentId: string): Promise<Stripe.PaymentIntent> {
-    return this.stripe.paymentIntents.cancel(
-      intentId,
-      { cancellation_reason: 'abandoned' },
-      { idempotencyKey: `recharge/${recharge.id}/cancel/${recharge.keysSpent}` },
+    return answer(
+      'payment_intent',
+      this.stripe.paymentIntents.cancel(
+        intentId,
+        { cancellation_reason: 'abandoned' },
+        { idempotencyKey: `recharge/${recharge.id}/cancel/${recharge.keysSpent}` },
+      ),
     );
   }
 
   /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
   async refund(recharge: Recharge, intentId: string): Promise<Stripe.Refund> {
-    return this.stripe.refunds.create(
-      { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
-      { idempotencyKey: `recharge/${recharge.id}/refund/${recharge.keysSpent}` },
+    return answer(
+      'refund',
+      this.stripe.refunds.create(
+        { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
+        { idempotencyKey: `recharge/${recharge.id}/refund/${recharge.keysSpent}` },
+      ),
     );
   }
 
   /** Every refund of an intent, whoever made it. */
   async refundsOf(intentId: string): Promise<Stripe.Refund[]> {
-    return (await this.stripe.refunds.list({ payment_intent: intentId, limit: 100 })).data;
+    return (await answer('list', this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data;
   }
 
   async disputesOf(intentId: string): Promise<Stripe.Dispute[]> {
-    return (await this.stripe.disputes.list({ payment_intent: intentId, limit: 100 })).data;
+    return (await answer('list', this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data;
   }
 
   /** One page of the intents created since `since`, newest first, each with its latest charge. @param after the last id of the page before. */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Stripe.PaymentIntent[]; hasMore: boolean }> {
     const created = { gte: Math.floor(since.getTime() / 1000) };
     const query = { created, limit, expand: ['data.latest_charge'], ...(after && { starting_after: after }) };
-    const page = await this.stripe.paymentIntents.list(query);
+    const page = await answer('list', this.stripe.paymentIntents.list(query));
     return { intents: page.data, hasMore: page.has_more };
   }
 
@@ -177,7 +189,23 @@ export class PaymentsClient {
   /** Round trip in milliseconds of a call that needs a valid key. */
   async ping(): Promise<number> {
     const started = performance.now();
-    await this.stripe.balance.retrieve();
+    await answer('balance', this.stripe.balance.retrieve());
     return performance.now() - started;
   }
+}
+
+/**
+ * stripe-node takes every JSON object without an `error` for what was asked for, whatever its status: a gateway's
+ * `503 {"message":"Service Unavailable"}` would be an intent in no status, or one without an id.
+ *
+ * @throws StripeAPIError, which says nothing of what has happened at Stripe.
+ */
+async function answer<T extends { object: string; lastResponse: { statusCode: number } }>(
+  object: T['object'],
+  asked: Promise<T>,
+): Promise<T> {
+  const answered = await asked;
+  if (answered.object === object) return answered;
+  const message = `the answer is no ${object} (status ${answered.lastResponse.statusCode})`;
+  throw new Stripe.errors.StripeAPIError({ type: 'api_error', message });
 }

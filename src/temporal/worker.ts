@@ -31,10 +31,12 @@ export function installTemporalLogger(log: Logger): void {
   });
 }
 
+const WORKFLOWS = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
+
 /** Bundles the workflow code. About a second, so done once a process. */
-export async function bundleWorkflows(): Promise<WorkflowBundle> {
+export async function bundleWorkflows(workflowsPath = WORKFLOWS): Promise<WorkflowBundle> {
   return bundleWorkflowCode({
-    workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
+    workflowsPath,
     // Webpack's inventory of modules is of no use to an operator.
     logger: new DefaultLogger('WARN'),
   });

@@ -72,7 +72,7 @@ async function expectRechargedOnce(organization: Organization, eventId: string):
   expect(await world.books(organization)).toEqual(CHARGED_ONCE);
 }
 
-test('kill -9 of the API after the commit and before the dispatch: another API starts the workflow', async () => {
+test('case 47: kill -9 of the API after the commit and before the dispatch: another API starts the workflow', async () => {
   const nowhere = `127.0.0.1:${await freePort()}`;
   const [api] = await Promise.all([processes.start('serve', world, { TEMPORAL_ADDRESS: nowhere }), processes.start('worker', world)]);
   const organization = await world.organization();

@@ -17,6 +17,9 @@ const CREATE = '/v1/payment_intents';
 const CONFIRM = '/v1/payment_intents/*/confirm';
 const API_ERROR = { error: { type: 'api_error', message: 'An unknown error occurred' } };
 
+/** Without an `error`, stripe-node takes it for an answer of Stripe's. */
+const GATEWAY = { message: 'Service Unavailable' };
+
 /** `times: 2` where stripe-node itself sends once more, under the same key, after a closed connection. */
 const TRANSIENT_FAULTS: [string, FaultRequest][] = [
   ['case 19: the answer to the confirm is lost after the capture', { path: CONFIRM, when: 'after', times: 2, action: { kind: 'reset' } }],
@@ -34,6 +37,14 @@ const TRANSIENT_FAULTS: [string, FaultRequest][] = [
   ],
   ['case 24: a saved 500 and nothing charged', { path: CONFIRM, when: 'before', saved: true, action: { kind: 'respond', status: 500 } }],
   ['case 24: a saved 500 to the creation', { path: CREATE, when: 'before', saved: true, action: { kind: 'respond', status: 500 } }],
+  [
+    "case 22: a gateway's own 503 in JSON after the capture, and again when the intent is read",
+    { path: '/v1/payment_intents/**', when: 'after', times: 3, action: { kind: 'respond', status: 503, body: GATEWAY } },
+  ],
+  [
+    "case 22: a gateway's own 503 in JSON to the creation",
+    { path: CREATE, when: 'after', action: { kind: 'respond', status: 503, body: GATEWAY } },
+  ],
   [
     'case 26: 409 idempotency_key_in_use',
     {

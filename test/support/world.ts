@@ -4,6 +4,7 @@
  * the ledger what really happened.
  */
 import { createHmac, randomBytes } from 'node:crypto';
+import type { WorkflowBundle } from '@temporalio/worker';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
 import pg from 'pg';
 import type { DestinationStream } from 'pino';
@@ -25,6 +26,9 @@ const KMS_KEY = 'sk-1234';
 
 /** A recharge takes about a second; one that outlives this has been forgotten. */
 const SETTLE_TIMEOUT_MS = 30_000;
+
+/** The SDK takes its logger once a process: that of the first world. */
+let isTemporalLogging = false;
 
 export type Organization = { id: string; teamId: string; customerId: string; teamKey: string };
 
@@ -106,7 +110,8 @@ export class World {
   static async start(overrides: Record<string, string> = {}, logDestination?: DestinationStream): Promise<World> {
     const world = await World.create(overrides);
     world.logDestination = logDestination;
-    installTemporalLogger(world.log);
+    if (!isTemporalLogging) installTemporalLogger(world.log);
+    isTemporalLogging = true;
     await Promise.all([world.startApi(), world.startWorker()]);
     return world;
   }
@@ -144,11 +149,15 @@ export class World {
     this.api = undefined;
   }
 
-  /** @param overrides variables in which the worker's environment differs from the world's. */
-  async startWorker(overrides: Record<string, string> = {}): Promise<void> {
-    this.worker = await startWorker(readConfig({ ...this.env, ...overrides }), this.log, (error) => {
+  /**
+   * @param overrides variables in which the worker's environment differs from the world's.
+   * @param workflowBundle other workflow code than the service's own.
+   */
+  async startWorker(overrides: Record<string, string> = {}, workflowBundle?: WorkflowBundle): Promise<void> {
+    const failed = (error: Error) => {
       throw error;
-    });
+    };
+    this.worker = await startWorker(readConfig({ ...this.env, ...overrides }), this.log, failed, workflowBundle);
   }
 
   async stopWorker(): Promise<void> {

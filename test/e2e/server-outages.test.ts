@@ -1,6 +1,6 @@
 /**
  * Temporal and PostgreSQL away for a while under the service's real processes. For as long as in the world, instead of
- * seconds: OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=integration --verbose --testPathPatterns e2e/outages
+ * seconds: OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=integration --verbose --testPathPatterns server-outages
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { createWorldOfItsOwn, type WorldOfItsOwn } from '../support/own-servers.ts';

@@ -1,0 +1,238 @@
+/** Every branch of every workflow, as something that happens in a world. Each answers the id of the run that took it. */
+import { randomUUID } from 'node:crypto';
+import type { Client } from '@temporalio/client';
+import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
+import type { Organization, OrganizationWish, World } from '../support/world.ts';
+
+/** What a branch happens in. `pass` lets days pass at once, where the world can. */
+export type Stage = { world: World; client: Client; pass: (milliseconds: number) => Promise<unknown> };
+export type Branch = (stage: Stage) => Promise<string>;
+
+const WRITE = { method: 'POST', path: '/team/update' } as const;
+const READ = { method: 'GET', path: '/team/info' } as const;
+const FOR_EVER = 100_000;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const away = { kind: 'respond', status: 503, body: {} } as const;
+
+/** Those that take a minute at most. */
+export const BRANCHES: Record<string, Branch> = {
+  'recharge-recharged': async ({ world }) => run(await alert(world)),
+  'recharge-above-minimum': async ({ world }) => run(await alert(world, { spend: 1 }, { spend: 1 })),
+  'recharge-spend-flushed-later': async ({ world }) => {
+    const { organization, eventId } = await alert(world, { spend: 5 });
+    await pause(1_000);
+    await world.spend(organization.teamId, 5.5);
+    return run({ eventId });
+  },
+  'recharge-refused': async ({ world }) => {
+    const organization = await world.organization();
+    await world.admin.post(`/api/v1/organizations/${organization.id}/suspend`, {});
+    return run(await alertOf(world, organization));
+  },
+  'recharge-declined': async ({ world }) => run(await alert(world, { card: 'pm_card_chargeCustomerFail' })),
+  'recharge-action-required': async ({ world }) => run(await alert(world, { card: 'pm_card_authenticationRequired' })),
+  'recharge-processing-then-captured': ({ world }) => bankDebit(world, 'succeeded'),
+  'recharge-processing-then-failed': ({ world }) => bankDebit(world, 'failed'),
+  'recharge-processing-then-captured-without-an-event': async ({ world }) => {
+    await world.stripeKnob('webhooks', { enabled: false });
+    return bankDebit(world, 'succeeded');
+  },
+  'recharge-refunded': async ({ world }) => run(await chargedAndTeamGone(world)),
+  'recharge-refund-pending-then-refunded': ({ world }) => refundPending(world, 'succeeded'),
+  'recharge-refund-pending-then-failed': ({ world }) => refundPending(world, 'failed'),
+  'recharge-needs-attention': async ({ world }) => {
+    const { organization, eventId } = await charged(world);
+    await world.setBudget(organization.teamId, 99);
+    await world.clearFaults();
+    return run({ eventId });
+  },
+  'recharge-cancelled-while-looking': async ({ world, client }) => {
+    await world.kmsFault({ ...READ, times: FOR_EVER, action: away });
+    const { eventId } = await alert(world);
+    await world.eventually(async () => (await world.strikes()) > 0, 'the balance is looked at');
+    await client.workflow.getHandle(run({ eventId })).cancel();
+    return run({ eventId });
+  },
+  'recharge-cancelled-while-reserved': async ({ world, client }) => {
+    await world.stripeFault({ path: '/v1/customers/*', times: FOR_EVER, action: away });
+    const { eventId } = await alert(world);
+    await becomes(world, eventId, 'reserved');
+    await client.workflow.getHandle(run({ eventId })).cancel();
+    return run({ eventId });
+  },
+  'recharge-cancelled-too-late': async ({ world, client }) => {
+    await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', action: { kind: 'delay', ms: 2_000 } });
+    const { eventId } = await alert(world);
+    await becomes(world, eventId, 'charging');
+    await client.workflow.getHandle(run({ eventId })).cancel();
+    return run({ eventId });
+  },
+  'reversal-taken-back': async ({ world }) => {
+    const { rechargeId, intentId } = await recharged(world);
+    await world.stripe.refunds.create({ payment_intent: intentId });
+    return reversalOf(rechargeId);
+  },
+  'reversal-given-back': async ({ world }) => {
+    const { rechargeId, intentId } = await recharged(world);
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await reversalIs(world, id, 'taken_back');
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    await reversalIs(world, id, 'given_back');
+    return reversalOf(rechargeId);
+  },
+  'reversal-parked': async ({ world }) => {
+    const { organization, rechargeId, intentId } = await recharged(world);
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await reversalIs(world, id, 'taken_back');
+    await world.deleteTeam(organization.teamId);
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    await reversalIs(world, id, 'needs_attention');
+    return reversalOf(rechargeId);
+  },
+  'reconcile-with-a-lost-recharge': async ({ world, client }) => {
+    const { organization } = await recharged(world);
+    const other = await recharged(world);
+    await world.setBudget(other.organization.teamId, 77);
+    await lose(world, organization);
+    return start(client, world, 'reconcileWorkflow', [{ fix: true }]);
+  },
+  'reconcile-without-fix': ({ world, client }) => start(client, world, 'reconcileWorkflow', []),
+  'sweep-with-a-crossing': async ({ world, client }) => {
+    await world.organization();
+    return start(client, world, 'balanceSweepWorkflow', []);
+  },
+};
+
+/** Those that take days, in which the receiver of outbound events is away. */
+export const LONG_BRANCHES: Record<string, Branch> = {
+  'recharge-spend-never-flushed': async ({ world, pass }) => {
+    const { eventId } = await alert(world, { spend: 5 });
+    await pause(2_000);
+    await pass(5 * MINUTE_MS);
+    return run({ eventId });
+  },
+  'recharge-alarm-then-recharged': async ({ world, pass }) => {
+    const { eventId } = await charged(world);
+    await pass(25 * HOUR_MS);
+    await world.clearFaults();
+    await pass(96 * HOUR_MS);
+    return run({ eventId });
+  },
+  'recharge-notification-never-taken': async ({ world, pass }) => {
+    const { eventId } = await alert(world);
+    await world.closed(eventId);
+    await pass(96 * HOUR_MS);
+    return run({ eventId });
+  },
+};
+
+type Alerted = { organization: Organization; eventId: string };
+type Recharged = Alerted & { rechargeId: string; intentId: string };
+
+function run({ eventId }: { eventId: string }): string {
+  return rechargeWorkflowId(eventId);
+}
+
+function reversalOf(rechargeId: string): string {
+  return `reversal/${rechargeId}`;
+}
+
+async function alert(world: World, wish: OrganizationWish = {}, body: Record<string, unknown> = {}): Promise<Alerted> {
+  return alertOf(world, await world.organization(wish), body);
+}
+
+async function alertOf(world: World, organization: Organization, body: Record<string, unknown> = {}): Promise<Alerted> {
+  const { data } = await world.alert(organization.teamId, { body });
+  return { organization, eventId: data.event_id };
+}
+
+async function becomes(
+  world: World,
+  eventId: string,
+  status: string,
+): Promise<{ id: string; payment_intent_id: string; refund_id: string }> {
+  const query = 'select id, payment_intent_id, refund_id from recharge where event_id = $1 and status = $2';
+  return world.eventually(async () => (await world.sql.query(query, [eventId, status])).rows[0], `a recharge that is ${status}`);
+}
+
+async function recharged(world: World): Promise<Recharged> {
+  const alerted = await alert(world);
+  const { id, payment_intent_id } = await becomes(world, alerted.eventId, 'succeeded');
+  await world.closed(alerted.eventId);
+  return { ...alerted, rechargeId: id, intentId: payment_intent_id };
+}
+
+/** LiteLLM does not take the budget, whose plan is stored, until `clearFaults`. */
+async function charged(world: World): Promise<Alerted> {
+  await world.kmsFault({ ...WRITE, times: FOR_EVER, action: away });
+  const alerted = await alert(world);
+  await world.eventually(async () => (await world.strikes()) > 0, 'LiteLLM is asked to raise the budget');
+  return alerted;
+}
+
+async function chargedAndTeamGone(world: World): Promise<Alerted> {
+  const alerted = await charged(world);
+  await world.deleteTeam(alerted.organization.teamId);
+  await world.clearFaults();
+  return alerted;
+}
+
+async function bankDebit(world: World, outcome: 'succeeded' | 'failed'): Promise<string> {
+  const { eventId } = await alert(world, { card: 'pm_usBankAccount' });
+  const { payment_intent_id } = await becomes(world, eventId, 'processing');
+  await world.stripeKnob(`payment_intents/${payment_intent_id}/settle`, { outcome });
+  return run({ eventId });
+}
+
+async function refundPending(world: World, status: 'succeeded' | 'failed'): Promise<string> {
+  await world.stripeKnob('refunds/mode', { status: 'pending' });
+  const { eventId } = await chargedAndTeamGone(world);
+  const { refund_id } = await becomes(world, eventId, 'refunding').then(() =>
+    world.eventually(async () => {
+      const seen = await becomes(world, eventId, 'refunding');
+      return seen.refund_id ? seen : undefined;
+    }, 'the refund is asked for'),
+  );
+  await world.stripeKnob(`refunds/${refund_id}`, { status });
+  return run({ eventId });
+}
+
+async function reversalIs(world: World, id: string, status: string): Promise<void> {
+  const query = 'select 1 from reversal where id = $1 and status = $2';
+  await world.eventually(async () => (await world.sql.query(query, [id, status])).rows[0], `reversal ${id} ${status}`);
+}
+
+async function start(client: Client, world: World, type: string, args: unknown[]): Promise<string> {
+  const workflowId = `${type}/${randomUUID()}`;
+  await client.workflow.start(type, { workflowId, taskQueue: world.name, args });
+  return workflowId;
+}
+
+/** As a restore from a backup would: neither privilege nor trigger stops it. */
+async function lose(world: World, { id }: Organization): Promise<void> {
+  const connection = await world.sql.connect();
+  try {
+    await connection.query("set session_replication_role = 'replica'");
+    for (const table of ['ledger_transfer', 'recharge', 'webhook_event']) {
+      await connection.query(`delete from ${table} where organization_id = $1`, [id]);
+    }
+    await connection.query(
+      "update organization_balance_config set ledger_sequence = 0, ledger_hash = '', version = 0 where c_organization_id = $1",
+      [id],
+    );
+  } finally {
+    connection.release(true);
+  }
+}
+
+/** Everything as it was, for the next branch. */
+export async function tidy(world: World): Promise<void> {
+  await world.clearFaults();
+  await world.stripeKnob('webhooks', { enabled: true });
+  await world.stripeKnob('refunds/mode', { status: 'succeeded' });
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

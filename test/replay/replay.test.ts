@@ -1,0 +1,78 @@
+/**
+ * Every recorded history replays on the present workflows: a run that is under way when this version is deployed goes on in
+ * it. A file that fails here says that a change needs `patched`; see docs/deploying-workflows.md.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { DefaultLogger, type ReplayResult, Runtime, Worker } from '@temporalio/worker';
+import { bundleWorkflows } from '../../src/temporal/worker.ts';
+import { BRANCHES, LONG_BRANCHES } from './branches.ts';
+import { readHistory, recordedBranches } from './histories.ts';
+
+const BUNDLE_AND_REPLAY_TIMEOUT_MS = 60_000;
+
+beforeAll(() => {
+  Runtime.install({ logger: new DefaultLogger('ERROR', () => {}) });
+});
+
+/** The branches whose histories do not replay on a bundle, each with the name of the error. */
+async function failing(workflowsPath?: string): Promise<Record<string, string>> {
+  const histories = recordedBranches().map((name) => ({ workflowId: name, history: readHistory(name) }));
+  const results = Worker.runReplayHistories({ workflowBundle: await bundleWorkflows(workflowsPath) }, histories);
+  const failed: Record<string, string> = {};
+  for await (const { workflowId, error } of results as AsyncIterable<ReplayResult>) if (error) failed[workflowId] = error.name;
+  return failed;
+}
+
+function variant(name: string): string {
+  return fileURLToPath(new URL(`./variants/${name}.ts`, import.meta.url));
+}
+
+test('every branch of every workflow has a history', () => {
+  expect(recordedBranches()).toEqual(expect.arrayContaining(Object.keys({ ...BRANCHES, ...LONG_BRANCHES })));
+});
+
+test(
+  'all of them replay on the present workflows',
+  async () => {
+    expect(await failing()).toEqual({});
+  },
+  BUNDLE_AND_REPLAY_TIMEOUT_MS,
+);
+
+describe('a change of the workflows', () => {
+  const recharges = recordedBranches().filter((name) => name.startsWith('recharge-'));
+
+  test(
+    'that adds a timer at the beginning fails on the history of every recharge, and on no other',
+    async () => {
+      expect(await failing(variant('pause-first'))).toEqual(
+        Object.fromEntries(recharges.map((name) => [name, 'DeterminismViolationError'])),
+      );
+    },
+    BUNDLE_AND_REPLAY_TIMEOUT_MS,
+  );
+
+  test(
+    'that adds a step at the end fails on every recharge that came to it',
+    async () => {
+      const failed = await failing(variant('extra-step'));
+      expect(failed).toMatchObject({ 'recharge-recharged': 'DeterminismViolationError', 'recharge-declined': 'DeterminismViolationError' });
+    },
+    BUNDLE_AND_REPLAY_TIMEOUT_MS,
+  );
+
+  test(
+    'behind `patched` fails on none',
+    async () => {
+      expect(await failing(variant('patched'))).toEqual({});
+    },
+    BUNDLE_AND_REPLAY_TIMEOUT_MS,
+  );
+});
+
+test.each(recordedBranches())('the history of %s tells nothing of the machine that recorded it', (name) => {
+  const text = readFileSync(new URL(`./histories/${name}.json`, import.meta.url), 'utf8');
+  expect(text).not.toMatch(/\d+@[\w.-]+|\/home\/|\/root\/|\/work\/|\/tmp\//);
+});
