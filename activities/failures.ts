@@ -11,7 +11,7 @@ import { UnexpectedStatusError } from '../src/database/recharges.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
 import { NotificationError } from '../src/notifications/notifier.ts';
-import { classifyStripeError } from '../src/payments/outcome.ts';
+import { classifyStripeError, describeStripeError } from '../src/payments/outcome.ts';
 
 const KMS_FAILURES: Readonly<Record<KmsErrorKind, string>> = {
   not_found: FAILURE.kmsTeamNotFound,
@@ -38,9 +38,7 @@ export function toApplicationFailure(error: unknown): ApplicationFailure {
   if (error instanceof UnexpectedStatusError) return ApplicationFailure.create({ message: error.message, type: FAILURE.unexpectedStatus });
   if (error instanceof NotificationError) return ApplicationFailure.create({ message: error.message, type: FAILURE.notificationRefused });
   if (error instanceof Stripe.errors.StripeError) {
-    const { code, statusCode, requestId } = error;
-    const facts = [code, statusCode && `status ${statusCode}`, requestId].filter(Boolean).join(', ');
-    return ApplicationFailure.create({ message: `Stripe: ${error.type} (${facts})`, type: STRIPE_FAILURES[classifyStripeError(error)] });
+    return ApplicationFailure.create({ message: describeStripeError(error), type: STRIPE_FAILURES[classifyStripeError(error)] });
   }
   if (isDatabaseError(error)) {
     const { code = 'no code' } = error as { code?: string };

@@ -33,7 +33,7 @@ export class KmsError extends Error {
 const MAX_MESSAGE_LENGTH = 300;
 
 export function kmsErrorFromStatus(status: number, body: unknown, effect: KmsEffect): KmsError {
-  const message = messageIn(body);
+  const message = withoutKeys(messageIn(body));
   return new KmsError(kindOf(status, message, effect), `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`);
 }
 
@@ -61,4 +61,9 @@ function messageIn(body: unknown): string {
 
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** LiteLLM repeats keys that it does not like, and a proxy before it whole headers; all its keys begin with `sk-`. */
+function withoutKeys(message: string): string {
+  return message.replace(/\bbearer\s+\S+/gi, 'Bearer ***').replace(/\bsk-[\w-]+/g, 'sk-***');
 }

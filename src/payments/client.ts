@@ -8,6 +8,7 @@
 import Stripe from 'stripe';
 import type { Recharge } from '../database/entities.ts';
 import { formatQuota } from '../domain/money.ts';
+import { describeStripeError } from './outcome.ts';
 
 /** stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited for. */
 const DEADLINE_MS = 25_000;
@@ -186,10 +187,12 @@ export class PaymentsClient {
     return refused.flat();
   }
 
-  /** Round trip in milliseconds of a call that needs a valid key. */
+  /** Round trip in milliseconds of a call that needs a valid key. @throws an error whose message anybody may read. */
   async ping(): Promise<number> {
     const started = performance.now();
-    await answer('balance', this.stripe.balance.retrieve());
+    await answer('balance', this.stripe.balance.retrieve()).catch((error) => {
+      throw error instanceof Stripe.errors.StripeError ? new Error(describeStripeError(error)) : error;
+    });
     return performance.now() - started;
   }
 }

@@ -78,6 +78,12 @@ export function isSavedServerError(error: unknown): boolean {
   return classifyStripeError(error) === 'unknown' && (error as Stripe.errors.StripeError).headers?.['idempotent-replayed'] === 'true';
 }
 
+/** What may be shown of an error: its message and its headers may repeat what was sent, the key among it. */
+export function describeStripeError({ type, code, statusCode, requestId }: Stripe.errors.StripeError): string {
+  const facts = [code, statusCode && `status ${statusCode}`, requestId].filter(Boolean).join(', ');
+  return `Stripe: ${type} (${facts})`;
+}
+
 /** The codes of a refused request, in the form of a decline. */
 export function failureOfError(error: unknown): ChargeFailure {
   if (!(error instanceof Stripe.errors.StripeError))

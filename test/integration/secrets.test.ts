@@ -11,22 +11,28 @@ import { Client, Connection } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import axios from 'axios';
 import type { FaultRequest } from '../../sandbox/faults.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
 import { createDatabase } from '../support/databases.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
 import { ADMIN_API_KEY, HMAC_SECRET, type Organization, type OrganizationWish, URL_TOKEN, World } from '../support/world.ts';
 
 const STRIPE_KEY = 'sk_test_planted_key_of_stripe';
 const KMS_KEY = 'sk-planted-key-of-litellm';
+const TEAM_KEY = 'sk-planted-key-of-a-team';
 const DATABASE_PASSWORD = 'planted-password-of-postgresql';
 const STRIPE_WEBHOOK_SECRET = 'whsec_planted_secret_of_stripe_events';
 const NOTIFY_SECRET = 'whsec_cGxhbnRlZC1ub3RpZnktc2VjcmV0LW9mLW9wZXJhdG9y';
 const NOTIFY_URL_KEY = 'planted-key-in-the-url-of-the-receiver';
 const CARD_NUMBER = '4242424242424242';
 const CLIENT_SECRET = /pi_\w+_secret_\w+/;
-const AUTHORIZATION = /authorization|bearer\s+\S/i;
+/** What we ask for (`Bearer <key>`) and what we have struck out (`Bearer ***`) is none. */
+const AUTHORIZATION = /bearer\s+[^<*\s]/i;
 
-const ECHO = `Authorization: Bearer ${STRIPE_KEY} / Bearer ${KMS_KEY} was sent with card ${CARD_NUMBER}, signed with ${STRIPE_WEBHOOK_SECRET}`;
-const error = (type: string) => ({ error: { type, message: ECHO } });
+/** What each of the two has seen of ours, and may repeat. */
+const STRIPE_ECHO = `Authorization: Bearer ${STRIPE_KEY} (${STRIPE_KEY}) with card ${CARD_NUMBER}, events signed with ${STRIPE_WEBHOOK_SECRET}`;
+const KMS_ECHO = `Authorization: Bearer ${KMS_KEY} (${KMS_KEY}) for ${TEAM_KEY}`;
+const stripeError = (type: string) => ({ error: { type, message: STRIPE_ECHO } });
+const kmsError = (type: string) => ({ error: { type, message: KMS_ECHO } });
 const respond = (status: number, body: unknown) => ({ kind: 'respond', status, body }) as const;
 
 type Faults = { stripe?: FaultRequest[]; kms?: FaultRequest[]; wish?: OrganizationWish };
@@ -37,27 +43,27 @@ const WRITE = { method: 'POST', path: '/team/update' } as const;
 
 const STORIES: Record<string, Faults> = {
   'Stripe refuses its key and says which': {
-    stripe: [{ path: '/v1/customers/*', times: 2, action: respond(401, error('invalid_request_error')) }],
+    stripe: [{ path: '/v1/customers/*', times: 2, action: respond(401, stripeError('invalid_request_error')) }],
   },
   'Stripe has a bad day': {
     stripe: [
-      { path: CONFIRM, when: 'after', action: respond(500, error('api_error')) },
-      { method: 'GET', path: '/v1/payment_intents/*', action: respond(502, `<html>${ECHO}</html>`) },
-      { method: 'GET', path: '/v1/payment_intents/*', action: respond(503, { message: ECHO }) },
+      { path: CONFIRM, when: 'after', action: respond(500, stripeError('api_error')) },
+      { method: 'GET', path: '/v1/payment_intents/*', action: respond(502, `<html>${STRIPE_ECHO}</html>`) },
+      { method: 'GET', path: '/v1/payment_intents/*', action: respond(503, { message: STRIPE_ECHO }) },
       { method: 'GET', path: '/v1/payment_intents/*', action: { kind: 'reset' } },
     ],
   },
   'Stripe declines the card': { wish: { card: 'pm_card_chargeCustomerFail' } },
-  'LiteLLM refuses its key and says which': { kms: [{ ...READ, times: 2, action: respond(401, error('auth_error')) }] },
+  'LiteLLM refuses its key and says which': { kms: [{ ...READ, times: 2, action: respond(401, kmsError('auth_error')) }] },
   'LiteLLM has a bad day': {
     kms: [
-      { ...READ, action: respond(500, { detail: { error: ECHO } }) },
-      { ...READ, action: respond(502, `<html>${ECHO}</html>`) },
+      { ...READ, action: respond(500, { detail: { error: KMS_ECHO } }) },
+      { ...READ, action: respond(502, `<html>${KMS_ECHO}</html>`) },
       { ...READ, action: { kind: 'cut_body' } },
       { ...WRITE, when: 'after', action: { kind: 'reset' } },
     ],
   },
-  'LiteLLM will not take the budget, and the charge is refunded': { kms: [{ ...WRITE, action: respond(403, error('forbidden')) }] },
+  'LiteLLM will not take the budget, and the charge is refunded': { kms: [{ ...WRITE, action: respond(403, kmsError('forbidden')) }] },
 };
 
 let world: World;
@@ -110,8 +116,8 @@ beforeAll(async () => {
   }
   await askEverything();
   await collectHistories();
-  for (const table of ['organization_balance_config', 'recharge', 'recharge_event', 'ledger_transfer', 'webhook_event']) {
-    const { rows } = await world.sql.query(`select * from ${table}`).catch(() => ({ rows: [] }));
+  for (const table of ['organization_balance_config', 'webhook_event', 'recharge', 'ledger_transfer', 'stripe_event', 'reversal']) {
+    const { rows } = await world.sql.query(`select * from ${table}`);
     stored.push(...rows.map((row) => JSON.stringify(row)));
   }
 }, 240_000);
@@ -122,8 +128,8 @@ afterAll(async () => {
 
 /** What the API answers to friend and foe, while those it asks are in trouble. */
 async function askEverything(): Promise<void> {
-  await world.stripeFault({ path: '/v1/balance', times: 10, action: respond(401, error('invalid_request_error')) });
-  await world.kmsFault({ path: '**', times: 10, action: respond(500, error('auth_error')) });
+  await world.stripeFault({ path: '/v1/balance', times: 10, action: respond(401, stripeError('invalid_request_error')) });
+  await world.kmsFault({ path: '**', times: 10, action: respond(500, kmsError('auth_error')) });
   const anyone = axios.create({ baseURL: world.apiUrl, validateStatus: () => true });
   const path = '/webhooks/litellm/limit-exceeded';
   const [organization] = organizations;
@@ -142,7 +148,7 @@ async function askEverything(): Promise<void> {
       '/api/v1/nothing',
     ].map((route) => world.admin.get(route)),
     world.admin.post('/api/v1/organizations', { c_organization_id: 'x' }),
-    world.withAnotherApi({ DATABASE_URL: `postgres://bill:${DATABASE_PASSWORD}@127.0.0.1:9/bill` }, async (url) => {
+    world.withAnotherApi({ DATABASE_URL: `postgres://bill:${DATABASE_PASSWORD}@127.0.0.1:9/bill`, PORT: '0' }, async (url) => {
       const broken = axios.create({ baseURL: url, validateStatus: () => true });
       for (const answer of [
         await broken.get('/ready'),
@@ -189,10 +195,12 @@ const PLACES: [string, string[]][] = [
 
 describe('case 57: after faults that repeat every secret', () => {
   test('all of them have struck, and what is looked through tells of them', () => {
-    expect(log.join()).toContain('StripeKeyRefused');
+    expect(log.join()).toContain('refunding: the quota cannot be raised');
     expect(histories.join()).toContain('"organizationId":"org-1"');
-    expect(histories.join()).toContain('KmsUnauthenticated');
+    for (const failure of [FAILURE.stripeKeyRefused, FAILURE.stripeUnavailable, FAILURE.kmsUnauthenticated, FAILURE.budgetRefused])
+      expect(histories.join()).toContain(failure);
     expect(answers.join()).toContain('"c_organization_id":"org-1"');
+    expect(answers.join()).toContain('status 401');
     expect(outbound.join()).toContain('recharge.refunded');
     expect(stored.join()).toContain('refunded');
   });
@@ -201,6 +209,7 @@ describe('case 57: after faults that repeat every secret', () => {
     test.each([
       ["Stripe's key", STRIPE_KEY],
       ["LiteLLM's key", KMS_KEY],
+      ['the key of a team', TEAM_KEY],
       ['the password of the database', DATABASE_PASSWORD],
       ['the HMAC secret', HMAC_SECRET],
       ['the token of the URL', URL_TOKEN],
@@ -216,7 +225,7 @@ describe('case 57: after faults that repeat every secret', () => {
       expect(texts.filter((text) => (typeof secret === 'string' ? text.includes(secret) : secret.test(text))).slice(0, 3)).toEqual([]);
     });
 
-    test('holds no key of a team', () => {
+    test('holds no key that LiteLLM has made', () => {
       for (const { teamKey } of organizations) expect(texts.filter((text) => text.includes(teamKey))).toEqual([]);
     });
   });

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DefaultLogger, type ReplayResult, Runtime, Worker } from '@temporalio/worker';
 import { bundleWorkflows } from '../../src/temporal/worker.ts';
 import { BRANCHES, LONG_BRANCHES } from './branches.ts';
@@ -13,8 +13,11 @@ import { readHistory, recordedBranches } from './histories.ts';
 const BUNDLE_AND_REPLAY_TIMEOUT_MS = 60_000;
 
 beforeAll(() => {
-  Runtime.install({ logger: new DefaultLogger('ERROR', () => {}) });
+  // Failures are what some of these tests want; the results tell of them.
+  Runtime.install({ telemetryOptions: { logging: { filter: 'OFF', forward: {} } }, logger: new DefaultLogger('ERROR', () => {}) });
 });
+
+afterAll(() => Runtime.instance().shutdown());
 
 /** The branches whose histories do not replay on a bundle, each with the name of the error. */
 async function failing(workflowsPath?: string): Promise<Record<string, string>> {
