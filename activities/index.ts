@@ -17,6 +17,7 @@ import { refundCharge } from './refund-charge.ts';
 import { releaseReservation } from './release-reservation.ts';
 import { findReversals, giveBackQuota, takeBackQuota } from './reversals.ts';
 import { sweepTeams } from './sweep.ts';
+import { beginSync, finishSync, syncOrganizations, syncTeams } from './sync.ts';
 import { updateKmsQuota } from './update-kms-quota.ts';
 
 export type ActivityDependencies = {
@@ -50,6 +51,10 @@ export function createActivities(dependencies: ActivityDependencies) {
     restoreLost: supervised(restoreLost(dependencies)),
     compareBudgets: supervised(compareBudgets(dependencies)),
     sweepTeams: supervised(sweepTeams(dependencies)),
+    beginSync: supervised(beginSync(dependencies)),
+    syncTeams: supervised(syncTeams(dependencies)),
+    syncOrganizations: supervised(syncOrganizations(dependencies)),
+    finishSync: supervised(finishSync(dependencies)),
     closeEvent: supervised(closeEvent(dependencies)),
     notify: supervised(notify(dependencies)),
     raiseAlarm: supervised(raiseAlarm(dependencies)),

@@ -12,52 +12,24 @@ import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../src/doma
 import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from '../src/domain/money.ts';
 import { decideRecharge, type LiveBudget } from '../src/domain/policy.ts';
 import { MAX_PAGE_SIZE, type TeamsPage } from '../src/kms/client.ts';
-import { KmsError } from '../src/kms/errors.ts';
 import type { ActivityDependencies } from './index.ts';
-import type { SweepCursor, SweepPart } from './types.ts';
+import { readTeamPages } from './team-pages.ts';
+import type { SweepPart, TeamsCursor } from './types.ts';
 
-/** Of one activity: a thousand teams in some seconds, and six events of history, so that a hundred thousand teams make six hundred. */
-const PAGES_AT_ONCE = 10;
-/** A single page may hold what LiteLLM cannot show; after so many in a row LiteLLM is away, and the next sweep tries again. */
-const MAX_FAILED_IN_A_ROW = 3;
 /** Old samples that each page takes away: twice what it can add. */
 const FORGOTTEN_A_PAGE = 2 * MAX_PAGE_SIZE;
 
-/**
- * Reads up to PAGES_AT_ONCE pages of LiteLLM's teams and reports those of ours that need a recharge. A page that cannot be read is
- * noted and left to the next sweep, and so is a team that slips from one page to another meanwhile: LiteLLM pages by offset.
- *
- * Repeatable: an organization with an open event is not reported again.
- */
+/** Looks at some pages of LiteLLM's teams and reports those of ours that need a recharge. Repeatable: an open event is not reported again. */
 export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
-  return async ({ page: first, totalPages }: SweepCursor): Promise<SweepPart> => {
-    const part: SweepPart = { pages: 0, teams: 0, organizations: 0, waiting: 0, unreadable: 0, failedPages: [], reported: [], next: null };
-    let last = totalPages;
-    let failedInARow = 0;
-    let page = first;
-    for (; page <= last && page < first + PAGES_AT_ONCE; page++) {
-      let read: TeamsPage;
-      try {
-        read = await kms.teams({ page, pageSize: MAX_PAGE_SIZE });
-      } catch (error) {
-        // Without the first page nobody knows how many there are.
-        if (page === 1 || !(error instanceof KmsError) || ++failedInARow === MAX_FAILED_IN_A_ROW) throw error;
-        log.warn({ page, reason: error.message }, 'the sweep cannot read a page of teams');
-        part.failedPages.push(page);
-        continue;
-      }
-      failedInARow = 0;
-      last = read.totalPages;
-      if (read.unreadable.length > 0) log.warn({ teams: read.unreadable }, 'the sweep cannot read some teams');
-      const looked = await lookAt(database.fork(), read.teams);
-      part.pages++;
-      part.teams += read.teams.length;
-      part.unreadable += read.unreadable.length;
-      part.organizations += looked.organizations;
-      part.waiting += looked.waiting;
-      part.reported.push(...looked.reported);
-    }
-    return { ...part, next: page <= last ? { page, totalPages: last } : null };
+  return async (cursor: TeamsCursor): Promise<SweepPart> => {
+    const found: Looked = { organizations: 0, waiting: 0, reported: [] };
+    const part = await readTeamPages({ kms, log }, cursor, async (teams) => {
+      const looked = await lookAt(database.fork(), teams);
+      found.organizations += looked.organizations;
+      found.waiting += looked.waiting;
+      found.reported.push(...looked.reported);
+    });
+    return { ...part, ...found };
   };
 }
 

@@ -1,7 +1,9 @@
 /** What activities take and give: everything here is JSON and stays in workflow history. */
 import type { RechargeSource } from '../src/database/entities.ts';
+import type { SyncWish } from '../src/database/sync-runs.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import type { Refusal } from '../src/domain/policy.ts';
+import type { SyncCounts, SyncOutcome } from '../src/domain/sync.ts';
 
 export type EventRef = { eventId: string };
 export type RechargeRef = { rechargeId: string };
@@ -83,19 +85,30 @@ export type IntentsPage = { compared: number; findings: Finding[]; lost: LostInt
 export type BudgetsPage = { compared: number; findings: Finding[]; next: string | null };
 
 /** A page of LiteLLM's teams, counted from 1, and how many there were when last one was read. */
-export type SweepCursor = { page: number; totalPages: number };
-export type SweepCounts = {
+export type TeamsCursor = { page: number; totalPages: number };
+export type TeamsPart = {
   pages: number;
   teams: number;
-  organizations: number;
-  /** Organizations whose last attempts have failed: left alone for a while. */
-  waiting: number;
   /** Teams that LiteLLM shows and that make no sense. */
   unreadable: number;
   failedPages: number[];
+  next: TeamsCursor | null;
+};
+
+export type SweepCounts = Omit<TeamsPart, 'next'> & {
+  organizations: number;
+  /** Organizations whose last attempts have failed: left alone for a while. */
+  waiting: number;
   /** What was put into the inbox. `balance` in LiteLLM dollars, decimal. */
   reported: { organizationId: string; eventId: string; eventType: string; balance: string }[];
 };
-export type SweepPart = SweepCounts & { next: SweepCursor | null };
+export type SweepPart = SweepCounts & Pick<TeamsPart, 'next'>;
+
+/** A run of the synchronisation. `since`: when it began by the database's clock, RFC 3339. */
+export type SyncRef = SyncWish & { runId: string; since: string };
+export type SyncTeamsPart = { counts: SyncCounts; next: TeamsCursor | null };
+/** `next`: the last organization that was looked at; null at the end. */
+export type SyncOrganizationsPart = { counts: SyncCounts; next: string | null };
+export type SyncSummary = { runId: string; counts: SyncCounts; outcomes: Partial<Record<SyncOutcome, number>> };
 
 export type Notification = EventRef & { outcome: Outcome; recharge: ReservedRecharge | null; detail: string };

@@ -12,7 +12,7 @@ import { Notifier } from './notifications/notifier.ts';
 import type { Logger } from './observability/log.ts';
 import { PaymentsClient } from './payments/client.ts';
 import { connectWorker, namespaceOf, openClient, workflowLink } from './temporal/connection.ts';
-import { rechargeWorkflowId, WorkflowStarter } from './temporal/starter.ts';
+import { rechargeWorkflowId, syncWorkflowId, WorkflowStarter } from './temporal/starter.ts';
 import { bundleWorkflows, createWorker } from './temporal/worker.ts';
 
 export type Running = { stop: () => Promise<void> };
@@ -46,6 +46,10 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     stripeSigningSecrets: config.stripe.webhookSecrets,
     resume: (event) => orLater(workflows.startRecharge(event, { again: true })),
     lookForReversals: (recharge) => orLater(workflows.lookForReversals(recharge)),
+    sync: {
+      start: (run) => workflows.startSync(run),
+      linkTo: (run) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), syncWorkflowId(run)),
+    },
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
     linkTo: (eventId) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId)),

@@ -5,7 +5,7 @@
  */
 import { defineQuery, log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { SweepCounts, SweepCursor } from '../activities/types.ts';
+import type { SweepCounts, TeamsCursor } from '../activities/types.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 
 export const sweepProgress = defineQuery<SweepCounts>('progress');
@@ -23,7 +23,7 @@ const { sweepTeams } = proxyActivities<Activities>({
 export async function balanceSweepWorkflow(): Promise<SweepCounts> {
   const sum: SweepCounts = { pages: 0, teams: 0, organizations: 0, waiting: 0, unreadable: 0, failedPages: [], reported: [] };
   setHandler(sweepProgress, () => sum);
-  for (let cursor: SweepCursor | null = { page: 1, totalPages: 1 }; cursor !== null; ) {
+  for (let cursor: TeamsCursor | null = { page: 1, totalPages: 1 }; cursor !== null; ) {
     const { next, ...part } = await sweepTeams.executeWithOptions({ summary: `teams from page ${cursor.page} on` }, [cursor]);
     sum.pages += part.pages;
     sum.teams += part.teams;

@@ -3,3 +3,4 @@ export { balanceSweepWorkflow } from './balance-sweep.ts';
 export { rechargeWorkflow } from './recharge.ts';
 export { reconcileWorkflow } from './reconcile.ts';
 export { reversalWorkflow } from './reversal.ts';
+export { teamSyncWorkflow } from './team-sync.ts';

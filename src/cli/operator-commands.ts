@@ -8,6 +8,9 @@ import { RESOLUTIONS, type Resolution } from '../domain/resolution.ts';
 import { callService, ServiceError, serviceSetting } from './service-client.ts';
 import { table } from './table.ts';
 
+/** Between two looks at a run under way. */
+const PROGRESS_MS = 1_000;
+
 export function addOperatorCommands(bill: Command): void {
   bill
     .command('resolve')
@@ -39,6 +42,15 @@ export function addOperatorCommands(bill: Command): void {
     .description('look at every balance now, and recharge what has run low or soon will')
     .option('--json', 'machine-readable output')
     .action(async ({ json = false }: { json?: boolean }) => sweep(json));
+
+  bill
+    .command('sync')
+    .description('bring LiteLLM and the database together, and show what differed')
+    .option('--org <id>', 'only this organization; may be repeated', (id: string, ids: string[] = []) => [...ids, id])
+    .option('--dry-run', 'show the differences and change nothing')
+    .option('--wait', 'until the run is over')
+    .option('--json', 'machine-readable output')
+    .action(async (options: { org?: string[]; dryRun?: boolean; wait?: boolean; json?: boolean }) => sync(options));
 
   bill
     .command('ledger')
@@ -99,6 +111,53 @@ async function sweep(json: boolean): Promise<void> {
       event: eventId,
     })),
   );
+}
+
+type SyncItem = Record<'kind' | 'subject' | 'ours' | 'theirs' | 'action' | 'outcome' | 'reason', string | null>;
+type SyncRun = {
+  id: string;
+  status: 'running' | 'succeeded' | 'failed';
+  counts: { teams: number; organizations: number; unmanaged_teams: number; failed_pages: number[] };
+  failure: string | null;
+  temporal_ui_url: string | null;
+  items?: SyncItem[];
+};
+
+async function sync({
+  org,
+  dryRun = false,
+  wait = false,
+  json = false,
+}: {
+  org?: string[];
+  dryRun?: boolean;
+  wait?: boolean;
+  json?: boolean;
+}) {
+  let run = await callService<SyncRun>('POST', '/api/v1/sync', { organization_ids: org ?? null, dry_run: dryRun });
+  const looked = ({ counts }: SyncRun) => `${counts.teams} teams looked at, ${counts.organizations} organizations compared`;
+  while (wait && run.status === 'running') {
+    await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
+    run = await callService<SyncRun>('GET', `/api/v1/sync/${run.id}`);
+    if (!json) console.error(`${looked(run)} …`);
+  }
+  if (run.status === 'failed') process.exitCode = 1;
+  if (json) return console.log(JSON.stringify(run, null, 2));
+  if (!wait) return console.log([`${run.id} has been started`, run.temporal_ui_url].filter(Boolean).join('\n'));
+  const { counts, items = [], failure } = run;
+  console.log(`${looked(run)}, ${items.length} differences, ${counts.unmanaged_teams} teams of nobody's`);
+  if (counts.failed_pages.length > 0) console.log(`pages ${counts.failed_pages.join(', ')} could not be read: the next run tries again`);
+  printRows(
+    items.map(({ kind, subject, ours, theirs, action, outcome, reason }) => ({
+      kind: kind ?? '',
+      subject: subject ?? '',
+      ours: ours ?? '-',
+      theirs: theirs ?? '-',
+      outcome: [action, outcome].filter(Boolean).join(' '),
+      reason: reason ?? '-',
+    })),
+  );
+  if (failure !== null) console.error(`${run.id} has failed: ${failure}`);
 }
 
 function printRows(rows: Record<string, string>[]): void {

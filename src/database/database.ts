@@ -8,6 +8,7 @@ import { ReversalsAndStripeEvents } from './migrations/0003-reversals-and-stripe
 import { SpendingLimit } from './migrations/0004-spending-limit.ts';
 import { BalanceSamples } from './migrations/0005-balance-samples.ts';
 import { TeamsAndKeys } from './migrations/0006-teams-and-keys.ts';
+import { Synchronisation } from './migrations/0007-synchronisation.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -49,6 +50,7 @@ export class Database {
           SpendingLimit,
           BalanceSamples,
           TeamsAndKeys,
+          Synchronisation,
         ],
         snapshot: false,
       },

@@ -4,6 +4,7 @@ import { defineEntity } from '@mikro-orm/postgresql';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import { RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
+import { type DriftAction, type DriftKind, SYNC_OUTCOMES, type SyncCounts } from '../domain/sync.ts';
 
 /** Where a recharge came from, also the `RechargeSource` search attribute. */
 export const RECHARGE_SOURCES = ['webhook', 'sweep', 'manual'] as const;
@@ -249,4 +250,46 @@ export const LedgerTransfer = defineEntity({
 });
 export type LedgerTransfer = InferEntity<typeof LedgerTransfer>;
 
-export const entities = [Organization, Team, TeamKey, WebhookEvent, Recharge, LedgerTransfer, Reversal, StripeEvent];
+export const SYNC_STATUSES = ['running', 'succeeded', 'failed'] as const;
+export type SyncStatus = (typeof SYNC_STATUSES)[number];
+
+/** One run of the synchronisation with LiteLLM. */
+export const SyncRun = defineEntity({
+  name: 'SyncRun',
+  tableName: 'sync_run',
+  properties: {
+    id: p.string().primary(),
+    /** Temporal's workflow and run, where it began the run itself. */
+    workflow: p.string().nullable().unique(),
+    dryRun: p.boolean(),
+    /** null: all of them. */
+    organizationIds: p.json<string[]>().nullable(),
+    status: p.enum(SYNC_STATUSES),
+    counts: p.json<SyncCounts>(),
+    failureMessage: p.text().nullable(),
+    startedAt: p.datetime(),
+    finishedAt: p.datetime().nullable(),
+  },
+});
+export type SyncRun = InferEntity<typeof SyncRun>;
+
+/** A difference that a run has found, and what came of it. */
+export const SyncItem = defineEntity({
+  name: 'SyncItem',
+  tableName: 'sync_item',
+  properties: {
+    runId: p.string().primary(),
+    kind: p.string().primary().$type<DriftKind>(),
+    subject: p.text().primary(),
+    organizationId: p.string().nullable(),
+    ours: p.text().nullable(),
+    theirs: p.text().nullable(),
+    action: p.string().$type<DriftAction>().nullable(),
+    outcome: p.enum(SYNC_OUTCOMES),
+    reason: p.text().nullable(),
+    at: p.datetime(),
+  },
+});
+export type SyncItem = InferEntity<typeof SyncItem>;
+
+export const entities = [Organization, Team, TeamKey, WebhookEvent, Recharge, LedgerTransfer, Reversal, StripeEvent, SyncRun, SyncItem];

@@ -1,7 +1,7 @@
 /** Row ids: a prefix that says what the row is, then a UUID v7, so that ids sort by time and a list can page by them. */
 import { v7 } from 'uuid';
 
-export type IdPrefix = 'evt' | 'rch' | 'ltr' | 'key';
+export type IdPrefix = 'evt' | 'rch' | 'ltr' | 'key' | 'syn';
 
 /** A new id such as `rch_0193f0c2b7d87c1aa4a6e1f0f2b1c9d3`. */
 export function newId(prefix: IdPrefix): string {

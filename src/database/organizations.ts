@@ -1,5 +1,6 @@
 /** The organizations that pay, with the policy of each. */
 import { LockMode, type RequiredEntityData, UniqueConstraintViolationException } from '@mikro-orm/core';
+import { parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { RechargePolicy } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
@@ -58,9 +59,60 @@ export async function list(em: EntityManager, { limit, cursor }: PageRequest): P
   );
 }
 
+/** Those of the ids that are organizations. */
+export async function known(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
+  return new Set((await em.find(Organization, { id: { $in: [...ids] } }, { fields: ['id'] })).map(({ id }) => id));
+}
+
 /** The organizations whose LiteLLM teams are among these. */
 export async function ofTeams(em: EntityManager, teamIds: readonly string[]): Promise<Organization[]> {
   return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } }, { refresh: true });
+}
+
+/** LiteLLM has just been seen to have the organizations' teams. */
+export async function markSeen(em: EntityManager, teamIds: readonly string[]): Promise<void> {
+  await em.execute(
+    'update organization_balance_config set litellm_seen_at = now() where litellm_team_id in (select jsonb_array_elements_text(?::jsonb))',
+    [JSON.stringify(teamIds)],
+  );
+}
+
+/** Up to `limit` organizations behind `after` whose team LiteLLM was not seen to have since then. @param among only these; null for all. */
+export async function unseenSince(
+  em: EntityManager,
+  since: Date,
+  { after, limit, among }: { after: string; limit: number; among: readonly string[] | null },
+): Promise<Organization[]> {
+  const unseen = { $or: [{ litellmSeenAt: null }, { litellmSeenAt: { $lt: since } }] };
+  const where = { ...unseen, id: { $gt: after, ...(among && { $in: [...among] }) } };
+  return em.find(Organization, where, { orderBy: { id: 'asc' }, limit, refresh: true });
+}
+
+/**
+ * What the last change of ours left as the budget of each organization's team. An organization is not in the answer when there was
+ * no change, or while one is under way.
+ */
+export async function budgetsLeft(em: EntityManager, ids: readonly string[]): Promise<Map<string, QuotaMicros>> {
+  const rows = await em.execute<{ id: string; budget: string }[]>(
+    `select o.c_organization_id as id, last.budget::text as budget
+     from organization_balance_config o,
+     lateral (
+       select * from (
+         (select quota_after as budget, updated_at from recharge r
+          where r.organization_id = o.c_organization_id and r.litellm_team_id = o.litellm_team_id and r.status = 'succeeded'
+          order by r.created_at desc limit 1)
+         union all
+         (select coalesce(given_after, taken_after), updated_at from reversal v
+          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in ('taken_back', 'given_back')
+          order by v.updated_at desc limit 1)) change
+       order by updated_at desc limit 1) last
+     where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and o.budget_writer is null and last.budget is not null
+       and not exists (select from recharge r where r.organization_id = o.c_organization_id
+         and r.status in ('reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention'))
+       and not exists (select from reversal v where v.organization_id = o.c_organization_id and v.status in ('open', 'needs_attention'))`,
+    [JSON.stringify(ids)],
+  );
+  return new Map(rows.map(({ id, budget }) => [id, parseQuota(budget)]));
 }
 
 /** Null when there is no such organization. @throws OrganizationExistsError, OrganizationInUseError */

@@ -54,6 +54,11 @@ export async function list(em: EntityManager, organizationId: string, { limit, c
   );
 }
 
+/** Every team of these organizations. */
+export async function ofOrganizations(em: EntityManager, organizationIds: readonly string[]): Promise<Team[]> {
+  return em.find(Team, { organizationId: { $in: [...organizationIds] } }, { refresh: true, orderBy: { organizationId: 'asc', id: 'asc' } });
+}
+
 /** Null when the team is gone or going. What is wanted anew has not been synced. */
 export async function change(em: EntityManager, team: TeamRef, changes: Partial<Omit<NewTeam, keyof TeamRef>>): Promise<Team | null> {
   const changed = await em.nativeUpdate(Team, { ...keyOf(team), removedAt: null }, { ...changes, syncedAt: null, updatedAt: now() });
@@ -131,6 +136,19 @@ export async function liveKeys(em: EntityManager, team: TeamRef): Promise<TeamKe
 export async function listKeys(em: EntityManager, team: TeamRef, { limit, cursor }: PageRequest): Promise<Page<TeamKey>> {
   const where = { organizationId: team.organizationId, teamId: team.id, ...(cursor && { id: { $lt: cursor } }) };
   return toPage(await em.find(TeamKey, where, { orderBy: { id: 'desc' }, limit: limit + 1 }), limit);
+}
+
+/** Longer than any key takes to be made: one that is not issued by then has been given up, and its secret is nobody's. */
+const ISSUE_MS = 10 * 60_000;
+
+/** The keys of these organizations that LiteLLM may have and should not: revoked, or never issued. */
+export async function leavingKeys(em: EntityManager, organizationIds: readonly string[]): Promise<TeamKey[]> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select id from team_key where c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and deleted_at is null
+       and (revoked_at is not null or (issued_at is null and created_at < now() - ? * interval '1 millisecond'))`,
+    [JSON.stringify(organizationIds), ISSUE_MS],
+  );
+  return rows.length === 0 ? [] : em.find(TeamKey, { id: { $in: rows.map(({ id }) => id) } }, { refresh: true });
 }
 
 /** The key is to open nothing any more. */

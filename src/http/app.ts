@@ -15,6 +15,7 @@ import { errorHandler, notFoundHandler, Problem } from './problem.ts';
 import { cutOffAfterAnswer } from './raw-body.ts';
 import { rechargeRoutes } from './recharges.ts';
 import { reversalRoutes } from './reversals.ts';
+import { type SyncStarter, syncRoutes } from './sync.ts';
 import { teamRoutes } from './teams.ts';
 import { eventRoutes, litellmWebhook, stripeWebhook } from './webhooks.ts';
 
@@ -34,6 +35,8 @@ export type HttpDependencies = {
   resume: (event: DispatchableEvent) => Promise<void>;
   /** Starts the run that looks whether Stripe has more to say about a recharge's money. */
   lookForReversals: (recharge: Recharge) => Promise<void>;
+  /** Starts runs of the synchronisation with LiteLLM. */
+  sync: SyncStarter;
   log: Logger;
 };
 
@@ -54,6 +57,7 @@ export function createApp({
   linkTo,
   resume,
   lookForReversals,
+  sync,
   log,
 }: HttpDependencies): Express {
   const app = express();
@@ -72,6 +76,7 @@ export function createApp({
   app.use('/api/v1/organizations', admin, organizationRoutes(database, kms));
   app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo, resume, lookForReversals));
   app.use('/api/v1/reversals', admin, reversalRoutes(database, lookForReversals));
+  app.use('/api/v1/sync', admin, syncRoutes(database, sync));
 
   app.use(notFoundHandler);
   app.use(errorHandler(log));

@@ -94,6 +94,11 @@ export class KmsClient {
     await this.transport.write('/team/update', { team_id: teamId, max_budget: dollarsFromQuota(quota) }, anything);
   }
 
+  /** @throws KmsError */
+  async renameTeam(teamId: string, alias: string): Promise<void> {
+    await this.transport.write('/team/update', { team_id: teamId, team_alias: alias }, anything);
+  }
+
   /** By `/team/update`, which is heeded at once or within a minute; `/team/block` is not until a cache forgets. @throws KmsError */
   async setTeamBlocked(teamId: string, blocked: boolean): Promise<void> {
     await this.transport.write('/team/update', { team_id: teamId, blocked }, anything);

@@ -5,6 +5,7 @@ import { SWEEP_INTERVAL_MS, SWEEP_JITTER_MS } from '../domain/forecast.ts';
 /** A run that hangs longer than its timeout would silence its schedule, as overlapping runs are skipped. */
 const RECONCILE_TIMEOUT = '2 hours';
 const SWEEP_TIMEOUT = '15 minutes';
+const SYNC_TIMEOUT = '1 hour';
 
 /** What a schedule that was down catches up on is one run at most: every run looks at everything. */
 function scheduleOptions(taskQueue: string): ScheduleOptions[] {
@@ -20,6 +21,19 @@ function scheduleOptions(taskQueue: string): ScheduleOptions[] {
         args: [{ fix: true }],
         taskQueue,
         workflowRunTimeout: RECONCILE_TIMEOUT,
+      },
+    },
+    {
+      scheduleId: 'team-sync',
+      spec: { intervals: [{ every: '15 minutes' }], jitter: '30 seconds' },
+      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '10 minutes' },
+      action: {
+        type: 'startWorkflow',
+        workflowType: 'teamSyncWorkflow',
+        workflowId: 'team-sync',
+        args: [{}],
+        taskQueue,
+        workflowRunTimeout: SYNC_TIMEOUT,
       },
     },
     {

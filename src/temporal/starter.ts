@@ -8,7 +8,8 @@ import {
 } from '@temporalio/client';
 import type { rechargeWorkflow } from '../../workflows/recharge.ts';
 import type { reversalWorkflow } from '../../workflows/reversal.ts';
-import type { Recharge } from '../database/entities.ts';
+import type { teamSyncWorkflow } from '../../workflows/team-sync.ts';
+import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
 import { organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
 
@@ -17,6 +18,11 @@ const STRIPE_CHANGED = 'stripeChanged';
 
 export function rechargeWorkflowId(eventId: string): string {
   return `recharge/${eventId}`;
+}
+
+/** Of the run that Temporal has begun itself, or else of the one that the API begins. */
+export function syncWorkflowId({ id, workflow }: SyncRun): string {
+  return workflow?.split(' ')[0] ?? `team-sync/${id}`;
 }
 
 export class WorkflowStarter {
@@ -76,6 +82,17 @@ export class WorkflowStarter {
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
     }
+  }
+
+  /** Starts `teamSyncWorkflow` for a run that has its row. */
+  async startSync(run: SyncRun): Promise<void> {
+    const { id, organizationIds, dryRun } = run;
+    await this.client.workflow.start<typeof teamSyncWorkflow>('teamSyncWorkflow', {
+      workflowId: syncWorkflowId(run),
+      taskQueue: this.taskQueue,
+      args: [{ run_id: id, dry_run: dryRun, ...(organizationIds && { organization_ids: organizationIds }) }],
+      staticSummary: `${organizationIds?.join(', ') ?? 'every organization'}${dryRun ? ', dry run' : ''}`,
+    });
   }
 
   /** Has the refunds and disputes of a recharge looked at, by the run that does so already or by a new one. */

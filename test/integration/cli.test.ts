@@ -328,6 +328,27 @@ describe('bill doctor', () => {
   }, 60_000);
 });
 
+describe('bill sync', () => {
+  test('starts a run, waits for it, and shows what differed and what was done', async () => {
+    const { id, teamId } = await world.organization({ settings: { auto_recharge_enabled: false } });
+    await world.editTeam(teamId, { team_alias: 'another name' });
+    const planned = await bill(['sync', '--org', id, '--dry-run', '--wait']);
+    expect(planned).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^\d+ teams looked at, 1 organizations compared, 1 differences, /),
+    });
+    expect(planned.out).toMatch(new RegExp(`name_differs +${teamId} +${id} +another name +rename planned`));
+    expect((await bill(['sync', '--org', id, '--wait'])).out).toContain('rename done');
+    expect((await bill(['sync', '--org', id, '--wait'])).out).toContain('0 differences');
+  }, 60_000);
+
+  test('without --wait says which run it has started', async () => {
+    const ended = await bill(['sync']);
+    expect(ended).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^syn_\w+ has been started\nhttp:.*team-sync/) });
+    expect(await billJson('sync', '--wait')).toMatchObject({ status: 'succeeded' });
+  }, 60_000);
+});
+
 describe('bill serve, worker and migrate in an environment that cannot be used', () => {
   const WRONG = {
     DATABASE_URL: 'mysql://root:password-of-the-database@db/bill',
@@ -385,8 +406,10 @@ describe('bill migrate', () => {
     await client.end();
     expect(rows).toEqual([{ inbox: true, ledger: true }]);
     const temporal = new Client({ connection: await Connection.connect({ address: world.env['TEMPORAL_ADDRESS'] ?? '' }) });
-    const schedules = await Promise.all(['balance-sweep', 'reconcile'].map((id) => temporal.schedule.getHandle(id).describe()));
-    expect(schedules.map(({ spec }) => spec.intervals?.[0]?.every)).toEqual([60_000, 3_600_000]);
+    const schedules = await Promise.all(
+      ['balance-sweep', 'reconcile', 'team-sync'].map((id) => temporal.schedule.getHandle(id).describe()),
+    );
+    expect(schedules.map(({ spec }) => spec.intervals?.[0]?.every)).toEqual([60_000, 3_600_000, 900_000]);
     await Promise.all(schedules.map(({ scheduleId }) => temporal.schedule.getHandle(scheduleId).delete()));
     await temporal.connection.close();
   }, 60_000);

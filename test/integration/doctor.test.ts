@@ -134,6 +134,7 @@ describe('what is not well is named', () => {
       'Temporal workers': 'start one: bill worker',
       'Temporal schedule reconcile': 'run: bill migrate',
       'Temporal schedule balance-sweep': 'run: bill migrate',
+      'Temporal schedule team-sync': 'run: bill migrate',
     });
   });
 

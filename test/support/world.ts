@@ -265,6 +265,11 @@ export class World {
     return answers.flatMap(({ data }) => data.data as { struck: number }[]).reduce((sum, { struck }) => sum + struck, 0);
   }
 
+  /** A team that somebody else makes in LiteLLM. */
+  async makeTeam(fields: Record<string, unknown>): Promise<void> {
+    await this.kms.post('/team/new', fields);
+  }
+
   /** Edits that somebody else makes in LiteLLM. */
   async editTeam(teamId: string, fields: Record<string, unknown>): Promise<void> {
     await this.kms.post('/team/update', { team_id: teamId, ...fields });

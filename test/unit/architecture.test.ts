@@ -19,7 +19,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/teams': ['src/database', 'src/kms', 'src/domain'],
   'src/http': ['src/inbox', 'src/teams', 'src/database', 'src/kms', 'src/payments', 'src/domain', 'src/deadline.ts'],
   'src/cli': ['src', 'src/database', 'src/domain', 'src/kms', 'src/payments', 'src/observability', 'src/temporal', 'sandbox'],
-  activities: ['src/database', 'src/domain', 'src/kms', 'src/payments', 'src/notifications'],
+  activities: ['src/teams', 'src/database', 'src/domain', 'src/kms', 'src/payments', 'src/notifications'],
   // Workflow code is deterministic: it sees rules and names, nothing that can do anything.
   workflows: ['src/domain', 'src/temporal/search-attributes.ts'],
   // Another company's servers.

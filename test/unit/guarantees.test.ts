@@ -10,11 +10,13 @@ const CASES = 56;
 const table = readFileSync(join(ROOT, 'docs/guarantees.md'), 'utf8').matchAll(/^\| (\d+) [^|]+\| [^|]+\| `([\w.-]+)`: (.+) \|$/gm);
 const rows = Array.from(table, ([, number, file = '', name = '']) => ({ number: Number(number), file, name }));
 
-const sources = new Map(
-  readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.test.ts'))
-    .map((path) => [basename(path), readFileSync(join(ROOT, 'test', path), 'utf8')]),
-);
+/** What the test files of each name hold: several suites may have one of the same name. */
+const sources = new Map<string, string>();
+for (const path of readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })) {
+  if (!path.endsWith('.test.ts')) continue;
+  const name = basename(path);
+  sources.set(name, (sources.get(name) ?? '') + readFileSync(join(ROOT, 'test', path), 'utf8'));
+}
 
 describe('docs/guarantees.md', () => {
   test(`has one row for each of the ${CASES} cases, in order`, () => {

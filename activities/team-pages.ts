@@ -1,0 +1,47 @@
+/** LiteLLM's teams page by page, so many in one activity, of which one that cannot be read does not hide the others. */
+import { MAX_PAGE_SIZE, type TeamsPage } from '../src/kms/client.ts';
+import { KmsError } from '../src/kms/errors.ts';
+import type { ActivityDependencies } from './index.ts';
+import type { TeamsCursor, TeamsPart } from './types.ts';
+
+/** A thousand teams in some seconds, and six events of history, so that a hundred thousand teams make six hundred. */
+const PAGES_AT_ONCE = 10;
+/** A single page may hold what LiteLLM cannot show; after so many in a row LiteLLM is away. */
+const MAX_FAILED_IN_A_ROW = 3;
+
+/**
+ * Reads up to PAGES_AT_ONCE pages and shows each to `look`. A page that cannot be read is noted, and so left to the next run; a team
+ * that slips from one page to another meanwhile is, too, because LiteLLM pages by offset.
+ *
+ * @throws KmsError when LiteLLM is away.
+ */
+export async function readTeamPages(
+  { kms, log }: Pick<ActivityDependencies, 'kms' | 'log'>,
+  { page: first, totalPages }: TeamsCursor,
+  look: (teams: TeamsPage['teams']) => Promise<void>,
+): Promise<TeamsPart> {
+  const part: TeamsPart = { pages: 0, teams: 0, unreadable: 0, failedPages: [], next: null };
+  let last = totalPages;
+  let failedInARow = 0;
+  let page = first;
+  for (; page <= last && page < first + PAGES_AT_ONCE; page++) {
+    let read: TeamsPage;
+    try {
+      read = await kms.teams({ page, pageSize: MAX_PAGE_SIZE });
+    } catch (error) {
+      // Without the first page nobody knows how many there are.
+      if (page === 1 || !(error instanceof KmsError) || ++failedInARow === MAX_FAILED_IN_A_ROW) throw error;
+      log.warn({ page, reason: error.message }, 'a page of teams cannot be read');
+      part.failedPages.push(page);
+      continue;
+    }
+    failedInARow = 0;
+    last = read.totalPages;
+    if (read.unreadable.length > 0) log.warn({ teams: read.unreadable }, 'some teams cannot be read');
+    await look(read.teams);
+    part.pages++;
+    part.teams += read.teams.length;
+    part.unreadable += read.unreadable.length;
+  }
+  return { ...part, next: page <= last ? { page, totalPages: last } : null };
+}

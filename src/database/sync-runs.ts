@@ -1,0 +1,100 @@
+/** The runs of the synchronisation, and what each found and did. */
+import type { Drift, SyncCounts, SyncOutcome } from '../domain/sync.ts';
+import { NOTHING_SYNCED } from '../domain/sync.ts';
+import type { EntityManager } from './database.ts';
+import { SyncItem, SyncRun } from './entities.ts';
+import { newId } from './ids.ts';
+import { type Page, type PageRequest, toPage } from './page.ts';
+
+/** Of one run. More drift is settled, but not kept: a first run over twenty thousand organizations with a team each has this many. */
+const MAX_ITEMS = 50_000;
+const RETENTION_DAYS = 7;
+/** Old runs that one run takes away: there is one each quarter of an hour. */
+const FORGOTTEN_A_RUN = 20;
+
+export type SyncWish = { organizationIds: string[] | null; dryRun: boolean };
+
+/** @param workflow Temporal's run, once it is known: it has one row, however often this is tried. */
+export async function create(em: EntityManager, { organizationIds, dryRun }: SyncWish, workflow: string | null = null): Promise<SyncRun> {
+  const id = newId('syn');
+  await em.execute(
+    `insert into sync_run (id, workflow, dry_run, organization_ids, status, counts) values (?, ?, ?, ?::jsonb, 'running', ?::jsonb)
+     on conflict (workflow) do nothing`,
+    [id, workflow, dryRun, organizationIds === null ? null : JSON.stringify(organizationIds), JSON.stringify(NOTHING_SYNCED)],
+  );
+  return em.findOneOrFail(SyncRun, workflow === null ? { id } : { workflow }, { refresh: true });
+}
+
+/** Longer than any run takes. */
+const LOST_HOURS = 3;
+
+/** Closes the rows of runs that were ended without a word. */
+export async function closeLost(em: EntityManager): Promise<void> {
+  await em.execute(
+    `update sync_run set status = 'failed', failure_message = 'its run ended without a word', finished_at = now()
+     where status = 'running' and started_at < now() - ? * interval '1 hour'`,
+    [LOST_HOURS],
+  );
+}
+
+export async function find(em: EntityManager, id: string): Promise<SyncRun | null> {
+  return em.findOne(SyncRun, id, { refresh: true });
+}
+
+/** Newest first. */
+export async function list(em: EntityManager, { limit, cursor }: PageRequest): Promise<Page<SyncRun>> {
+  return toPage(await em.find(SyncRun, cursor ? { id: { $lt: cursor } } : {}, { orderBy: { id: 'desc' }, limit: limit + 1 }), limit);
+}
+
+export async function noteCounts(em: EntityManager, id: string, counts: SyncCounts): Promise<void> {
+  await em.nativeUpdate(SyncRun, { id, status: 'running' }, { counts });
+}
+
+/** The first end stands. @param failure null when the run has gone through everything. */
+export async function finish(em: EntityManager, id: string, counts: SyncCounts, failure: string | null): Promise<void> {
+  const status = failure === null ? 'succeeded' : 'failed';
+  await em.nativeUpdate(SyncRun, { id, status: 'running' }, { status, counts, failureMessage: failure, finishedAt: new Date() });
+  await em.execute(
+    `delete from sync_run where id in (
+       select id from sync_run where started_at < now() - ? * interval '1 day' order by started_at limit ? for update skip locked)`,
+    [RETENTION_DAYS, FORGOTTEN_A_RUN],
+  );
+}
+
+/** Keeps what came of a drift; one that is met again in the same run is kept as it ended last. */
+export async function record(
+  em: EntityManager,
+  runId: string,
+  { kind, subject, organizationId, ours, theirs, action }: Drift,
+  outcome: SyncOutcome,
+  reason: string | null,
+): Promise<void> {
+  await em.execute(
+    `with run as (update sync_run set items = items + 1 where id = ? and items < ? returning id)
+     insert into sync_item (run_id, kind, subject, organization_id, ours, theirs, action, outcome, reason)
+     select id, ?, ?, ?, ?, ?, ?, ?, ? from run
+     on conflict (run_id, kind, subject) do update set outcome = excluded.outcome, reason = excluded.reason, at = now()`,
+    [runId, MAX_ITEMS, kind, subject, organizationId, ours, theirs, action, outcome, reason],
+  );
+}
+
+/** Up to `limit` items of the run, in their order. */
+export async function itemsOf(em: EntityManager, runId: string, limit: number): Promise<SyncItem[]> {
+  return em.find(SyncItem, { runId }, { orderBy: { at: 'asc', kind: 'asc', subject: 'asc' }, limit });
+}
+
+/** How many items of each outcome the runs have, by run. */
+export async function outcomesOf(em: EntityManager, runIds: readonly string[]): Promise<Map<string, Partial<Record<SyncOutcome, number>>>> {
+  const rows = await em.execute<{ id: string; outcome: SyncOutcome; count: number }[]>(
+    `select run_id as id, outcome, count(*)::integer as count from sync_item
+     where run_id in (select jsonb_array_elements_text(?::jsonb)) group by run_id, outcome`,
+    [JSON.stringify(runIds)],
+  );
+  const byRun = Map.groupBy(rows, ({ id }) => id);
+  return new Map([...byRun].map(([id, of]) => [id, Object.fromEntries(of.map(({ outcome, count }) => [outcome, count]))]));
+}
+
+/** Whether the run has met a team that names the organization and might yet become its team. */
+export async function isClaimPending(em: EntityManager, runId: string, organizationId: string): Promise<boolean> {
+  return (await em.count(SyncItem, { runId, organizationId, kind: 'team_claimed', outcome: { $in: ['planned', 'failed'] } })) > 0;
+}

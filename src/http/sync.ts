@@ -1,0 +1,94 @@
+/** `/api/v1/sync`: runs of the synchronisation with LiteLLM, and what each found and did. */
+import express, { type Router } from 'express';
+import { z } from 'zod';
+import type { Database } from '../database/database.ts';
+import type { SyncItem, SyncRun } from '../database/entities.ts';
+import * as organizations from '../database/organizations.ts';
+import * as syncRuns from '../database/sync-runs.ts';
+import { withDeadline } from '../deadline.ts';
+import type { SyncOutcome } from '../domain/sync.ts';
+import { identifier } from './fields.ts';
+import { pageQuery, presentPage } from './paging.ts';
+import { Problem, parse } from './problem.ts';
+
+/** Items of a run that are shown: enough for a person to begin with, and for a megabyte of JSON. */
+const MAX_ITEMS_SHOWN = 2_000;
+/** More than these are better served by a run over all. */
+const MAX_ORGANIZATIONS = 500;
+/** Temporal answers a start in milliseconds, and the one who has asked is waiting. */
+const START_DEADLINE_MS = 5_000;
+
+const startBody = z.strictObject({
+  organization_ids: z.array(identifier).min(1).max(MAX_ORGANIZATIONS).nullable().default(null),
+  dry_run: z.boolean().default(false),
+});
+
+export type SyncStarter = {
+  start: (run: SyncRun) => Promise<void>;
+  /** Where the Temporal Web UI shows the run; null when there is no UI. */
+  linkTo: (run: SyncRun) => string | null;
+};
+
+export function syncRoutes(database: Database, { start, linkTo }: SyncStarter): Router {
+  const router = express.Router();
+
+  router.get('/', async (request, response) => {
+    const { limit, cursor } = parse(z.strictObject(pageQuery), request.query);
+    const page = await syncRuns.list(database.fork(), { limit, cursor });
+    const outcomes = await syncRuns.outcomesOf(
+      database.fork(),
+      page.data.map(({ id }) => id),
+    );
+    response.json(presentPage(page, (run) => present(run, outcomes.get(run.id))));
+  });
+
+  router.post('/', async (request, response) => {
+    const { organization_ids: organizationIds, dry_run: dryRun } = parse(startBody, request.body ?? {});
+    await requireOrganizations(organizationIds ?? []);
+    const run = await syncRuns.create(database.fork(), { organizationIds, dryRun });
+    await withDeadline(start(run), START_DEADLINE_MS).catch(async (error: Error) => {
+      await syncRuns.finish(database.fork(), run.id, run.counts, `it could not be started: ${error.message}`);
+      throw new Problem('unavailable', 'Temporal cannot be reached; no synchronisation was started');
+    });
+    response.status(201).location(`/api/v1/sync/${run.id}`).json(present(run, undefined));
+  });
+
+  router.get('/:id', async (request, response) => {
+    const em = database.fork();
+    const run = await syncRuns.find(em, request.params.id);
+    if (!run) throw new Problem('not-found', `there is no synchronisation ${request.params.id}`);
+    const outcomes = (await syncRuns.outcomesOf(em, [run.id])).get(run.id);
+    const items = await syncRuns.itemsOf(em, run.id, MAX_ITEMS_SHOWN);
+    response.json({ ...present(run, outcomes), items: items.map(presentItem) });
+  });
+
+  async function requireOrganizations(ids: readonly string[]): Promise<void> {
+    const known = await organizations.known(database.fork(), ids);
+    const unknown = ids.filter((id) => !known.has(id));
+    if (unknown.length === 0) return;
+    const message = `there is no organization ${unknown.join(', ')}`;
+    throw new Problem('invalid', `organization_ids: ${message}`, [{ field: 'organization_ids', message }]);
+  }
+
+  function present(run: SyncRun, outcomes: Partial<Record<SyncOutcome, number>> = {}) {
+    const { pages, teams, organizations, unmanaged, unreadable, failedPages } = run.counts;
+    return {
+      id: run.id,
+      status: run.status,
+      dry_run: run.dryRun,
+      organization_ids: run.organizationIds ?? null,
+      started_at: run.startedAt.toISOString(),
+      finished_at: run.finishedAt?.toISOString() ?? null,
+      counts: { pages, teams, organizations, unmanaged_teams: unmanaged, unreadable_teams: unreadable, failed_pages: failedPages },
+      outcomes,
+      failure: run.failureMessage ?? null,
+      temporal_ui_url: linkTo(run),
+    };
+  }
+
+  return router;
+}
+
+function presentItem({ kind, subject, organizationId, ours, theirs, action, outcome, reason, at }: SyncItem) {
+  return { kind, subject, organization_id: organizationId, ours, theirs, action, outcome, reason, at: at.toISOString() };
+}

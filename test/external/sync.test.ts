@@ -1,0 +1,88 @@
+/** The synchronisation against the real LiteLLM proxy. Run by `npm run test:litellm`. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { World } from '../support/world.ts';
+import { LiveLitellm, START_TIMEOUT_MS } from './live-litellm.ts';
+
+const ORGANIZATIONS = 50;
+const SYNC_TIMEOUT_MS = 180_000;
+
+type Run = {
+  id: string;
+  status: string;
+  outcomes: Record<string, number>;
+  items: { kind: string; outcome: string; reason: string | null }[];
+};
+
+let litellm: LiveLitellm;
+let world: World;
+
+beforeAll(async () => {
+  litellm = await LiveLitellm.locate();
+  world = await World.start({ KMS_BASE_URL: litellm.url, KMS_API_KEY: litellm.masterKey, PORT: litellm.apiPort });
+  await litellm.start(world.apiUrl);
+}, START_TIMEOUT_MS + 60_000);
+
+afterAll(async () => {
+  await litellm?.stop();
+  await world?.close();
+}, 60_000);
+
+async function sync(wish = {}): Promise<Run> {
+  const { data } = await world.admin.post('/api/v1/sync', wish);
+  return world.eventually(
+    async () => {
+      const run: Run = (await world.admin.get(`/api/v1/sync/${data.id}`)).data;
+      return run.status !== 'running' && run;
+    },
+    'the synchronisation is over',
+    SYNC_TIMEOUT_MS,
+  );
+}
+
+async function inLitellm(teamId: string) {
+  return (await litellm.as().get('/team/info', { params: { team_id: teamId } })).data.team_info;
+}
+
+test(
+  'fifty organizations are made with their teams, adopted, renamed, blocked and unblocked, and a run that has nothing to do does nothing',
+  async () => {
+    const ids = Array.from({ length: ORGANIZATIONS }, (_, serial) => `${world.name}-${String(serial).padStart(2, '0')}`);
+    const settings = { stripe_customer_id: 'cus_sync', minimum_balance: '2.00', target_balance: '20.00', auto_recharge_enabled: false };
+    for (const id of ids) {
+      await world.admin.post('/api/v1/organizations', { c_organization_id: id, ...settings });
+      await world.admin.post(`/api/v1/organizations/${id}/teams`, { c_team_id: 'blue', max_budget_in_team: '1.50' });
+    }
+    const [adopting = '', renamed = '', blocked = '', deleted = ''] = ids;
+    const theirs = { team_id: `theirs-${adopting}`, max_budget: 7, metadata: { c_organization_id: adopting } };
+    await litellm.as().post('/team/new', theirs);
+
+    const first = await sync();
+    expect(first.items.filter(({ outcome }) => outcome !== 'done')).toEqual([]);
+    expect(first.status).toBe('succeeded');
+    expect(await inLitellm(theirs.team_id)).toMatchObject({ team_alias: adopting, max_budget: 7 });
+    for (const id of ids.slice(1)) {
+      const team = await inLitellm(id);
+      expect(team).toMatchObject({ team_alias: id, max_budget: 0, metadata: { c_organization_id: id } });
+      expect(team.members_with_roles).toContainEqual(expect.objectContaining({ user_id: `${id}/blue` }));
+    }
+    expect((await sync()).items).toEqual([]);
+
+    await litellm.as().post('/team/update', { team_id: renamed, team_alias: 'another name' });
+    await world.admin.patch(`/api/v1/organizations/${blocked}`, { blocked: true });
+    await litellm.as().post('/team/delete', { team_ids: [deleted] });
+    const planned = await sync({ dry_run: true });
+    expect(planned.items.map(({ kind, outcome }) => [kind, outcome]).toSorted()).toEqual([
+      ['block_differs', 'planned'],
+      ['name_differs', 'planned'],
+      ['team_deleted', 'needs_person'],
+    ]);
+    expect(await inLitellm(renamed)).toMatchObject({ team_alias: 'another name' });
+    expect((await sync()).outcomes).toEqual({ done: 2, needs_person: 1 });
+    expect(await inLitellm(renamed)).toMatchObject({ team_alias: renamed });
+    expect(await inLitellm(blocked)).toMatchObject({ blocked: true });
+    await world.admin.patch(`/api/v1/organizations/${blocked}`, { blocked: false });
+    expect((await sync()).outcomes).toEqual({ done: 1, needs_person: 1 });
+    expect(await inLitellm(blocked)).toMatchObject({ blocked: false, max_budget: 0, metadata: { c_organization_id: blocked } });
+  },
+  2 * SYNC_TIMEOUT_MS,
+);

@@ -1,0 +1,121 @@
+/**
+ * Brings LiteLLM and the database together: by schedule each quarter of an hour, and by hand from the API, the command line
+ * or the Temporal Web UI, where `{}` is everything. First what LiteLLM has, then what it does not have.
+ *
+ * It writes no budget but the nothing that a new team starts with, so a recharge under way at the same time is none of its business.
+ */
+import {
+  CancellationScope,
+  continueAsNew,
+  defineQuery,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import type { SyncRef, SyncSummary, TeamsCursor } from '../activities/types.ts';
+import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
+import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+
+export type TeamSyncInput = {
+  /** Only these; all of them when absent. */
+  organization_ids?: string[];
+  /** Finds the differences, and changes nothing. */
+  dry_run?: boolean;
+  /** The row that the API has made of the run. */
+  run_id?: string;
+  /** Where an earlier part of the run has stopped. */
+  progress?: SyncProgress;
+};
+
+/** `cursor`: the next page of LiteLLM's teams, then null. `after`: the organization behind which to go on. */
+type SyncProgress = { run: SyncRef; counts: SyncCounts; cursor: TeamsCursor | null; after: string | null };
+
+export const syncProgress = defineQuery<SyncCounts>('progress');
+
+// One short transaction each.
+const { beginSync, finishSync } = proxyActivities<Activities>({
+  startToCloseTimeout: '30 seconds',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  retry: { initialInterval: '250 milliseconds', maximumInterval: '15 seconds' },
+});
+
+// Whatever is done already is found done by the next attempt. Tried for as long as the next run by schedule is away.
+const { syncTeams, syncOrganizations } = proxyActivities<Activities>({
+  startToCloseTimeout: '10 minutes',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  scheduleToCloseTimeout: '15 minutes',
+  retry: { initialInterval: '1 second', maximumInterval: '30 seconds' },
+});
+
+export async function teamSyncWorkflow(input: TeamSyncInput = {}): Promise<SyncSummary> {
+  const progress = input.progress ?? (await begin(input));
+  setHandler(syncProgress, () => progress.counts);
+  try {
+    while (progress.cursor !== null) {
+      const { run, cursor, counts } = progress;
+      const part = await syncTeams.executeWithOptions({ summary: `LiteLLM's teams from page ${cursor.page} on` }, [
+        { run, cursor, counts },
+      ]);
+      add(progress, part.counts);
+      progress.cursor = part.next;
+      if (workflowInfo().continueAsNewSuggested) return continueAsNew<typeof teamSyncWorkflow>({ ...input, progress });
+    }
+    while (progress.after !== null) {
+      const { run, after, counts } = progress;
+      const summary = `organizations that LiteLLM does not show${after ? `, behind ${after}` : ''}`;
+      const part = await syncOrganizations.executeWithOptions({ summary }, [{ run, after, counts, isComplete: isComplete(counts) }]);
+      add(progress, part.counts);
+      progress.after = part.next;
+      if (workflowInfo().continueAsNewSuggested) return continueAsNew<typeof teamSyncWorkflow>({ ...input, progress });
+    }
+  } catch (error) {
+    await CancellationScope.nonCancellable(() => finish(progress, reasonOf(error)));
+    throw error;
+  }
+  return finish(progress, null);
+}
+
+type Wish = { organization_ids?: string[] | null; dry_run?: boolean; run_id?: string | null };
+
+async function begin(input: TeamSyncInput): Promise<SyncProgress> {
+  const { organization_ids: organizationIds = null, dry_run: dryRun = false, run_id: runId = null }: Wish = input;
+  const { workflowId, runId: workflowRun } = workflowInfo();
+  const run = await beginSync({ runId, workflow: `${workflowId} ${workflowRun}`, organizationIds, dryRun });
+  return { run, counts: NOTHING_SYNCED, cursor: { page: 1, totalPages: 1 }, after: '' };
+}
+
+function add(progress: SyncProgress, counts: SyncCounts): void {
+  progress.counts = addSyncCounts(progress.counts, counts);
+  setCurrentDetails(describe(progress));
+}
+
+async function finish(progress: SyncProgress, failure: string | null): Promise<SyncSummary> {
+  const { run, counts } = progress;
+  const summary = await finishSync.executeWithOptions({ summary: failure ?? 'the run is over' }, [
+    { run, counts, isComplete: failure === null && isComplete(counts), failure },
+  ]);
+  const outcomes = Object.entries(summary.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
+  setCurrentDetails(`${describe(progress)}\n\nDifferences: ${outcomes.join(', ') || 'none'}. GET /api/v1/sync/${run.runId}\` lists them.`);
+  return summary;
+}
+
+function isComplete({ failedPages, unreadable }: SyncCounts): boolean {
+  return failedPages.length === 0 && unreadable === 0;
+}
+
+function describe({ run, counts }: SyncProgress): string {
+  const { pages, teams, organizations, unmanaged, unreadable, failedPages } = counts;
+  const lines = [
+    `**${run.runId}**${run.dryRun ? ' (dry run)' : ''}: ${pages} pages with ${teams} teams, ${organizations} organizations compared, ${unmanaged} teams of nobody's.`,
+    unreadable > 0 && `${unreadable} teams could not be read.`,
+    failedPages.length > 0 && `Pages ${failedPages.join(', ')} could not be read: the next run tries again.`,
+  ];
+  return lines.filter(Boolean).join('\n\n');
+}
+
+function reasonOf(error: unknown): string {
+  const { cause, message } = error as { cause?: { message?: string }; message?: string };
+  return cause?.message ?? message ?? String(error);
+}
