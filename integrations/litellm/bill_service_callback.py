@@ -120,7 +120,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
             value = math.nan
         if low <= value <= high:
             return value
-        problems.append(f"{name} has to be a number from {low:g} to {high:g}, not {text!r}")
+        problems.append(f"{name} has to be a number from {low:g} to {high:.10g}, not {text!r}")
         return default
 
     url = env.get("BILL_SERVICE_URL", "").strip().rstrip("/")

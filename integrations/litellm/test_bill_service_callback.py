@@ -549,6 +549,7 @@ def test_a_wrong_setting_disables_it_with_one_error_that_names_it(caplog, variab
 def test_all_that_is_wrong_is_said_at_once(caplog):
     load({"BILL_SERVICE_ALERT_BELOW_USD": "x", "BILL_SERVICE_RENOTIFY_SECONDS": "y"})
     [line] = caplog.records
+    assert "BILL_SERVICE_ALERT_BELOW_USD has to be a number from 0 to 1000000, not 'x'" in line.getMessage()
     for name in ("URL", "WEBHOOK_SECRET", "ALERT_BELOW_USD", "RENOTIFY_SECONDS"):
         assert f"BILL_SERVICE_{name}" in line.getMessage()
 
