@@ -244,6 +244,14 @@ def test_a_team_that_goes_on_from_the_threshold_to_nothing_is_told_of_twice(inbo
     assert sorted(inbox.events) == ["budget_crossed", "threshold_crossed"]
 
 
+def test_a_signature_is_that_of_the_standard_webhooks_libraries(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1614265330)
+    key = read_settings({**ENOUGH, "BILL_SERVICE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}).key
+    headers = bill_service_callback._signed(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}')
+    # By the npm package standardwebhooks, from which bill-service is tested too.
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
 # What is spent
 
 
