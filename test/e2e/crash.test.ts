@@ -50,7 +50,7 @@ const MOMENTS: Moment[] = [
 ];
 
 test.each(MOMENTS)(
-  'kill -9 of the worker $when: one charge, and the quota is raised once',
+  'case 46: kill -9 of the worker $when: one charge, and the quota is raised once',
   async ({ kms, stripe, reached, when }) => {
     const [, worker] = await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
     const organization = await world.organization();

@@ -100,7 +100,7 @@ function alarmsOf({ eventId }: Story): number {
     await world.kmsFault({ method: 'POST', path: '/team/update', contains: teamId, times: FOR_EVER, action: away });
   }
 
-  test('KMS is away for a day after the capture: the quota is raised once when it is back, and the alarm was raised', async () => {
+  test('case 38: KMS is away for a day after the capture: the quota is raised once when it is back, and the alarm was raised', async () => {
     expect(kmsAttempts).toBeGreaterThan(ATTEMPTS_IN_A_DAY);
     expect(await world.closed(kmsAway.eventId)).toEqual(RECHARGED);
     expect(await world.budgetOf(kmsAway.organization.teamId)).toBe(30.5);
