@@ -97,7 +97,7 @@ async function finish(progress: SyncProgress, failure: string | null): Promise<S
     { run, counts, isComplete: failure === null && isComplete(counts), failure },
   ]);
   const outcomes = Object.entries(summary.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
-  setCurrentDetails(`${describe(progress)}\n\nDifferences: ${outcomes.join(', ') || 'none'}. GET /api/v1/sync/${run.runId}\` lists them.`);
+  setCurrentDetails(`${describe(progress)}\n\nDifferences: ${outcomes.join(', ') || 'none'}. GET /api/v1/sync/${run.runId} lists them.`);
   return summary;
 }
 
