@@ -117,7 +117,7 @@ export const keyInfo = z.object({ key: z.string(), info: z.object(keyFields) }).
 /** One page, with the rows that could not be read set apart: one of them must not hide the others. */
 export type KmsPage<Row> = { rows: Row[]; unreadable: { id: string; reason: string }[] };
 
-/** Reads each row by itself. @param idOf where a row has its id, for the report of one that cannot be read. */
+/** Reads each row by itself. @param idField where a row has its id, for the report of one that cannot be read. */
 export function readRows<Row>(schema: z.ZodType<Row>, rows: unknown[], idField: string): KmsPage<Row> {
   const page: KmsPage<Row> = { rows: [], unreadable: [] };
   for (const row of rows) {

@@ -289,8 +289,12 @@ describe('a team that is removed', () => {
     expect((await chat(key.key)).status).toBe(401);
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: false, limit: null });
     expect((await litellm.get('/user/info', { params: { user_id: `${organization.id}/blue` } })).status).toBe(404);
+    // The keys by their own names: those of a deleted user are served for another minute by the real LiteLLM.
+    const { requests } = (await axios.get(`${world.kmsUrl}/_sandbox/state`)).data;
+    const { rows } = await world.sql.query('select token, deleted_at from team_key where id = $1', [key.id]);
+    expect(requests).toContainEqual(expect.objectContaining({ path: '/key/delete', body: JSON.stringify({ keys: [rows[0].token] }) }));
     expect((await world.admin.get(team)).status).toBe(404);
-    expect((await world.sql.query('select deleted_at from team_key where id = $1', [key.id])).rows[0].deleted_at).not.toBeNull();
+    expect(rows[0].deleted_at).not.toBeNull();
     expect((await world.admin.post(teamsOf(organization.id), { c_team_id: 'blue' })).status).toBe(201);
     expect((await world.admin.get(keys)).data.data).toMatchObject([{ id: key.id }]);
   });
