@@ -158,19 +158,19 @@ export class PaymentsClient {
    * Makes each call that the service makes, in a way that changes nothing, and answers those that the key may not make: a
    * restricted key has to be allowed each by itself.
    *
-   * @throws the error of Stripe's when a call says neither yes nor no.
+   * @throws an error whose message anybody may read, when a call says neither yes nor no.
    */
   async forbiddenCalls(): Promise<string[]> {
     const nobody = { customer: 'cus_BillDoctorNobody', intent: 'pi_BillDoctorNobody' };
     const calls: [string, () => Promise<unknown>][] = [
-      ['balance: read', () => this.stripe.balance.retrieve()],
+      ['balance: read', () => answer('balance', this.stripe.balance.retrieve())],
       ['customers: read', () => this.stripe.customers.retrieve(nobody.customer)],
       ['payment methods: read', () => this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 })],
       ['payment intents: read', () => this.stripe.paymentIntents.retrieve(nobody.intent)],
       ['payment intents: write', () => this.stripe.paymentIntents.confirm(nobody.intent)],
-      ['refunds: read', () => this.stripe.refunds.list({ limit: 1 })],
+      ['refunds: read', () => answer('list', this.stripe.refunds.list({ limit: 1 }))],
       ['refunds: write', () => this.stripe.refunds.create({ payment_intent: nobody.intent })],
-      ['disputes: read', () => this.stripe.disputes.list({ limit: 1 })],
+      ['disputes: read', () => answer('list', this.stripe.disputes.list({ limit: 1 }))],
     ];
     const refused = await Promise.all(
       calls.map(async ([name, call]) => {
@@ -181,7 +181,7 @@ export class PaymentsClient {
         // There is no such customer, and no such payment: the key was let through.
         if (!error || error instanceof Stripe.errors.StripeInvalidRequestError) return [];
         if (error instanceof Stripe.errors.StripePermissionError) return [name];
-        throw error;
+        throw error instanceof Stripe.errors.StripeError ? new Error(describeStripeError(error)) : error;
       }),
     );
     return refused.flat();
