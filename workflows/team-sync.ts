@@ -50,7 +50,8 @@ const { syncTeams, syncOrganizations } = proxyActivities<Activities>({
 });
 
 export async function teamSyncWorkflow(input: TeamSyncInput = {}): Promise<SyncSummary> {
-  const progress = input.progress ?? (await begin(input));
+  // Not to be cancelled: what has its row has to close it.
+  const progress = input.progress ?? (await CancellationScope.nonCancellable(() => begin(input)));
   setHandler(syncProgress, () => progress.counts);
   try {
     while (progress.cursor !== null) {

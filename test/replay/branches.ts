@@ -102,6 +102,17 @@ export const BRANCHES: Record<string, Branch> = {
     await world.organization();
     return start(client, world, 'balanceSweepWorkflow', []);
   },
+  'sync-makes-what-is-missing': async ({ world, client }) => {
+    const wish = { stripe_customer_id: 'cus_sync', minimum_balance: '2.00', target_balance: '20.00' };
+    await world.admin.post('/api/v1/organizations', { c_organization_id: 'not-in-litellm-yet', ...wish });
+    return start(client, world, 'teamSyncWorkflow', [{}]);
+  },
+  'sync-cancelled': async ({ world, client }) => {
+    await world.kmsFault({ path: '/v2/team/list', times: 1000, action: { kind: 'respond', status: 503 } });
+    const workflowId = await start(client, world, 'teamSyncWorkflow', [{ dry_run: true }]);
+    await client.workflow.getHandle(workflowId).cancel();
+    return workflowId;
+  },
 };
 
 /** Those that take days, in which the receiver of outbound events is away. */
