@@ -21,6 +21,7 @@ type Item = { kind: string; subject: string; organization_id: string | null; our
   reason: string | null;
 };
 type Run = {
+  started_at: string;
   id: string;
   status: string;
   outcomes: Record<string, number>;
@@ -424,6 +425,20 @@ describe('a run', () => {
     const { data } = await world.admin.get('/api/v1/sync', { params: { limit: 2 } });
     expect(data.data.map(({ id, status }: Run) => [id, status])).toEqual(summaries.toReversed().map(({ runId }) => [runId, 'succeeded']));
     expect(data.data[0].temporal_ui_url).toContain('/workflows/by-hand-');
+  }, 60_000);
+
+  test('that goes on in a new history keeps its row and what it has counted', async () => {
+    const { id: runId, started_at: since } = await sync();
+    await world.sql.query("update sync_run set status = 'running', finished_at = null where id = $1", [runId]);
+    const counts = { pages: 7, teams: 700, organizations: 70, unmanaged: 0, unreadable: 0, failedPages: [] };
+    const run = { runId, since, dryRun: false, organizationIds: null };
+    const summary = await client.workflow.execute<typeof teamSyncWorkflow>('teamSyncWorkflow', {
+      workflowId: `team-sync/${randomUUID()}`,
+      taskQueue: world.name,
+      args: [{ progress: { run, counts, cursor: null, after: '' } }],
+    });
+    expect(summary).toMatchObject({ runId, counts: { pages: 7, teams: 700 } });
+    expect((await world.admin.get(`/api/v1/sync/${runId}`)).data).toMatchObject({ status: 'succeeded', counts: { pages: 7 } });
   }, 60_000);
 
   test('that is cancelled while LiteLLM does not answer ends as failed', async () => {
