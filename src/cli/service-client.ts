@@ -15,6 +15,7 @@ export type DevAddress = {
   TEMPORAL_TASK_QUEUE: string;
   STRIPE_API_BASE: string;
   STRIPE_SECRET_KEY: string;
+  STRIPE_WEBHOOK_SECRETS: string;
   KMS_BASE_URL: string;
   KMS_API_KEY: string;
 };

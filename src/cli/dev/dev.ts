@@ -119,6 +119,7 @@ function writeAddress(config: Config, env: Record<string, string>): void {
     TEMPORAL_TASK_QUEUE: config.temporal.taskQueue,
     STRIPE_API_BASE: config.stripe.apiBase,
     STRIPE_SECRET_KEY: config.stripe.secretKey,
+    STRIPE_WEBHOOK_SECRETS: config.stripe.webhookSecrets.join(','),
     KMS_BASE_URL: config.kms.baseUrl,
     KMS_API_KEY: config.kms.apiKey,
   };

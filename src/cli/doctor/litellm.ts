@@ -25,12 +25,13 @@ export async function examineLitellm(kms: KmsClient): Promise<Reading[]> {
     });
     return [answers, await key];
   }
-  return [answers, ...(await Promise.all(refusals.map(([route, refusal]) => permission(route, refusal))))];
+  const refused = refusals.flatMap(([route, refusal]) => (refusal ? [lack(route, refusal)] : []));
+  if (refused.length > 0) return [answers, ...(await Promise.all(refused))];
+  return [answers, await look(AREA, 'key', '', async () => `may call all ${KMS_ROUTES.length} routes of the service`)];
 }
 
-function permission({ method, path }: KmsRoute, refusal: KmsError | undefined): Promise<Reading> {
+function lack({ method, path }: KmsRoute, refusal: KmsError): Promise<Reading> {
   return look(AREA, `may call ${method} ${path}`, 'look at LiteLLM: its answer says neither yes nor no', async () => {
-    if (!refusal) return 'yes';
     if (refusal.kind !== 'forbidden' && refusal.kind !== 'unauthenticated') throw refusal;
     const isForbiddenRoute = /not allowed to call this route/.test(refusal.message);
     const advice = isForbiddenRoute
