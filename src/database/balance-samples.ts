@@ -11,7 +11,10 @@ const RETENTION_DAYS = 7;
 
 export type BalanceSeen = { organizationId: string; quota: QuotaMicros | null; spend: QuotaMicros };
 
-/** Stores what has just been seen. Sweeps that run side by side may store one figure twice, which changes no reckoning. */
+/**
+ * Stores what has just been seen. Sweeps that run side by side may store one figure twice, which changes no reckoning; they lock
+ * rows in one order, so that none waits for another in a circle.
+ */
 export async function record(em: EntityManager, balances: readonly BalanceSeen[]): Promise<void> {
   await em.execute(
     `with seen as (
@@ -20,8 +23,10 @@ export async function record(em: EntityManager, balances: readonly BalanceSeen[]
        left join lateral (
          select * from balance_sample b where b.organization_id = s.organization_id order by b.at desc limit 1
        ) last on true),
+     kept as (
+       select id from balance_sample where id in (select last_id from seen where unchanged) order by id for update),
      moved as (
-       update balance_sample b set at = now() from seen where b.id = seen.last_id and seen.unchanged)
+       update balance_sample b set at = now() from kept where b.id = kept.id)
      insert into balance_sample (organization_id, at, quota, spend)
        select organization_id, now(), quota, spend from seen where unchanged is not true`,
     [

@@ -9,6 +9,7 @@ export type SeenTeam = LiveBudget & Stranger & { blocked: boolean; membersCount:
 /** Ids of ours are shorter; an index entry cannot be as long as LiteLLM lets an id be. */
 const MAX_ID_LENGTH = 500;
 
+/** Stores what has just been seen, in one order of rows: runs may be side by side. */
 export async function record(em: EntityManager, teams: readonly SeenTeam[]): Promise<void> {
   const rows = teams
     .filter(({ teamId }) => teamId.length <= MAX_ID_LENGTH)
@@ -56,5 +57,9 @@ export async function noteBlock(em: EntityManager, teamId: string, blocked: bool
 
 /** What a whole look at LiteLLM that began at `since` has not seen is gone. */
 export async function markGone(em: EntityManager, since: Date): Promise<void> {
-  await em.execute('update litellm_team set gone_at = now() where seen_at < ? and gone_at is null', [since]);
+  await em.execute(
+    `update litellm_team set gone_at = now() where team_id in (
+       select team_id from litellm_team where seen_at < ? and gone_at is null order by team_id for update)`,
+    [since],
+  );
 }

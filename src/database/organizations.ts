@@ -69,10 +69,12 @@ export async function ofTeams(em: EntityManager, teamIds: readonly string[]): Pr
   return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } }, { refresh: true });
 }
 
-/** LiteLLM has just been seen to have the organizations' teams. */
+/** LiteLLM has just been seen to have these teams of organizations. Locks them in one order: runs may be side by side. */
 export async function markSeen(em: EntityManager, teamIds: readonly string[]): Promise<void> {
   await em.execute(
-    'update organization_balance_config set litellm_seen_at = now() where litellm_team_id in (select jsonb_array_elements_text(?::jsonb))',
+    `update organization_balance_config set litellm_seen_at = now() where c_organization_id in (
+       select c_organization_id from organization_balance_config
+       where litellm_team_id in (select jsonb_array_elements_text(?::jsonb)) order by c_organization_id for update)`,
     [JSON.stringify(teamIds)],
   );
 }

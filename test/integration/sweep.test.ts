@@ -4,6 +4,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { Client, Connection } from '@temporalio/client';
 import axios from 'axios';
 import type { SweepCounts } from '../../activities/types.ts';
+import * as balanceSamples from '../../src/database/balance-samples.ts';
+import { Database } from '../../src/database/database.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import { quotaMicros } from '../../src/domain/money.ts';
 import type { balanceSweepWorkflow } from '../../workflows/balance-sweep.ts';
 import { type Organization, World } from '../support/world.ts';
 
@@ -280,6 +284,29 @@ describe('one crossing is one charge', () => {
     expect(data.data).toMatchObject([{ status: 'declined' }]);
   }, 60_000);
 });
+
+test('what many sweeps and synchronisations store of the same organizations at once, they store without a deadlock', async () => {
+  const ids = Array.from({ length: 50 }, (_, serial) => `side-by-side-${serial}`);
+  await world.sql.query(
+    `insert into organization_balance_config (c_organization_id, name, stripe_customer_id, litellm_team_id, currency, minimum_balance,
+       target_balance, quota_per_unit, auto_recharge_enabled, max_daily_recharges, time_zone)
+     select id, id, 'cus_1', id, 'usd', 1, 2, 1, false, 1, 'UTC' from unnest($1::text[]) id`,
+    [ids],
+  );
+  const database = await Database.open(world.config.databaseUrl);
+  try {
+    for (let round = 0; round < 20; round++) {
+      const store = async (order: string[]) => {
+        const seen = order.map((organizationId) => ({ organizationId, quota: null, spend: quotaMicros(1) }));
+        await balanceSamples.record(database.fork(), seen);
+        await organizations.markSeen(database.fork(), order);
+      };
+      await Promise.all(Array.from({ length: 8 }, (_, serial) => store(serial % 2 === 0 ? ids : ids.toReversed())));
+    }
+  } finally {
+    await database.close();
+  }
+}, 60_000);
 
 describe('with several pages of teams', () => {
   let organization: Organization;
