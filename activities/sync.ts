@@ -113,6 +113,11 @@ export function syncOrganizations({ database, kms, log }: Dependencies) {
       else log.warn({ organization_id: organization.id }, 'a team is not made while some of those in LiteLLM could not be read');
     });
     found.organizations = pairs.length;
+    if (!run.dryRun)
+      await litellmTeams.record(
+        em,
+        pairs.flatMap(({ theirs }) => theirs ?? []),
+      );
     // Marked when all of it is done: another attempt goes by the mark.
     const there = await settling.compare(pairs);
     if (!run.dryRun) await organizations.markSeen(em, there);

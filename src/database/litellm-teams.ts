@@ -9,7 +9,7 @@ export type SeenTeam = LiveBudget & Stranger & { blocked: boolean; membersCount:
 /** Ids of ours are shorter; an index entry cannot be as long as LiteLLM lets an id be. */
 const MAX_ID_LENGTH = 500;
 
-/** Stores what has just been seen, in one order of rows: runs may be side by side. */
+/** Stores what has just been seen, in one order of rows: runs may be side by side. A block of ours that is gone is nobody's. */
 export async function record(em: EntityManager, teams: readonly SeenTeam[]): Promise<void> {
   const rows = teams
     .filter(({ teamId }) => teamId.length <= MAX_ID_LENGTH)
@@ -36,7 +36,7 @@ export async function record(em: EntityManager, teams: readonly SeenTeam[]): Pro
      on conflict (team_id) do update set alias = excluded.alias, claim = excluded.claim, max_budget = excluded.max_budget,
        spend = excluded.spend, blocked = excluded.blocked, budget_duration = excluded.budget_duration,
        has_budget_limits = excluded.has_budget_limits, members_count = excluded.members_count, keys_count = excluded.keys_count,
-       seen_at = excluded.seen_at, gone_at = null`,
+       blocked_by_us = litellm_team.blocked_by_us and excluded.blocked, seen_at = excluded.seen_at, gone_at = null`,
     [JSON.stringify(rows)],
   );
 }

@@ -339,6 +339,13 @@ describe('with several pages of teams', () => {
     expect(await outcomeOfSweep(organization)).toBe('recharged');
   }, 60_000);
 
+  test('a LiteLLM that goes away after the first page ends the sweep, too: what it has reported is in the inbox', async () => {
+    const first = await world.organization({ teamId: `${world.name}-a` });
+    await world.kmsFault({ path: '/v2/team/list', skip: 1, times: 1000, action: { kind: 'respond', status: 500 } });
+    await expect(sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });
+    await world.eventually(async () => (await eventsOf(first)).at(0)?.outcome === 'recharged', 'the team of the first page is recharged');
+  }, 60_000);
+
   test('a team that LiteLLM shows as nonsense does not hide the others of its page', async () => {
     organization = await world.organization({ teamId: `${world.name}-zzzz` });
     const { data } = await axios.get(`${world.kmsUrl}/v2/team/list?page=1&page_size=100&sort_by=team_id&sort_order=asc`, {

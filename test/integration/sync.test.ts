@@ -200,6 +200,22 @@ describe('what differs', () => {
     expect(about(await sync(), blocked)).toEqual([]);
   }, 60_000);
 
+  test('a block is ours to lift also of a team that no page showed, and no longer when somebody has lifted it and blocked again', async () => {
+    const [slipped, again] = [await synced(), await synced()];
+    for (const { id } of [slipped, again]) await world.admin.patch(`/api/v1/organizations/${id}`, { blocked: true });
+    await world.kmsFault({
+      path: '/v2/team/list',
+      action: { kind: 'respond', status: 200, body: { teams: [], total: 0, page: 1, total_pages: 1 } },
+    });
+    const run = await sync();
+    for (const each of [slipped, again]) expect(about(run, each)).toEqual([['block_differs', 'block', 'done']]);
+    for (const { id } of [slipped, again]) await world.admin.patch(`/api/v1/organizations/${id}`, { blocked: false });
+    await world.editTeam(again.teamId, { blocked: false });
+    expect(about(await sync(), slipped)).toEqual([['block_differs', 'unblock', 'done']]);
+    await world.editTeam(again.teamId, { blocked: true });
+    expect(about(await sync(), again)).toEqual([['block_differs', null, 'needs_person']]);
+  }, 60_000);
+
   test('a budget that somebody has edited is told and left; so are a team without a limit, and resets that give quota back', async () => {
     const edited = await world.organization();
     await world.closed((await world.alert(edited.teamId)).data.event_id);
