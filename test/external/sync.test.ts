@@ -86,3 +86,37 @@ test(
   },
   2 * SYNC_TIMEOUT_MS,
 );
+
+test(
+  'a team with a key answers until it is blocked here, and a budget that somebody edits there is reported and left as it is',
+  async () => {
+    const organization = await world.organization({ budget: 0, spend: 0, minimum: '0.00', target: '1.00' });
+    const path = `/api/v1/organizations/${organization.id}`;
+    await world.admin.post(`${path}/teams`, { c_team_id: 'blue' });
+    const { data: issued } = await world.admin.post(`${path}/teams/blue/keys`, { name: 'first' });
+    const { data: alerted } = await world.alert(organization.teamId);
+    expect(await world.closed(alerted.event_id)).toEqual({ outcome: 'recharged', success: true });
+    const wish = { organization_ids: [organization.id] };
+    expect((await sync(wish)).outcomes['failed']).toBeUndefined();
+    expect((await litellm.chat(issued.key)).status).toBe(200);
+
+    await world.admin.patch(path, { blocked: true });
+    expect((await sync(wish)).outcomes).toEqual({ done: 1 });
+    expect([401, 403]).toContain((await litellm.chat(issued.key)).status);
+    await world.admin.patch(path, { blocked: false });
+    await sync(wish);
+    expect((await litellm.chat(issued.key)).status).toBe(200);
+
+    await world.setBudget(organization.teamId, 25);
+    const { items, outcomes } = await sync(wish);
+    expect(outcomes).toEqual({ needs_person: 1 });
+    expect(items).toEqual([expect.objectContaining({ kind: 'budget_edited', ours: '1.00', theirs: '25.00' })]);
+    expect(await world.budgetOf(organization.teamId)).toBe(25);
+    await litellm.as().post('/key/delete', { keys: [issued.key] });
+    await world.admin.delete(`${path}/teams/blue`);
+    expect((await inLitellm(organization.teamId)).members_with_roles).not.toContainEqual(
+      expect.objectContaining({ user_id: `${organization.id}/blue` }),
+    );
+  },
+  2 * SYNC_TIMEOUT_MS,
+);
