@@ -8,9 +8,10 @@ import * as recharges from '../src/database/recharges.ts';
 import * as reversals from '../src/database/reversals.ts';
 import * as webhookEvents from '../src/database/webhook-events.ts';
 import { currency, formatQuota, minorUnits, parseQuota } from '../src/domain/money.ts';
-import { isOpen, LATE_MOVES } from '../src/domain/recharge-status.ts';
+import { isOpen } from '../src/domain/recharge-status.ts';
 import { KmsError } from '../src/kms/errors.ts';
 import type { IntentMetadata } from '../src/payments/client.ts';
+import type { ReturnedMoney } from '../src/payments/returned-money.ts';
 import type { ActivityDependencies } from './index.ts';
 import type { BudgetsPage, Finding, IntentsPage, LostIntent } from './types.ts';
 
@@ -18,6 +19,8 @@ import type { BudgetsPage, Finding, IntentsPage, LostIntent } from './types.ts';
 const IDLE_MS = 2 * 60 * 1000;
 const IDLE_LIMIT = 500;
 const PAGE = 100;
+/** Refunds fail, and disputes end, within four months of their making; what is older has been looked at thousands of times. */
+const RETURNED_LOOK_BACK_MS = 120 * 24 * 60 * 60 * 1000;
 
 /** Starts the run of every event again that is open and has none: terminated, or lost with Temporal's database. */
 export function resumeIdle({ database, workflows }: Pick<ActivityDependencies, 'database' | 'workflows'>) {
@@ -44,6 +47,7 @@ export function resumeIdle({ database, workflows }: Pick<ActivityDependencies, '
 export function compareIntents({ database, payments, workflows }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows'>) {
   return async ({ since, after, fix }: { since: string; after?: string; fix: boolean }): Promise<IntentsPage> => {
     const em = database.fork();
+    if (after === undefined && fix) await followReturnedMoney(em, payments, workflows);
     const { intents, hasMore } = await payments.intentsSince(new Date(since), PAGE, after);
     const page: IntentsPage = { compared: 0, findings: [], lost: [], next: hasMore ? (intents.at(-1)?.id ?? null) : null };
     for (const intent of intents) {
@@ -55,20 +59,37 @@ export function compareIntents({ database, payments, workflows }: Pick<ActivityD
         if (intent.status !== 'canceled' && intent.status !== 'requires_confirmation') page.lost.push({ intentId: intent.id });
         continue;
       }
-      const finding = await compare(em, recharge, intent, fix, workflows);
+      const finding = await compare(em, recharge, intent, fix);
       if (finding) page.findings.push(finding);
     }
     return page;
   };
 }
 
-async function compare(
+/**
+ * Looks at refunds and disputes by their own age, for they come long after the charge: a refund may fail after a month, and a
+ * customer may dispute for four. What has not been followed gets a run that does so.
+ */
+async function followReturnedMoney(
   em: EntityManager,
-  recharge: Recharge,
-  intent: Stripe.PaymentIntent,
-  fix: boolean,
+  payments: ActivityDependencies['payments'],
   workflows: ActivityDependencies['workflows'],
-): Promise<Finding | undefined> {
+): Promise<void> {
+  for (const { intentId, money } of await payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
+    const recharge = await recharges.findByIntent(em, intentId);
+    if (recharge && !(await isFollowed(em, recharge, money))) await workflows.lookForReversals(recharge);
+  }
+}
+
+async function isFollowed(em: EntityManager, recharge: Recharge, { id, isGone }: ReturnedMoney): Promise<boolean> {
+  if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
+  const reversal = await reversals.find(em, id);
+  if (!reversal) return !isGone;
+  if (reversal.status === 'taken_back') return isGone || reversal.quota === 0;
+  return reversal.status === 'needs_attention' || (reversal.status === 'given_back' && !isGone);
+}
+
+async function compare(em: EntityManager, recharge: Recharge, intent: Stripe.PaymentIntent, fix: boolean): Promise<Finding | undefined> {
   const finding = {
     subject: recharge.id,
     organizationId: recharge.organizationId,
@@ -77,17 +98,8 @@ async function compare(
   const isCharged = (await ledger.transfersOf(em, recharge.id)).some(({ kind }) => kind === 'charge');
   if (intent.status === 'succeeded' && !isCharged && !isOpen(recharge.status)) {
     const reason = `PaymentIntent ${intent.id} was captured, the recharge is ${recharge.status}`;
-    if (fix) {
-      const portion = { reference: '', amountMinor: minorUnits(intent.amount_received), quotaMicros: recharge.quotaGranted };
-      const changes = { failureCode: 'unexpected_charge', failureMessage: reason };
-      await recharges.move(em, recharge, 'needs_attention', {
-        from: LATE_MOVES.reopen.from,
-        changes,
-        facts: { reason },
-        transfer: 'charge',
-        portion,
-      });
-    }
+    const portion = { reference: '', amountMinor: minorUnits(intent.amount_received), quotaMicros: recharge.quotaGranted };
+    if (fix) await recharges.reopen(em, recharge, { code: 'unexpected_charge', reason, transfer: 'charge', portion });
     return { ...finding, kind: 'captured_unknown', seen: reason, expected: 'not captured', settled: false };
   }
   if (isCharged && intent.status !== 'succeeded') {
@@ -98,13 +110,6 @@ async function compare(
       expected: 'captured, as the ledger says',
       settled: false,
     };
-  }
-  const latest = intent.latest_charge;
-  const isSettled = recharge.status === 'succeeded' || recharge.status === 'refunded';
-  if (isSettled && latest && typeof latest === 'object' && (latest.amount_refunded > 0 || latest.disputed)) {
-    // The run looks at each refund and dispute, and ends at once where all of them are settled.
-    if (fix) await workflows.lookForReversals(recharge);
-    return undefined;
   }
   return undefined;
 }

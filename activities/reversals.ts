@@ -6,9 +6,10 @@ import type { Recharge, Reversal } from '../src/database/entities.ts';
 import * as recharges from '../src/database/recharges.ts';
 import * as reversals from '../src/database/reversals.ts';
 import { FAILURE } from '../src/domain/failures.ts';
-import { formatQuota, minorUnits } from '../src/domain/money.ts';
-import { isOpen, LATE_MOVES } from '../src/domain/recharge-status.ts';
+import { formatQuota } from '../src/domain/money.ts';
+import { isOpen } from '../src/domain/recharge-status.ts';
 import { KmsError } from '../src/kms/errors.ts';
+import { ofDispute, ofRefund } from '../src/payments/returned-money.ts';
 import { writeBudget } from './budget-write.ts';
 import type { ActivityDependencies } from './index.ts';
 import type { RechargeRef, ReversalRef, ReversalStep, ReversalsResult } from './types.ts';
@@ -62,39 +63,6 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
 
 const NOTHING: ReversalsResult = { steps: [], parked: [], isFinal: true };
 
-type Money = Parameters<typeof reversals.open>[2] & {
-  /** The customer has it, or will have it unless something changes. */
-  isGone: boolean;
-  /** Stripe will not change its mind, or says so by an event weeks later. */
-  isFinal: boolean;
-  /** The bank only asks, and no money has moved; it may become a dispute under the same id. */
-  isInquiry: boolean;
-};
-
-function ofRefund(refund: Stripe.Refund): Money {
-  const isGone = refund.status !== 'failed' && refund.status !== 'canceled';
-  return {
-    id: refund.id,
-    kind: 'refund',
-    amountMinor: minorUnits(refund.amount),
-    isGone,
-    isFinal: refund.status !== 'pending' && refund.status !== 'requires_action',
-    isInquiry: false,
-  };
-}
-
-function ofDispute(dispute: Stripe.Dispute): Money {
-  const isInquiry = dispute.status.startsWith('warning_');
-  return {
-    id: dispute.id,
-    kind: 'dispute',
-    amountMinor: minorUnits(dispute.amount),
-    isGone: dispute.status !== 'won' && !isInquiry,
-    isFinal: ['won', 'lost', 'prevented', 'warning_closed'].includes(dispute.status),
-    isInquiry,
-  };
-}
-
 function isOurs(refund: Stripe.Refund, recharge: Recharge): boolean {
   return refund.id === recharge.refundId || refund.metadata?.['recharge_id'] === recharge.id;
 }
@@ -110,13 +78,9 @@ async function reopenIfOurRefundFailed(em: EntityManager, recharge: Recharge, re
   const own = refunds.find(({ id }) => id === recharge.refundId);
   if (recharge.status !== 'refunded' || !own || (own.status !== 'failed' && own.status !== 'canceled')) return;
   const reason = `refund ${own.id} has failed (${own.failure_reason ?? own.status}): the customer has neither money nor quota`;
-  await recharges.move(em, recharge, 'needs_attention', {
-    from: LATE_MOVES.reopen.from,
-    changes: { failureCode: 'refund_failed', failureMessage: reason },
-    facts: { reason },
-    transfer: 'recovery',
-    portion: { reference: own.id, amountMinor: recharge.amountMinor, quotaMicros: recharge.quotaGranted },
-  });
+  const portion = { reference: own.id, amountMinor: recharge.amountMinor, quotaMicros: recharge.quotaGranted };
+  const isReopened = await recharges.reopen(em, recharge, { code: 'refund_failed', reason, transfer: 'recovery', portion });
+  if (!isReopened) throw ApplicationFailure.retryable(`${reason}; another recharge of the organization is open`, FAILURE.rechargeNotAtRest);
 }
 
 /** Lowers the budget by the quota whose money has gone, and enters it: granted → prepaid → stripe. */

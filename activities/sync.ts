@@ -154,10 +154,12 @@ class Settling {
   /** The organization's team as LiteLLM has it by its id; null when it has none, undefined when that cannot be found out now. */
   async lookUp({ id, litellmTeamId }: Organization): Promise<KmsTeam | null | undefined> {
     try {
-      return (await this.dependencies.kms.team(litellmTeamId)).team;
+      const { team } = await this.dependencies.kms.team(litellmTeamId);
+      this.outages = 0;
+      return team;
     } catch (error) {
       if (error instanceof KmsError && error.kind === 'not_found') return null;
-      this.dependencies.log.warn({ organization_id: id, reason: this.reasonOf(error) }, 'a team cannot be looked up');
+      this.dependencies.log.warn({ organization_id: id, reason: await this.reasonOf(error) }, 'a team cannot be looked up');
       return undefined;
     }
   }
@@ -189,7 +191,7 @@ class Settling {
   }
 
   /** A team that is no organization's. @param isNamed whether it is to be listed when it is nobody's. */
-  async look(team: KmsTeam, isNamed: boolean): Promise<'unmanaged' | 'claimed' | 'unknown'> {
+  async look(team: KmsTeam, isNamed: boolean): Promise<'unmanaged' | 'claimed'> {
     const em = this.dependencies.database.fork();
     const claim = claimOf(team);
     const claimed = claim === null ? null : await organizations.find(em, claim);
@@ -199,8 +201,13 @@ class Settling {
     }
     if (!isWanted(this.run, claimed.id)) return 'claimed';
     const own = await this.lookUp(claimed);
-    if (own === undefined) return 'unknown';
     const { id: organizationId, litellmTeamId } = claimed;
+    if (own === undefined) {
+      // Kept as a claim that may yet be right, so that no other team is made for the organization.
+      const drift = driftOfStranger(team, { organizationId, litellmTeamId, hasTeam: false });
+      await syncRuns.record(em, this.run.runId, drift, 'failed', `${litellmTeamId} could not be looked up`);
+      return 'claimed';
+    }
     const outcome = await this.settle(driftOfStranger(team, { organizationId, litellmTeamId, hasTeam: own !== null }), null);
     const adopted = outcome === 'done' && (await organizations.find(em, claimed.id));
     if (adopted) await this.compare([{ organization: adopted, theirs: team }]);
@@ -223,7 +230,7 @@ class Settling {
         this.outages = 0;
       } catch (error) {
         outcome = 'failed';
-        reason = this.reasonOf(error);
+        reason = await this.reasonOf(error);
       }
     }
     if (outcome === 'failed') this.dependencies.log.warn({ ...drift, reason }, 'a difference could not be settled');
@@ -275,13 +282,19 @@ class Settling {
   }
 
   /** @throws the error itself when it is no single item's: the database's, a programming error, or a LiteLLM that is away. */
-  private reasonOf(error: unknown): string {
+  private async reasonOf(error: unknown): Promise<string> {
     const isItems =
       error instanceof KmsError ||
       error instanceof organizations.OrganizationInUseError ||
       error instanceof organizations.OrganizationExistsError;
     if (!isItems) throw error;
-    if (error instanceof KmsError && OUTAGES.includes(error.kind) && ++this.outages >= MAX_OUTAGES_IN_A_ROW) throw error;
+    if (error instanceof KmsError && OUTAGES.includes(error.kind) && ++this.outages >= MAX_OUTAGES_IN_A_ROW) {
+      // Where LiteLLM says that it is well, they are the items'.
+      await this.dependencies.kms.ping().catch(() => {
+        throw error;
+      });
+      this.outages = 0;
+    }
     return error.message;
   }
 }

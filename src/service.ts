@@ -45,6 +45,8 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     },
     stripeSigningSecrets: config.stripe.webhookSecrets,
     resume: (event) => orLater(workflows.startRecharge(event, { again: true })),
+    isMoneyGone: async ({ id }, { paymentIntentId }) =>
+      (await payments.returnedMoneyOf(paymentIntentId ?? '')).find((money) => money.id === id)?.isGone ?? true,
     lookForReversals: (recharge) => orLater(workflows.lookForReversals(recharge)),
     sync: {
       start: (run) => workflows.startSync(run),

@@ -28,7 +28,7 @@ export async function record(em: EntityManager, balances: readonly BalanceSeen[]
      moved as (
        update balance_sample b set at = now() from kept where b.id = kept.id)
      insert into balance_sample (organization_id, at, quota, spend)
-       select organization_id, now(), quota, spend from seen where unchanged is not true`,
+       select organization_id, now(), quota, spend from seen where unchanged is not true order by organization_id`,
     [
       JSON.stringify(
         balances.map(({ organizationId, quota, spend }) => ({

@@ -74,7 +74,7 @@ export async function markSeen(em: EntityManager, teamIds: readonly string[]): P
   await em.execute(
     `update organization_balance_config set litellm_seen_at = now() where c_organization_id in (
        select c_organization_id from organization_balance_config
-       where litellm_team_id in (select jsonb_array_elements_text(?::jsonb)) order by c_organization_id for update)`,
+       where litellm_team_id in (select jsonb_array_elements_text(?::jsonb)) order by c_organization_id for no key update)`,
     [JSON.stringify(teamIds)],
   );
 }

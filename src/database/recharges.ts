@@ -1,9 +1,9 @@
 /** Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change together. */
-import { type EntityData, LockMode, type RequiredEntityData, raw } from '@mikro-orm/core';
+import { type EntityData, LockMode, type RequiredEntityData, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
 import { classifyDecline } from '../domain/decline.ts';
 import { formatQuota, minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { Decision, RechargeHistory, RechargePolicy, Refusal } from '../domain/policy.ts';
-import { isOpen, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
+import { isOpen, LATE_MOVES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, type TimelineStep, type TransferKind, WebhookEvent } from './entities.ts';
 import { newId } from './ids.ts';
@@ -181,6 +181,26 @@ export async function move(
     if (to !== 'charged') await releaseBudget(tx, recharge.organizationId, recharge.id);
     return current;
   });
+}
+
+/**
+ * Gives a recharge at rest to a person, with the money that Stripe holds for it after all. False while another recharge of
+ * the organization is open: one at a time.
+ */
+export async function reopen(
+  em: EntityManager,
+  recharge: Recharge,
+  { code, reason, transfer, portion }: { code: string; reason: string; transfer: TransferKind; portion: ledger.Portion },
+): Promise<boolean> {
+  const changes = { failureCode: code, failureMessage: reason };
+  const from = LATE_MOVES.reopen.from;
+  try {
+    await move(em, recharge, 'needs_attention', { from, changes, facts: { reason }, transfer, portion });
+    return true;
+  } catch (error) {
+    if (error instanceof UniqueConstraintViolationException) return false;
+    throw error;
+  }
 }
 
 /** Tells of something that leaves the recharge's status as it is. */

@@ -109,15 +109,21 @@ export async function givenBack(em: EntityManager, reversal: Reversal): Promise<
 }
 
 /**
- * A person says that a parked reversal is right as it is, having seen to the budget: the ledger follows the money, and who
- * and why stay in the recharge's timeline. False when it needs no attention.
+ * A person says that the budget is right now: the ledger follows the money, and who and why stay in the recharge's timeline.
+ * False when the reversal needs no attention.
+ *
+ * @param isGone whether the customer has the money at this moment; it may have come again since the reversal was parked.
  */
-export async function accept(em: EntityManager, reversal: Reversal, { by, reason }: { by: string; reason: string }): Promise<boolean> {
-  const isTakenBack = (await em.count(LedgerTransfer, { rechargeId: reversal.rechargeId, kind: 'reversal', reference: reversal.id })) > 0;
+export async function accept(
+  em: EntityManager,
+  reversal: Reversal,
+  { by, reason, isGone }: { by: string; reason: string; isGone: boolean },
+): Promise<boolean> {
+  const isBooked = (await em.count(LedgerTransfer, { rechargeId: reversal.rechargeId, kind: 'reversal', reference: reversal.id })) > 0;
   // Without quota in it, no account of ours has ever held what has gone.
-  const transfers = reversal.quota === 0 ? [] : isTakenBack ? GIVING_BACK : takingBack(reversal);
+  const transfers = reversal.quota === 0 || isBooked === isGone ? [] : isGone ? takingBack(reversal) : GIVING_BACK;
   return em.transactional(async (tx) => {
-    const isSettled = await settle(tx, reversal, 'needs_attention', isTakenBack ? 'given_back' : 'taken_back', transfers);
+    const isSettled = await settle(tx, reversal, 'needs_attention', isGone ? 'taken_back' : 'given_back', transfers);
     if (isSettled) await recharges.addToTimeline(tx, reversal.rechargeId, { reversal: reversal.id, resolution: 'accept', by, reason });
     return isSettled;
   });
@@ -160,15 +166,17 @@ async function settle(
 
 /**
  * A recharge that was decided on the budget as it was before goes from the one that is now. It has not been written: while a
- * reversal holds the budget, no recharge does.
+ * reversal holds the budget, no recharge does. One that was decided on what the reversal had written already, or of another
+ * team that the organization has had, is right as it is.
  */
-async function shiftPlans(tx: EntityManager, { id, organizationId }: Reversal, to: Reversal['status']): Promise<void> {
-  const change = to === 'taken_back' ? 'taken_after - taken_before' : 'given_after - given_before';
+async function shiftPlans(tx: EntityManager, { id, organizationId, litellmTeamId }: Reversal, to: Reversal['status']): Promise<void> {
+  const [before, after] = to === 'taken_back' ? ['taken_before', 'taken_after'] : ['given_before', 'given_after'];
   await tx.execute(
-    `update recharge r set quota_before = quota_before + v.change, quota_after = quota_after + v.change
-     from (select ${change} as change from reversal where id = ?) v
-     where v.change is not null and r.organization_id = ? and r.status in ('reserved', 'charging', 'processing', 'charged')`,
-    [id, organizationId],
+    `update recharge r set quota_before = v.${after}, quota_after = v.${after} + r.quota_granted
+     from (select ${before}, ${after} from reversal where id = ?) v
+     where r.quota_before = v.${before} and r.organization_id = ? and r.litellm_team_id = ?
+       and r.status in ('reserved', 'charging', 'processing', 'charged')`,
+    [id, organizationId, litellmTeamId],
   );
 }
 

@@ -65,9 +65,9 @@ export async function change(em: EntityManager, team: TeamRef, changes: Partial<
   return changed === 1 ? find(em, team) : null;
 }
 
-/** LiteLLM has been brought to what the row says. */
-export async function markSynced(em: EntityManager, team: TeamRef): Promise<void> {
-  await em.nativeUpdate(Team, keyOf(team), { syncedAt: now() });
+/** LiteLLM has been brought to this; a row that wants something else by now stays as not synced. */
+export async function markSynced(em: EntityManager, { name, maxBudgetInTeam, ...team }: NewTeam): Promise<void> {
+  await em.nativeUpdate(Team, { ...keyOf(team), name, maxBudgetInTeam, removedAt: null }, { syncedAt: now() });
 }
 
 /** The team is to go, and its keys with it. Null when there is none. */
@@ -81,11 +81,11 @@ export async function askToRemove(em: EntityManager, ref: TeamRef): Promise<Team
   });
 }
 
-/** LiteLLM has let go of the team and of all its keys. */
+/** LiteLLM has let go of the team and of all its keys. Leaves alone one that was asked for anew meanwhile. */
 export async function forget(em: EntityManager, { organizationId, id }: TeamRef): Promise<void> {
   await em.transactional(async (tx) => {
+    if ((await tx.nativeDelete(Team, { organizationId, id, removedAt: { $ne: null } })) === 0) return;
     await tx.nativeUpdate(TeamKey, { organizationId, teamId: id, deletedAt: null }, { deletedAt: now() });
-    await tx.nativeDelete(Team, { organizationId, id });
   });
 }
 

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Database } from '../database/database.ts';
-import type { Recharge } from '../database/entities.ts';
+import type { Recharge, Reversal } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
 import type { Secrets } from '../inbox/signatures.ts';
 import type { KmsClient } from '../kms/client.ts';
@@ -33,6 +33,8 @@ export type HttpDependencies = {
   linkTo: (eventId: string) => string | null;
   /** Starts the run of an event again. */
   resume: (event: DispatchableEvent) => Promise<void>;
+  /** Whether the customer has a reversal's money now, as Stripe says. */
+  isMoneyGone: (reversal: Reversal, recharge: Recharge) => Promise<boolean>;
   /** Starts the run that looks whether Stripe has more to say about a recharge's money. */
   lookForReversals: (recharge: Recharge) => Promise<void>;
   /** Starts runs of the synchronisation with LiteLLM. */
@@ -57,6 +59,7 @@ export function createApp({
   linkTo,
   resume,
   lookForReversals,
+  isMoneyGone,
   sync,
   log,
 }: HttpDependencies): Express {
@@ -75,7 +78,7 @@ export function createApp({
   app.use('/api/v1/organizations/:organization_id/teams', admin, teamRoutes(database, kms, log));
   app.use('/api/v1/organizations', admin, organizationRoutes(database, kms));
   app.use('/api/v1/recharges', admin, rechargeRoutes(database, linkTo, resume, lookForReversals));
-  app.use('/api/v1/reversals', admin, reversalRoutes(database, lookForReversals));
+  app.use('/api/v1/reversals', admin, reversalRoutes(database, isMoneyGone, lookForReversals));
   app.use('/api/v1/sync', admin, syncRoutes(database, sync));
 
   app.use(notFoundHandler);

@@ -5,13 +5,14 @@ import { parseQuota } from '../domain/money.ts';
 /** Names that are safe in paths, logs and search attributes. */
 export const identifier = z.string().regex(/^[\w.:@-]{1,128}$/, 'is 1 to 128 letters, digits or any of _ . : @ -');
 
-/** Not empty, and without the one character that PostgreSQL does not store. */
+/** Not empty, and without what PostgreSQL does not store: a NUL, half of a surrogate pair. */
 export function text(maxLength: number) {
   return z
     .string()
     .min(1)
     .max(maxLength)
-    .regex(/^[^\0]*$/, 'holds no NUL');
+    .regex(/^[^\0]*$/, 'holds no NUL')
+    .refine((value) => value.isWellFormed(), 'is well-formed Unicode');
 }
 
 /** A string read by one of the domain's parsers, whose own sentence says what is wrong with it. */

@@ -11,6 +11,7 @@ import * as webhookEvents from '../database/webhook-events.ts';
 import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
 import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
 import { RESOLUTIONS } from '../domain/resolution.ts';
+import { text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { presentReversal } from './reversals.ts';
@@ -19,8 +20,8 @@ const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().opt
 
 const resolveBody = z.strictObject({
   resolution: z.enum(RESOLUTIONS),
-  reason: z.string().min(1).max(500),
-  by: z.string().min(1).max(100).default('admin key'),
+  reason: text(500),
+  by: text(100).default('admin key'),
 });
 
 /**

@@ -6,6 +6,8 @@ import { REVERSAL_STATUSES, type Recharge, type Reversal } from '../database/ent
 import * as recharges from '../database/recharges.ts';
 import * as reversals from '../database/reversals.ts';
 import { formatMoney, formatQuota } from '../domain/money.ts';
+import { describeStripeError } from '../payments/outcome.ts';
+import { text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 
@@ -14,12 +16,19 @@ const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().opt
 /** What a person may do with a parked reversal: say that the budget is right now. */
 const resolveBody = z.strictObject({
   resolution: z.literal('accept', { error: 'is "accept": the quota of a reversal is put right in LiteLLM, then accepted' }),
-  reason: z.string().min(1).max(500),
-  by: z.string().min(1).max(100).default('admin key'),
+  reason: text(500),
+  by: text(100).default('admin key'),
 });
 
-/** @param look starts the run that looks whether Stripe has more to say about a recharge's money. */
-export function reversalRoutes(database: Database, look: (recharge: Recharge) => Promise<void>): Router {
+/**
+ * @param isGone whether the customer has a reversal's money now, as Stripe says.
+ * @param look starts the run that looks whether Stripe has more to say about a recharge's money.
+ */
+export function reversalRoutes(
+  database: Database,
+  isGone: (reversal: Reversal, recharge: Recharge) => Promise<boolean>,
+  look: (recharge: Recharge) => Promise<void>,
+): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -33,15 +42,23 @@ export function reversalRoutes(database: Database, look: (recharge: Recharge) =>
     const em = database.fork();
     const reversal = await reversals.find(em, request.params.id);
     if (!reversal) throw new Problem('not-found', `there is no reversal ${request.params.id}`);
-    if (!(await reversals.accept(em, reversal, wanted))) {
-      throw new Problem('conflict', `reversal ${reversal.id} is ${reversal.status}: nothing is to be settled`);
-    }
+    const recharge = await recharges.get(em, reversal.rechargeId);
+    const isSettled =
+      reversal.status === 'needs_attention' &&
+      (await reversals.accept(em, reversal, { ...wanted, isGone: await askStripe(() => isGone(reversal, recharge)) }));
+    if (!isSettled) throw new Problem('conflict', `reversal ${reversal.id} is settled: nothing is to be done`);
     // A dispute may yet be won.
-    await look(await recharges.get(em, reversal.rechargeId));
+    await look(recharge);
     response.json(presentReversal(await reversals.get(em, reversal.id)));
   });
 
   return router;
+}
+
+async function askStripe<T>(ask: () => Promise<T>): Promise<T> {
+  return ask().catch((error) => {
+    throw new Problem('unavailable', `whether the money has gone is for Stripe to say: ${describeStripeError(error)}`);
+  });
 }
 
 export function presentReversal(reversal: Reversal) {

@@ -9,6 +9,7 @@ import Stripe from 'stripe';
 import type { Recharge } from '../database/entities.ts';
 import { formatQuota } from '../domain/money.ts';
 import { describeStripeError } from './outcome.ts';
+import { ofDispute, ofRefund, type ReturnedMoney } from './returned-money.ts';
 
 /** stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited for. */
 const DEADLINE_MS = 25_000;
@@ -146,10 +147,23 @@ export class PaymentsClient {
     return (await answer('list', this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data;
   }
 
-  /** One page of the intents created since `since`, newest first, each with its latest charge. @param after the last id of the page before. */
+  async returnedMoneyOf(intentId: string): Promise<ReturnedMoney[]> {
+    return [...(await this.refundsOf(intentId)).map(ofRefund), ...(await this.disputesOf(intentId)).map(ofDispute)];
+  }
+
+  /** Every refund and dispute of an intent that was made since then, whenever its charge was. */
+  async returnedSince(since: Date): Promise<{ intentId: string; money: ReturnedMoney }[]> {
+    const refunds = await all((query) => answer('list', this.stripe.refunds.list(query)), since);
+    const disputes = await all((query) => answer('list', this.stripe.disputes.list(query)), since);
+    return [
+      ...refunds.map((refund) => ({ intent: refund.payment_intent, money: ofRefund(refund) })),
+      ...disputes.map((dispute) => ({ intent: dispute.payment_intent, money: ofDispute(dispute) })),
+    ].flatMap(({ intent, money }) => (intent ? [{ intentId: typeof intent === 'string' ? intent : intent.id, money }] : []));
+  }
+
+  /** One page of the intents created since `since`, newest first. @param after the last id of the page before. */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Stripe.PaymentIntent[]; hasMore: boolean }> {
-    const created = { gte: Math.floor(since.getTime() / 1000) };
-    const query = { created, limit, expand: ['data.latest_charge'], ...(after && { starting_after: after }) };
+    const query = { created: from(since), limit, ...(after && { starting_after: after }) };
     const page = await answer('list', this.stripe.paymentIntents.list(query));
     return { intents: page.data, hasMore: page.has_more };
   }
@@ -211,4 +225,22 @@ async function answer<T extends { object: string; lastResponse: { statusCode: nu
   if (answered.object === object) return answered;
   const message = `the answer is no ${object} (status ${answered.lastResponse.statusCode})`;
   throw new Stripe.errors.StripeAPIError({ type: 'api_error', message });
+}
+
+type ListQuery = { created: { gte: number }; limit: number; starting_after?: string };
+
+/** Every object of a list, page by page. */
+async function all<T extends { id: string }>(list: (query: ListQuery) => Promise<Stripe.ApiList<T>>, since: Date): Promise<T[]> {
+  const found: T[] = [];
+  for (let hasMore = true; hasMore; ) {
+    const last = found.at(-1);
+    const page = await list({ created: from(since), limit: 100, ...(last && { starting_after: last.id }) });
+    found.push(...page.data);
+    hasMore = page.has_more && page.data.length > 0;
+  }
+  return found;
+}
+
+function from(since: Date): { gte: number } {
+  return { gte: Math.floor(since.getTime() / 1000) };
 }

@@ -14,8 +14,14 @@ export class TeamGoneError extends Error {
   override name = 'TeamGoneError';
 }
 
-/** Makes the team's user and its membership, with its limit. @throws KmsError, `not_found` when the organization has no team in LiteLLM. */
-export async function mirrorTeam(em: EntityManager, kms: KmsClient, { litellmTeamId }: Organization, team: Team): Promise<void> {
+/**
+ * Makes the team's user and its membership, with its limit, as the row wants them now: the caller's may be old.
+ *
+ * @throws KmsError, `not_found` when the organization has no team in LiteLLM.
+ */
+export async function mirrorTeam(em: EntityManager, kms: KmsClient, { litellmTeamId }: Organization, ref: teams.TeamRef): Promise<void> {
+  const team = await teams.find(em, ref);
+  if (!team || team.removedAt) return;
   const { litellmUserId: userId, organizationId, id, name } = team;
   const maxBudgetInTeam = team.maxBudgetInTeam ?? null;
   const seen = await kms.team(litellmTeamId);
@@ -27,16 +33,18 @@ export async function mirrorTeam(em: EntityManager, kms: KmsClient, { litellmTea
   const membership = seen.memberships.find((member) => member.userId === userId);
   const hasLimit = membership ? membership.maxBudgetInTeam === maxBudgetInTeam : !isMember || maxBudgetInTeam === null;
   if (!hasLimit) await kms.setMemberBudget(litellmTeamId, userId, maxBudgetInTeam);
-  await teams.markSynced(em, team);
+  await teams.markSynced(em, { organizationId, id, name, maxBudgetInTeam });
 }
 
 /**
  * Ends what stands for a team that is to go: its keys first, each by its own name, because LiteLLM goes on serving the keys of a
- * deleted user for a minute (62 s on 1.100.5); then membership, user, and our row.
+ * deleted user for a minute (62 s on 1.100.5); then membership, user, and our row. A team that was made again meanwhile stays.
  *
  * @throws KmsError
  */
-export async function removeTeam(em: EntityManager, kms: KmsClient, { litellmTeamId }: Organization, team: Team): Promise<void> {
+export async function removeTeam(em: EntityManager, kms: KmsClient, { litellmTeamId }: Organization, ref: teams.TeamRef): Promise<void> {
+  const team = await teams.find(em, ref);
+  if (!team?.removedAt) return;
   for (const key of await teams.liveKeys(em, team)) await deleteKey(em, kms, key);
   await kms.removeMember(litellmTeamId, team.litellmUserId);
   await kms.deleteUser(team.litellmUserId);

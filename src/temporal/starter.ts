@@ -91,7 +91,7 @@ export class WorkflowStarter {
       workflowId: syncWorkflowId(run),
       taskQueue: this.taskQueue,
       args: [{ run_id: id, dry_run: dryRun, ...(organizationIds && { organization_ids: organizationIds }) }],
-      staticSummary: `${organizationIds?.join(', ') ?? 'every organization'}${dryRun ? ', dry run' : ''}`,
+      staticSummary: `${describeScope(organizationIds ?? null)}${dryRun ? ', dry run' : ''}`,
     });
   }
 
@@ -110,4 +110,10 @@ export class WorkflowStarter {
       ],
     });
   }
+}
+
+/** Short: Temporal takes a few hundred bytes. */
+function describeScope(organizationIds: readonly string[] | null): string {
+  if (organizationIds === null) return 'every organization';
+  return organizationIds.length === 1 ? `${organizationIds[0]}` : `${organizationIds.length} organizations`;
 }

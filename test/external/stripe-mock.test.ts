@@ -29,6 +29,8 @@ const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = 
   refundsOf: ({ payments, paidIntentId }) => payments.refundsOf(paidIntentId),
   refund: ({ payments, recharge, paidIntentId }) => payments.refund(recharge, paidIntentId),
   disputesOf: ({ payments, paidIntentId }) => payments.disputesOf(paidIntentId),
+  returnedMoneyOf: ({ payments, paidIntentId }) => payments.returnedMoneyOf(paidIntentId),
+  returnedSince: ({ payments }) => payments.returnedSince(new Date()),
   forbiddenCalls: ({ payments }) => payments.forbiddenCalls(),
   ping: ({ payments }) => payments.ping(),
 };
@@ -87,9 +89,12 @@ const SENT: { call: keyof PaymentsClient; route: string; parameters: string[]; w
   {
     call: 'intentsSince',
     route: 'GET /v1/payment_intents',
-    parameters: ['created[gte]', 'expand[0]', 'limit', 'starting_after'],
+    parameters: ['created[gte]', 'limit', 'starting_after'],
     wrong: { created: 'yesterday', limit: 'many' },
   },
+  { call: 'returnedMoneyOf', route: 'GET /v1/refunds', parameters: ['limit', 'payment_intent'], wrong: {} },
+  { call: 'returnedSince', route: 'GET /v1/refunds', parameters: ['created[gte]', 'limit'], wrong: { created: 'yesterday' } },
+  { call: 'returnedSince', route: 'GET /v1/disputes', parameters: ['created[gte]', 'limit'], wrong: { created: 'yesterday' } },
   { call: 'ping', route: 'GET /v1/balance', parameters: [], wrong: {} },
 ];
 

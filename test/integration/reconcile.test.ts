@@ -8,6 +8,7 @@ import { type Organization, World } from '../support/world.ts';
 
 const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
 const REFUNDED = { charges: 1, captured: 2050, refunded: 2050, granted: 0, prepaid: 0 };
+const NO_INTENTS = { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' };
 const BUSY = { method: 'POST', path: '/team/update', times: 1000, action: { kind: 'respond', status: 503, body: {} } } as const;
 
 let world: World;
@@ -167,6 +168,29 @@ describe('reconciliation', () => {
     await world.eventually(async () => (await world.budgetOf(organization.teamId)) === 10, 'the quota is taken back');
   }, 60_000);
 });
+
+test('a refund of ours that fails later, whose event was lost, is found: the money is held, and a person decides', async () => {
+  const organization = await world.organization();
+  await world.kmsFault({ ...BUSY, action: { kind: 'respond', status: 400, body: { error: { message: 'no' } } } });
+  const { data } = await world.alert(organization.teamId);
+  expect(await world.closed(data.event_id)).toEqual({ outcome: 'refunded', success: false });
+  const { refund_id, payment_intent_id } = (
+    await world.sql.query('select refund_id, payment_intent_id from recharge where event_id = $1', [data.event_id])
+  ).rows[0];
+  await world.stripeKnob(`refunds/${refund_id}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
+  await reconcile(organization);
+  await world.eventually(async () => (await rechargeOf(organization)).status === 'needs_attention', `${payment_intent_id} is looked at`);
+  expect((await world.books(organization)).prepaid).toBe(2050);
+}, 60_000);
+
+test('a dispute of a charge that is older than all that is compared is found by its own age', async () => {
+  const { organization } = await recharged();
+  const { payment_intent_id: intentId } = await rechargeOf(organization);
+  await world.stripeKnob('disputes', { payment_intent: intentId });
+  await world.stripeFault({ method: 'GET', path: '/v1/payment_intents', action: { kind: 'respond', status: 200, body: NO_INTENTS } });
+  await reconcile(organization);
+  await world.eventually(async () => (await world.budgetOf(organization.teamId)) === 10, 'the quota is taken back');
+}, 60_000);
 
 describe('a person settles what needs attention', () => {
   async function parked(): Promise<{ organization: Organization; rechargeId: string; eventId: string }> {

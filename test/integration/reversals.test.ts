@@ -44,6 +44,10 @@ async function rechargeOf(organization: Organization, maxBudget = 10): Promise<O
   return { eventId: data.event_id, ...(await rechargeIds(data.event_id)) };
 }
 
+async function rechargeIdsOf(rechargeId: string): Promise<{ intentId: string }> {
+  return (await world.sql.query('select payment_intent_id as "intentId" from recharge where id = $1', [rechargeId])).rows[0];
+}
+
 async function rechargeIds(eventId: string): Promise<{ rechargeId: string; intentId: string }> {
   const { rows } = await world.sql.query('select id as "rechargeId", payment_intent_id as "intentId" from recharge where event_id = $1', [
     eventId,
@@ -601,6 +605,22 @@ describe('a person accepts a parked reversal', () => {
     expect(recharge.timeline.at(-1)).toMatchObject({ status: 'succeeded', reversal: refundId, by: 'ann', reason: 'set by hand' });
   }, 60_000);
 
+  test('when the money has come again meanwhile: nothing is booked, and no quota is given on top', async () => {
+    await world.stripeKnob('refunds/mode', { status: 'pending' });
+    const { organization, rechargeId, refundId } = await parked();
+    await world.stripeKnob(`refunds/${refundId}`, { status: 'failed', failure_reason: 'declined' });
+    await world.setBudget(organization.teamId, 30.5);
+    const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, {
+      resolution: 'accept',
+      reason: 'set by hand',
+    });
+    expect([status, data]).toMatchObject([200, { status: 'given_back' }]);
+    await tellEverythingAgain((await rechargeIdsOf(rechargeId)).intentId);
+    expect(await transfersOf(rechargeId)).toEqual(['charge', 'grant']);
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    await expectBalanced(organization);
+  }, 60_000);
+
   test('once, and only a reversal that there is, with a reason, by accepting it', async () => {
     const { refundId } = await parked();
     const wish = { resolution: 'accept', reason: 'set by hand' };
@@ -608,6 +628,7 @@ describe('a person accepts a parked reversal', () => {
     expect(await resolve('re_nobody', wish)).toBe(404);
     expect(await resolve(refundId, { resolution: 'grant', reason: 'no' })).toBe(422);
     expect(await resolve(refundId, { resolution: 'accept' })).toBe(422);
+    expect(await resolve(refundId, { resolution: 'accept', reason: 'half \ud800' })).toBe(422);
     expect((await Promise.all([resolve(refundId, wish), resolve(refundId, wish)])).sort()).toEqual([200, 409]);
   }, 60_000);
 });
@@ -638,6 +659,35 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     await activities().find(paid.rechargeId);
     return { ...paid, id };
   }
+
+  test.each([
+    ['planned on the budget that the reversal had written already', 10],
+    ['of another team that the organization has now, whose budget happens to be what ours was', 30.5],
+  ])(
+    'a recharge %s keeps its plan',
+    async (_name, budget) => {
+      const { organization, id } = await openReversal();
+      const isMoved = budget !== 10;
+      // The budget is written, and that is not recorded yet.
+      const cut = activities({
+        setTeamBudget: async (team, quota) => {
+          await new KmsClient(world.config.kms).setTeamBudget(team, quota);
+          throw new Error('cut');
+        },
+      });
+      await expect(cut.take(id)).rejects.toThrow('cut');
+      await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+      const other = isMoved ? await world.anotherTeam(organization, { budget, spend: budget + 0.5 }) : organization.teamId;
+      if (!isMoved) await world.spend(organization.teamId, 0);
+      const { data } = await world.alert(other, { body: { max_budget: budget } });
+      const find = "select 1 from recharge where event_id = $1 and status = 'charged'";
+      await world.eventually(async () => (await world.sql.query(find, [data.event_id])).rows[0], 'it waits for the budget');
+      await activities().take(id);
+      expect(await world.closed(data.event_id)).toEqual(RECHARGED);
+      expect(await world.budgetOf(other)).toBe(budget + 20.5);
+    },
+    90_000,
+  );
 
   test('a late attempt to take finds it taken and given back, and changes nothing', async () => {
     const { organization, rechargeId, id } = await openReversal();

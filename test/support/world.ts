@@ -205,6 +205,16 @@ export class World {
     return { id, teamId, customerId: customer.id, teamKey: key.key };
   }
 
+  /** Moves an organization to a new team of its own. Answers the team's id. */
+  async anotherTeam({ id }: Organization, { budget, spend }: { budget: number; spend: number }): Promise<string> {
+    const teamId = `${this.name}-team-${++this.serial}`;
+    await this.kms.post('/team/new', { team_id: teamId, max_budget: budget });
+    await this.spend(teamId, spend);
+    const { status } = await this.admin.patch(`/api/v1/organizations/${id}`, { litellm_team_id: teamId });
+    if (status !== 200) throw new Error(`organization ${id} was not moved: ${status}`);
+    return teamId;
+  }
+
   /** What LiteLLM answers about a team, whole. */
   async teamInfo(teamId: string): Promise<unknown> {
     return (await this.kms.get('/team/info', { params: { team_id: teamId } })).data;
