@@ -26,7 +26,7 @@ const { locateTemporalCli, locateTestServer } = await import('./temporal-cli.mjs
 
 const command = process.env.npm_lifecycle_event;
 const needsCli = () => !locateTemporalCli() && (command?.startsWith('test') || !hasOwnTemporal());
-const needsTestServer = () => !locateTestServer() && (command === 'test' || command === 'record:histories');
+const needsTestServer = () => !locateTestServer() && (command === 'test:endurance' || command === 'record:histories');
 
 // An exit ends the program that works for us; a signal alone would leave npm writing into node_modules.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
