@@ -58,8 +58,8 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
  * A LiteLLM that reads from a replica, or has been restored, may still show the budget from before the last recharge; what
  * would be decided on that could not be written.
  */
-async function requireFresh(em: EntityManager, { id }: Organization, { quota }: LiveBudget): Promise<void> {
-  const last = await recharges.justGranted(em, id, STALE_MS);
+async function requireFresh(em: EntityManager, organization: Organization, { quota }: LiveBudget): Promise<void> {
+  const last = await recharges.justGranted(em, organization, STALE_MS);
   if (last && quota === last.quotaBefore && quota !== last.quotaAfter) {
     throw ApplicationFailure.retryable(`LiteLLM shows the budget from before recharge ${last.id}`, FAILURE.kmsStale);
   }

@@ -23,7 +23,7 @@ import type { RechargeRef, ReversalRef, ReversalStep, ReversalsResult } from './
 export function findReversals({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
   return async ({ rechargeId }: RechargeRef): Promise<ReversalsResult> => {
     const em = database.fork();
-    const recharge = await recharges.get(em, rechargeId);
+    let recharge = await recharges.get(em, rechargeId);
     if (isOpen(recharge.status) && recharge.status !== 'needs_attention') {
       throw ApplicationFailure.retryable(`recharge ${rechargeId} is ${recharge.status}`, FAILURE.rechargeNotAtRest);
     }
@@ -31,6 +31,7 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
     if (!intentId) return NOTHING;
     const [refunds, disputes] = [await payments.refundsOf(intentId), await payments.disputesOf(intentId)];
     await reopenIfOurRefundFailed(em, recharge, refunds);
+    recharge = await recharges.get(em, rechargeId);
 
     // Whether it is granted is for a person to say first.
     if (recharge.status === 'needs_attention') return { ...NOTHING, isFinal: refunds.length + disputes.length === 0 };

@@ -321,13 +321,18 @@ export async function lastGranted(em: EntityManager, organizationId: string): Pr
   return em.findOne(Recharge, { organizationId, status: 'succeeded' }, { orderBy: { id: 'desc' } });
 }
 
-/** The last recharge of the organization that was granted within `withinMs` and of which nothing has been taken back. */
-export async function justGranted(em: EntityManager, organizationId: string, withinMs: number): Promise<Recharge | null> {
+/** The last recharge of the organization's present team that was granted within `withinMs` and of which nothing has been taken back. */
+export async function justGranted(
+  em: EntityManager,
+  { id, litellmTeamId }: Pick<Organization, 'id' | 'litellmTeamId'>,
+  withinMs: number,
+): Promise<Recharge | null> {
   const rows = await em.execute<{ id: string }[]>(
-    `select id from recharge r where organization_id = ? and status = 'succeeded' and updated_at > now() - ? * interval '1 millisecond'
+    `select id from recharge r
+     where organization_id = ? and litellm_team_id = ? and status = 'succeeded' and updated_at > now() - ? * interval '1 millisecond'
        and not exists (select from reversal v where v.recharge_id = r.id)
      order by id desc limit 1`,
-    [organizationId, withinMs],
+    [id, litellmTeamId, withinMs],
   );
   return rows[0] ? get(em, rows[0].id) : null;
 }

@@ -20,7 +20,8 @@ export type MoneyGone = { id: string; kind: ReversalKind; amountMinor: Reversal[
  * by hand is not charged again before a person has looked.
  *
  * @param rest what of the recharge is granted and not taken back for another reversal; the reversal takes no more than that.
- *   Where there is none, money has gone for which no quota is left to follow it, and a person decides.
+ *   Where there is none, money has gone for which no quota is left to follow it, and a person decides. Should the recharge be
+ *   granted after that, which a person can do when our own refund has failed, the reversal begins anew and takes that quota.
  */
 export async function open(
   em: EntityManager,
@@ -32,7 +33,10 @@ export async function open(
     const amount = rest > 0 ? Math.min(amountMinor, rest) : amountMinor;
     const rows = await tx.execute(
       `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, failure_message)
-       values (?, ?, ?, ?, ?, ?, ?, ?, ?::numeric / 1000000, ?) on conflict do nothing returning id`,
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?::numeric / 1000000, ?)
+       on conflict (id) do update set status = excluded.status, amount_minor = excluded.amount_minor, quota = excluded.quota,
+         failure_message = null, updated_at = now() where reversal.quota = 0 and excluded.quota > 0
+       returning id`,
       [
         id,
         kind,

@@ -577,6 +577,28 @@ test('a person grants what was disputed while it was held: the quota follows the
   await expectBalanced(organization, { start: 12 });
 }, 90_000);
 
+test('case 43: our refund fails after a dispute was noted for it, and a person grants: the quota follows the dispute', async () => {
+  const organization = await world.organization();
+  const refusal = { kind: 'respond', status: 400, body: { error: { message: 'no' } } } as const;
+  await world.kmsFault({ ...UPDATE, contains: organization.teamId, times: 1000, action: refusal });
+  const { data } = await world.alert(organization.teamId);
+  expect(await world.closed(data.event_id)).toEqual({ outcome: 'refunded', success: false });
+  await world.clearFaults();
+  const { rechargeId, intentId } = await rechargeIds(data.event_id);
+  const dispute = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 2050 });
+  await reversalIs(dispute.id, 'needs_attention');
+  await world.admin.post(`/api/v1/reversals/${dispute.id}/resolve`, { resolution: 'accept', reason: 'answered' });
+  const [refund] = (await world.stripe.refunds.list({ payment_intent: intentId })).data;
+  await world.stripeKnob(`refunds/${refund?.id}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
+  const isReopened = async () => (await world.admin.get(`/api/v1/recharges/${rechargeId}`)).data.status === 'needs_attention';
+  await world.eventually(isReopened, 'the recharge needs attention');
+  await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'grant', reason: 'not looked at the dispute' });
+  await world.eventually(async () => (await reversal(dispute.id))?.taken_after === '10.000000', 'the quota is taken back');
+  await reversalIs(dispute.id, 'taken_back');
+  expect(await world.budgetOf(organization.teamId)).toBe(10);
+  await expectBalanced(organization);
+}, 90_000);
+
 describe('a person accepts a parked reversal', () => {
   async function parked(): Promise<Paid & { refundId: string }> {
     const paid = await recharged();
