@@ -47,9 +47,9 @@ export function resumeIdle({ database, workflows }: Pick<ActivityDependencies, '
 export function compareIntents({ database, payments, workflows }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows'>) {
   return async ({ since, after, fix }: { since: string; after?: string; fix: boolean }): Promise<IntentsPage> => {
     const em = database.fork();
-    if (after === undefined && fix) await followReturnedMoney(em, payments, workflows);
     const { intents, hasMore } = await payments.intentsSince(new Date(since), PAGE, after);
     const page: IntentsPage = { compared: 0, findings: [], lost: [], next: hasMore ? (intents.at(-1)?.id ?? null) : null };
+    if (after === undefined) page.findings.push(...(await followReturnedMoney(em, payments, workflows, fix)));
     for (const intent of intents) {
       const metadata = intent.metadata as Partial<IntentMetadata>;
       if (!metadata.recharge_id) continue;
@@ -68,17 +68,30 @@ export function compareIntents({ database, payments, workflows }: Pick<ActivityD
 
 /**
  * Looks at refunds and disputes by their own age, for they come long after the charge: a refund may fail after a month, and a
- * customer may dispute for four. What has not been followed gets a run that does so.
+ * customer may dispute for four. What has not been followed gets a run that does so, with `fix`.
  */
 async function followReturnedMoney(
   em: EntityManager,
   payments: ActivityDependencies['payments'],
   workflows: ActivityDependencies['workflows'],
-): Promise<void> {
+  fix: boolean,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
   for (const { intentId, money } of await payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
     const recharge = await recharges.findByIntent(em, intentId);
-    if (recharge && !(await isFollowed(em, recharge, money))) await workflows.lookForReversals(recharge);
+    if (!recharge || (await isFollowed(em, recharge, money))) continue;
+    if (fix) await workflows.lookForReversals(recharge);
+    findings.push({
+      kind: 'money_returned',
+      subject: money.id,
+      organizationId: recharge.organizationId,
+      seen: `the money of ${money.kind} ${money.id} ${money.isGone ? 'has gone back to the customer' : 'is here again'}`,
+      expected: `recharge ${recharge.id} to have followed it`,
+      settled: fix,
+      command: 'bill reconcile --fix',
+    });
   }
+  return findings;
 }
 
 async function isFollowed(em: EntityManager, recharge: Recharge, { id, isGone }: ReturnedMoney): Promise<boolean> {
@@ -162,6 +175,10 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
     const em = database.fork();
     const { data, nextCursor } = await organizations.list(em, { limit: PAGE, cursor: after });
     const findings: Finding[] = [];
+    const budgets = await organizations.budgetsLeft(
+      em,
+      data.map(({ id }) => id),
+    );
     for (const { id, litellmTeamId } of data) {
       const { faults } = await ledger.verify(em, id);
       for (const { sequence, fault } of faults) {
@@ -187,8 +204,8 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
           command: `bill resolve ${subject} --accept "reason", when max_budget in LiteLLM is right`,
         });
       }
-      const last = await recharges.lastGranted(em, id);
-      if (!last?.quotaAfter) continue;
+      const left = budgets.get(id);
+      if (left === undefined) continue;
       const live = await kms.teamBudget(litellmTeamId).then(
         ({ quota }) => (quota === null ? 'unlimited' : formatQuota(quota)),
         (error) => {
@@ -196,14 +213,15 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
           throw error;
         },
       );
-      const expected = formatQuota(last.quotaAfter);
-      if (live === expected) continue;
+      const expected = formatQuota(left);
+      // A recharge or reversal that came between our two looks is no edit.
+      if (live === expected || (await organizations.budgetsLeft(em, [id])).get(id) !== left) continue;
       findings.push({
         kind: 'budget_differs',
         subject: litellmTeamId,
         organizationId: id,
         seen: `max_budget ${live}`,
-        expected: `${expected}, as recharge ${last.id} left it, unless somebody has edited it since`,
+        expected: `${expected}, as our last recharge or reversal left it, unless somebody has edited it since`,
         settled: false,
         command: 'look at it in LiteLLM',
       });

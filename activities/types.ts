@@ -63,6 +63,7 @@ export type FindingKind =
   | 'run_missing'
   | 'recharge_lost'
   | 'captured_unknown'
+  | 'money_returned'
   | 'ledger_without_capture'
   | 'reversal_parked'
   | 'ledger_changed'

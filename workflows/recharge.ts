@@ -25,6 +25,7 @@ import { parseQuota } from '../src/domain/money.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { reasonOf } from './reason.ts';
 import { stripeChanged } from './reversal.ts';
 
 export type RechargeInput = { eventId: string };
@@ -265,9 +266,4 @@ function show(recharge: ReservedRecharge | null, status: Outcome | string, line:
 
 function standing({ balance, minimumBalance }: ReservedRecharge): string {
   return parseQuota(balance) <= parseQuota(minimumBalance) ? 'at or below' : 'which would soon have fallen to';
-}
-
-function reasonOf(error: unknown): string {
-  const { cause, message } = error as { cause?: { message?: string }; message?: string };
-  return cause?.message ?? message ?? String(error);
 }

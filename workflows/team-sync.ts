@@ -17,6 +17,7 @@ import type { Activities } from '../activities/index.ts';
 import type { SyncRef, SyncSummary, TeamsCursor } from '../activities/types.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { reasonOf } from './reason.ts';
 
 export type TeamSyncInput = {
   /** Only these; all of them when absent. */
@@ -114,9 +115,4 @@ function describe({ run, counts }: SyncProgress): string {
     failedPages.length > 0 && `Pages ${failedPages.join(', ')} could not be read: the next run tries again.`,
   ];
   return lines.filter(Boolean).join('\n\n');
-}
-
-function reasonOf(error: unknown): string {
-  const { cause, message } = error as { cause?: { message?: string }; message?: string };
-  return cause?.message ?? message ?? String(error);
 }

@@ -316,11 +316,6 @@ export async function isCardRefused(em: EntityManager, { organizationId }: Recha
   );
 }
 
-/** The last recharge of the organization whose quota was granted. */
-export async function lastGranted(em: EntityManager, organizationId: string): Promise<Recharge | null> {
-  return em.findOne(Recharge, { organizationId, status: 'succeeded' }, { orderBy: { id: 'desc' } });
-}
-
 /** The last recharge of the organization's present team that was granted within `withinMs` and of which nothing has been taken back. */
 export async function justGranted(
   em: EntityManager,

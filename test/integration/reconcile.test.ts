@@ -163,9 +163,16 @@ describe('reconciliation', () => {
 
   test('a refund made elsewhere, whose event was lost, is found and its quota taken back', async () => {
     const { organization } = await recharged();
-    await world.stripe.refunds.create({ payment_intent: (await rechargeOf(organization)).payment_intent_id });
-    await reconcile(organization);
-    await world.eventually(async () => (await world.budgetOf(organization.teamId)) === 10, 'the quota is taken back');
+    const refund = await world.stripe.refunds.create({ payment_intent: (await rechargeOf(organization)).payment_intent_id });
+    const found = { kind: 'money_returned', subject: refund.id };
+    expect(await reconcile(organization, false)).toMatchObject([{ ...found, settled: false }]);
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await reconcile(organization)).toMatchObject([{ ...found, settled: true }]);
+    const isTakenBack = async () =>
+      (await world.sql.query("select 1 from reversal where id = $1 and status = 'taken_back'", [refund.id])).rows[0];
+    await world.eventually(isTakenBack, 'the quota is taken back');
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+    expect(await reconcile(organization)).toEqual([]);
   }, 60_000);
 });
 
