@@ -30,7 +30,7 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
     switch (recharge.status) {
       case 'reserved': {
         if (await isSuspended(em, recharge))
-          return ended(await recharges.move(em, recharge, 'cancelled', { facts: { reason: 'suspended' } }));
+          return ended(await recharges.move(em, recharge, { to: 'cancelled', facts: { reason: 'suspended' } }));
         const created = await createIntent(em, payments, recharge);
         return created.kind === 'refused'
           ? decline(em, created.recharge, 'declined', created.failure, ['reserved'])
@@ -68,7 +68,8 @@ async function createIntent(em: EntityManager, payments: PaymentsClient, recharg
       return { kind: 'refused', recharge, failure: { code: 'card_refused_before', declineCode: null, adviceCode: null, message } };
     }
     const intent = await payments.createIntent(recharge, card.id);
-    const charging = await recharges.move(em, recharge, 'charging', {
+    const charging = await recharges.move(em, recharge, {
+      to: 'charging',
       changes: { paymentIntentId: intent.id, paymentMethodId: card.id },
       facts: { payment_intent: intent.id },
     });
@@ -95,7 +96,7 @@ async function settle(
       if (outcome.amountMinor === recharge.amountMinor && outcome.currency === recharge.currency) return captured();
       return parkCaptured(em, recharge, outcome);
     case 'processing':
-      if (recharge.status !== 'processing') await recharges.move(em, recharge, 'processing');
+      if (recharge.status !== 'processing') await recharges.move(em, recharge, { to: 'processing' });
       return { kind: 'processing' };
     case 'unexpected':
       return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} is in the unknown status "${outcome.status}"`);
@@ -155,7 +156,8 @@ async function decline(
   failure: ChargeFailure,
   from?: RechargeStatus[],
 ): Promise<ChargeResult> {
-  const moved = await recharges.move(em, recharge, to, {
+  const moved = await recharges.move(em, recharge, {
+    to,
     ...(from && { from }),
     changes: {
       failureCode: failure.code,
@@ -177,7 +179,7 @@ async function parkCaptured(
   const reason = `Stripe captured ${amountMinor} ${currency}, expected ${recharge.amountMinor} ${recharge.currency}`;
   const portion = { reference: '', amountMinor: minorUnits(amountMinor), quotaMicros: recharge.quotaGranted };
   const changes = { failureCode: 'unexpected_charge', failureMessage: reason };
-  return ended(await recharges.move(em, recharge, 'needs_attention', { changes, facts: { reason }, transfer: 'charge', portion }));
+  return ended(await recharges.move(em, recharge, { to: 'needs_attention', changes, facts: { reason }, transfer: 'charge', portion }));
 }
 
 /** An operator may have suspended the organization while Stripe could not be reached; nothing has been charged yet. */
@@ -187,7 +189,8 @@ async function isSuspended(em: EntityManager, { organizationId }: Recharge): Pro
 
 async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<ChargeResult> {
   return ended(
-    await recharges.move(em, recharge, 'needs_attention', {
+    await recharges.move(em, recharge, {
+      to: 'needs_attention',
       changes: { failureCode: 'unexpected_charge', failureMessage: reason },
       facts: { reason },
     }),

@@ -149,7 +149,7 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
       return { ...finding, settled: false, command: `create organization ${organizationId} again, then bill reconcile --fix` };
     }
     if (!fix) return { ...finding, settled: false, command: 'bill reconcile --fix' };
-    await webhookEvents.restore(em, eventId, organizationId, teamId);
+    await webhookEvents.restore(em, { id: eventId, organizationId, teamId });
     const restored = await recharges.restore(em, {
       id,
       eventId,
@@ -171,9 +171,9 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
 
 /** One page of organizations: the team's budget in LiteLLM against what the last change of ours made of it, and the ledger's chain. */
 export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
-  return async ({ after }: { after?: string }): Promise<BudgetsPage> => {
+  return async ({ after = '' }: { after?: string }): Promise<BudgetsPage> => {
     const em = database.fork();
-    const { data, nextCursor } = await organizations.list(em, { limit: PAGE, cursor: after });
+    const data = await organizations.inOrderOfId(em, { after, limit: PAGE });
     const findings: Finding[] = [];
     const budgets = await organizations.budgetsLeft(
       em,
@@ -226,6 +226,6 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
         command: 'look at it in LiteLLM',
       });
     }
-    return { compared: data.length, findings, next: nextCursor };
+    return { compared: data.length, findings, next: data.length === PAGE ? (data.at(-1)?.id ?? null) : null };
   };
 }

@@ -19,7 +19,7 @@ export function refundCharge({ database, payments }: Pick<ActivityDependencies, 
     const em = database.fork();
     let recharge = await recharges.get(em, rechargeId);
     if (recharge.status === 'refunded') return { kind: 'refunded' };
-    if (recharge.status === 'charged') recharge = await recharges.move(em, recharge, 'refunding', { facts: { reason } });
+    if (recharge.status === 'charged') recharge = await recharges.move(em, recharge, { to: 'refunding', facts: { reason } });
     if (recharge.status !== 'refunding' || !recharge.paymentIntentId) return { kind: 'nothing_to_refund' };
 
     try {
@@ -29,7 +29,8 @@ export function refundCharge({ database, payments }: Pick<ActivityDependencies, 
         return park(em, recharge, `refund ${refund.id} is of ${refund.amount}, expected ${recharge.amountMinor}`);
       if (refund.status === 'pending' || refund.status === 'requires_action') return { kind: 'pending' };
       if (refund.status !== 'succeeded') return park(em, recharge, `refund ${refund.id} is ${refund.status}`);
-      await recharges.move(em, recharge, 'refunded', {
+      await recharges.move(em, recharge, {
+        to: 'refunded',
         transfer: 'refund',
         portion: { reference: refund.id, amountMinor: recharge.amountMinor, quotaMicros: recharge.quotaGranted },
         facts: { amount: formatMoney(recharge.amountMinor, recharge.currency), refund: refund.id },
@@ -52,7 +53,8 @@ async function askedFor(payments: PaymentsClient, recharge: Recharge, intentId: 
 }
 
 async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<RefundResult> {
-  await recharges.move(em, recharge, 'needs_attention', {
+  await recharges.move(em, recharge, {
+    to: 'needs_attention',
     changes: { failureCode: 'refund_failed', failureMessage: reason },
     facts: { reason },
   });

@@ -40,7 +40,7 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
     let isFinal = true;
     for (const money of moneys) {
       isFinal &&= money.isFinal;
-      const known = await reversals.of(em, rechargeId);
+      const known = await reversals.ofRecharge(em, rechargeId);
       const isKnown = known.some(({ id }) => id === money.id);
       if (!isKnown && (money.isInquiry || (recharge.status !== 'succeeded' && !money.isGone))) continue;
       const rest = reversals.restOf(
@@ -57,7 +57,7 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
       const step = stepFor(reversal, money.isGone);
       if (step) steps.push({ reversalId: reversal.id, ...step, amountMinor: reversal.amountMinor });
     }
-    const parked = (await reversals.of(em, rechargeId)).filter(({ status }) => status === 'needs_attention').map(({ id }) => id);
+    const parked = (await reversals.ofRecharge(em, rechargeId)).filter(({ status }) => status === 'needs_attention').map(({ id }) => id);
     return { steps, parked, isFinal };
   };
 }

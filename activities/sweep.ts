@@ -4,7 +4,7 @@ import * as balanceSamples from '../src/database/balance-samples.ts';
 import type { EntityManager } from '../src/database/database.ts';
 import type { Organization } from '../src/database/entities.ts';
 import * as organizations from '../src/database/organizations.ts';
-import * as recharges from '../src/database/recharges.ts';
+import { historiesOf } from '../src/database/recharge-history.ts';
 import * as webhookEvents from '../src/database/webhook-events.ts';
 import { isCoolingDown } from '../src/domain/cool-down.ts';
 import { SWEEP_EVENTS, type SweepEvent, sweepCrossing } from '../src/domain/crossing.ts';
@@ -38,13 +38,13 @@ type Looked = Pick<SweepPart, 'organizations' | 'waiting' | 'reported'>;
 async function lookAt(em: EntityManager, teams: TeamsPage['teams']): Promise<Looked> {
   const looked: Looked = { organizations: 0, waiting: 0, reported: [] };
   const budgets = new Map(teams.map((team) => [team.teamId, team]));
-  const ours = await organizations.ofTeams(em, [...budgets.keys()]);
+  const ours = await organizations.ofLitellmTeams(em, [...budgets.keys()]);
   if (ours.length === 0) return looked;
   looked.organizations = ours.length;
 
   const ids = ours.map(({ id }) => id);
   const samples = await balanceSamples.recent(em, ids, SPEND_WINDOW_MS);
-  const histories = await recharges.historiesOf(em, ids);
+  const histories = await historiesOf(em, ids);
   const standings = await webhookEvents.sweepStandings(em, ids);
   const seen: balanceSamples.BalanceSeen[] = [];
   for (const organization of ours) {
@@ -69,7 +69,7 @@ async function lookAt(em: EntityManager, teams: TeamsPage['teams']): Promise<Loo
     }
   }
   await balanceSamples.record(em, seen);
-  await balanceSamples.forget(em, FORGOTTEN_A_PAGE);
+  await balanceSamples.deleteExpired(em, FORGOTTEN_A_PAGE);
   return looked;
 }
 

@@ -61,7 +61,7 @@ export function syncTeams({ database, kms, log }: Dependencies) {
     const found = { organizations: 0, unmanaged: 0 };
     const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (page) => {
       const em = database.fork();
-      const ours = await organizations.ofTeams(
+      const ours = await organizations.ofLitellmTeams(
         em,
         page.map(({ teamId }) => teamId),
       );
@@ -132,7 +132,7 @@ export function finishSync({ database }: Pick<Dependencies, 'database'>) {
     const { run, counts, isComplete, failure } = input;
     const em = database.fork();
     if (isComplete && !run.dryRun) await litellmTeams.markGone(em, new Date(run.since));
-    await syncRuns.finish(em, run.runId, counts, failure);
+    await syncRuns.finish(em, run.runId, { counts, failure });
     return { runId: run.runId, counts, outcomes: (await syncRuns.outcomesOf(em, [run.runId])).get(run.runId) ?? {} };
   };
 }
@@ -205,7 +205,7 @@ class Settling {
     if (own === undefined) {
       // Kept as a claim that may yet be right, so that no other team is made for the organization.
       const drift = driftOfStranger(team, { organizationId, litellmTeamId, hasTeam: false });
-      await syncRuns.record(em, this.run.runId, drift, 'failed', `${litellmTeamId} could not be looked up`);
+      await syncRuns.recordItem(em, this.run.runId, { drift, outcome: 'failed', reason: `${litellmTeamId} could not be looked up` });
       return 'claimed';
     }
     const outcome = await this.settle(driftOfStranger(team, { organizationId, litellmTeamId, hasTeam: own !== null }), null);
@@ -234,7 +234,7 @@ class Settling {
       }
     }
     if (outcome === 'failed') this.dependencies.log.warn({ ...drift, reason }, 'a difference could not be settled');
-    await syncRuns.record(em, this.run.runId, drift, outcome, reason);
+    await syncRuns.recordItem(em, this.run.runId, { drift, outcome, reason });
     return outcome;
   }
 

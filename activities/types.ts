@@ -1,8 +1,8 @@
 /** What activities take and give: everything here is JSON and stays in workflow history. */
-import type { RechargeSource } from '../src/database/entities.ts';
 import type { SyncWish } from '../src/database/sync-runs.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import type { Refusal } from '../src/domain/policy.ts';
+import type { RechargeSource } from '../src/domain/recharge-source.ts';
 import type { SyncCounts, SyncOutcome } from '../src/domain/sync.ts';
 
 export type EventRef = { eventId: string };

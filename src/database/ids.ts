@@ -7,3 +7,8 @@ export type IdPrefix = 'evt' | 'rch' | 'ltr' | 'key' | 'syn';
 export function newId(prefix: IdPrefix): string {
   return `${prefix}_${v7().replaceAll('-', '')}`;
 }
+
+/** Whether the text can be an id of such a row. */
+export function isId(prefix: IdPrefix, text: string): boolean {
+  return new RegExp(`^${prefix}_[0-9a-f]{32}$`).test(text);
+}

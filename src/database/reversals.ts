@@ -1,12 +1,16 @@
 /** Reversals: money of a granted recharge that went back to the customer without us, and the quota that follows it. */
 
+import type { TransferKind } from '../domain/ledger.ts';
 import { minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
+import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { LedgerTransfer, Organization, type Recharge, Reversal, type ReversalKind } from './entities.ts';
 import * as ledger from './ledger.ts';
 import { releaseBudget } from './organizations.ts';
-import { type Page, type PageRequest, toPage } from './page.ts';
+import { type Page, type PageRequest, pageByCreation } from './page.ts';
 import * as recharges from './recharges.ts';
+import { sqlList } from './sql.ts';
 
 /** The reversal is not in the status that the wanted write starts from: another attempt has made it meanwhile. */
 export class ReversalSettledError extends Error {
@@ -54,10 +58,10 @@ export async function open(
       await tx.nativeUpdate(
         Organization,
         { id: recharge.organizationId, suspendedAt: null },
-        { suspendedAt: new Date(), suspendedReason: `${kind} ${id} of recharge ${recharge.id}` },
+        { suspendedAt: now(), suspendedReason: `${kind} ${id} of recharge ${recharge.id}` },
       );
     }
-    return tx.findOneOrFail(Reversal, id, { refresh: true });
+    return tx.findOneOrFail(Reversal, id);
   });
 }
 
@@ -99,7 +103,7 @@ export async function takenBack(em: EntityManager, reversal: Reversal): Promise<
   await settle(em, reversal, 'open', 'taken_back', takingBack(reversal));
 }
 
-type Transfers = Parameters<typeof ledger.append>[2][];
+type Transfers = TransferKind[];
 
 function takingBack({ kind }: Reversal): Transfers {
   return ['reversal', kind === 'dispute' ? 'chargeback' : 'refund'];
@@ -141,7 +145,7 @@ export async function neverMind(em: EntityManager, reversal: Reversal): Promise<
 /** A person decides, unless another attempt has moved the reversal on since it was read. */
 export async function park(em: EntityManager, { id, organizationId, status }: Reversal, failureMessage: string): Promise<void> {
   await em.transactional(async (tx) => {
-    await tx.nativeUpdate(Reversal, { id, status }, { status: 'needs_attention', failureMessage, updatedAt: new Date() });
+    await tx.nativeUpdate(Reversal, { id, status }, { status: 'needs_attention', failureMessage, updatedAt: statementTime() });
     await releaseBudget(tx, organizationId, id);
   });
 }
@@ -158,10 +162,11 @@ async function settle(
     // The organization first, as everybody does; its balance is another one now.
     await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [reversal.organizationId]);
     await releaseBudget(tx, reversal.organizationId, reversal.id);
-    if ((await tx.nativeUpdate(Reversal, { id: reversal.id, status: from }, { status: to, updatedAt: new Date() })) === 0) return false;
+    if ((await tx.nativeUpdate(Reversal, { id: reversal.id, status: from }, { status: to, updatedAt: statementTime() })) === 0)
+      return false;
     const recharge = await recharges.get(tx, reversal.rechargeId);
     const portion = { reference: reversal.id, amountMinor: reversal.amountMinor, quotaMicros: reversal.quota };
-    for (const kind of transfers) await ledger.append(tx, recharge, kind, portion);
+    for (const kind of transfers) await ledger.append(tx, recharge, { kind, portion });
     // What a person has settled was written by that person.
     if (from !== 'needs_attention') await shiftPlans(tx, reversal, to);
     return true;
@@ -179,21 +184,22 @@ async function shiftPlans(tx: EntityManager, { id, organizationId, litellmTeamId
     `update recharge r set quota_before = v.${after}, quota_after = v.${after} + r.quota_granted
      from (select ${before}, ${after} from reversal where id = ?) v
      where r.quota_before = v.${before} and r.organization_id = ? and r.litellm_team_id = ?
-       and r.status in ('reserved', 'charging', 'processing', 'charged')`,
+       and r.status in (${sqlList(QUOTA_DUE_STATUSES)})`,
     [id, organizationId, litellmTeamId],
   );
 }
 
 export async function get(em: EntityManager, id: string): Promise<Reversal> {
-  return em.findOneOrFail(Reversal, id, { refresh: true });
+  return em.findOneOrFail(Reversal, id);
 }
 
-export async function of(em: EntityManager, rechargeId: string): Promise<Reversal[]> {
-  return em.find(Reversal, { rechargeId }, { orderBy: { createdAt: 'asc' }, refresh: true });
+/** The reversals of a recharge, oldest first. */
+export async function ofRecharge(em: EntityManager, rechargeId: string): Promise<Reversal[]> {
+  return em.find(Reversal, { rechargeId }, { orderBy: { createdAt: 'asc' } });
 }
 
 export async function find(em: EntityManager, id: string): Promise<Reversal | null> {
-  return em.findOne(Reversal, id, { refresh: true });
+  return em.findOne(Reversal, id);
 }
 
 /** The reversals of an organization that a person has to settle. */
@@ -201,14 +207,11 @@ export async function parked(em: EntityManager, organizationId: string): Promise
   return em.find(Reversal, { organizationId, status: 'needs_attention' });
 }
 
-/** Newest first; the cursor is the id of the last one seen. */
+/** Newest first. @throws BadCursorError */
 export async function list(
   em: EntityManager,
   filter: Partial<Pick<Reversal, 'organizationId' | 'status'>>,
-  { limit, cursor }: PageRequest,
+  page: PageRequest,
 ): Promise<Page<Reversal>> {
-  const last = cursor ? await find(em, cursor) : null;
-  const older = last && { $or: [{ createdAt: { $lt: last.createdAt } }, { createdAt: last.createdAt, id: { $lt: last.id } }] };
-  const rows = await em.find(Reversal, { ...filter, ...older }, { orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], limit: limit + 1 });
-  return toPage(rows, limit);
+  return pageByCreation(em, Reversal, { filter, ...page });
 }

@@ -59,6 +59,25 @@ export const OPEN_STATUSES = [
   'needs_attention',
 ] as const satisfies RechargeStatus[];
 
+/** A run moves these on by itself: of the open ones, all but the one that waits for a person. */
+export const UNDER_WAY_STATUSES = without(OPEN_STATUSES, ['needs_attention']);
+
+/** The quota is still to be written: a recharge that is refunding gets none, and for one that needs attention a person plans anew. */
+export const QUOTA_DUE_STATUSES = without(UNDER_WAY_STATUSES, ['refunding']);
+
+/** Attempts that count against the daily limit, declined ones too. A cancelled recharge reached no card. */
+export const ATTEMPTED_STATUSES = without(RECHARGE_STATUSES, ['cancelled']);
+
+/** What counts as charged against the monthly limit: money that was kept, and money that may still be taken. */
+export const CHARGED_STATUSES = [...OPEN_STATUSES, 'succeeded'] as const satisfies RechargeStatus[];
+
+/** An attempt that brought no quota. So many after the last success are failures in a row; see domain/cool-down. */
+export const FAILED_STATUSES = ['declined', 'action_required', 'refunded'] as const satisfies RechargeStatus[];
+
+function without(statuses: readonly RechargeStatus[], excluded: readonly RechargeStatus[]): readonly RechargeStatus[] {
+  return statuses.filter((status) => !excluded.includes(status));
+}
+
 export function isOpen(status: RechargeStatus): boolean {
   return (OPEN_STATUSES as readonly RechargeStatus[]).includes(status);
 }

@@ -2,6 +2,7 @@
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import { isDatabaseOutage } from '../database/errors.ts';
+import { BadCursorError } from '../database/page.ts';
 import { KmsError } from '../kms/errors.ts';
 import type { Logger } from '../observability/log.ts';
 
@@ -77,13 +78,18 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof Problem) return sendProblem(response, error);
-    sendProblem(response, ofExpress(error) ?? ofDatabase(error) ?? ofKms(error) ?? unexpected());
+    sendProblem(response, ofExpress(error) ?? ofCursor(error) ?? ofDatabase(error) ?? ofKms(error) ?? unexpected());
 
     function unexpected(): Problem {
       log.error({ method: request.method, path: request.path, error: (error as Error)?.stack }, 'a request failed unexpectedly');
       return new Problem('internal', 'the request failed; the log says why');
     }
   };
+}
+
+function ofCursor(error: unknown): Problem | undefined {
+  if (!(error instanceof BadCursorError)) return undefined;
+  return new Problem('invalid', `cursor: ${error.message}`, [{ field: 'cursor', message: error.message }]);
 }
 
 function ofDatabase(error: unknown): Problem | undefined {

@@ -47,7 +47,7 @@ export function syncRoutes(database: Database, { start, linkTo }: SyncStarter): 
     await requireOrganizations(organizationIds ?? []);
     const run = await syncRuns.create(database.fork(), { organizationIds, dryRun });
     await withDeadline(start(run), START_DEADLINE_MS).catch(async (error: Error) => {
-      await syncRuns.finish(database.fork(), run.id, run.counts, `it could not be started: ${error.message}`);
+      await syncRuns.finish(database.fork(), run.id, { counts: run.counts, failure: `it could not be started: ${error.message}` });
       throw new Problem('unavailable', 'Temporal cannot be reached; no synchronisation was started');
     });
     response.status(201).location(`/api/v1/sync/${run.id}`).json(present(run, undefined));
@@ -63,7 +63,7 @@ export function syncRoutes(database: Database, { start, linkTo }: SyncStarter): 
   });
 
   async function requireOrganizations(ids: readonly string[]): Promise<void> {
-    const known = await organizations.known(database.fork(), ids);
+    const known = await organizations.existing(database.fork(), ids);
     const unknown = ids.filter((id) => !known.has(id));
     if (unknown.length === 0) return;
     const message = `there is no organization ${unknown.join(', ')}`;

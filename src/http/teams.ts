@@ -79,7 +79,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
 
   router.delete<'/:team_id', TeamPath>('/:team_id', async ({ params }, response) => {
     const organization = await organizationOf(params);
-    const team = await teams.askToRemove(database.fork(), refOf(params));
+    const team = await teams.requestRemoval(database.fork(), refOf(params));
     if (!team) throw missing(params);
     if (await isBroughtAlong('removal', team, () => removeTeam(database.fork(), kms, organization, team))) response.status(204).end();
     else response.status(202).json(present(team));

@@ -17,7 +17,7 @@ export type Workflows = {
 export function alertSource(database: Database, workflows: Pick<Workflows, 'startRecharge'>): Source<webhookEvents.DispatchableEvent> {
   return {
     name: 'webhook_event',
-    claim: (limit, leaseMs) => webhookEvents.claimForDispatch(database.fork(), limit, leaseMs),
+    claim: (limit, leaseMs) => webhookEvents.claim(database.fork(), limit, leaseMs),
     handle: (event) => workflows.startRecharge(event),
     done: (id) => webhookEvents.markDispatched(database.fork(), id),
     release: (id, delayMs) => webhookEvents.releaseClaim(database.fork(), id, delayMs),
@@ -39,6 +39,6 @@ export function stripeSource(
       if (!type.startsWith('payment_intent.')) await workflows.lookForReversals(recharge);
     },
     done: (id) => stripeEvents.markHandled(database.fork(), id),
-    release: (id, delayMs) => stripeEvents.release(database.fork(), id, delayMs),
+    release: (id, delayMs) => stripeEvents.releaseClaim(database.fork(), id, delayMs),
   };
 }

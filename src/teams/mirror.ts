@@ -48,7 +48,7 @@ export async function removeTeam(em: EntityManager, kms: KmsClient, { litellmTea
   for (const key of await teams.liveKeys(em, team)) await deleteKey(em, kms, key);
   await kms.removeMember(litellmTeamId, team.litellmUserId);
   await kms.deleteUser(team.litellmUserId);
-  await teams.forget(em, team);
+  await teams.deleteRemoved(em, team);
 }
 
 /**
