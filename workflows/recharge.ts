@@ -24,12 +24,9 @@ import { FAILURE } from '../src/domain/failures.ts';
 import { parseQuota } from '../src/domain/money.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
+import { type RechargeInput, type RechargeResult, stripeChanged } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
-import { stripeChanged } from './reversal.ts';
-
-export type RechargeInput = { eventId: string };
-export type RechargeResult = { outcome: Outcome; rechargeId: string | null; detail: string };
 
 /**
  * LiteLLM flushes spend every 10 to 15 s, more rarely where its `proxy_batch_write_at` says so, and late after a start (114 s
