@@ -1,7 +1,7 @@
 /** LiteLLM's teams page by page, so many in one activity, of which one that cannot be read does not hide the others. */
 import { MAX_PAGE_SIZE, type TeamsPage } from '../src/kms/client.ts';
 import { KmsError } from '../src/kms/errors.ts';
-import type { ActivityDependencies } from './index.ts';
+import type { ActivityDependencies } from './dependencies.ts';
 import type { TeamsCursor, TeamsPart } from './types.ts';
 
 /** A thousand teams in some seconds, and six events of history, so that a hundred thousand teams make six hundred. */

@@ -3,12 +3,11 @@
  * sees a balance of exactly nothing, a second crossing within the day that LiteLLM is silent about, requests that LiteLLM
  * refused for want of a reservation, alerts that were lost, and a team that is about to run out.
  */
-import { defineQuery, log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import { log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import type { SweepCounts, TeamsCursor } from '../activities/types.ts';
+import { sweepProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
-
-export const sweepProgress = defineQuery<SweepCounts>('progress');
 
 /** More are in the inbox all the same, but not in the answer. */
 const MAX_REPORTED = 200;

@@ -2,15 +2,11 @@
  * Compares what the database believes with what Stripe and LiteLLM show: by schedule every hour, and by hand. With `fix` it
  * resumes what is safe to resume; the rest is reported with what was seen, what was expected and what settles it.
  */
-import { defineQuery, log, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import { log, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import type { Finding, LostIntent } from '../activities/types.ts';
+import { type ReconcileInput, type ReconcileResult, reconcileProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
-
-export type ReconcileInput = { fix?: boolean };
-export type ReconcileResult = { intents: number; organizations: number; findings: Finding[] };
-
-export const reconcileProgress = defineQuery<ReconcileResult>('progress');
 
 /** Recharges settle within days at most; older intents have been compared hundreds of times. */
 const LOOK_BACK_MS = 7 * 24 * 60 * 60 * 1000;

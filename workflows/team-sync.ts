@@ -4,36 +4,13 @@
  *
  * It writes no budget but the nothing that a new team starts with, so a recharge under way at the same time is none of its business.
  */
-import {
-  CancellationScope,
-  continueAsNew,
-  defineQuery,
-  proxyActivities,
-  setCurrentDetails,
-  setHandler,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { CancellationScope, continueAsNew, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { SyncRef, SyncSummary, TeamsCursor } from '../activities/types.ts';
+import type { SyncSummary } from '../activities/types.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
+import { type SyncProgress, syncProgress, type TeamSyncInput } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
-
-export type TeamSyncInput = {
-  /** Only these; all of them when absent. */
-  organization_ids?: string[];
-  /** Finds the differences, and changes nothing. */
-  dry_run?: boolean;
-  /** The row that the API has made of the run. */
-  run_id?: string;
-  /** Where an earlier part of the run has stopped. */
-  progress?: SyncProgress;
-};
-
-/** `cursor`: the next page of LiteLLM's teams, then null. `after`: the organization behind which to go on. */
-type SyncProgress = { run: SyncRef; counts: SyncCounts; cursor: TeamsCursor | null; after: string | null };
-
-export const syncProgress = defineQuery<SyncCounts>('progress');
 
 // One short transaction each.
 const { beginSync, finishSync } = proxyActivities<Activities>({

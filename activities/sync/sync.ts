@@ -1,11 +1,11 @@
 /** Brings LiteLLM to what is wanted here, and what is seen there to us: team by team, each difference by itself. */
-import type { EntityManager } from '../src/database/database.ts';
-import type { Organization, Team, TeamKey } from '../src/database/entities.ts';
-import * as litellmTeams from '../src/database/litellm-teams.ts';
-import * as organizations from '../src/database/organizations.ts';
-import * as syncRuns from '../src/database/sync-runs.ts';
-import * as teams from '../src/database/teams.ts';
-import { quotaMicros } from '../src/domain/money.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Organization, Team, TeamKey } from '../../src/database/entities.ts';
+import * as litellmTeams from '../../src/database/litellm-teams.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as syncRuns from '../../src/database/sync-runs.ts';
+import * as teams from '../../src/database/teams.ts';
+import { quotaMicros } from '../../src/domain/money.ts';
 import {
   claimOf,
   DRIFT_ADVICE,
@@ -17,13 +17,13 @@ import {
   outcomeWithoutAction,
   type SyncCounts,
   type SyncOutcome,
-} from '../src/domain/sync.ts';
-import type { TeamsPage } from '../src/kms/client.ts';
-import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
-import { mirrorTeam, removeTeam, revokeKey } from '../src/teams/mirror.ts';
-import type { ActivityDependencies } from './index.ts';
-import { readTeamPages } from './team-pages.ts';
-import type { SyncOrganizationsPart, SyncRef, SyncSummary, SyncTeamsPart, TeamsCursor } from './types.ts';
+} from '../../src/domain/sync.ts';
+import type { TeamsPage } from '../../src/kms/client.ts';
+import { KmsError, type KmsErrorKind } from '../../src/kms/errors.ts';
+import { mirrorTeam, removeTeam, revokeKey } from '../../src/teams/mirror.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import { readTeamPages } from '../team-pages.ts';
+import type { SyncOrganizationsPart, SyncRef, SyncSummary, SyncTeamsPart, TeamsCursor } from '../types.ts';
 
 type KmsTeam = TeamsPage['teams'][number];
 type Dependencies = Pick<ActivityDependencies, 'database' | 'kms' | 'log'>;

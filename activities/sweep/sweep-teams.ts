@@ -1,20 +1,20 @@
 /** Looks at every balance that LiteLLM shows, and puts into the inbox what has run low or soon will, as an alert would. */
 import { createHash } from 'node:crypto';
-import * as balanceSamples from '../src/database/balance-samples.ts';
-import type { EntityManager } from '../src/database/database.ts';
-import type { Organization } from '../src/database/entities.ts';
-import * as organizations from '../src/database/organizations.ts';
-import { historiesOf } from '../src/database/recharge-history.ts';
-import * as webhookEvents from '../src/database/webhook-events.ts';
-import { isCoolingDown } from '../src/domain/cool-down.ts';
-import { SWEEP_EVENTS, type SweepEvent, sweepCrossing } from '../src/domain/crossing.ts';
-import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../src/domain/forecast.ts';
-import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from '../src/domain/money.ts';
-import { decideRecharge, type LiveBudget } from '../src/domain/policy.ts';
-import { MAX_PAGE_SIZE, type TeamsPage } from '../src/kms/client.ts';
-import type { ActivityDependencies } from './index.ts';
-import { readTeamPages } from './team-pages.ts';
-import type { SweepPart, TeamsCursor } from './types.ts';
+import * as balanceSamples from '../../src/database/balance-samples.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Organization } from '../../src/database/entities.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import { historiesOf } from '../../src/database/recharge-history.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { isCoolingDown } from '../../src/domain/cool-down.ts';
+import { SWEEP_EVENTS, type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
+import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
+import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from '../../src/domain/money.ts';
+import { decideRecharge, type LiveBudget } from '../../src/domain/policy.ts';
+import { MAX_PAGE_SIZE, type TeamsPage } from '../../src/kms/client.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import { readTeamPages } from '../team-pages.ts';
+import type { SweepPart, TeamsCursor } from '../types.ts';
 
 /** Old samples that each page takes away: twice what it can add. */
 const FORGOTTEN_A_PAGE = 2 * MAX_PAGE_SIZE;

@@ -1,19 +1,19 @@
 /** Compares what the database believes with what Stripe and LiteLLM show, and resumes what is safe to resume. */
 import type Stripe from 'stripe';
-import type { EntityManager } from '../src/database/database.ts';
-import type { Recharge } from '../src/database/entities.ts';
-import * as ledger from '../src/database/ledger.ts';
-import * as organizations from '../src/database/organizations.ts';
-import * as recharges from '../src/database/recharges.ts';
-import * as reversals from '../src/database/reversals.ts';
-import * as webhookEvents from '../src/database/webhook-events.ts';
-import { currency, formatQuota, minorUnits, parseQuota } from '../src/domain/money.ts';
-import { isOpen } from '../src/domain/recharge-status.ts';
-import { KmsError } from '../src/kms/errors.ts';
-import type { IntentMetadata } from '../src/payments/client.ts';
-import type { ReturnedMoney } from '../src/payments/returned-money.ts';
-import type { ActivityDependencies } from './index.ts';
-import type { BudgetsPage, Finding, IntentsPage, LostIntent } from './types.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Recharge } from '../../src/database/entities.ts';
+import * as ledger from '../../src/database/ledger.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as reversals from '../../src/database/reversals.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { currency, formatQuota, minorUnits, parseQuota } from '../../src/domain/money.ts';
+import { isOpen } from '../../src/domain/recharge-status.ts';
+import { KmsError } from '../../src/kms/errors.ts';
+import type { IntentMetadata } from '../../src/payments/client.ts';
+import type { ReturnedMoney } from '../../src/payments/returned-money.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import type { BudgetsPage, Finding, IntentsPage, LostIntent } from '../types.ts';
 
 /** A run that works moves its recharge within seconds; one that waits for a bank or for LiteLLM is running, which is looked at. */
 const IDLE_MS = 2 * 60 * 1000;
@@ -27,8 +27,8 @@ export function resumeIdle({ database, workflows }: Pick<ActivityDependencies, '
   return async ({ fix }: { fix: boolean }): Promise<Finding[]> => {
     const findings: Finding[] = [];
     for (const event of await webhookEvents.findIdle(database.fork(), IDLE_MS, IDLE_LIMIT)) {
-      if (await workflows.isRunning(event.id)) continue;
-      if (fix) await workflows.startRecharge(event, { again: true });
+      if (await workflows.isRechargeRunning(event.id)) continue;
+      if (fix) await workflows.restartRecharge(event);
       findings.push({
         kind: 'run_missing',
         subject: event.id,
@@ -80,7 +80,7 @@ async function followReturnedMoney(
   for (const { intentId, money } of await payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
     const recharge = await recharges.findByIntent(em, intentId);
     if (!recharge || (await isFollowed(em, recharge, money))) continue;
-    if (fix) await workflows.lookForReversals(recharge);
+    if (fix) await workflows.followReversals(recharge);
     findings.push({
       kind: 'money_returned',
       subject: money.id,
@@ -164,7 +164,7 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
       paymentIntentId: intent.id,
     });
     const event = { id: eventId, organizationId, teamId, source: 'webhook' as const, eventType: 'restored' };
-    if (restored) await workflows.startRecharge(event, { again: true });
+    if (restored) await workflows.restartRecharge(event);
     return { ...finding, settled: restored, command: 'bill reconcile --fix, when the open recharge of the organization is settled' };
   };
 }

@@ -1,17 +1,17 @@
 import { ApplicationFailure } from '@temporalio/activity';
-import * as balanceSamples from '../src/database/balance-samples.ts';
-import type { EntityManager } from '../src/database/database.ts';
-import type { Organization, Recharge, WebhookEvent } from '../src/database/entities.ts';
-import * as organizations from '../src/database/organizations.ts';
-import * as recharges from '../src/database/recharges.ts';
-import * as webhookEvents from '../src/database/webhook-events.ts';
-import { FAILURE } from '../src/domain/failures.ts';
-import { expectedSpend, SPEND_WINDOW_MS } from '../src/domain/forecast.ts';
-import { formatMoney, formatQuota, type QuotaMicros, quotaFromDollars, quotaMicros } from '../src/domain/money.ts';
-import { decideRecharge, type Foresight, type LiveBudget, REFUSALS, type Refusal, spendIsStillFlushing } from '../src/domain/policy.ts';
-import { KmsError } from '../src/kms/errors.ts';
-import type { ActivityDependencies } from './index.ts';
-import type { EventRef, LimitsResult, ReservedRecharge } from './types.ts';
+import * as balanceSamples from '../../src/database/balance-samples.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Organization, Recharge, WebhookEvent } from '../../src/database/entities.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
+import { expectedSpend, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
+import { formatMoney, formatQuota, type QuotaMicros, quotaFromDollars, quotaMicros } from '../../src/domain/money.ts';
+import { decideRecharge, type Foresight, type LiveBudget, REFUSALS, type Refusal, spendIsStillFlushing } from '../../src/domain/policy.ts';
+import { KmsError } from '../../src/kms/errors.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import type { EventRef, LimitsResult, ReservedRecharge } from '../types.ts';
 
 /** A recharge that comes to rest between our read and our decision makes us read again; so many in a row do not happen. */
 const MAX_READS = 5;
