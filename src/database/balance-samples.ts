@@ -1,6 +1,6 @@
 /**
- * The balances that sweeps have seen. One row for one figure: while nothing is spent or raised, the newest row only moves on in
- * time, so that an idle team costs one row.
+ * The balances that sweeps have seen. One row for one figure: while nothing is spent or raised, the newest
+ * row only moves on in time, so that an idle team costs one row.
  */
 import type { SpendSample } from '../domain/forecast.ts';
 import { formatQuota, parseQuota, type QuotaMicros } from '../domain/money.ts';
@@ -12,8 +12,8 @@ const RETENTION_DAYS = 7;
 export type BalanceSeen = { organizationId: string; quota: QuotaMicros | null; spend: QuotaMicros };
 
 /**
- * Stores the balances as just seen. Concurrent sweeps may store one figure twice, which changes no forecast. They lock rows in one
- * order, so that no two wait for each other.
+ * Stores the balances as just seen. Concurrent sweeps may store one figure twice, which changes no forecast.
+ * They lock rows in one order, so that no two wait for each other.
  */
 export async function record(em: EntityManager, balances: readonly BalanceSeen[]): Promise<void> {
   await em.execute(

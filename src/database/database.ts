@@ -12,7 +12,7 @@ import { Synchronisation } from './migrations/0007-synchronisation.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
-/** Longer than any statement but a migration takes on a healthy database. A stuck one has to release its locks. */
+/** Longer than any statement but a migration takes on a healthy database. A stuck one is ended. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 /** How long a request waits for a pool connection before it fails. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -39,8 +39,9 @@ export class Database {
         application_name: 'bill-service',
         keepAlive: true,
       },
-      // Every read returns what the database has now, in objects of its own. With an identity map a second read would return
-      // the object of the first, with the values of then, and whoever held it would see it change under a later read.
+      // Every read returns what the database has now, in objects of its own. With an identity map a second
+      // read would return the object of the first, with the values of then, and whoever held it would see it
+      // change under a later read.
       disableIdentityMap: true,
       // The caller logs what was applied.
       logger: () => {},
@@ -66,7 +67,10 @@ export class Database {
     return this.orm.em.fork();
   }
 
-  /** Applies outstanding migrations and returns their names. Safe from several processes at once: one waits for the other. */
+  /**
+   * Applies outstanding migrations and returns their names. Safe from several processes at once: one waits
+   * for the other.
+   */
   async migrate(): Promise<string[]> {
     return this.fork().transactional(async (em) => {
       // Any constant serves; it has to be the same in every process.

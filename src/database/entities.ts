@@ -1,4 +1,7 @@
-/** The tables as MikroORM maps them. What they must never allow is in the migrations: constraints, partial indexes, triggers. */
+/**
+ * The tables as MikroORM maps them. What they must never allow is in the migrations: constraints, partial
+ * indexes, triggers.
+ */
 import { type InferEntity, p, Type } from '@mikro-orm/core';
 import { defineEntity } from '@mikro-orm/postgresql';
 import { LEDGER_ACCOUNTS, TRANSFER_KINDS } from '../domain/ledger.ts';
@@ -8,7 +11,9 @@ import { RECHARGE_SOURCES } from '../domain/recharge-source.ts';
 import { RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { type DriftAction, type DriftKind, SYNC_OUTCOMES, SYNC_STATUSES, type SyncCounts } from '../domain/sync.ts';
 
-/** Dollars of quota as numeric(18,6) in a column that a person may read; integer micro-dollars in the program. */
+/**
+ * Dollars of quota as numeric(18,6) in a column that a person may read; integer micro-dollars in the program.
+ */
 class QuotaColumn extends Type<QuotaMicros | null, string | null> {
   override convertToDatabaseValue(value: QuotaMicros | null): string | null {
     return value === null || value === undefined ? null : formatQuota(value);
@@ -47,11 +52,14 @@ export const Organization = defineEntity({
     suspendedReason: p.text().nullable(),
     /** Whether LiteLLM refuses the team whatever its balance. `suspendedAt` only ends the charging. */
     blocked: p.boolean().default(false),
-    /** When LiteLLM was last seen to have the team. null: never, so the team is created; one that was seen and is gone is not. */
+    /**
+     * When LiteLLM was last seen to have the team. null: never, so the team is created; one that was seen and
+     * is gone is not.
+     */
     litellmSeenAt: p.datetime().nullable(),
     /** Advanced by every recharge that is settled: a balance read before that is stale. */
     version: p.integer().default(0),
-    /** The recharge or reversal that is changing the team's budget. LiteLLM has no increment, so one at a time. */
+    /** The recharge or reversal that is changing the team's budget: LiteLLM has no increment, so one. */
     budgetWriter: p.string().nullable(),
     createdAt: p.datetime().defaultRaw('now()'),
     updatedAt: p.datetime().defaultRaw('now()'),
@@ -74,7 +82,7 @@ export const Team = defineEntity({
     updatedAt: p.datetime().defaultRaw('now()'),
     /** When LiteLLM was last seen to have what this row says. null: not since its last change. */
     syncedAt: p.datetime().nullable(),
-    /** When its removal was requested; the row is deleted when LiteLLM has neither the member nor the user any more. */
+    /** When its removal was requested. The row is deleted when LiteLLM has neither member nor user. */
     removedAt: p.datetime().nullable(),
   },
 });
@@ -154,7 +162,8 @@ export const Recharge = defineEntity({
     paymentIntentId: p.string().nullable().unique(),
     /** How many idempotency keys Stripe answers from a saved 500; part of the next keys. */
     keysSpent: p.integer(),
-    // The team's budget when this was decided, and the one to write: an absolute value, so every retry writes the same.
+    // The team's budget when this was decided, and the one to write: an absolute value, so every retry writes
+    // the same.
     quotaBefore: quotaColumn().nullable(),
     quotaAfter: quotaColumn().nullable(),
     refundId: p.string().nullable(),
@@ -174,7 +183,7 @@ export type ReversalKind = (typeof REVERSAL_KINDS)[number];
 export const REVERSAL_STATUSES = ['open', 'taken_back', 'given_back', 'needs_attention'] as const;
 export type ReversalStatus = (typeof REVERSAL_STATUSES)[number];
 
-/** Money of a granted recharge that went back to the customer without us: a refund made elsewhere, or a dispute. */
+/** Money of a granted recharge that went back without us: a refund made elsewhere, or a dispute. */
 export const Reversal = defineEntity({
   name: 'Reversal',
   tableName: 'reversal',
@@ -201,7 +210,10 @@ export const Reversal = defineEntity({
 });
 export type Reversal = InferEntity<typeof Reversal>;
 
-/** One of Stripe's events: only what it is about. The facts are read from Stripe, since events come late, twice and in any order. */
+/**
+ * One of Stripe's events: only what it is about. The facts are read from Stripe, since events come late,
+ * twice and in any order.
+ */
 export const StripeEvent = defineEntity({
   name: 'StripeEvent',
   tableName: 'stripe_event',
@@ -226,7 +238,9 @@ export const LedgerTransfer = defineEntity({
     organizationId: p.string(),
     rechargeId: p.string(),
     kind: p.enum(TRANSFER_KINDS),
-    /** Stripe's refund or dispute that the transfer belongs to; empty for a transfer of the recharge itself. */
+    /**
+     * Stripe's refund or dispute that the transfer belongs to; empty for a transfer of the recharge itself.
+     */
     reference: p.string(),
     debitAccount: p.enum(LEDGER_ACCOUNTS),
     creditAccount: p.enum(LEDGER_ACCOUNTS),

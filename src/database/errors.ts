@@ -1,8 +1,14 @@
 import { ConnectionException, DriverException } from '@mikro-orm/core';
 
-/** Five characters, of which the class comes first: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+/**
+ * Five characters, of which the class comes first:
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
 const SQLSTATE = /^(?=.{5}$)(\d\w|F0|HV|P0|XX)[0-9A-Z]+$/;
-/** Classes of a server that is unavailable, full or shutting down: connection exception (except our own protocol errors), insufficient resources, operator intervention. */
+/**
+ * Classes of a server that is unavailable, full or shutting down: connection exception (except our own
+ * protocol errors), insufficient resources, operator intervention.
+ */
 const OUTAGE_STATES = /^(08(?!P01)|53|57)/;
 const SOCKET_ERRORS = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
 /** pg's own messages when it gets no connection or loses one. */

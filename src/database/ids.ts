@@ -1,4 +1,7 @@
-/** Row ids: a prefix that says what the row is, then a UUID v7, so that ids sort by time and a list can page by them. */
+/**
+ * Row ids: a prefix that says what the row is, then a UUID v7, so that ids sort by time and a list can page
+ * by them.
+ */
 import { v7 } from 'uuid';
 
 export type IdPrefix = 'evt' | 'rch' | 'ltr' | 'key' | 'syn';

@@ -1,6 +1,6 @@
 /**
- * Leases on the rows of an inbox table. A dispatcher claims a row for a while, and marks it as done when it was handled. The lease
- * of a dispatcher that died ends by itself, and any other claims the row again.
+ * Leases on the rows of an inbox table. A dispatcher claims a row for a while, and marks it as done when it
+ * was handled. The lease of a dispatcher that died ends by itself, and any other claims the row again.
  */
 import type { EntityManager } from './database.ts';
 
@@ -17,7 +17,10 @@ export type Inbox = Readonly<{
   columns: string;
 }>;
 
-/** Claims up to `limit` pending rows for `leaseMs`: until then no other dispatcher gets them. One that is locked is left to its claimer. */
+/**
+ * Claims up to `limit` pending rows for `leaseMs`: until then no other dispatcher gets them. One that is
+ * locked is left to its claimer.
+ */
 export async function claimRows<Row>(
   em: EntityManager,
   { table, pending, orderBy, columns }: Inbox,

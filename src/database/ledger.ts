@@ -10,8 +10,8 @@ import { newId } from './ids.ts';
 export type Portion = Pick<LedgerTransfer, 'reference' | 'amountMinor' | 'quotaMicros'>;
 
 /**
- * Enters a transfer and locks the organization until the commit. A unique constraint allows one of each kind and reference for a
- * recharge.
+ * Enters a transfer and locks the organization until the commit. A unique constraint allows one of each kind
+ * and reference for a recharge.
  */
 export async function append(
   tx: EntityManager,
@@ -96,8 +96,8 @@ export type ChainFault = { organizationId: string; sequence: number; transferId:
 const VERIFY_PAGE = 1_000;
 
 /**
- * Computes every link of every chain again and compares it with the stored one: finds a transfer that was changed, removed,
- * inserted or moved, and a chain that was cut off at its end.
+ * Computes every link of every chain again and compares it with the stored one: finds a transfer that was
+ * changed, removed, inserted or moved, and a chain that was cut off at its end.
  *
  * @param organizationId only this organization's chain.
  */
@@ -147,7 +147,9 @@ function faultOf(transfer: LedgerTransfer, last: Link): string | undefined {
   return undefined;
 }
 
-/** The digest that the database's `ledger_transfer_digest` computes, from the same fields in the same order. */
+/**
+ * The digest that the database's `ledger_transfer_digest` computes, from the same fields in the same order.
+ */
 function digest(t: LedgerTransfer): string {
   const fields = [
     t.previousHash,

@@ -1,4 +1,6 @@
-/** LiteLLM's teams as they were last seen, managed here or not. A mirror to look at: nothing is decided on it. */
+/**
+ * LiteLLM's teams as they were last seen, managed here or not. A mirror to look at: nothing is decided on it.
+ */
 import { formatQuota } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
 import { claimOf, type Stranger } from '../domain/sync.ts';
@@ -6,12 +8,14 @@ import type { EntityManager } from './database.ts';
 
 export type SeenTeam = LiveBudget & Stranger & { blocked: boolean; membersCount: number; keysCount: number };
 
-/** A b-tree entry has a limit, and LiteLLM's ids have none. An organization's own litellm_team_id is shorter. */
+/**
+ * A b-tree entry has a limit, and LiteLLM's ids have none. An organization's own litellm_team_id is shorter.
+ */
 const MAX_ID_LENGTH = 500;
 
 /**
- * Stores the teams as just seen. Rows are locked in one order, because runs may be concurrent. Our block ends when the team is
- * seen unblocked.
+ * Stores the teams as just seen. Rows are locked in one order, because runs may be concurrent. Our block ends
+ * when the team is seen unblocked.
  */
 export async function record(em: EntityManager, teams: readonly SeenTeam[]): Promise<void> {
   const rows = teams

@@ -50,7 +50,7 @@ export async function list(em: EntityManager, page: PageRequest): Promise<Page<O
   return pageByCreation(em, Organization, { filter: {}, ...page });
 }
 
-/** Up to `limit` organizations behind the id `after`, in the order of ids: for work that goes through all of them. */
+/** Up to `limit` organizations behind the id `after`, in the order of ids: for work on all of them. */
 export async function inOrderOfId(em: EntityManager, { after, limit }: { after: string; limit: number }): Promise<Organization[]> {
   return em.find(Organization, { id: { $gt: after } }, { orderBy: { id: 'asc' }, limit });
 }
@@ -65,7 +65,10 @@ export async function ofLitellmTeams(em: EntityManager, teamIds: readonly string
   return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } });
 }
 
-/** Notes that LiteLLM was just seen to have these teams. Locks their organizations in one order, because runs may be concurrent. */
+/**
+ * Notes that LiteLLM was just seen to have these teams. Locks their organizations in one order, because runs
+ * may be concurrent.
+ */
 export async function markSeen(em: EntityManager, teamIds: readonly string[]): Promise<void> {
   await em.execute(
     `update organization_balance_config set litellm_seen_at = now() where c_organization_id in (
@@ -75,7 +78,11 @@ export async function markSeen(em: EntityManager, teamIds: readonly string[]): P
   );
 }
 
-/** Up to `limit` organizations behind the id `after` whose team was not seen in LiteLLM since then. @param among only these; null: all. */
+/**
+ * Up to `limit` organizations behind the id `after` whose team was not seen in LiteLLM since then.
+ *
+ * @param among only these; null: all.
+ */
 export async function unseenSince(
   em: EntityManager,
   since: Date,
@@ -87,8 +94,8 @@ export async function unseenSince(
 }
 
 /**
- * The budget that our last change left for each organization's LiteLLM team. An organization has no entry when there was no
- * change, or while one is under way.
+ * The budget that our last change left for each organization's LiteLLM team. An organization has no entry
+ * when there was no change, or while one is under way.
  */
 export async function budgetsLeft(em: EntityManager, ids: readonly string[]): Promise<Map<string, QuotaMicros>> {
   const rows = await em.execute<{ id: string; budget: string }[]>(
@@ -132,7 +139,11 @@ export async function change(
   });
 }
 
-/** True when it was deleted; false when it is not found. @throws OrganizationInUseError when it has teams, recharges or an open event. */
+/**
+ * True when it was deleted; false when it is not found.
+ *
+ * @throws OrganizationInUseError when it has teams, recharges or an open event.
+ */
 export async function remove(em: EntityManager, id: string): Promise<boolean> {
   const removed = await em.execute(
     `delete from organization_balance_config o where c_organization_id = ?
@@ -156,8 +167,9 @@ export async function knowsTimeZone(em: EntityManager, name: string): Promise<bo
 }
 
 /**
- * Claims the team's budget for `writer`, a recharge or a reversal: until it releases the budget no other may change it. LiteLLM
- * takes absolute values only, so two at a time would undo each other. False while another one has claimed it.
+ * Claims the team's budget for `writer`, a recharge or a reversal: until it releases the budget no other may
+ * change it. LiteLLM takes absolute values only, so two at a time would undo each other. False while another
+ * one has claimed it.
  */
 export async function claimBudget(em: EntityManager, id: string, writer: string): Promise<boolean> {
   const isFree = { $or: [{ budgetWriter: null }, { budgetWriter: writer }] };

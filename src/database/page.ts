@@ -1,10 +1,11 @@
 /**
- * Lists are pages, newest first. A cursor is the position of the last row of a page in the order of its list, so rows that arrive
- * or go meanwhile shift nothing. Whoever holds a cursor only hands it back.
+ * Lists are pages, newest first. A cursor is the position of the last row of a page in the order of its list,
+ * so rows that arrive or go meanwhile shift nothing. Whoever holds a cursor only hands it back.
  *
  * - Rows whose id sorts by time page by id (`pageById`): the cursor is the id.
- * - Rows whose id comes from outside page by time of creation, then id (`pageByCreation`): the cursor carries both, the time as
- *   PostgreSQL keeps it, in microseconds. A JavaScript date has milliseconds, and would skip a row that shares one.
+ * - Rows whose id comes from outside page by time of creation, then id (`pageByCreation`): the cursor carries
+ *   both, the time as PostgreSQL keeps it, in microseconds. A JavaScript date has milliseconds, and would
+ *   skip a row that shares one.
  */
 import { type EntityName, raw } from '@mikro-orm/core';
 import type { EntityManager } from './database.ts';
@@ -23,7 +24,12 @@ export class BadCursorError extends Error {
   }
 }
 
-/** A page of rows whose ids `newId` has made, the newest first. @param filter values that columns have. @throws BadCursorError */
+/**
+ * A page of rows whose ids `newId` has made, the newest first.
+ *
+ * @param filter values that columns have.
+ * @throws BadCursorError
+ */
 export async function pageById<Row extends { id: string }>(
   em: EntityManager,
   entity: EntityName<Row>,
@@ -36,7 +42,12 @@ export async function pageById<Row extends { id: string }>(
   return { data: rows.slice(0, limit), nextCursor: rows.length > limit ? (rows[limit - 1]?.id ?? null) : null };
 }
 
-/** A page of rows by their creation, the newest first, those of one moment by id. @param filter as for `pageById`. @throws BadCursorError */
+/**
+ * A page of rows by their creation, the newest first, those of one moment by id.
+ *
+ * @param filter as for `pageById`.
+ * @throws BadCursorError
+ */
 export async function pageByCreation<Row extends { id: string; createdAt: Date }>(
   em: EntityManager,
   entity: EntityName<Row>,
@@ -55,7 +66,8 @@ export async function pageByCreation<Row extends { id: string; createdAt: Date }
   return { data, nextCursor: rows.length > limit && lastRow && last ? writePosition([lastRow.created_at_micros, last.id]) : null };
 }
 
-// MikroORM's types of conditions and orders want a concrete entity; these two columns are what `Row` is known to have.
+// MikroORM's types of conditions and orders want a concrete entity; these two columns are what `Row` is known
+// to have.
 const NEWEST_ID = { id: 'desc' };
 const NEWEST = [{ createdAt: 'desc' }, { id: 'desc' }];
 function both(filter: object, older: object): never {

@@ -1,16 +1,27 @@
-/** What organizations have tried and paid, as their limits count it: by PostgreSQL's clock and time zones, whatever a worker's clock says. */
+/**
+ * What organizations have tried and paid, as their limits count it: by PostgreSQL's clock and time zones,
+ * whatever a worker's clock says.
+ */
 import { minorUnits } from '../domain/money.ts';
 import type { RechargeHistory } from '../domain/policy.ts';
 import { ATTEMPTED_STATUSES, CHARGED_STATUSES, FAILED_STATUSES, OPEN_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
 import { sqlList } from './sql.ts';
 
-/** SQL for the beginning of the day or month in which `instant` lies, in a time zone. @param zone SQL for its IANA name. */
+/**
+ * SQL for the beginning of the day or month in which `instant` lies, in a time zone.
+ *
+ * @param zone SQL for its IANA name.
+ */
 export function beginningOf(unit: 'day' | 'month', zone: string, instant = 'now()'): string {
   return `date_trunc('${unit}', ${instant} at time zone ${zone}) at time zone ${zone}`;
 }
 
-/** The history of one organization. Its limits hold only where the caller has locked the organization. @throws when it is not found. */
+/**
+ * The history of one organization. Its limits hold only where the caller has locked the organization.
+ *
+ * @throws when it is not found.
+ */
 export async function historyOf(tx: EntityManager, organizationId: string): Promise<RechargeHistory> {
   const history = (await historiesOf(tx, [organizationId])).get(organizationId);
   if (!history) throw new Error(`organization ${organizationId} is not in the database`);
@@ -20,9 +31,9 @@ export async function historyOf(tx: EntityManager, organizationId: string): Prom
 type HistoryRow = { id: string; attempts: number; charged: string; open: boolean; failures: number; failed_ago_ms: number | null };
 
 /**
- * By organization: the attempts of its calendar day, what its calendar month has cost or may still cost, whether a recharge is
- * open, and the failures since its last success, whoever asked for them. Which statuses count for what is in
- * domain/recharge-status.
+ * By organization: the attempts of its calendar day, what its calendar month has cost or may still cost,
+ * whether a recharge is open, and the failures since its last success, whoever asked for them. Which statuses
+ * count for what is in domain/recharge-status.
  */
 export async function historiesOf(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, RechargeHistory>> {
   const rows = await em.execute<HistoryRow[]>(

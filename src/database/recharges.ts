@@ -1,4 +1,7 @@
-/** Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change together. */
+/**
+ * Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change
+ * together.
+ */
 import { type EntityData, LockMode, type RequiredEntityData, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
 import { classifyDecline } from '../domain/decline.ts';
 import type { TransferKind } from '../domain/ledger.ts';
@@ -29,11 +32,12 @@ export type Reservation =
   | { kind: 'event_closed' };
 
 /**
- * Decides under the organization's lock and, when the decision is to recharge, reserves it: the amount is frozen, and no
- * other recharge of the organization can begin. An event that has a recharge already gets that one.
+ * Decides under the organization's lock and, when the decision is to recharge, reserves it: the amount is
+ * frozen, and no other recharge of the organization can begin. An event that has a recharge already gets that
+ * one.
  *
- * @param seenVersion the organization's version from before its balance was read. The result is `stale` when a recharge was
- *   settled since, because `decide` then holds an old balance.
+ * @param seenVersion the organization's version from before its balance was read. The result is `stale` when
+ *   a recharge was settled since, because `decide` then holds an old balance.
  */
 export async function reserve(
   em: EntityManager,
@@ -100,8 +104,9 @@ export type Move = {
 };
 
 /**
- * Moves a recharge forward: the status, its timeline, the ledger transfer and, when the recharge is settled, the organization's
- * version and the claim on its budget, all or nothing. Idempotent: a recharge that is in `to` already stays as it is.
+ * Moves a recharge forward: the status, its timeline, the ledger transfer and, when the recharge is settled,
+ * the organization's version and the claim on its budget, all or nothing. Idempotent: a recharge that is in
+ * `to` already stays as it is.
  *
  * @throws UnexpectedStatusError from any other status that the move does not start from.
  */
@@ -131,8 +136,8 @@ export async function move(
 }
 
 /**
- * Moves a settled recharge to `needs_attention`, with money that Stripe turned out to hold for it. False while another recharge of
- * the organization is open: one at a time.
+ * Moves a settled recharge to `needs_attention`, with money that Stripe turned out to hold for it. False
+ * while another recharge of the organization is open: one at a time.
  */
 export async function reopen(
   em: EntityManager,
@@ -158,7 +163,10 @@ export async function addToTimeline(em: EntityManager, id: string, facts: NonNul
 
 type NewStep = Omit<TimelineStep, 'at'>;
 
-/** SQL for a timeline of one step, its facts a parameter. The steps of one transaction are in the order of its statements; see clock.ts. */
+/**
+ * SQL for a timeline of one step, its facts a parameter. The steps of one transaction are in the order of its
+ * statements; see clock.ts.
+ */
 const ONE_STEP = `jsonb_build_array(jsonb_build_object('at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) || ?::jsonb)`;
 
 function timelineOf(first: NewStep) {
@@ -170,8 +178,9 @@ function timelineWith(next: NewStep) {
 }
 
 /**
- * The budgets before and after the quota write. Both were stored when the amount was decided. A person's resolution clears them:
- * then `live`, and `live` plus the granted quota, are stored now. Every retry gets the same two values.
+ * The budgets before and after the quota write. Both were stored when the amount was decided. A person's
+ * resolution clears them: then `live`, and `live` plus the granted quota, are stored now. Every retry gets
+ * the same two values.
  *
  * @throws UnexpectedStatusError when the recharge is not `charged` any more.
  */
@@ -213,8 +222,9 @@ export type LostRecharge = Pick<
 > & { quotaBefore: QuotaMicros };
 
 /**
- * Stores again a recharge that the database lost, in `charging`, from the metadata of its PaymentIntent. Its run then reads the
- * outcome from Stripe, and since the budgets before and after are stored, nothing is granted twice.
+ * Stores again a recharge that the database lost, in `charging`, from the metadata of its PaymentIntent. Its
+ * run then reads the outcome from Stripe, and since the budgets before and after are stored, nothing is
+ * granted twice.
  *
  * @returns false while another recharge of the organization is open, or when this one is not lost.
  */
@@ -259,7 +269,10 @@ export async function findByIntent(em: EntityManager, paymentIntentId: string): 
   return em.findOne(Recharge, { paymentIntentId });
 }
 
-/** Whether the card was refused for good in an earlier recharge of the organization. Another attempt would only count against it. */
+/**
+ * Whether the card was refused for good in an earlier recharge of the organization. Another attempt would
+ * only count against it.
+ */
 export async function isCardRefused(em: EntityManager, { organizationId }: Recharge, paymentMethodId: string): Promise<boolean> {
   const declined = await em.find(Recharge, { organizationId, paymentMethodId, status: 'declined' }, { orderBy: { id: 'desc' }, limit: 20 });
   return declined.some(
@@ -268,7 +281,10 @@ export async function isCardRefused(em: EntityManager, { organizationId }: Recha
   );
 }
 
-/** The last recharge of the organization's present team that was granted in the last `withinMs` and has no reversal. */
+/**
+ * The last recharge of the organization's present team that was granted in the last `withinMs` and has no
+ * reversal.
+ */
 export async function justGranted(
   em: EntityManager,
   { id, litellmTeamId }: Pick<Organization, 'id' | 'litellmTeamId'>,

@@ -1,8 +1,10 @@
-/** Pieces of SQL text that are made from constants of the program. Whatever comes from outside is a parameter. */
+/**
+ * Pieces of SQL text that are made from constants of the program. Whatever comes from outside is a parameter.
+ */
 
 /**
- * A list for `in (…)`, such as `'reserved', 'charging'`. Text and not a parameter, so that the planner can see that a partial index
- * with the same list applies.
+ * A list for `in (…)`, such as `'reserved', 'charging'`. Text and not a parameter, so that the planner can
+ * see that a partial index with the same list applies.
  */
 export function sqlList(words: readonly string[]): string {
   return words.map(sqlWord).join(', ');

@@ -14,8 +14,8 @@ const INBOX: Inbox = {
 };
 
 /**
- * Stores an event, once. False when it is stored already, or when another event of the same object and type is still waiting,
- * claimed by nobody: the look that it causes will be after this.
+ * Stores an event, once. False when it is stored already, or when another event of the same object and type
+ * is still waiting, claimed by nobody: the look that it causes will be after this.
  */
 export async function receive(em: EntityManager, { id, type, objectId, paymentIntentId }: Notice): Promise<boolean> {
   const rows = await em.execute(

@@ -6,7 +6,10 @@ import { SyncItem, SyncRun } from './entities.ts';
 import { newId } from './ids.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 
-/** Items that are kept of one run; a first run over twenty thousand organizations with a team each has this many. More are settled too. */
+/**
+ * Items that are kept of one run; a first run over twenty thousand organizations with a team each has this
+ * many. More are settled too.
+ */
 const MAX_ITEMS = 50_000;
 const RETENTION_DAYS = 7;
 /** Old runs that one run deletes. A run starts every quarter of an hour, so one would do. */
@@ -14,7 +17,9 @@ const DELETED_A_RUN = 20;
 
 export type SyncWish = { organizationIds: string[] | null; dryRun: boolean };
 
-/** @param workflow Temporal's run, where Temporal started it: it has one row, however often this is retried. */
+/**
+ * @param workflow Temporal's run, where Temporal started it: it has one row, however often this is retried.
+ */
 export async function create(em: EntityManager, { organizationIds, dryRun }: SyncWish, workflow: string | null = null): Promise<SyncRun> {
   const id = newId('syn');
   await em.execute(
@@ -50,7 +55,11 @@ export async function noteCounts(em: EntityManager, id: string, counts: SyncCoun
   await em.nativeUpdate(SyncRun, { id, status: 'running' }, { counts });
 }
 
-/** Ends a run and deletes old ones. The first end stands. @param failure null when the run went through everything. */
+/**
+ * Ends a run and deletes old ones. The first end stands.
+ *
+ * @param failure null when the run went through everything.
+ */
 export async function finish(
   em: EntityManager,
   id: string,

@@ -1,4 +1,4 @@
-/** The teams of organizations and the keys issued to them. A row says what is wanted; LiteLLM is brought to it. */
+/** The teams of organizations and the keys issued to them. A row says what is wanted; LiteLLM follows. */
 import { LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { QuotaMicros } from '../domain/money.ts';
 import { now } from './clock.ts';
@@ -15,7 +15,10 @@ export class KeyExistsError extends Error {
   override name = 'KeyExistsError';
 }
 
-/** A team's user in LiteLLM. Ids contain no slash, so no two teams share one, and a team that is created again is the same user. */
+/**
+ * A team's user in LiteLLM. Ids contain no slash, so no two teams share one, and a team that is created again
+ * is the same user.
+ */
 export function litellmUserId({ organizationId, id }: TeamRef): string {
   return `${organizationId}/${id}`;
 }
@@ -43,7 +46,9 @@ export async function ofOrganizations(em: EntityManager, organizationIds: readon
   return em.find(Team, { organizationId: { $in: [...organizationIds] } }, { orderBy: { organizationId: 'asc', id: 'asc' } });
 }
 
-/** Null when the team is not found or is being removed. The change waits for LiteLLM: `syncedAt` becomes null. */
+/**
+ * Null when the team is not found or is being removed. The change waits for LiteLLM: `syncedAt` becomes null.
+ */
 export async function change(em: EntityManager, team: TeamRef, changes: Partial<Omit<NewTeam, keyof TeamRef>>): Promise<Team | null> {
   const changed = await em.nativeUpdate(Team, { ...keyOf(team), removedAt: null }, { ...changes, syncedAt: null, updatedAt: now() });
   return changed === 1 ? find(em, team) : null;
@@ -65,7 +70,10 @@ export async function requestRemoval(em: EntityManager, ref: TeamRef): Promise<T
   });
 }
 
-/** Deletes the row of a team when LiteLLM has neither it nor its keys any more. One that was created again meanwhile stays. */
+/**
+ * Deletes the row of a team when LiteLLM has neither it nor its keys any more. One that was created again
+ * meanwhile stays.
+ */
 export async function deleteRemoved(em: EntityManager, { organizationId, id }: TeamRef): Promise<void> {
   await em.transactional(async (tx) => {
     if ((await tx.nativeDelete(Team, { organizationId, id, removedAt: { $ne: null } })) === 0) return;
@@ -74,8 +82,8 @@ export async function deleteRemoved(em: EntityManager, { organizationId, id }: T
 }
 
 /**
- * A row for a key that is about to be created; it counts as issued after `markIssued`. Null when the team is not found or is
- * being removed.
+ * A row for a key that is about to be created; it counts as issued after `markIssued`. Null when the team is
+ * not found or is being removed.
  *
  * @throws KeyExistsError
  */
@@ -122,7 +130,10 @@ export async function listKeys(em: EntityManager, team: TeamRef, page: PageReque
   return pageById(em, TeamKey, { prefix: 'key', filter: { organizationId: team.organizationId, teamId: team.id }, ...page });
 }
 
-/** Longer than any key takes to be created. One that is not issued by then was given up, and nobody has its secret. */
+/**
+ * Longer than any key takes to be created. One that is not issued by then was given up, and nobody has its
+ * secret.
+ */
 const ISSUE_MS = 10 * 60_000;
 
 /** The keys of these organizations that LiteLLM may have and should not: revoked, or never issued. */

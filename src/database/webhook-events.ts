@@ -31,7 +31,8 @@ const MAX_RECEIVE_ATTEMPTS = 10;
  * Stores an event, once: a delivery id is accepted once for good, a crossing while no event of it is open.
  *
  * - `accepted`: stored, to be dispatched (or closed at once as `unknown_team`)
- * - `duplicate`: the same delivery again (its first event's id), or another copy of an open crossing (stored, its own id)
+ * - `duplicate`: the same delivery again (its first event's id), or another copy of an open crossing (stored,
+ *   its own id)
  * - `ignored`: stored, asks for nothing
  * - `conflict`: the delivery id was stored with another body; nothing stored
  */
@@ -60,7 +61,9 @@ export async function receive(em: EntityManager, incoming: IncomingEvent): Promi
 
 type NewEvent = IncomingEvent & { id: string; organizationId: string | null; duplicateOf: string | null; outcome: Outcome | null };
 
-/** False when a unique index has the delivery or the crossing already. One statement, so durable or nothing. */
+/**
+ * False when a unique index has the delivery or the crossing already. One statement, so durable or nothing.
+ */
 async function insert(em: EntityManager, event: NewEvent): Promise<boolean> {
   const rows = await em.execute(
     `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, delivery_id, body_sha256, crossing, duplicate_of,
@@ -112,7 +115,10 @@ export async function releaseClaim(em: EntityManager, id: string, delayMs: numbe
   await releaseRow(em, INBOX, { id, delayMs });
 }
 
-/** Closes an event with its outcome. The first close stands, so a retry changes nothing, unless a person settled it since. */
+/**
+ * Closes an event with its outcome. The first close stands, so a retry changes nothing, unless a person
+ * settled it since.
+ */
 export async function close(em: EntityManager, id: string, outcome: Outcome): Promise<void> {
   await em.execute(
     `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
@@ -121,7 +127,10 @@ export async function close(em: EntityManager, id: string, outcome: Outcome): Pr
   );
 }
 
-/** Up to `limit` events that are open, or whose recharge is, and that did not change for `idleMs`. Recharges that need attention are left out. */
+/**
+ * Up to `limit` events that are open, or whose recharge is, and that did not change for `idleMs`. Recharges
+ * that need attention are left out.
+ */
 export async function findIdle(em: EntityManager, idleMs: number, limit: number): Promise<DispatchableEvent[]> {
   return em.execute<DispatchableEvent[]>(
     `select e.id, e.organization_id as "organizationId", e.team_id as "teamId", e.source, e.event_type as "eventType"
@@ -138,8 +147,9 @@ export async function findIdle(em: EntityManager, idleMs: number, limit: number)
 export type SweepStanding = { hasOpenEvent: boolean; fruitless: FailuresInARow };
 
 /**
- * What a sweep has to know before it reports an organization again. Fruitless are its own events that failed since the last
- * recharge that succeeded. One that met an open recharge is left out, because that recharge counts by itself.
+ * What a sweep has to know before it reports an organization again. Fruitless are its own events that failed
+ * since the last recharge that succeeded. One that met an open recharge is left out, because that recharge
+ * counts by itself.
  */
 export async function sweepStandings(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, SweepStanding>> {
   const rows = await em.execute<{ id: string; open: boolean; fruitless: number; last_ago_ms: number | null }[]>(
@@ -184,7 +194,10 @@ export async function find(em: EntityManager, id: string): Promise<WebhookEvent 
   return em.findOne(WebhookEvent, id);
 }
 
-/** Up to `limit` events that were received or closed at or after `since`, oldest first, without copies of an open crossing. */
+/**
+ * Up to `limit` events that were received or closed at or after `since`, oldest first, without copies of an
+ * open crossing.
+ */
 export async function changedSince(em: EntityManager, since: Date, limit: number): Promise<WebhookEvent[]> {
   const changed = { $or: [{ receivedAt: { $gte: since } }, { processedAt: { $gte: since } }] };
   return em.find(WebhookEvent, { ...changed, duplicateOf: null }, { orderBy: { id: 'asc' }, limit });

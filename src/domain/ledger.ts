@@ -1,8 +1,8 @@
 /**
  * The ledger's vocabulary: double entry over three accounts of each organization.
  *
- * Money moves from the debit account to the credit account. `stripe` is the customer's side, `prepaid` is captured and
- * not granted yet, `granted` has become quota. When a recharge is settled its `prepaid` is zero.
+ * Money moves from the debit account to the credit account. `stripe` is the customer's side, `prepaid` is
+ * captured and not granted yet, `granted` has become quota. When a recharge is settled its `prepaid` is zero.
  */
 export const LEDGER_ACCOUNTS = ['stripe', 'prepaid', 'granted'] as const;
 export type LedgerAccount = (typeof LEDGER_ACCOUNTS)[number];
