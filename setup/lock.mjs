@@ -24,7 +24,7 @@ export async function withLock(work) {
 async function take() {
   mkdirSync(dirname(LOCK), { recursive: true });
   const deadline = Date.now() + WAIT_LIMIT_MS;
-  for (let told = false; ; ) {
+  for (let announced = false; ; ) {
     try {
       mkdirSync(LOCK);
       writeFileSync(join(LOCK, 'pid'), String(process.pid));
@@ -38,8 +38,8 @@ async function take() {
       continue;
     }
     if (Date.now() > deadline) throw new Error(`process ${pid} has been in setup for too long: end it, or remove ${LOCK}`);
-    if (!told) console.log(`Another setup is running here (process ${pid}): waiting for it …`);
-    told = true;
+    if (!announced) console.log(`Another setup is running here (process ${pid}): waiting for it …`);
+    announced = true;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

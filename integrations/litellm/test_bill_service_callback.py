@@ -1,4 +1,4 @@
-"""Calls the callback like LiteLLM does, against an HTTP server that answers like bill-service or a broken network."""
+"""Calls the callback like LiteLLM, against an HTTP server that acts like bill-service or a broken network."""
 
 import asyncio
 import base64
