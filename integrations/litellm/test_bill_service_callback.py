@@ -30,7 +30,7 @@ CUT, TRICKLE = "cut", "trickle"
 
 
 class Inbox(ThreadingHTTPServer):
-    """Stores each post and answers from a script: a status, (status, headers), CUT or TRICKLE; 200 at its end."""
+    """Stores each post, and answers by a script: a status, (status, headers), CUT or TRICKLE; then 200."""
 
     daemon_threads = True
 
@@ -130,7 +130,7 @@ def refusal(budget=10.0, team="t1", entity="team"):
 
 
 def run(handler, *occurrences):
-    """Runs calls and refusals in this order in a new event loop, and returns when every delivery has ended."""
+    """Runs calls and refusals in this order in a new event loop, until every delivery has ended."""
 
     async def all_of_them():
         for occurrence in occurrences:
