@@ -11,7 +11,10 @@ import { updateKmsQuota } from './recharge/update-kms-quota.ts';
 import { compareBudgets, compareIntents, restoreLost, resumeIdle } from './reconcile/reconcile.ts';
 import { findReversals, giveBackQuota, takeBackQuota } from './reversal/reversals.ts';
 import { sweepTeams } from './sweep/sweep-teams.ts';
-import { beginSync, finishSync, syncOrganizations, syncTeams } from './sync/sync.ts';
+import { beginSync } from './sync/begin-sync.ts';
+import { finishSync } from './sync/finish-sync.ts';
+import { syncOrganizations } from './sync/sync-organizations.ts';
+import { syncTeams } from './sync/sync-teams.ts';
 
 export type Activities = ReturnType<typeof createActivities>;
 
