@@ -1,6 +1,7 @@
 /** What activities take and give: everything here is JSON and stays in workflow history. */
 import type { RechargeSource } from '../src/database/entities.ts';
 import type { SyncWish } from '../src/database/sync-runs.ts';
+import type { Finding } from '../src/domain/finding.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import type { Refusal } from '../src/domain/policy.ts';
 import type { SyncCounts, SyncOutcome } from '../src/domain/sync.ts';
@@ -58,27 +59,6 @@ export type ReversalStep = ReversalRef & { step: 'take_back' | 'give_back' | 'ne
  * `parked`: what a person has to settle. `isFinal`: nothing more is to be expected from Stripe unless an event says so.
  */
 export type ReversalsResult = { steps: ReversalStep[]; parked: string[]; isFinal: boolean };
-
-export type FindingKind =
-  | 'run_missing'
-  | 'recharge_lost'
-  | 'captured_unknown'
-  | 'money_returned'
-  | 'ledger_without_capture'
-  | 'reversal_parked'
-  | 'ledger_changed'
-  | 'budget_differs';
-
-/** What reconciliation has found: what was seen, what was expected, whether it was settled, and the command that settles it. */
-export type Finding = {
-  kind: FindingKind;
-  subject: string;
-  organizationId: string;
-  seen: string;
-  expected: string;
-  settled: boolean;
-  command: string;
-};
 
 export type LostIntent = { intentId: string };
 /** `next`: where the next page begins; null at the end. */
