@@ -3,7 +3,17 @@ import { MAX_PAGE_SIZE, type TeamsPage } from '../src/kms/client.ts';
 import { KmsError } from '../src/kms/errors.ts';
 import type { KmsTeam } from '../src/kms/rows.ts';
 import type { ActivityDependencies } from './dependencies.ts';
-import type { TeamsCursor, TeamsPart } from './types.ts';
+
+/** A page of LiteLLM's teams, counted from 1, and how many pages there were when the last one was read. */
+export type TeamsCursor = { page: number; totalPages: number };
+export type TeamsPart = {
+  pages: number;
+  teams: number;
+  /** Teams whose rows cannot be read. */
+  unreadable: number;
+  failedPages: number[];
+  next: TeamsCursor | null;
+};
 
 /** A thousand teams in some seconds, and six events of history, so that a hundred thousand teams make six hundred. */
 const PAGES_AT_ONCE = 10;

@@ -5,7 +5,8 @@
  */
 import { log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { SweepCounts, TeamsCursor } from '../activities/types.ts';
+import type { SweepCounts } from '../activities/sweep/types.ts';
+import type { TeamsCursor } from '../activities/team-pages.ts';
 import { sweepProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 

@@ -4,7 +4,7 @@
  */
 import { log, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { LostIntent } from '../activities/types.ts';
+import type { LostIntent } from '../activities/reconcile/types.ts';
 import type { Finding } from '../src/domain/finding.ts';
 import { type ReconcileInput, type ReconcileResult, reconcileProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';

@@ -6,7 +6,7 @@
  */
 import { CancellationScope, continueAsNew, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { SyncSummary } from '../activities/types.ts';
+import type { SyncSummary } from '../activities/sync/types.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
 import { type SyncProgress, syncProgress, type TeamSyncInput } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';

@@ -11,7 +11,7 @@ import { formatMoney, formatQuota, type QuotaMicros, quotaFromDollars, quotaMicr
 import { decideRecharge, type LiveBudget, type Occasion, REFUSALS, type Refusal, spendIsStillFlushing } from '../../src/domain/policy.ts';
 import { KmsError } from '../../src/kms/errors.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { EventRef, LimitsResult, ReservedRecharge } from '../types.ts';
+import type { EventRef, LimitsResult, ReservedRecharge } from './types.ts';
 
 /** A recharge that settles between our read and our decision makes us read again; so many in a row do not happen. */
 const MAX_READS = 5;

@@ -9,7 +9,7 @@ import { isBudgetEdited } from '../../src/domain/sync.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
 import { KmsError } from '../../src/kms/errors.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { BudgetsPage } from '../types.ts';
+import type { BudgetsPage } from './types.ts';
 
 const ORGANIZATIONS_A_PAGE = 100;
 

@@ -8,8 +8,8 @@ import { minorUnits } from '../../src/domain/money.ts';
 import { isOpen } from '../../src/domain/recharge-status.ts';
 import type { IntentMetadata } from '../../src/payments/client.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { IntentsPage } from '../types.ts';
 import { followReturnedMoney } from './follow-returned-money.ts';
+import type { IntentsPage } from './types.ts';
 
 /** Stripe lists no more at once. */
 const INTENTS_A_PAGE = 100;

@@ -7,7 +7,7 @@ import { type Finding, findingOf } from '../../src/domain/finding.ts';
 import { currency, minorUnits, parseQuota } from '../../src/domain/money.ts';
 import type { IntentMetadata } from '../../src/payments/client.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { LostIntent } from '../types.ts';
+import type { LostIntent } from './types.ts';
 
 /**
  * Enters the recharge of a captured intent again that the database has lost, and starts its run, which settles it by the

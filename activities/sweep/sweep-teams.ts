@@ -13,8 +13,8 @@ import { decideSweep, type SweepDecision, type SweepFacts } from '../../src/doma
 import { MAX_PAGE_SIZE } from '../../src/kms/client.ts';
 import type { KmsTeam } from '../../src/kms/rows.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import { readTeamPages } from '../team-pages.ts';
-import type { SweepCounts, SweepPart, TeamsCursor } from '../types.ts';
+import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
+import type { SweepCounts, SweepPart } from './types.ts';
 
 /** Old samples that each page removes: twice what it can add. */
 const SAMPLES_REMOVED_A_PAGE = 2 * MAX_PAGE_SIZE;

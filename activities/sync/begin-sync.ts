@@ -1,6 +1,6 @@
 import * as syncRuns from '../../src/database/sync-runs.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { SyncRef } from '../types.ts';
+import type { SyncRef } from './types.ts';
 
 /** Finds the run's row that the API has made, or makes one for a run that was started in Temporal. Closes the rows of lost runs. */
 export function beginSync({ database }: Pick<ActivityDependencies, 'database'>) {

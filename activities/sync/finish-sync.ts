@@ -2,7 +2,7 @@ import * as litellmTeams from '../../src/database/litellm-teams.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
 import type { SyncCounts } from '../../src/domain/sync.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { SyncRef, SyncSummary } from '../types.ts';
+import type { SyncRef, SyncSummary } from './types.ts';
 
 /** `isComplete`: every team of LiteLLM's was read. `failure`: why the run ends early; null when it does not. */
 type FinishSyncInput = { run: SyncRef; counts: SyncCounts; isComplete: boolean; failure: string | null };

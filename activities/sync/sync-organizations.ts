@@ -7,7 +7,7 @@ import { judgeAbsence, NOTHING_SYNCED, type SyncCounts } from '../../src/domain/
 import { beginSettling, compare, lookUp, type Pair } from '../../src/teams/drift-settler.ts';
 import { sideBySide } from '../../src/teams/side-by-side.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { SyncOrganizationsPart, SyncRef } from '../types.ts';
+import type { SyncOrganizationsPart, SyncRef } from './types.ts';
 
 /** Organizations that one activity looks up, each by itself. */
 const ORGANIZATIONS_AT_ONCE = 50;

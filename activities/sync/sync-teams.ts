@@ -7,8 +7,8 @@ import { NOTHING_SYNCED, type SyncCounts } from '../../src/domain/sync.ts';
 import type { KmsTeam } from '../../src/kms/rows.ts';
 import { beginSettling, compare, isInScope, type Settling, settleStranger } from '../../src/teams/drift-settler.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import { readTeamPages } from '../team-pages.ts';
-import type { SyncRef, SyncTeamsPart, TeamsCursor } from '../types.ts';
+import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
+import type { SyncRef, SyncTeamsPart } from './types.ts';
 
 /** Unmanaged teams that a run lists; the others are only counted. */
 const MAX_UNMANAGED_LISTED = 100;
