@@ -3,7 +3,7 @@ import type { Organization } from '../../src/database/entities.ts';
 import * as litellmTeams from '../../src/database/litellm-teams.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
-import { judgeAbsence, NOTHING_SYNCED, type SyncCounts } from '../../src/domain/sync.ts';
+import { type Absence, judgeAbsence, NOTHING_SYNCED, type SyncCounts } from '../../src/domain/sync.ts';
 import { beginSettling, compare, lookUp, type Pair } from '../../src/teams/drift-settler.ts';
 import { sideBySide } from '../../src/teams/side-by-side.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
@@ -12,7 +12,7 @@ import type { SyncOrganizationsPart, SyncRef } from './types.ts';
 /** Organizations that one activity looks up, each by itself. */
 const ORGANIZATIONS_AT_ONCE = 50;
 
-/** @param isComplete every page could be read; else the team of a new organization may be on another one, and none is made. */
+/** `isComplete`: every team could be read. Else the team of a new organization may be among the others, and none is made. */
 type SyncOrganizationsInput = { run: SyncRef; after: string; counts: SyncCounts; isComplete: boolean };
 
 /** Some organizations that no page showed. Each is looked up by itself, and made when LiteLLM has never had its team. */
@@ -49,7 +49,7 @@ export function syncOrganizations({ database, kms, log }: Pick<ActivityDependenc
         pairs.flatMap(({ theirs }) => theirs ?? []),
       );
     }
-    // Marked when all of it is done: a further attempt skips what is marked.
+    // Marked only when everything is done, because a further attempt skips what is marked.
     const present = await compare(settling, pairs);
     if (!run.dryRun) await organizations.markSeen(em, present);
     const last = unseen.length === ORGANIZATIONS_AT_ONCE ? (unseen.at(-1)?.id ?? null) : null;
@@ -61,7 +61,7 @@ async function judge(
   em: EntityManager,
   { id, litellmSeenAt }: Organization,
   { runId, isEveryTeamRead }: { runId: string; isEveryTeamRead: boolean },
-): Promise<ReturnType<typeof judgeAbsence>> {
+): Promise<Absence> {
   const wasSeen = Boolean(litellmSeenAt);
   const isClaimed = !wasSeen && (await syncRuns.isClaimPending(em, runId, id));
   return judgeAbsence({ wasSeen, isClaimed, isEveryTeamRead });

@@ -164,18 +164,19 @@ export function leavesNoTeam(kind: DriftKind, outcome: SyncOutcome): boolean {
   return kind === 'team_deleted' || (kind === 'team_missing' && outcome === 'failed');
 }
 
+/** `isClaimed`: another team names the organization and may yet be adopted. */
+export type AbsenceFacts = { wasSeen: boolean; isClaimed: boolean; isEveryTeamRead: boolean };
+/** Why LiteLLM has no team of an organization's id. `uncertain`: its team may be among those that could not be read. */
+export type Absence = 'deleted' | 'claimed' | 'uncertain' | 'never_made';
+
 /**
- * What follows when LiteLLM has no team of an organization's id. A team is made only when nothing speaks for another one: LiteLLM
+ * Judges why LiteLLM does not have a team by its id. A team is made only when nothing speaks for another one: LiteLLM
  * has never shown it, no other team names the organization, and no team of LiteLLM's went unread.
  */
-export function judgeAbsence(facts: {
-  wasSeen: boolean;
-  isClaimed: boolean;
-  isEveryTeamRead: boolean;
-}): 'deleted' | 'claimed' | 'uncertain' | 'never_made' {
-  if (facts.wasSeen) return 'deleted';
-  if (facts.isClaimed) return 'claimed';
-  return facts.isEveryTeamRead ? 'never_made' : 'uncertain';
+export function judgeAbsence({ wasSeen, isClaimed, isEveryTeamRead }: AbsenceFacts): Absence {
+  if (wasSeen) return 'deleted';
+  if (isClaimed) return 'claimed';
+  return isEveryTeamRead ? 'never_made' : 'uncertain';
 }
 
 /** A look at a budget in LiteLLM, between two looks at what our last write left. */
