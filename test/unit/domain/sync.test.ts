@@ -2,7 +2,6 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseQuota, quotaMicros } from '../../../src/domain/money.ts';
 import {
-  addSyncCounts,
   type ClaimedOrganization,
   claimOf,
   DRIFT_ADVICE,
@@ -12,7 +11,6 @@ import {
   isBudgetEdited,
   judgeAbsence,
   leavesNoTeam,
-  NOTHING_SYNCED,
   type Ours,
   type OurTeam,
   outcomeWithoutAction,
@@ -211,24 +209,4 @@ describe('a second look at a budget', () => {
       }),
     );
   });
-});
-
-test('what the parts of a run have counted adds up', () => {
-  const counts = fc.record({
-    pages: fc.nat(),
-    teams: fc.nat(),
-    organizations: fc.nat(),
-    unmanaged: fc.nat(),
-    unreadable: fc.nat(),
-    failedPages: fc.array(fc.nat()),
-  });
-  fc.assert(
-    fc.property(counts, counts, (first, second) => {
-      expect(addSyncCounts(first, NOTHING_SYNCED)).toEqual(first);
-      const sum = addSyncCounts(first, second);
-      for (const key of ['pages', 'teams', 'organizations', 'unmanaged', 'unreadable'] as const)
-        expect(sum[key]).toBe(first[key] + second[key]);
-      expect(sum.failedPages).toEqual([...first.failedPages, ...second.failedPages]);
-    }),
-  );
 });
