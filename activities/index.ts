@@ -1,4 +1,4 @@
-/** The activities of the service: what the outside world is asked to do, each in its own file. */
+/** The activities of the service, each in its own file: what it asks of PostgreSQL, Stripe, LiteLLM and Temporal. */
 import type { ActivityDependencies } from './dependencies.ts';
 import { chargeStripe } from './recharge/charge-stripe.ts';
 import { checkLimits } from './recharge/check-limits.ts';
@@ -8,14 +8,20 @@ import { recordRecharge } from './recharge/record-recharge.ts';
 import { refundCharge } from './recharge/refund-charge.ts';
 import { releaseReservation } from './recharge/release-reservation.ts';
 import { updateKmsQuota } from './recharge/update-kms-quota.ts';
-import { compareBudgets, compareIntents, restoreLost, resumeIdle } from './reconcile/reconcile.ts';
+import { compareBudgets } from './reconcile/compare-budgets.ts';
+import { compareIntents } from './reconcile/compare-intents.ts';
+import { restoreLost } from './reconcile/restore-lost.ts';
+import { resumeIdle } from './reconcile/resume-idle.ts';
 import { findReversals, giveBackQuota, takeBackQuota } from './reversal/reversals.ts';
 import { sweepTeams } from './sweep/sweep-teams.ts';
-import { beginSync, finishSync, syncOrganizations, syncTeams } from './sync/sync.ts';
+import { beginSync } from './sync/begin-sync.ts';
+import { finishSync } from './sync/finish-sync.ts';
+import { syncOrganizations } from './sync/sync-organizations.ts';
+import { syncTeams } from './sync/sync-teams.ts';
 
 export type Activities = ReturnType<typeof createActivities>;
 
-/** Hands every activity what it works with. `superviseActivity` has to be around each of them. */
+/** Hands every activity its dependencies. The worker has to run each of them within `superviseActivity`. */
 export function createActivities(dependencies: ActivityDependencies) {
   return {
     checkLimits: checkLimits(dependencies),

@@ -3,7 +3,10 @@
  * the schedules and the command line use these, so that no name is written twice.
  */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
-import type { Finding, SweepCounts, SyncRef, SyncSummary, TeamsCursor } from '../activities/types.ts';
+import type { SweepCounts } from '../activities/sweep/types.ts';
+import type { SyncRef, SyncSummary } from '../activities/sync/types.ts';
+import type { TeamsCursor } from '../activities/team-pages.ts';
+import type { Finding } from '../src/domain/finding.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import type { SyncCounts } from '../src/domain/sync.ts';
 

@@ -19,7 +19,7 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/types.ts';
+import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/recharge/types.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { parseQuota } from '../src/domain/money.ts';
 import type { Outcome } from '../src/domain/outcome.ts';

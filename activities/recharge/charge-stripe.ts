@@ -15,7 +15,7 @@ import {
   outcomeOf,
 } from '../../src/payments/outcome.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { ChargeResult, RechargeRef } from '../types.ts';
+import type { ChargeResult, RechargeRef } from './types.ts';
 
 /**
  * Charges the card once: creates a PaymentIntent, stores its id, confirms it, and says what came of it.

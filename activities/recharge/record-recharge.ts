@@ -1,7 +1,7 @@
 import * as recharges from '../../src/database/recharges.ts';
 import { formatMoney } from '../../src/domain/money.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { RechargeRef } from '../types.ts';
+import type { RechargeRef } from './types.ts';
 
 /**
  * Enters the captured charge in the ledger: stripe → prepaid, with the status that says so, in one transaction.

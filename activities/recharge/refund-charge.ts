@@ -6,7 +6,7 @@ import { formatMoney } from '../../src/domain/money.ts';
 import type { PaymentsClient } from '../../src/payments/client.ts';
 import { classifyStripeError, failureOfError, isSavedServerError } from '../../src/payments/outcome.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { RechargeRef, RefundResult } from '../types.ts';
+import type { RechargeRef, RefundResult } from './types.ts';
 
 /**
  * Gives back what was captured and could not be granted: prepaid → stripe.

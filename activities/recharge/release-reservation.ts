@@ -1,7 +1,7 @@
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { EventRef } from '../types.ts';
+import type { EventRef } from './types.ts';
 
 /**
  * Ends an event before any card was touched: closes it, so that nothing can be reserved for it any more, and cancels what

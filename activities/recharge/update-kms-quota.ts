@@ -5,7 +5,7 @@ import { FAILURE } from '../../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
 import { writeBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { QuotaResult, RechargeRef } from '../types.ts';
+import type { QuotaResult, RechargeRef } from './types.ts';
 
 /** Raises the team's budget by what was paid, and enters it in the ledger: prepaid → granted. */
 export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {

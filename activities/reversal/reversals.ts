@@ -12,7 +12,8 @@ import { KmsError } from '../../src/kms/errors.ts';
 import { ofDispute, ofRefund } from '../../src/payments/returned-money.ts';
 import { writeBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { RechargeRef, ReversalRef, ReversalStep, ReversalsResult } from '../types.ts';
+import type { RechargeRef } from '../recharge/types.ts';
+import type { ReversalRef, ReversalStep, ReversalsResult } from './types.ts';
 
 /**
  * Reads every refund and dispute of a recharge's intent as Stripe has them now, notes those that are new, and says what is

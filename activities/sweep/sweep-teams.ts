@@ -1,4 +1,4 @@
-/** Looks at every balance that LiteLLM shows, and puts into the inbox what has run low or soon will, as an alert would. */
+/** Reads every balance that LiteLLM shows, and reports to the inbox what has run low or soon will, as an alert would. */
 import { createHash } from 'node:crypto';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import type { EntityManager } from '../../src/database/database.ts';
@@ -6,79 +6,88 @@ import type { Organization } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { historiesOf } from '../../src/database/recharge-history.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
-import { isCoolingDown } from '../../src/domain/cool-down.ts';
-import { SWEEP_EVENTS, type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
+import { type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
 import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
-import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from '../../src/domain/money.ts';
-import { decideRecharge, type LiveBudget } from '../../src/domain/policy.ts';
-import { MAX_PAGE_SIZE, type TeamsPage } from '../../src/kms/client.ts';
+import { dollarsFromQuota, formatQuota } from '../../src/domain/money.ts';
+import { decideSweep, type SweepDecision, type SweepFacts } from '../../src/domain/sweep.ts';
+import { MAX_PAGE_SIZE } from '../../src/kms/client.ts';
+import type { KmsTeam } from '../../src/kms/rows.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import { readTeamPages } from '../team-pages.ts';
-import type { SweepPart, TeamsCursor } from '../types.ts';
+import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
+import type { SweepCounts, SweepPart } from './types.ts';
 
-/** Old samples that each page takes away: twice what it can add. */
-const FORGOTTEN_A_PAGE = 2 * MAX_PAGE_SIZE;
+/** Old samples that each page removes: twice what it can add. */
+const SAMPLES_REMOVED_A_PAGE = 2 * MAX_PAGE_SIZE;
 
-/** Looks at some pages of LiteLLM's teams and reports those of ours that need a recharge. Repeatable: an open event is not reported again. */
+/** Reads some pages of LiteLLM's teams and reports those of ours that need a recharge. Idempotent: an open event is not reported again. */
 export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async (cursor: TeamsCursor): Promise<SweepPart> => {
-    const found: Looked = { organizations: 0, waiting: 0, reported: [] };
+    const found: Swept = { organizations: 0, waiting: 0, reported: [] };
     const part = await readTeamPages({ kms, log }, cursor, async (teams) => {
-      const looked = await lookAt(database.fork(), teams);
-      found.organizations += looked.organizations;
-      found.waiting += looked.waiting;
-      found.reported.push(...looked.reported);
+      const { organizations, waiting, reported } = await sweepPage(database.fork(), teams);
+      found.organizations += organizations;
+      found.waiting += waiting;
+      found.reported.push(...reported);
     });
     return { ...part, ...found };
   };
 }
 
-type Looked = Pick<SweepPart, 'organizations' | 'waiting' | 'reported'>;
+type Swept = Pick<SweepPart, 'organizations' | 'waiting' | 'reported'>;
+type Candidate = { organization: Organization; team: KmsTeam; facts: SweepFacts };
+type Decided = Candidate & { decision: SweepDecision };
+type ReportedBalance = SweepCounts['reported'][number];
 
-async function lookAt(em: EntityManager, teams: TeamsPage['teams']): Promise<Looked> {
-  const looked: Looked = { organizations: 0, waiting: 0, reported: [] };
-  const budgets = new Map(teams.map((team) => [team.teamId, team]));
-  const ours = await organizations.ofLitellmTeams(em, [...budgets.keys()]);
-  if (ours.length === 0) return looked;
-  looked.organizations = ours.length;
+async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<Swept> {
+  const ours = await organizations.ofLitellmTeams(
+    em,
+    teams.map(({ teamId }) => teamId),
+  );
+  if (ours.length === 0) return { organizations: 0, waiting: 0, reported: [] };
+  const candidates = await readCandidates(em, ours, teams);
+  const decided = candidates.map((candidate) => ({ ...candidate, decision: decideSweep(candidate.facts) }));
+  const reported: ReportedBalance[] = [];
+  for (const each of decided) reported.push(...(await report(em, each)));
+  await recordSamples(em, candidates);
+  return { organizations: ours.length, waiting: decided.filter(({ decision }) => decision.kind === 'wait').length, reported };
+}
 
+/** Each organization with its team and everything that is decided on. One that was removed meanwhile is left out. */
+async function readCandidates(em: EntityManager, ours: readonly Organization[], teams: readonly KmsTeam[]): Promise<Candidate[]> {
   const ids = ours.map(({ id }) => id);
   const samples = await balanceSamples.recent(em, ids, SPEND_WINDOW_MS);
   const histories = await historiesOf(em, ids);
   const standings = await webhookEvents.sweepStandings(em, ids);
-  const seen: balanceSamples.BalanceSeen[] = [];
-  for (const organization of ours) {
+  const shown = new Map(teams.map((team) => [team.teamId, team]));
+  return ours.flatMap((organization) => {
     const { id, litellmTeamId } = organization;
-    const [team, history, standing] = [budgets.get(litellmTeamId), histories.get(id), standings.get(id)];
-    // One that was removed while we read.
-    if (!team || !history || !standing) continue;
-    seen.push({ organizationId: id, quota: team.quota, spend: team.spend });
-    // A blocked team spends nothing, whatever its budget.
-    if (team.blocked || standing.hasOpenEvent) continue;
-
-    const foresight = { expectedSpend: expectedSpend(samples.get(id) ?? [], team.spend) };
-    const decision = decideRecharge(organizations.policyOf(organization), team, history, foresight);
-    const isDue = decision.kind === 'recharge';
-    if (decision.kind === 'refuse' && decision.refusal === 'cooling_down') looked.waiting++;
-    else if (isDue && isCoolingDown(standing.fruitless)) looked.waiting++;
-    else if (isDue) {
-      const eventType = decision.balance <= organization.minimumBalance ? SWEEP_EVENTS.low : SWEEP_EVENTS.forecast;
-      const event = eventOf(organization, team, eventType, foresight.expectedSpend);
-      const { eventId, status } = await webhookEvents.receive(em, event);
-      if (status === 'accepted') looked.reported.push({ organizationId: id, eventId, eventType, balance: formatQuota(decision.balance) });
-    }
-  }
-  await balanceSamples.record(em, seen);
-  await balanceSamples.deleteExpired(em, FORGOTTEN_A_PAGE);
-  return looked;
+    const [team, history, standing] = [shown.get(litellmTeamId), histories.get(id), standings.get(id)];
+    if (!team || !history || !standing) return [];
+    const expected = expectedSpend(samples.get(id) ?? [], team.spend);
+    const facts = { policy: organizations.policyOf(organization), team, history, ...standing, expectedSpend: expected };
+    return [{ organization, team, facts }];
+  });
 }
 
-/** The event in the words of LiteLLM's alert, with what the sweep knows beyond it. Nothing of it is decided on: the run looks itself. */
+/** Enters what is due into the inbox. Empty when nothing is due, or an event of the same crossing is open already. */
+async function report(em: EntityManager, { organization, facts, decision }: Decided): Promise<ReportedBalance[]> {
+  if (decision.kind !== 'report') return [];
+  const { eventType, balance } = decision;
+  const { eventId, status } = await webhookEvents.receive(em, eventOf(organization, facts, eventType));
+  return status === 'accepted' ? [{ organizationId: organization.id, eventId, eventType, balance: formatQuota(balance) }] : [];
+}
+
+async function recordSamples(em: EntityManager, candidates: readonly Candidate[]): Promise<void> {
+  const seen = candidates.map(({ organization, team }) => ({ organizationId: organization.id, quota: team.quota, spend: team.spend }));
+  await balanceSamples.record(em, seen);
+  await balanceSamples.deleteExpired(em, SAMPLES_REMOVED_A_PAGE);
+}
+
+/** The event in the words of LiteLLM's alert, with what the sweep knows beyond it. Nothing is decided on it: the run reads live figures. */
 function eventOf(
   { litellmTeamId, minimumBalance }: Organization,
-  { quota, spend }: LiveBudget,
+  { team: { quota, spend }, expectedSpend: expected }: SweepFacts,
   eventType: SweepEvent,
-  expected: QuotaMicros,
 ): webhookEvents.IncomingEvent {
   const payload = {
     event: eventType,
@@ -87,7 +96,7 @@ function eventOf(
     spend: dollarsFromQuota(spend),
     max_budget: quota === null ? null : dollarsFromQuota(quota),
     minimum_balance: formatQuota(minimumBalance),
-    expected_spend: formatQuota(quotaMicros(expected)),
+    expected_spend: formatQuota(expected),
     expected_within_s: FORECAST_HORIZON_MS / 1000,
   };
   return {

@@ -1,7 +1,7 @@
 /** The operator's moves: settle what needs attention, reconcile, sweep, verify the ledger. */
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
-import type { SweepCounts } from '../../activities/types.ts';
+import type { SweepCounts } from '../../activities/sweep/types.ts';
 import type { BalanceSweepWorkflow, ReconcileResult, ReconcileWorkflow } from '../../workflows/contract.ts';
 import { RESOLUTIONS, type Resolution } from '../domain/resolution.ts';
 import { callService, ServiceError, serviceSetting } from './service-client.ts';

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import axios from 'axios';
-import type { SweepCounts } from '../../activities/types.ts';
+import type { SweepCounts } from '../../activities/sweep/types.ts';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import { Database } from '../../src/database/database.ts';
 import * as organizations from '../../src/database/organizations.ts';

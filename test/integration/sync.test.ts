@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import axios from 'axios';
-import type { SyncSummary } from '../../activities/types.ts';
+import type { SyncSummary } from '../../activities/sync/types.ts';
 import type { TeamSyncInput, TeamSyncWorkflow } from '../../workflows/contract.ts';
 import { freePort } from '../support/ports.ts';
 import { startBill } from '../support/processes.ts';
