@@ -93,7 +93,7 @@ function readPosition(cursor: string): Position {
     if (typeof createdAt === 'string' && typeof id === 'string' && more.length === 0 && isInstant(createdAt) && isStorable(id))
       return [createdAt, id];
   } catch {
-    // Neither base64url nor JSON nor a list: the same answer as below.
+    // Neither base64url nor JSON nor a list: the same error as below.
   }
   throw new BadCursorError();
 }
