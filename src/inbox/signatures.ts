@@ -17,12 +17,13 @@ export type SignedRequest = {
   body: Buffer;
 };
 
-export type Secrets = { hmacSecrets: readonly string[]; urlTokens: readonly string[] };
+/** An alert is authentic by any one of these. */
+export type AlertSecrets = { hmacSecrets: readonly string[]; urlTokens: readonly string[] };
 
 /** `deliveryId` only where the sender has signed one: anything else could be made up. */
 export type Authenticity = { authentic: true; deliveryId: string | null } | { authentic: false };
 
-export function authenticate(request: SignedRequest, secrets: Secrets, nowSeconds: number): Authenticity {
+export function authenticate(request: SignedRequest, secrets: AlertSecrets, nowSeconds: number): Authenticity {
   const deliveryId = verifyStandardWebhook(request, secrets.hmacSecrets, nowSeconds);
   if (deliveryId !== null) return { authentic: true, deliveryId };
   if (verifyLiteLLMSignature(request, secrets.hmacSecrets, nowSeconds)) return { authentic: true, deliveryId: null };

@@ -11,8 +11,7 @@ import type { Config } from '../../config.ts';
 import { Database } from '../../database/database.ts';
 import { createLogger } from '../../observability/log.ts';
 import { type Running, startApi, startWorker } from '../../service.ts';
-import { namespaceOf, workflowLink } from '../../temporal/connection.ts';
-import { rechargeWorkflowId } from '../../temporal/starter.ts';
+import { TemporalLinks } from '../../temporal/links.ts';
 import { installTemporalLogger } from '../../temporal/worker.ts';
 import { migrate } from '../migrate.ts';
 import { configOrExit, stopOnSignal } from '../process.ts';
@@ -59,7 +58,7 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
 
   await migrate(config, log);
   const [worker, api] = await Promise.all([
-    startWorker(config, log, ({ message }) => fail(`the worker has failed: ${message}`)),
+    startWorker(config, log, { failed: ({ message }) => fail(`the worker has failed: ${message}`) }),
     startApi(config, log),
   ]);
   stops.push(worker.stop, api.stop);
@@ -68,9 +67,9 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
 
   const database = await Database.open(config.databaseUrl);
   stops.push(() => database.close());
-  const linkTo = (eventId: string) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId));
-  printWhereToLook(config, embedded);
-  const timeline = startTimeline(database, linkTo, (line) => console.log(line));
+  const links = new TemporalLinks(config.temporal);
+  printWhereToLook(config, embedded, links);
+  const timeline = startTimeline(database, links, (line) => console.log(line));
   stops.push(timeline.stop);
 
   const started = embedded.servers.map(({ name }) => name);
@@ -126,11 +125,10 @@ function writeAddress(config: Config, env: Record<string, string>): void {
   writeFileSync(DEV_ADDRESS_FILE, JSON.stringify({ ...address, pid: process.pid }), { mode: 0o600 });
 }
 
-function printWhereToLook(config: Config, { env, servers }: Embedded): void {
+function printWhereToLook(config: Config, { env, servers }: Embedded, links: TemporalLinks): void {
   const isOurs = (name: string) => servers.some((server) => server.name === name);
-  const workflows = config.temporal.uiUrl && `${config.temporal.uiUrl}/namespaces/${namespaceOf(config.temporal)}/workflows`;
   const rows: [string, string][] = [
-    ['Temporal Web UI', workflows ?? 'unknown (TEMPORAL_UI_URL)'],
+    ['Temporal Web UI', links.workflows ?? 'unknown (TEMPORAL_UI_URL)'],
     ['API', `${config.http.publicUrl}  (admin key: ${isOwn('ADMIN_API_KEY', config.http.adminApiKey)})`],
     ['PostgreSQL', isOurs('postgres') ? (env['DATABASE_URL'] ?? '') : 'yours (DATABASE_URL)'],
     ['Stripe', isOurs('stripe') ? `${config.stripe.apiBase}/_sandbox/state  (a stand-in)` : config.stripe.apiBase],

@@ -6,6 +6,7 @@ import * as recharges from '../../database/recharges.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
 import { dollarsFromQuota, formatMoney, type QuotaMicros } from '../../domain/money.ts';
 import { REFUSALS } from '../../domain/policy.ts';
+import type { WorkflowLinks } from '../../workflow-links.ts';
 
 const LOOK_INTERVAL_MS = 200;
 /** Rows are looked at again for this long, so that one that was committed late is not missed. */
@@ -17,14 +18,9 @@ type Line = { at: Date; organization: string; step: string; text: string };
 /**
  * Prints every step of every recharge from now on.
  *
- * @param linkTo where the Temporal Web UI shows the run of an event.
  * @param print one line for the terminal.
  */
-export function startTimeline(
-  database: Database,
-  linkTo: (eventId: string) => string | null,
-  print: (line: string) => void,
-): { stop: () => Promise<void> } {
+export function startTimeline(database: Database, links: WorkflowLinks, print: (line: string) => void): { stop: () => Promise<void> } {
   const seen = new Map<string, number>();
   const events = new Map<string, WebhookEvent>();
   const begun = new Date();
@@ -55,7 +51,7 @@ export function startTimeline(
       for (const line of lines.slice(known)) print(format(line, alerted));
       seen.set(recharge.id, lines.length);
       if (lines.length > known && recharge.timeline.at(-1)?.status !== 'charging') {
-        const link = ENDS.has(recharge.status) && linkTo(recharge.eventId);
+        const link = ENDS.has(recharge.status) && links.recharge(recharge.eventId);
         if (link) print(`${' '.repeat(10)}${styleText('dim', link)}`);
       }
     }
