@@ -23,7 +23,7 @@ export function rechargeWorkflowId(eventId: string): string {
   return `recharge/${eventId}`;
 }
 
-/** Of the run that a schedule has started, else of the run that the API starts. */
+/** The workflow that has made the run's row, else the one that the API starts for the row. */
 export function syncWorkflowId({ id, workflow }: SyncRun): string {
   return workflow?.split(' ')[0] ?? `team-sync/${id}`;
 }
