@@ -1,4 +1,4 @@
-/** The commands that run a part of the service from the environment. */
+/** The commands that run one part of the service, configured by the environment. */
 import { createLogger } from '../observability/log.ts';
 import { startApi, startWorker } from '../service.ts';
 import { installTemporalLogger } from '../temporal/worker.ts';

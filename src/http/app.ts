@@ -1,4 +1,4 @@
-/** The express application: every route of the service, and what all of them have in common. */
+/** The express application: every route of the service, and what they share. */
 import { createServer, type Server } from 'node:http';
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
@@ -15,9 +15,8 @@ import { syncRoutes } from './sync.ts';
 import { teamRoutes } from './teams.ts';
 import { eventRoutes, litellmWebhook, stripeWebhook } from './webhooks.ts';
 
-/** Bodies of the admin API. */
 const MAX_ADMIN_BODY_BYTES = 64 * 1024;
-/** A request whose head and body take longer to arrive is answered 408. */
+/** A request whose headers and body take longer to arrive is answered 408. */
 const REQUEST_DEADLINE_MS = 10_000;
 
 export function createApp(dependencies: HttpDependencies): Express {
@@ -58,13 +57,13 @@ export async function listen(app: Express, host: string, port: number): Promise<
   return server;
 }
 
-/** No id and no filter holds a NUL, and PostgreSQL takes a statement with one for a broken connection. */
+/** No id and no filter holds a NUL, and in PostgreSQL a statement with one fails like a broken connection. */
 const refuseNul: RequestHandler = (request, _response, next) => {
   if (/%00/.test(request.originalUrl)) throw new Problem('malformed', 'the URL holds a NUL');
   next();
 };
 
-/** Method, path and outcome. Never the query: it may hold a token. */
+/** Logs method, path and status. Never the query: it may hold a token. */
 function requestLog(log: Logger): RequestHandler {
   return (request, response, next) => {
     const started = performance.now();

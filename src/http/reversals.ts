@@ -14,7 +14,7 @@ import { startOrLeaveToReconciliation } from './start-or-leave.ts';
 
 const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().optional(), status: z.enum(REVERSAL_STATUSES).optional() });
 
-/** What a person may do with a parked reversal: say that the budget is right now. */
+/** A person can only accept a reversal that needs attention: the budget is right in LiteLLM by then. */
 const resolveBody = z.strictObject({
   resolution: z.literal('accept', { error: 'is "accept": the quota of a reversal is put right in LiteLLM, then accepted' }),
   reason: text(500),

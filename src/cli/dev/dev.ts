@@ -1,6 +1,6 @@
 /**
- * `bill dev`: the whole service on this machine. Starts what the environment does not name, shows what happens, and stops
- * everything again.
+ * `bill dev`: the whole service on this machine. Starts the servers that the environment does not name, shows what happens, and
+ * stops everything in the end.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ import { type Embedded, startEmbedded } from './embedded.ts';
 import { clock, startTimeline } from './timeline.ts';
 
 const DATA_FOLDER = fileURLToPath(new URL('../../../.data', import.meta.url));
-/** Programs that set-up has fetched: no state of ours, kept by `--fresh`. */
+/** Programs that set-up has fetched. They are no state, so `--fresh` keeps them. */
 const TOOLS = 'tools';
 const LOG_FILE = join(DATA_FOLDER, 'bill.log');
 
@@ -50,7 +50,7 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
   const fail = (what: string) => {
     console.error(`bill: ${what}; the log is ${LOG_FILE}`);
     process.exitCode = 1;
-    void running.stop().then(() => process.exit(1));
+    void running.stop().finally(() => process.exit(1)); // Nothing is left to do with a failure to stop.
   };
   for (const { name, server } of embedded.servers) {
     server.process.once('exit', (code) => code !== 0 && fail(`the ${name} server has ended`));
@@ -96,14 +96,14 @@ function startOver(): void {
   }
 }
 
-/** Two of them would share one PostgreSQL folder. @throws when one is running. */
+/** Two of them would share one PostgreSQL folder. @throws when one runs already. */
 function refuseSecondRun(): void {
   if (!existsSync(DEV_ADDRESS_FILE)) return;
   const { pid, PUBLIC_URL } = JSON.parse(readFileSync(DEV_ADDRESS_FILE, 'utf8')) as { pid: number; PUBLIC_URL: string };
   try {
     process.kill(pid, 0);
   } catch {
-    return; // It ended without clearing up.
+    return; // It has ended without removing the file.
   }
   throw new Error(`bill dev is running already, as process ${pid} at ${PUBLIC_URL}`);
 }
