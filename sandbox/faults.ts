@@ -1,6 +1,6 @@
 /**
  * The fault knobs of a stand-in. A fault names a route, how many calls it strikes, whether it strikes before or after the
- * call's effect, and what happens to the answer.
+ * call's effect, and what then happens to the answer.
  *
  *   curl -X POST $URL/_sandbox/faults -d '{"method":"POST","path":"/v1/payment_intents/*\/confirm","when":"after","action":{"kind":"reset"}}'
  */
@@ -65,7 +65,7 @@ export class FaultBoard {
     return fault;
   }
 
-  /** Removes one, whether it has struck or not. */
+  /** Takes one away, struck or not. */
   remove(fault: Fault): void {
     this.faults = this.faults.filter((other) => other !== fault);
   }

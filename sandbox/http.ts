@@ -107,8 +107,8 @@ function write(response: ServerResponse, answer: Answer): void {
 }
 
 /**
- * Lets a fault act on the connection. Returns true when the request continues (after a delay), false when the fault has ended
- * it.
+ * Lets a fault act on the connection. Answers true when the request goes on as if nothing had happened (a delay that has
+ * passed), false when the fault has had the last word.
  */
 async function proceedThrough(fault: Fault, response: ServerResponse, answer?: Answer): Promise<boolean> {
   const { action } = fault;
