@@ -12,7 +12,7 @@ import * as stripeEvents from '../../src/database/stripe-events.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
 import * as teams from '../../src/database/teams.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
-import { currency, minorUnits, parseQuota } from '../../src/domain/money.ts';
+import { currency, parseQuota } from '../../src/domain/money.ts';
 import { createDatabase } from '../support/databases.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
 
@@ -60,6 +60,18 @@ async function recharge(organizationId: string, status = 'succeeded'): Promise<s
   );
   return id;
 }
+
+/** Money of the recharge that went back without us, and for which no quota was left. */
+async function reversal(id: string, rechargeId: string, organizationId: string): Promise<string> {
+  await sql.query(
+    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota)
+     values ($1, 'refund', $2, $3, 'team', 'needs_attention', 1, 'usd', 0)`,
+    [id, rechargeId, organizationId],
+  );
+  return id;
+}
+
+const ACCEPTED = { by: 'ann', reason: 'settled at Stripe', isGone: true };
 
 describe('a read', () => {
   test('returns what the database has now, whatever the same unit of work read before', async () => {
@@ -115,15 +127,13 @@ describe('PostgreSQL stamps rows, whatever clock this process has', () => {
       await organizations.change(em, id, { name: 'changed' });
       await teams.create(em, { organizationId: id, id: 'blue', name: 'blue', maxBudgetInTeam: null });
       rechargeId = await recharge(id);
-      const granted = await recharges.get(em, rechargeId);
-      const money = { id: `re_${rechargeId}`, kind: 'refund' as const, amountMinor: minorUnits(1) };
-      await reversals.takenBack(em, await reversals.open(em, granted, money, minorUnits(2000)));
+      await reversals.accept(em, await reversals.get(em, await reversal(`re_${rechargeId}`, rechargeId, id)), ACCEPTED);
     } finally {
       globalThis.Date = RealDate;
     }
     const { rows } = await sql.query(
       `select bool_and(at between now() - interval '1 hour' and now() + interval '1 hour') as right from (
-         select unnest(array[created_at, updated_at, suspended_at]) from organization_balance_config where c_organization_id = $1
+         select unnest(array[created_at, updated_at]) from organization_balance_config where c_organization_id = $1
          union all select unnest(array[created_at, updated_at]) from team where c_organization_id = $1
          union all select unnest(array[created_at, updated_at]) from reversal where recharge_id = $2) stamp (at)`,
       [id, rechargeId],
@@ -133,21 +143,20 @@ describe('PostgreSQL stamps rows, whatever clock this process has', () => {
 
   test('a change that waited for the lock of another is stamped after it', async () => {
     const organizationId = await organization();
-    const first = await recharges.get(em, await recharge(organizationId));
-    const reversal = await reversals.open(em, first, { id: 're_waits', kind: 'refund', amountMinor: minorUnits(1) }, minorUnits(2000));
-    const second = await recharges.get(em, await recharge(organizationId, 'charging'));
+    const parked = await reversals.get(em, await reversal('re_waits', await recharge(organizationId), organizationId));
+    const other = await recharge(organizationId, 'charging');
     const holder = await sql.connect();
     await holder.query('begin');
     await holder.query('select from organization_balance_config where c_organization_id = $1 for update', [organizationId]);
-    const waiting = reversals.takenBack(database.fork(), reversal);
+    const waiting = reversals.accept(database.fork(), parked, ACCEPTED);
     await until(async () => (await sql.query("select from pg_stat_activity where wait_event_type = 'Lock'")).rowCount === 1);
-    await holder.query('update recharge set updated_at = clock_timestamp() where id = $1', [second.id]);
+    await holder.query('update recharge set updated_at = clock_timestamp() where id = $1', [other]);
     await holder.query('commit');
     holder.release();
     await waiting;
     const { rows } = await sql.query(
       'select v.updated_at > r.updated_at as after from reversal v, recharge r where v.id = $1 and r.id = $2',
-      ['re_waits', second.id],
+      [parked.id, other],
     );
     expect(rows).toEqual([{ after: true }]);
   });
@@ -194,9 +203,9 @@ const LISTS: Record<string, () => Promise<List>> = {
   },
   reversals: async () => {
     const organizationId = await organization();
-    const granted = await recharges.get(em, await recharge(organizationId));
+    const rechargeId = await recharge(organizationId);
     return {
-      add: (id) => reversals.open(em, granted, { id, kind: 'refund', amountMinor: minorUnits(1) }, minorUnits(2000)),
+      add: (id) => reversal(id, rechargeId, organizationId),
       page: (request) => reversals.list(em, { organizationId }, request),
       createdAt: (id, at) => sql.query('update reversal set created_at = $2 where id = $1', [id, at]),
       remove: (id) => sql.query('delete from reversal where id = $1', [id]),
