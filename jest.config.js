@@ -1,5 +1,4 @@
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60 * SECOND_MS;
+const MINUTE_MS = 60_000;
 
 const typescript = {
   testEnvironment: 'node',
@@ -24,11 +23,12 @@ const withServers = {
 export default {
   // The tests mostly wait, for timers and for other processes: more at once than there are cores.
   maxWorkers: 3,
+  testSequencer: '<rootDir>/test/sequencer.js',
   projects: [
     {
       ...typescript,
       // Some start PostgreSQL and Temporal, some bundle the workflows: seconds.
-      ...limited(2 * MINUTE_MS),
+      ...limited(3 * MINUTE_MS),
       displayName: 'unit',
       testMatch: ['unit', 'sandbox', 'replay'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
     },

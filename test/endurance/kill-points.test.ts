@@ -61,7 +61,7 @@ beforeAll(async () => {
   world = await World.create();
   boardUrl = await board.listen();
   await world.startApi();
-}, 60_000);
+});
 
 afterAll(async () => {
   await stopWorker();
@@ -98,5 +98,5 @@ test.each(PATHS)(
     expect(struck.toSorted()).toEqual(POINTS.toSorted());
     await stopWorker();
   },
-  180_000,
+  2 * TIMEOUT_MS,
 );

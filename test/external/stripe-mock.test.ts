@@ -117,7 +117,7 @@ describe.each(Object.entries(SERVERS))('%s', (_name, start) => {
   beforeAll(async () => {
     server = await start();
     tap = await openTap(server.url);
-  }, 30_000);
+  });
   beforeEach(() => {
     tap.calls.length = 0;
     tap.falsification = undefined;
