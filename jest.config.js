@@ -9,8 +9,8 @@ const typescript = {
 };
 
 /**
- * The default limit of one test or hook in a project. It only ends what hangs: it is many times what a test takes on an idle machine. Jest reads
- * `testTimeout` for all projects together, so a setup file sets it.
+ * The default limit of one test or hook in a project. It only ends what hangs: it is many times what a test
+ * takes on an idle machine. Jest reads `testTimeout` for all projects together, so a setup file sets it.
  */
 const limited = (ms) => ({ globals: { TEST_LIMIT_MS: ms }, setupFilesAfterEnv: ['<rootDir>/test/limit.ts'] });
 
@@ -35,7 +35,8 @@ export default {
     {
       ...typescript,
       ...withServers,
-      // A worker that was killed is noticed after seconds, a server that was restarted after a minute of backing off.
+      // A worker that was killed is noticed after seconds, a server that was restarted after a minute of
+      // backing off.
       ...limited(3 * MINUTE_MS),
       displayName: 'integration',
       testMatch: ['integration', 'e2e'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
@@ -49,7 +50,8 @@ export default {
       testMatch: ['<rootDir>/test/endurance/**/*.test.ts'],
     },
     {
-      // Against programs that nobody here wrote, which have to be installed first: `npm run test:litellm`, `npm run test:stripe-mock`.
+      // Against programs that nobody here wrote, which have to be installed first: `npm run test:litellm`,
+      // `npm run test:stripe-mock`.
       ...typescript,
       ...withServers,
       ...limited(6 * MINUTE_MS),

@@ -1,4 +1,7 @@
-/** `npm test`: type check, lint, the callback's tests, every other, then the simulation, which wants the machine to itself. Ends at the first that fails. */
+/**
+ * `npm test`: type check, lint, the callback's tests, every other, then the simulation, which wants the
+ * machine to itself. Ends at the first that fails.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 
 const JEST = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];

@@ -1,4 +1,7 @@
-/** The service as real processes, killed and restarted at the worst moments: each recharge ends by itself, charged once. */
+/**
+ * The service as real processes, killed and restarted at the worst moments: each recharge ends by itself,
+ * charged once.
+ */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { freePort } from '../support/ports.ts';

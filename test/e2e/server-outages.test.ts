@@ -1,6 +1,8 @@
 /**
- * Temporal and PostgreSQL away for a while under the service's real processes. For as long as in the world, instead of
- * seconds: OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=integration --verbose --testPathPatterns server-outages
+ * Temporal and PostgreSQL away for a while under the service's real processes. For as long as in the world,
+ * instead of seconds:
+ *
+ *   OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=integration --testPathPatterns server-outages
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { createWorldOfItsOwn, type WorldOfItsOwn } from '../support/own-servers.ts';
@@ -16,7 +18,10 @@ const FAILOVER_MS = Math.min(OUTAGE_MS, 60_000);
 /** Retries have backed off to a minute at most by then; a busy machine takes its time besides. */
 const RECOVERY_TIMEOUT_MS = 120_000;
 const START_AND_STOP_MS = 60_000;
-/** The answer to a charge comes in the middle of the outage: long after its beginning, and before our own deadline for Stripe. */
+/**
+ * The answer to a charge comes in the middle of the outage: long after its beginning, and before our own
+ * deadline for Stripe.
+ */
 const ANSWER_AFTER_MS = 8_000;
 
 const away = { kind: 'respond', status: 503, body: {} } as const;

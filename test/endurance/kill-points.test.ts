@@ -1,6 +1,6 @@
 /**
- * kill -9 of a real worker at every named point of the path: before, during (after each commit) and after each activity. The
- * worker is started again, and every recharge ends by itself, charged once.
+ * kill -9 of a real worker at every named point of the path: before, during (after each commit) and after
+ * each activity. The worker is started again, and every recharge ends by itself, charged once.
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { MishapBoard, type MishapQuestion } from '../simulation/mishap-board.ts';

@@ -1,6 +1,7 @@
 /**
- * Outages of days, in a minute: the service, PostgreSQL and the stand-ins are real, and so is every attempt; only the time
- * between two attempts is skipped. All of it happens in the same two days, and each test looks at one story.
+ * Outages of days, in a minute: the service, PostgreSQL and the stand-ins are real, and so is every attempt;
+ * only the time between two attempts is skipped. All of it happens in the same two days, and each test looks
+ * at one story.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -17,15 +18,22 @@ const away = { kind: 'respond', status: 503, body: {} } as const;
 
 const MINUTE_MS = 60_000;
 /**
- * So much time passes with one call: Temporal's test server drops a connection on which a call waits for half a minute of real time,
- * and the client would make that call again from the start, for ever on a busy machine.
+ * So much time passes with one call: Temporal's test server drops a connection on which a call waits for half
+ * a minute of real time, and the client would make that call again from the start, for ever on a busy
+ * machine.
  */
 const STRIDE_MS = 15 * MINUTE_MS;
-/** A stride is some hundred attempts, each of them made: a fraction of a second, and many times that on a busy machine. */
+/**
+ * A stride is some hundred attempts, each of them made: a fraction of a second, and many times that on a busy
+ * machine.
+ */
 const STRIDE_LIMIT_MS = MINUTE_MS;
 /** 55 hours take a minute, and what leads to them seconds. */
 const ALL_LIMIT_MS = 15 * MINUTE_MS;
-/** LiteLLM is asked every half minute for a day, and Stripe every minute for two: 2,880 times, and fewer where an answer takes seconds. */
+/**
+ * LiteLLM is asked every half minute for a day, and Stripe every minute for two: 2,880 times, and fewer where
+ * an answer takes seconds.
+ */
 const FEWEST_ATTEMPTS = 2_000;
 const MOST_ATTEMPTS = 3_000;
 

@@ -1,7 +1,8 @@
 /**
- * Workers that are cut off from Temporal or hang, are given up by it, and work on: what they do late is not done a second
- * time, and undoes nothing. Each is a real process, stopped or behind proxies: one parts it from Temporal, the other keeps it
- * waiting for PostgreSQL in the middle of an activity until others have done its work.
+ * Workers that are cut off from Temporal or hang, are given up by it, and work on: what they do late is not
+ * done a second time, and undoes nothing. Each is a real process, stopped or behind proxies: one parts it
+ * from Temporal, the other keeps it waiting for PostgreSQL in the middle of an activity until others have
+ * done its work.
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { type BillProcess, Processes } from '../support/processes.ts';
@@ -10,9 +11,15 @@ import { type Organization, World } from '../support/world.ts';
 
 /** A worker that is not heard of is given up after seconds; a busy machine takes its time all the same. */
 const TAKEOVER_TIMEOUT_MS = 60_000;
-/** A worker that hangs still is handed tasks, through the calls that it waits in; each is given to another one when its time is over. */
+/**
+ * A worker that hangs still is handed tasks, through the calls that it waits in; each is given to another one
+ * when its time is over.
+ */
 const HUNG_TIMEOUT_MS = 120_000;
-/** An answer comes so late that the test can act while it is waited for, and before our own deadline for it, of 15 s at least. */
+/**
+ * An answer comes so late that the test can act while it is waited for, and before our own deadline for it,
+ * of 15 s at least.
+ */
 const LATE_MS = 8_000;
 
 const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
@@ -62,7 +69,10 @@ async function holdAfter(call: string): Promise<void> {
   await world.eventually(async () => toPostgres?.hasHeld(), `the first worker has the answer to ${call}`);
 }
 
-/** Lets a worker go on with an activity, and waits until it has come to an end with it, heard by Temporal or not. */
+/**
+ * Lets a worker go on with an activity, and waits until it has come to an end with it, heard by Temporal or
+ * not.
+ */
 async function goOn(worker: BillProcess, activity: string, wake: () => void): Promise<void> {
   const hasEnded = () =>
     worker.lines.some(
@@ -79,7 +89,10 @@ async function alert({ teamId }: Organization, body: Record<string, unknown> = {
   return (await world.alert(teamId, { body })).data.event_id;
 }
 
-/** An event whose charge is made and whose worker has read the budget to raise, and has not yet planned what to write. */
+/**
+ * An event whose charge is made and whose worker has read the budget to raise, and has not yet planned what
+ * to write.
+ */
 async function readBudget(organization: Organization): Promise<string> {
   // The read before this one is that of the decision.
   await world.kmsFault({ method: 'GET', path: '/team/info', skip: 1, when: 'after', action: { kind: 'delay', ms: LATE_MS } });

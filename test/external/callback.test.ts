@@ -1,6 +1,6 @@
 /**
- * The callback inside the real LiteLLM proxy, which sends no alert of its own here: teams are refilled before they are refused.
- * Run by `npm run test:litellm`.
+ * The callback inside the real LiteLLM proxy, which sends no alert of its own here: teams are refilled before
+ * they are refused. Run by `npm run test:litellm`.
  */
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -14,7 +14,10 @@ const RECHARGE_TIMEOUT_MS = 60_000;
 
 /** A call costs $0.000225. */
 const CALL_EVERY_MS = 500;
-/** 120 calls, so a minute: longer than a flush on a machine with much else to do (25 s were seen), a look at it and a recharge take. */
+/**
+ * 120 calls, so a minute: longer than a flush on a machine with much else to do (25 s were seen), a look at
+ * it and a recharge take.
+ */
 const THRESHOLD = 0.027;
 /** 24 calls more. */
 const TARGET = 0.0324;
@@ -106,7 +109,9 @@ async function organizationWith({ budget, minimum, target }: { budget: number; m
   return world.organization({ budget, spend: 0, minimum: minimum.toFixed(6), target: target.toFixed(6), settings: SETTINGS });
 }
 
-/** Makes one call and waits until its cost is in LiteLLM's database: until then no balance is what it seems. */
+/**
+ * Makes one call and waits until its cost is in LiteLLM's database: until then no balance is what it seems.
+ */
 async function firstFlush(): Promise<void> {
   const { data: team } = await litellm.as().post('/team/new', { max_budget: 1 });
   const { data: key } = await litellm.as().post('/key/generate', { team_id: team.team_id });

@@ -1,6 +1,7 @@
 /**
- * The key that the service uses, as docs/connecting-litellm.md has it made, at a real LiteLLM proxy: it suffices for all that
- * the service does there, `bill doctor` sees that it does, and names every route that is missing. Run by `npm run test:litellm`.
+ * The key that the service uses, as docs/connecting-litellm.md has it made, at a real LiteLLM proxy: it
+ * suffices for all that the service does there, `bill doctor` sees that it does, and names every route that
+ * is missing. Run by `npm run test:litellm`.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { examineLitellm } from '../../src/cli/doctor/litellm.ts';

@@ -1,9 +1,9 @@
 /**
- * The whole path against the real LiteLLM proxy: its own budget enforcement, spend flushing and native alert at one end, our
- * ledger at the other, the Stripe stand-in between. Run by `npm run test:litellm`.
+ * The whole path against the real LiteLLM proxy: its own budget enforcement, spend flushing and native alert
+ * at one end, our ledger at the other, the Stripe stand-in between. Run by `npm run test:litellm`.
  *
- * The proxy is started from `LIVE_LITELLM_START` (by default `../shared/live-litellm/start`), or is one that already runs:
- * `LITELLM_URL` and `LITELLM_MASTER_KEY`, see `live-litellm.ts`.
+ * The proxy is started from `LIVE_LITELLM_START` (by default `../shared/live-litellm/start`), or is one that
+ * already runs: `LITELLM_URL` and `LITELLM_MASTER_KEY`, see `live-litellm.ts`.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { quotaFromDollars } from '../../src/domain/money.ts';
@@ -170,7 +170,10 @@ async function unmanagedTeamOverBudget(): Promise<{ teamId: string; key: string 
   return { teamId, key: data.key };
 }
 
-/** Spends until refused, goes on asking, as clients do, until LiteLLM repeats its alert, and waits for the recharge. */
+/**
+ * Spends until refused, goes on asking, as clients do, until LiteLLM repeats its alert, and waits for the
+ * recharge.
+ */
 async function rechargedAfterAlert({ teamId, teamKey }: Organization, budget: number): Promise<void> {
   await spendUntilRefused(teamKey);
   const alert = await world.eventually(async () => {

@@ -1,6 +1,6 @@
 /**
- * The sweep against the real LiteLLM proxy, whose alerts are switched off: a team that spends steadily is recharged again and
- * again before it is refused. Run by `npm run test:litellm`.
+ * The sweep against the real LiteLLM proxy, whose alerts are switched off: a team that spends steadily is
+ * recharged again and again before it is refused. Run by `npm run test:litellm`.
  */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -16,7 +16,10 @@ const CALL_PAUSE_MS = 2_000;
 const SWEEP_PAUSE_MS = 2_000;
 const BUDGET = 0.004;
 const MINIMUM = 0.002;
-/** The calls take 0.00675: what is left of the budget, and then at most from the minimum to the target with each recharge. */
+/**
+ * The calls take 0.00675: what is left of the budget, and then at most from the minimum to the target with
+ * each recharge.
+ */
 const FEWEST_RECHARGES = 3;
 /** A recharge buys half a thousandth at least, for that is what Stripe's smallest charge is worth here. */
 const MOST_RECHARGES = 12;

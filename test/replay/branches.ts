@@ -1,4 +1,7 @@
-/** Every branch of every workflow, as something that happens in a world. Each answers the id of the run that took it. */
+/**
+ * Every branch of every workflow, as something that happens in a world. Each answers the id of the run that
+ * took it.
+ */
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { rechargeWorkflowId } from '../../src/temporal/starter.ts';

@@ -1,6 +1,7 @@
 /**
- * Every recorded history replays on the present workflows: a run that is under way when this version is deployed goes on in
- * it. A file that fails here says that a change needs `patched`; see docs/deploying-workflows.md.
+ * Every recorded history replays on the present workflows: a run that is under way when this version is
+ * deployed goes on in it. A file that fails here says that a change needs `patched`; see
+ * docs/deploying-workflows.md.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

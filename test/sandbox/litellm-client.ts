@@ -1,4 +1,7 @@
-/** A client of the LiteLLM stand-in, which sees it over HTTP as the clients of the real proxy do, and turns its knobs. */
+/**
+ * A client of the LiteLLM stand-in, which sees it over HTTP as the clients of the real proxy do, and turns
+ * its knobs.
+ */
 import { expect } from '@jest/globals';
 import type { Alert } from '../../sandbox/litellm/alerts.ts';
 import type { Key, Member, Team } from '../../sandbox/litellm/store.ts';

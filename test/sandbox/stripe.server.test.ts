@@ -57,7 +57,8 @@ describe('the server', () => {
     await stripe.refunds.create({ payment_intent: refunded.id });
     await standIn.knob('disputes', { payment_intent: disputed.id });
     const kept = await standIn.state();
-    // The compiler checks; the assertion only uses what it checked. A payment error holds a payment method in short.
+    // The compiler checks; the assertion only uses what it checked. A payment error holds a payment method in
+    // short.
     const intents: Pick<Stripe.PaymentIntent, Exclude<keyof ours.PaymentIntent, 'last_payment_error'>>[] = kept.payment_intents;
     const charges: Pick<Stripe.Charge, keyof ours.Charge>[] = kept.charges;
     const refunds: Pick<Stripe.Refund, keyof ours.Refund>[] = kept.refunds;

@@ -1,6 +1,6 @@
 /**
- * What all runs share: PostgreSQL and Temporal, the stand-ins for Stripe and LiteLLM, and `bill serve` and `bill worker` as
- * processes of their own, which are started again whenever they die.
+ * What all runs share: PostgreSQL and Temporal, the stand-ins for Stripe and LiteLLM, and `bill serve` and
+ * `bill worker` as processes of their own, which are started again whenever they die.
  */
 import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';

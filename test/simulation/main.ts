@@ -1,4 +1,7 @@
-/** `npm run simulate`: many seeded runs against real PostgreSQL, real Temporal and real processes that are killed. */
+/**
+ * `npm run simulate`: many seeded runs against real PostgreSQL, real Temporal and real processes that are
+ * killed.
+ */
 import { commandFor, readOptions } from './options.ts';
 import { type Summary, Totals } from './report.ts';
 import { WorkerProcess } from './worker-process.ts';

@@ -2,7 +2,9 @@
 import type { Options } from './options.ts';
 import type { Summary } from './report.ts';
 
-/** What a worker is to play: of all runs those whose number, divided by the number of workers, leaves `index`. */
+/**
+ * What a worker is to play: of all runs those whose number, divided by the number of workers, leaves `index`.
+ */
 export type Share = { options: Options; index: number };
 
 /** What befell an environment so far. */

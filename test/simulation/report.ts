@@ -77,7 +77,10 @@ export class Totals {
 
 const NOT_FAULTS = new Set(['duplicates', 'replays', 'cancellations', 'edits lost']);
 
-/** Everything about a run that went wrong: what is wrong, what was done, what each recharge went through, who was asked what. */
+/**
+ * Everything about a run that went wrong: what is wrong, what was done, what each recharge went through, who
+ * was asked what.
+ */
 export async function describeViolation(
   environment: Environment,
   { played, facts, violations }: Omit<Verdict, 'run'>,

@@ -6,8 +6,9 @@ import { Run } from './run.ts';
 import { drawSchedule, type Roughness, type Schedule } from './schedule.ts';
 
 /**
- * A run waits up to two and a half minutes for spend that an alert speaks of, and as long again does not happen: retries back
- * off for seconds, and a worker that died is replaced after some. What is open after this will stay open.
+ * A run waits up to two and a half minutes for spend that an alert speaks of, and as long again does not
+ * happen: retries back off for seconds, and a worker that died is replaced after some. What is open after
+ * this will stay open.
  */
 const SETTLE_MS = 240_000;
 
@@ -48,7 +49,10 @@ export class Simulation {
     };
   }
 
-  /** Plays its share of the plan until it is done, is stopped or a run is found wanting; those under way are still judged. */
+  /**
+   * Plays its share of the plan until it is done, is stopped or a run is found wanting; those under way are
+   * still judged.
+   */
   async runAll({ seed, runs, workers, worker, sideBySide, roughness }: Plan, judged: (verdict: Verdict) => void): Promise<void> {
     let next = worker;
     const lane = async () => {
@@ -69,8 +73,8 @@ export class Simulation {
   }
 
   /**
-   * Plays one schedule several times side by side, for timing is real and a schedule that can fail need not. What befalls
-   * everybody is left to the first copy.
+   * Plays one schedule several times side by side, for timing is real and a schedule that can fail need not.
+   * What befalls everybody is left to the first copy.
    */
   async playCopies(title: string, schedule: Schedule, settleMs = SETTLE_MS): Promise<Omit<Verdict, 'run'>[]> {
     const kills = schedule.steps.some(

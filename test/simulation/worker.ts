@@ -1,6 +1,6 @@
 /**
- * One worker of the simulation: a process of its own that plays its share of the runs in an environment of its own, and
- * reports to the process that started it, with which it ends.
+ * One worker of the simulation: a process of its own that plays its share of the runs in an environment of
+ * its own, and reports to the process that started it, with which it ends.
  */
 import { Environment } from './environment.ts';
 import type { Order, Report, Share } from './messages.ts';

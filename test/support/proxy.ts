@@ -1,4 +1,7 @@
-/** A way to a server that can be held or cut, so that a process behind it waits, or lives on and is heard of no more. */
+/**
+ * A way to a server that can be held or cut, so that a process behind it waits, or lives on and is heard of
+ * no more.
+ */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export type ServerProxy = {
