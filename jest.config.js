@@ -35,9 +35,8 @@ export default {
     {
       ...typescript,
       ...withServers,
-      // A worker that was killed is noticed after seconds, a server that was restarted after a minute of
-      // backing off.
-      ...limited(3 * MINUTE_MS),
+      // Longer than a wait for one thing, which then is what a failed test reports.
+      ...limited(5 * MINUTE_MS),
       displayName: 'integration',
       testMatch: ['integration', 'e2e'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
     },

@@ -44,6 +44,28 @@ let world: World;
 /** What the service logs as errors. */
 const alarms: string[] = [];
 
+async function begin(wish?: OrganizationWish, prepare?: (organization: Organization) => Promise<void>): Promise<Story> {
+  const organization = await world.organization(wish);
+  await prepare?.(organization);
+  const { data } = await world.alert(organization.teamId);
+  return { organization, eventId: data.event_id };
+}
+
+async function becomes({ eventId }: Story, status: string): Promise<{ payment_intent_id: string; refund_id: string }> {
+  const query = 'select payment_intent_id, refund_id from recharge where event_id = $1 and status = $2';
+  return world.eventually(async () => (await world.sql.query(query, [eventId, status])).rows[0], `recharge ${status}`);
+}
+
+/** How often a server that is away was asked about a team or a customer. */
+async function attempts(serverUrl: string, about: string): Promise<number> {
+  const { data } = await axios.get<{ data: { contains?: string; struck: number }[] }>(`${serverUrl}/_sandbox/faults`);
+  return data.data.filter(({ contains }) => contains === about).reduce((sum, { struck }) => sum + struck, 0);
+}
+
+function alarmsOf({ eventId }: Story): number {
+  return alarms.filter((line) => line.includes(eventId) && line.includes('under way for 24 hours')).length;
+}
+
 /** Lets hours pass. @throws when Temporal's test server stands still instead. */
 async function pass(hours: number): Promise<void> {
   const { temporal } = skipping;
@@ -67,28 +89,6 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<{ value: T } 
   } finally {
     patience.abort();
   }
-}
-
-async function begin(wish?: OrganizationWish, prepare?: (organization: Organization) => Promise<void>): Promise<Story> {
-  const organization = await world.organization(wish);
-  await prepare?.(organization);
-  const { data } = await world.alert(organization.teamId);
-  return { organization, eventId: data.event_id };
-}
-
-async function becomes({ eventId }: Story, status: string): Promise<{ payment_intent_id: string; refund_id: string }> {
-  const query = 'select payment_intent_id, refund_id from recharge where event_id = $1 and status = $2';
-  return world.eventually(async () => (await world.sql.query(query, [eventId, status])).rows[0], `recharge ${status}`);
-}
-
-/** How often a server that is away was asked about a team or a customer. */
-async function attempts(serverUrl: string, about: string): Promise<number> {
-  const { data } = await axios.get<{ data: { contains?: string; struck: number }[] }>(`${serverUrl}/_sandbox/faults`);
-  return data.data.filter(({ contains }) => contains === about).reduce((sum, { struck }) => sum + struck, 0);
-}
-
-function alarmsOf({ eventId }: Story): number {
-  return alarms.filter((line) => line.includes(eventId) && line.includes('under way for 24 hours')).length;
 }
 
 describe('after two days', () => {
