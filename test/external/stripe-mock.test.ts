@@ -1,6 +1,7 @@
 /**
- * Every call that we make to Stripe, against Stripe's own stripe-mock, which checks parameters by Stripe's OpenAPI and
- * remembers nothing, and against our stand-in, which has to take and refuse the same. Run by `npm run test:stripe-mock`.
+ * Every call that we make to Stripe, against Stripe's own stripe-mock, which checks parameters by Stripe's
+ * OpenAPI and remembers nothing, and against our stand-in, which has to take and refuse the same. Run by `npm
+ * run test:stripe-mock`.
  */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -117,7 +118,7 @@ describe.each(Object.entries(SERVERS))('%s', (_name, start) => {
   beforeAll(async () => {
     server = await start();
     tap = await openTap(server.url);
-  }, 30_000);
+  });
   beforeEach(() => {
     tap.calls.length = 0;
     tap.falsification = undefined;
