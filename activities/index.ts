@@ -9,7 +9,9 @@ import { refundCharge } from './recharge/refund-charge.ts';
 import { releaseReservation } from './recharge/release-reservation.ts';
 import { updateKmsQuota } from './recharge/update-kms-quota.ts';
 import { compareBudgets, compareIntents, restoreLost, resumeIdle } from './reconcile/reconcile.ts';
-import { findReversals, giveBackQuota, takeBackQuota } from './reversal/reversals.ts';
+import { findReversals } from './reversal/find-reversals.ts';
+import { giveBackQuota } from './reversal/give-back-quota.ts';
+import { takeBackQuota } from './reversal/take-back-quota.ts';
 import { sweepTeams } from './sweep/sweep-teams.ts';
 import { beginSync, finishSync, syncOrganizations, syncTeams } from './sync/sync.ts';
 

@@ -3,6 +3,7 @@ import type { RechargeSource } from '../src/database/entities.ts';
 import type { SyncWish } from '../src/database/sync-runs.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import type { Refusal } from '../src/domain/policy.ts';
+import type { ReversalDecision } from '../src/domain/reversal.ts';
 import type { SyncCounts, SyncOutcome } from '../src/domain/sync.ts';
 
 export type EventRef = { eventId: string };
@@ -52,12 +53,8 @@ export type RefundResult =
 
 export type ReversalRef = { reversalId: string };
 
-export type ReversalStep = ReversalRef & { step: 'take_back' | 'give_back' | 'never_mind'; amountMinor: number };
-
-/**
- * `parked`: what a person has to settle. `isFinal`: nothing more is to be expected from Stripe unless an event says so.
- */
-export type ReversalsResult = { steps: ReversalStep[]; parked: string[]; isFinal: boolean };
+/** What has to be done about the refunds and disputes of a recharge; what is opened is recorded already. */
+export type ReversalsResult = Omit<ReversalDecision, 'open'>;
 
 export type FindingKind =
   | 'run_missing'

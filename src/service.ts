@@ -4,6 +4,7 @@ import { Client } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
+import { isMoneyGone } from './domain/reversal.ts';
 import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
@@ -45,8 +46,8 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     },
     stripeSigningSecrets: config.stripe.webhookSecrets,
     resume: (event) => orLater(workflows.restartRecharge(event)),
-    isMoneyGone: async ({ id }, { paymentIntentId }) =>
-      (await payments.returnedMoneyOf(paymentIntentId ?? '')).find((money) => money.id === id)?.isGone ?? true,
+    isMoneyGone: async (reversal, { paymentIntentId }) =>
+      isMoneyGone(reversal, paymentIntentId ? await payments.returnedMoneyOf(paymentIntentId) : []),
     lookForReversals: (recharge) => orLater(workflows.followReversals(recharge)),
     sync: {
       start: (run) => workflows.startSync(run),

@@ -1,19 +1,13 @@
-import type Stripe from 'stripe';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { minorUnits } from '../../src/domain/money.ts';
 import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
+import type { ChargeFailure, ChargeOutcome } from '../../src/payments/charge-outcome.ts';
 import type { PaymentsClient } from '../../src/payments/client.ts';
-import {
-  type ChargeFailure,
-  type ChargeOutcome,
-  classifyStripeError,
-  failureOfError,
-  isSavedServerError,
-  outcomeOf,
-} from '../../src/payments/outcome.ts';
+import { PaymentsError } from '../../src/payments/errors.ts';
+import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { ChargeResult, RechargeRef } from '../types.ts';
 
@@ -53,9 +47,7 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
   };
 }
 
-type Created =
-  | { kind: 'created'; recharge: Recharge; intent: Stripe.PaymentIntent }
-  | { kind: 'refused'; recharge: Recharge; failure: ChargeFailure };
+type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind: 'refused'; recharge: Recharge; failure: ChargeFailure };
 
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
 async function createIntent(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<Created> {
@@ -74,22 +66,17 @@ async function createIntent(em: EntityManager, payments: PaymentsClient, recharg
     });
     return { kind: 'created', recharge: charging, intent };
   } catch (error) {
-    if (classifyStripeError(error) === 'refused') return { kind: 'refused', recharge, failure: failureOfError(error) };
+    if (!(error instanceof PaymentsError)) throw error;
+    if (error.kind === 'refused') return { kind: 'refused', recharge, failure: error.failure };
     // Should the answered request have created an intent, it stays unconfirmed and harmless.
-    if (isSavedServerError(error)) await recharges.countSpentKey(em, recharge);
+    if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
     throw error;
   }
 }
 
 /** Confirms where that is outstanding, and records whatever is final. */
-async function settle(
-  em: EntityManager,
-  payments: PaymentsClient,
-  recharge: Recharge,
-  intent: Stripe.PaymentIntent,
-): Promise<ChargeResult> {
-  const seen = outcomeOf(intent);
-  const outcome = seen.kind === 'unconfirmed' ? await confirm(em, payments, recharge) : seen;
+async function settle(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
+  const outcome = intent.outcome.kind === 'unconfirmed' ? await confirm(em, payments, recharge) : intent.outcome;
   switch (outcome.kind) {
     case 'captured':
       if (outcome.amountMinor === recharge.amountMinor && outcome.currency === recharge.currency) return captured();
@@ -113,34 +100,35 @@ async function settle(
 type ConfirmedOutcome = Exclude<ChargeOutcome, { kind: 'unconfirmed' }>;
 
 async function confirm(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<ConfirmedOutcome> {
-  let refusal: unknown;
+  let refusal: PaymentsError | undefined;
   try {
-    const outcome = outcomeOf(await payments.confirmIntent(recharge, intentIdOf(recharge)));
+    const { outcome } = await payments.confirmIntent(recharge, intentIdOf(recharge));
     if (outcome.kind !== 'unconfirmed') return outcome;
   } catch (error) {
-    const kind = classifyStripeError(error);
-    if (kind !== 'card' && kind !== 'refused' && !isSavedServerError(error)) throw error;
+    if (!(error instanceof PaymentsError)) throw error;
+    if (error.kind !== 'card' && error.kind !== 'refused' && !error.isSavedServerError) throw error;
     refusal = error;
   }
 
-  const outcome = outcomeOf(await payments.readIntent(intentIdOf(recharge)));
+  const { outcome } = await payments.readIntent(intentIdOf(recharge));
   if (outcome.kind !== 'unconfirmed') return outcome;
-  if (classifyStripeError(refusal) === 'refused') return { kind: 'declined', failure: failureOfError(refusal) };
+  if (refusal?.kind === 'refused') return { kind: 'declined', failure: refusal.failure };
   // The intent shows that nothing was charged, and one intent succeeds only once: a new key for it is safe.
   await recharges.countSpentKey(em, recharge);
   throw refusal ?? new Error(`PaymentIntent ${recharge.paymentIntentId} is still unconfirmed after a confirm`);
 }
 
-/** Cancels the intent, or answers what it has become where it cannot be cancelled any more. */
+/** Cancels the intent, or returns what it has become where it cannot be cancelled any more. */
 async function cancel(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<ChargeOutcome> {
   const intent = await payments.readIntent(intentIdOf(recharge));
-  if (intent.status === 'canceled') return outcomeOf(intent);
+  if (intent.isCanceled) return intent.outcome;
   try {
-    return outcomeOf(await payments.cancelIntent(recharge, intent.id));
+    return (await payments.cancelIntent(recharge, intent.id)).outcome;
   } catch (error) {
-    if (isSavedServerError(error)) await recharges.countSpentKey(em, recharge);
-    if (classifyStripeError(error) !== 'refused') throw error;
-    return outcomeOf(await payments.readIntent(intent.id));
+    if (!(error instanceof PaymentsError)) throw error;
+    if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
+    if (error.kind !== 'refused') throw error;
+    return (await payments.readIntent(intent.id)).outcome;
   }
 }
 

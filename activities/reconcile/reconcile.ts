@@ -1,5 +1,4 @@
 /** Compares what the database believes with what Stripe and LiteLLM show, and resumes what is safe to resume. */
-import type Stripe from 'stripe';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as ledger from '../../src/database/ledger.ts';
@@ -7,11 +6,11 @@ import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
-import { currency, formatQuota, minorUnits, parseQuota } from '../../src/domain/money.ts';
+import { currency, formatQuota, minorUnits } from '../../src/domain/money.ts';
 import { isOpen } from '../../src/domain/recharge-status.ts';
+import { isFollowed } from '../../src/domain/reversal.ts';
 import { KmsError } from '../../src/kms/errors.ts';
-import type { IntentMetadata } from '../../src/payments/client.ts';
-import type { ReturnedMoney } from '../../src/payments/returned-money.ts';
+import type { Intent, IntentMetadata } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { BudgetsPage, Finding, IntentsPage, LostIntent } from '../types.ts';
 
@@ -51,12 +50,11 @@ export function compareIntents({ database, payments, workflows }: Pick<ActivityD
     const page: IntentsPage = { compared: 0, findings: [], lost: [], next: hasMore ? (intents.at(-1)?.id ?? null) : null };
     if (after === undefined) page.findings.push(...(await followReturnedMoney(em, payments, workflows, fix)));
     for (const intent of intents) {
-      const metadata = intent.metadata as Partial<IntentMetadata>;
-      if (!metadata.recharge_id) continue;
+      if (!intent.metadata) continue;
       page.compared++;
-      const recharge = await recharges.find(em, metadata.recharge_id);
+      const recharge = await recharges.find(em, intent.metadata.rechargeId);
       if (!recharge) {
-        if (intent.status !== 'canceled' && intent.status !== 'requires_confirmation') page.lost.push({ intentId: intent.id });
+        if (!intent.isCanceled && intent.outcome.kind !== 'unconfirmed') page.lost.push({ intentId: intent.id });
         continue;
       }
       const finding = await compare(em, recharge, intent, fix);
@@ -79,7 +77,7 @@ async function followReturnedMoney(
   const findings: Finding[] = [];
   for (const { intentId, money } of await payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
     const recharge = await recharges.findByIntent(em, intentId);
-    if (!recharge || (await isFollowed(em, recharge, money))) continue;
+    if (!recharge || isFollowed(recharge, money, await reversals.of(em, recharge.id))) continue;
     if (fix) await workflows.followReversals(recharge);
     findings.push({
       kind: 'money_returned',
@@ -94,28 +92,20 @@ async function followReturnedMoney(
   return findings;
 }
 
-async function isFollowed(em: EntityManager, recharge: Recharge, { id, isGone }: ReturnedMoney): Promise<boolean> {
-  if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
-  const reversal = await reversals.find(em, id);
-  if (!reversal) return !isGone;
-  if (reversal.status === 'taken_back') return isGone || reversal.quota === 0;
-  return reversal.status === 'needs_attention' || (reversal.status === 'given_back' && !isGone);
-}
-
-async function compare(em: EntityManager, recharge: Recharge, intent: Stripe.PaymentIntent, fix: boolean): Promise<Finding | undefined> {
+async function compare(em: EntityManager, recharge: Recharge, intent: Intent, fix: boolean): Promise<Finding | undefined> {
   const finding = {
     subject: recharge.id,
     organizationId: recharge.organizationId,
     command: `bill resolve ${recharge.id} --grant | --refund | --accept "reason"`,
   };
   const isCharged = (await ledger.transfersOf(em, recharge.id)).some(({ kind }) => kind === 'charge');
-  if (intent.status === 'succeeded' && !isCharged && !isOpen(recharge.status)) {
+  if (intent.outcome.kind === 'captured' && !isCharged && !isOpen(recharge.status)) {
     const reason = `PaymentIntent ${intent.id} was captured, the recharge is ${recharge.status}`;
-    const portion = { reference: '', amountMinor: minorUnits(intent.amount_received), quotaMicros: recharge.quotaGranted };
+    const portion = { reference: '', amountMinor: minorUnits(intent.outcome.amountMinor), quotaMicros: recharge.quotaGranted };
     if (fix) await recharges.reopen(em, recharge, { code: 'unexpected_charge', reason, transfer: 'charge', portion });
     return { ...finding, kind: 'captured_unknown', seen: reason, expected: 'not captured', settled: false };
   }
-  if (isCharged && intent.status !== 'succeeded') {
+  if (isCharged && intent.outcome.kind !== 'captured') {
     return {
       ...finding,
       kind: 'ledger_without_capture',
@@ -135,8 +125,9 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
   return async ({ intentId, fix }: LostIntent & { fix: boolean }): Promise<Finding> => {
     const em = database.fork();
     const intent = await payments.readIntent(intentId);
-    const metadata = intent.metadata as Partial<IntentMetadata>;
-    const { recharge_id: id = '', event_id: eventId = '', organization_id: organizationId = '', litellm_team_id: teamId = '' } = metadata;
+    const metadata: Partial<IntentMetadata> = intent.metadata ?? {};
+    const { rechargeId: id = '', eventId = '', organizationId = '', litellmTeamId: teamId = '' } = metadata;
+    const { quota = null, quotaBefore = null, balance = null } = metadata;
     const finding = {
       kind: 'recharge_lost' as const,
       subject: id,
@@ -145,7 +136,7 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
       expected: 'its recharge in the database',
     };
     const organization = await organizations.find(em, organizationId);
-    if (!organization || !metadata.quota || !metadata.quota_before || !metadata.balance) {
+    if (!organization || quota === null || quotaBefore === null || balance === null) {
       return { ...finding, settled: false, command: `create organization ${organizationId} again, then bill reconcile --fix` };
     }
     if (!fix) return { ...finding, settled: false, command: 'bill reconcile --fix' };
@@ -155,12 +146,12 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
       eventId,
       organizationId,
       litellmTeamId: teamId,
-      stripeCustomerId: typeof intent.customer === 'string' ? intent.customer : organization.stripeCustomerId,
-      amountMinor: minorUnits(intent.amount),
+      stripeCustomerId: intent.customerId ?? organization.stripeCustomerId,
+      amountMinor: minorUnits(intent.amountMinor),
       currency: currency(intent.currency),
-      quotaGranted: parseQuota(metadata.quota),
-      balanceSeen: parseQuota(metadata.balance),
-      quotaBefore: parseQuota(metadata.quota_before),
+      quotaGranted: quota,
+      balanceSeen: balance,
+      quotaBefore,
       paymentIntentId: intent.id,
     });
     const event = { id: eventId, organizationId, teamId, source: 'webhook' as const, eventType: 'restored' };

@@ -2,11 +2,11 @@
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../database/database.ts';
-import { REVERSAL_STATUSES, type Recharge, type Reversal } from '../database/entities.ts';
+import type { Recharge, Reversal } from '../database/entities.ts';
 import * as recharges from '../database/recharges.ts';
 import * as reversals from '../database/reversals.ts';
 import { formatMoney, formatQuota } from '../domain/money.ts';
-import { describeStripeError } from '../payments/outcome.ts';
+import { REVERSAL_STATUSES } from '../domain/reversal.ts';
 import { text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
@@ -21,7 +21,7 @@ const resolveBody = z.strictObject({
 });
 
 /**
- * @param isGone whether the customer has a reversal's money now, as Stripe says.
+ * @param isGone whether the customer has a reversal's money now, as Stripe says; throws PaymentsError.
  * @param look starts the run that looks whether Stripe has more to say about a recharge's money.
  */
 export function reversalRoutes(
@@ -45,7 +45,7 @@ export function reversalRoutes(
     const recharge = await recharges.get(em, reversal.rechargeId);
     const isSettled =
       reversal.status === 'needs_attention' &&
-      (await reversals.accept(em, reversal, { ...wanted, isGone: await askStripe(() => isGone(reversal, recharge)) }));
+      (await reversals.accept(em, reversal, { ...wanted, isGone: await isGone(reversal, recharge) }));
     if (!isSettled) throw new Problem('conflict', `reversal ${reversal.id} is settled: nothing is to be done`);
     // A dispute may yet be won.
     await look(recharge);
@@ -53,12 +53,6 @@ export function reversalRoutes(
   });
 
   return router;
-}
-
-async function askStripe<T>(ask: () => Promise<T>): Promise<T> {
-  return ask().catch((error) => {
-    throw new Problem('unavailable', `whether the money has gone is for Stripe to say: ${describeStripeError(error)}`);
-  });
 }
 
 export function presentReversal(reversal: Reversal) {
