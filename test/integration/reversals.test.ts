@@ -109,6 +109,15 @@ async function tellEverythingAgain(intentId: string): Promise<void> {
   );
 }
 
+/** One of Stripe's events of a dispute, accepted. */
+async function hearOf(disputeId: string, intentId: string, type: string): Promise<void> {
+  await world.sql.query("insert into stripe_event (id, type, object_id, payment_intent_id) values ('evt_' || $3 || $1, $3, $1, $2)", [
+    disputeId,
+    intentId,
+    type,
+  ]);
+}
+
 /** The oracle: nothing is held, what Stripe has of the customer's is what the ledger has granted, and the budget is just that. */
 async function expectBalanced(organization: Organization, { start = 10 } = {}): Promise<void> {
   const { captured, refunded, disputed, granted, prepaid, quota } = await world.accounts(organization);
@@ -201,15 +210,26 @@ describe('case 44: a refund made elsewhere', () => {
     60_000,
   );
 
-  test('of a team whose budget a person has lowered leaves it nothing, not less', async () => {
-    const { organization, intentId } = await recharged();
-    await world.setBudget(organization.teamId, 5);
-    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
-    await reversalIs(refund.id, 'taken_back');
-    expect(await world.budgetOf(organization.teamId)).toBe(0);
-    // The ledger has taken the 5 that were there; the other 15.50 of the grant were removed by that person.
-    expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0, quota: 15.5 });
-  }, 60_000);
+  test.each([5, 0])(
+    'of a team whose budget a person has lowered to %d takes that, and gives back just that when it fails',
+    async (lowered) => {
+      const { organization, rechargeId, intentId } = await recharged();
+      await world.setBudget(organization.teamId, lowered);
+      await world.stripeKnob('refunds/mode', { status: 'pending' });
+      const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+      await reversalIs(refund.id, 'taken_back');
+      expect(await world.budgetOf(organization.teamId)).toBe(0);
+      // All of the money has gone; of the quota the ledger has taken what was there, the rest was removed by that person.
+      expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0, quota: 20.5 - lowered });
+      await world.stripeKnob(`refunds/${refund.id}`, { status: 'failed' });
+      await reversalIs(refund.id, 'given_back');
+      expect(await world.budgetOf(organization.teamId)).toBe(lowered);
+      expect(await world.accounts(organization)).toMatchObject({ granted: 2050, prepaid: 0, quota: 20.5 });
+      expect(await transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund', 'recovery', 'grant']);
+      expect(await ledger.verify(database.fork(), organization.id)).toMatchObject({ faults: [] });
+    },
+    60_000,
+  );
 });
 
 describe('case 44: a dispute', () => {
@@ -244,6 +264,32 @@ describe('case 44: a dispute', () => {
     await expectBalanced(organization);
   }, 60_000);
 
+  test('that is won and then reinstated takes the quota back again, until it is won again', async () => {
+    const { organization, rechargeId, intentId } = await recharged();
+    const dispute = await world.stripeKnob<{ id: string }>('disputes', { payment_intent: intentId });
+    const { id } = dispute;
+    await reversalIs(id, 'taken_back');
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    await reversalIs(id, 'given_back');
+
+    const body = { object: 'list', data: [{ ...dispute, status: 'needs_response' }], has_more: false, url: '/v1/disputes' };
+    const action = { kind: 'respond', status: 200, body } as const;
+    await world.stripeFault({ method: 'GET', path: '/v1/disputes', contains: intentId, times: 1000, action });
+    await hearOf(id, intentId, 'charge.dispute.funds_withdrawn');
+    await reversalIs(`${id}.2`, 'taken_back');
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+    const first = ['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant'];
+    expect(await transfersOf(rechargeId)).toEqual([...first, 'reversal', 'chargeback']);
+
+    await world.clearFaults();
+    await hearOf(id, intentId, 'charge.dispute.closed');
+    await reversalIs(`${id}.2`, 'given_back');
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await transfersOf(rechargeId)).toEqual([...first, 'reversal', 'chargeback', 'recovery', 'grant']);
+    await expectBalanced(organization);
+    expect(await reversal(id)).toMatchObject({ status: 'given_back', taken_before: '30.500000', taken_after: '10.000000' });
+  }, 60_000);
+
   test('that we hear of when it has been won takes nothing, and is a reason to look all the same', async () => {
     await world.stripeKnob('webhooks', { enabled: false });
     const { organization, rechargeId, intentId } = await recharged();
@@ -265,10 +311,7 @@ describe('case 44: a dispute', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(30.5);
     expect(await suspension(organization)).toBeNull();
     await world.clearFaults();
-    await world.sql.query(
-      `insert into stripe_event (id, type, object_id, payment_intent_id) values ('evt_' || $1, 'charge.dispute.funds_withdrawn', $1, $2)`,
-      [id, intentId],
-    );
+    await hearOf(id, intentId, 'charge.dispute.funds_withdrawn');
     await reversalIs(id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     await expectBalanced(organization);
@@ -644,6 +687,17 @@ describe('a person accepts a parked reversal', () => {
     expect(await transfersOf(rechargeId)).toEqual(['charge', 'grant']);
     expect(await world.budgetOf(organization.teamId)).toBe(30.5);
     await expectBalanced(organization);
+  }, 60_000);
+
+  test('not while Stripe cannot say where the money is: the reversal stays as it is', async () => {
+    const { refundId } = await parked();
+    await world.stripeFault({ method: 'GET', path: '/v1/refunds', times: 1, action: AWAY });
+    const wish = { resolution: 'accept', reason: 'set by hand' };
+    const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish);
+    expect([status, data.type]).toEqual([503, 'urn:bill-service:problem:unavailable']);
+    expect(data.detail).toMatch(/no usable answer came: Stripe: .*503/);
+    expect(await reversal(refundId)).toMatchObject({ status: 'needs_attention' });
+    expect((await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish)).status).toBe(200);
   }, 60_000);
 
   test('once, and only a reversal that there is, with a reason, by accepting it', async () => {

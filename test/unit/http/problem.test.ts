@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { errorHandler, notFoundHandler, Problem, type ProblemKind, parse, sendProblem } from '../../../src/http/problem.ts';
 import { createLogger } from '../../../src/observability/log.ts';
+import { PaymentsError } from '../../../src/payments/errors.ts';
 
 /** An answer that keeps what it was given. */
 class RecordedResponse {
