@@ -1,8 +1,8 @@
 /**
  * The boundary between our errors and Temporal's: the one place where an error becomes an ApplicationFailure.
  *
- * Whatever an activity throws is kept in workflow history for weeks, so only a type and a sentence pass: an AxiosError
- * carries the Authorization header, a database error the statement with its parameters.
+ * Whatever an activity throws is kept in workflow history for weeks, so only a type and a sentence pass: an
+ * AxiosError carries the Authorization header, a database error the statement with its parameters.
  */
 import { ApplicationFailure } from '@temporalio/activity';
 import { isDatabaseError } from '../src/database/errors.ts';

@@ -1,7 +1,7 @@
 /**
- * Money of one recharge has gone back to the customer without us: take the quota back, give it back when the money comes
- * again, and take it back once more when the money goes once more. One run for a recharge at a time; every refund and dispute
- * of it is looked at, whatever event started the run.
+ * Money of one recharge has gone back to the customer without us: take the quota back, give it back when the
+ * money comes again, and take it back once more when the money goes once more. One run for a recharge at a
+ * time; every refund and dispute of it is looked at, whatever event started the run.
  */
 import { ApplicationFailure, condition, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
@@ -14,7 +14,8 @@ const LOOK_EVERY = '6 hours';
 /** Disputes end within a few months. */
 const MAX_LOOKS = 1_000;
 
-// Reads Stripe and records what it finds; retried while Stripe or the database is unavailable, or a run works on the recharge.
+// Reads Stripe and records what it finds; retried while Stripe or the database is unavailable, or a run works
+// on the recharge.
 const { findReversals } = proxyActivities<Activities>({
   startToCloseTimeout: '90 seconds',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,

@@ -14,8 +14,9 @@ import type { ChargeResult, RechargeRef } from '../types.ts';
 /**
  * Charges the card once: creates a PaymentIntent, stores its id, confirms it, and says what came of it.
  *
- * From the moment its id is stored the intent is the truth: every further attempt reads it first, so a lost answer, a
- * crash or a saved 500 is read back and never guessed. Throws while the outcome is unknown; the next attempt looks again.
+ * From the moment its id is stored the intent is the truth: every further attempt reads it first, so a lost
+ * answer, a crash or a saved 500 is read back and never guessed. Throws while the outcome is unknown; the
+ * next attempt looks again.
  */
 export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
   return async ({ rechargeId }: RechargeRef): Promise<ChargeResult> => {
@@ -88,7 +89,7 @@ async function settle(em: EntityManager, payments: PaymentsClient, recharge: Rec
       return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} is in the unknown status "${outcome.status}"`);
     case 'declined':
     case 'action_required': {
-      // Nothing is left behind that could still be confirmed. Refused when the intent has moved in between: read it again.
+      // Nothing is left that could still be confirmed. Refused when the intent has moved since: read it again.
       const late = await cancel(em, payments, recharge);
       if (late.kind === 'captured' || late.kind === 'processing')
         return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
@@ -168,7 +169,7 @@ async function parkCaptured(
   return ended(await recharges.move(em, recharge, 'needs_attention', { changes, facts: { reason }, transfer: 'charge', portion }));
 }
 
-/** An operator may have suspended the organization while Stripe could not be reached; nothing has been charged yet. */
+/** An operator may have suspended the organization while Stripe was unavailable; nothing is charged yet. */
 async function isSuspended(em: EntityManager, { organizationId }: Recharge): Promise<boolean> {
   return (await organizations.find(em, organizationId))?.suspendedAt !== null;
 }

@@ -11,8 +11,9 @@ import type { RechargeRef, RefundResult } from '../types.ts';
 /**
  * Gives back what was captured and could not be granted: prepaid → stripe.
  *
- * Starts only from `charged`, so quota that was granted is never paid for twice over. Idempotent by the intent: a refund
- * that Stripe knows already is taken over, whatever became of our earlier request. Harmless when no money was taken.
+ * Starts only from `charged`, so quota that was granted is never paid for twice over. Idempotent by the
+ * intent: a refund that Stripe knows already is taken over, whatever became of our earlier request. Harmless
+ * when no money was taken.
  */
 export function refundCharge({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
   return async ({ rechargeId, reason }: RechargeRef & { reason: string }): Promise<RefundResult> => {
@@ -44,7 +45,7 @@ export function refundCharge({ database, payments }: Pick<ActivityDependencies, 
   };
 }
 
-/** The refund that was asked for before, whatever became of it; else one that Stripe knows; else a new one. */
+/** The refund asked for before, whatever became of it; else one that Stripe knows; else a new one. */
 async function askedFor(payments: PaymentsClient, recharge: Recharge, intentId: string): Promise<Refund> {
   const refunds = await payments.refundsOf(intentId);
   const ours = refunds.find(({ id }) => id === recharge.refundId);

@@ -12,7 +12,8 @@ import type { ActivityDependencies } from '../dependencies.ts';
 /**
  * Writes the budget that follows a reversal's money.
  *
- * @returns false when there is nothing to record: the reversal is parked for a person, or another attempt has settled it.
+ * @returns false when there is nothing to record: the reversal is parked for a person, or another attempt has
+ *   settled it.
  * @throws KmsError and the failures of `writeBudget` where the next attempt may do better.
  */
 export async function changeBudget(

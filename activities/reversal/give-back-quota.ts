@@ -4,8 +4,8 @@ import type { ReversalRef } from '../types.ts';
 import { changeBudget } from './change-budget.ts';
 
 /**
- * Raises the budget by what was taken when the money has come again, and records it: stripe → prepaid → granted. Where nothing
- * was taken yet, the reversal is dismissed. Idempotent.
+ * Raises the budget by what was taken when the money has come again, and records it: stripe → prepaid →
+ * granted. Where nothing was taken yet, the reversal is dismissed. Idempotent.
  */
 export function giveBackQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
   return async ({ reversalId }: ReversalRef): Promise<void> => {

@@ -3,7 +3,7 @@ import type { ActivityDependencies } from '../dependencies.ts';
 import type { ReversalRef } from '../types.ts';
 import { changeBudget } from './change-budget.ts';
 
-/** Lowers the budget by the quota whose money has gone, and records it: granted → prepaid → stripe. Idempotent. */
+/** Lowers the budget by the quota whose money has gone: granted → prepaid → stripe. Idempotent. */
 export function takeBackQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
   return async ({ reversalId }: ReversalRef): Promise<void> => {
     const em = database.fork();

@@ -1,6 +1,7 @@
 /**
- * Reversals: money of a recharge that went back to the customer without us, and the quota that follows it. The rules are in
- * `domain/reversal.ts`; here each of their moves is one transaction, with the ledger transfers that it stands for.
+ * Reversals: money of a recharge that went back to the customer without us, and the quota that follows it.
+ * The rules are in `domain/reversal.ts`; here each of their moves is one transaction, with the ledger
+ * transfers that it stands for.
  */
 import { LockMode } from '@mikro-orm/core';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
@@ -21,15 +22,15 @@ import { releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, toPage } from './page.ts';
 import * as recharges from './recharges.ts';
 
-/** The reversal is not in the status that the wanted write starts from: another attempt has made it meanwhile. */
+/** The reversal is not in the status that the write starts from: another attempt has made it. */
 export class ReversalSettledError extends Error {
   override name = 'ReversalSettledError';
 }
 
 /**
- * Decides under the organization's lock, on the recharge and its reversals as they are then, and enters what is to be opened.
- * Money that has gone suspends the organization: whoever disputes a charge or was refunded by hand is not charged again before
- * a person has looked.
+ * Decides under the organization's lock, on the recharge and its reversals as they are then, and enters what
+ * is to be opened. Money that has gone suspends the organization: whoever disputes a charge or was refunded
+ * by hand is not charged again before a person has looked.
  */
 export async function open(
   em: EntityManager,
@@ -82,10 +83,11 @@ async function suspend(tx: EntityManager, recharge: Recharge, { id, kind }: Open
 }
 
 /**
- * Stores the budget before and after the write that takes quota back or gives it back, at the first call; every further call
- * returns the stored two.
+ * Stores the budget before and after the write that takes quota back or gives it back, at the first call;
+ * every further call returns the stored two.
  *
- * @throws ReversalSettledError when there is nothing to write any more, as an attempt finds that was held up for long.
+ * @throws ReversalSettledError when there is nothing to write any more, as an attempt finds that was held up
+ *   for long.
  */
 export async function planWrite(
   em: EntityManager,
@@ -103,12 +105,12 @@ export async function planWrite(
   return { before: planned[beforeField] ?? live, after: planned[afterField] ?? after };
 }
 
-/** The quota has been taken back, as much as there was: granted → prepaid → stripe. Harmless when that is recorded. */
+/** The quota has been taken back, as much as there was: granted → prepaid → stripe. Idempotent. */
 export async function recordTakenBack(em: EntityManager, reversal: Reversal): Promise<void> {
   await settle(em, reversal, { from: 'open', to: 'taken_back' }, taking(reversal.kind));
 }
 
-/** The money has come again and the quota been given back: stripe → prepaid → granted. Harmless when that is recorded. */
+/** The money has come again and the quota been given back: stripe → prepaid → granted. Idempotent. */
 export async function recordGivenBack(em: EntityManager, reversal: Reversal): Promise<void> {
   await settle(em, reversal, { from: 'taken_back', to: 'given_back' }, GIVING);
 }
@@ -125,10 +127,11 @@ function taking(kind: ReversalKind): TransferKind[] {
 const GIVING: TransferKind[] = ['recovery', 'grant'];
 
 /**
- * A person says that the budget is right now: the ledger follows the money, and who and why stay in the recharge's timeline.
- * False when the reversal needs no attention.
+ * A person says that the budget is right now: the ledger follows the money, and who and why stay in the
+ * recharge's timeline. False when the reversal needs no attention.
  *
- * @param isGone whether the customer has the money at this moment; it may have come again since the reversal was parked.
+ * @param isGone whether the customer has the money at this moment; it may have come again since the reversal
+ *   was parked.
  */
 export async function accept(
   em: EntityManager,
@@ -176,9 +179,10 @@ async function settle(
 }
 
 /**
- * A recharge that was decided on the budget from before the reversal's write starts from the one after it. It has not been
- * written: while a reversal claims the budget, no recharge writes. One that was decided on what the reversal had written
- * already, or on the budget of another team that the organization has had, is right as it is.
+ * A recharge that was decided on the budget from before the reversal's write starts from the one after it. It
+ * has not been written: while a reversal claims the budget, no recharge writes. One that was decided on what
+ * the reversal had written already, or on the budget of another team that the organization has had, is right
+ * as it is.
  */
 async function shiftPlans(tx: EntityManager, { id, organizationId, litellmTeamId }: Reversal, to: ReversalStatus): Promise<void> {
   const [before, after] = to === 'taken_back' ? ['taken_before', 'taken_after'] : ['given_before', 'given_after'];

@@ -1,15 +1,19 @@
 /**
- * Reversals: money of a recharge that goes back to the customer without us, by a refund made elsewhere or by a dispute, and
- * the quota that follows it. Pure: what Stripe shows and what is known here come in, what has to be done goes out.
+ * Reversals: money of a recharge that goes back to the customer without us, by a refund made elsewhere or by
+ * a dispute, and the quota that follows it. Pure: what Stripe shows and what is known here come in, what has
+ * to be done goes out.
  *
  *   open ─▶ taken_back ─▶ given_back    the money has come again: a dispute is won, a refund fails
  *    ├──────────────────▶ given_back    it came again before anything was taken: dismissed
- *    └─▶ needs_attention ─▶ taken_back or given_back, when a person accepts it (taken_back may need attention too)
+ *    └─▶ needs_attention                from taken_back too: a person decides,
+ *          └─▶ taken_back, given_back   and accepts it as it is
  *
- * `given_back` ends a reversal. Money that goes once more is the next reversal of the same refund or dispute, `du_1.2`
- * after `du_1`: the ledger takes one transfer of each kind and reference, so each time that money goes has its own.
+ * `given_back` ends a reversal. Money that goes once more is the next reversal of the same refund or dispute,
+ * `du_1.2` after `du_1`: the ledger takes one transfer of each kind and reference, so each time that money
+ * goes has its own.
  *
- * A reversal whose quota is zero found nothing left to take. When the recharge has quota to take later on, it opens anew.
+ * A reversal whose quota is zero found nothing left to take. When the recharge has quota to take later on, it
+ * opens anew.
  */
 import { type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from './money.ts';
 import { isOpen, type RechargeStatus } from './recharge-status.ts';
@@ -58,7 +62,7 @@ export type ReversedRecharge = {
   refundId?: string | null | undefined;
 };
 
-/** What is decided on of a reversal. `quota`: what is to be taken back, the part of the granted quota that the amount has paid for. */
+/** What is decided on of a reversal. `quota`: what its amount has paid for, which is to be taken back. */
 export type KnownReversal = { id: string; status: ReversalStatus; amountMinor: MinorUnits; quota: QuotaMicros };
 
 /** A reversal to enter, or one without quota that opens anew. */
@@ -78,13 +82,14 @@ export type ReversalDecision = {
 };
 
 /**
- * What has to be done about the refunds and disputes of a recharge. The order of `moneys` and of `known` makes no difference;
- * looking again when nothing has changed decides nothing new.
+ * What has to be done about the refunds and disputes of a recharge. The order of `moneys` and of `known`
+ * makes no difference; looking again when nothing has changed decides nothing new.
  *
- * - Never more is taken than was granted: a reversal holds its part from its opening until it is given back, and another one
- *   takes of the rest only. Where the rest is too small because of money that may come again (a pending refund fails where a
- *   dispute has taken the money), the other waits for it. Where nothing is left at all, a person decides.
- * - What is given back comes before what is taken, so that no take is cut short by a budget that is about to rise.
+ * - Never more is taken than was granted: a reversal holds its part from its opening until it is given back,
+ *   and another one takes of the rest only. Where the rest is too small because of money that may come again
+ *   (a pending refund fails where a dispute has taken the money), the other waits for it. Where nothing is
+ *   left at all, a person decides.
+ * - Giving back comes before taking, so that no take is cut short by a budget that is about to rise.
  * - Refunds that the recharge has asked for itself are no reversals.
  *
  * @param moneys every refund and dispute of the recharge's intent.
@@ -126,7 +131,7 @@ function openingOf(
 ): OpenedReversal | 'wait' | undefined {
   const last = lastOf(moneyId, known);
   if (!isGone) {
-    // It went and came again before we looked: nothing to take, and a reason for a person to look all the same.
+    // It went and came again before we looked: nothing to take, and still a reason for a person to look.
     const isNews = !last && !isInquiry && recharge.status === 'succeeded';
     return isNews ? { id: moneyId, kind, amountMinor: whole, quota: quotaMicros(0), status: 'given_back' } : undefined;
   }
@@ -164,7 +169,7 @@ function byId(a: { id: string }, b: { id: string }): number {
   return a.id < b.id ? -1 : 1;
 }
 
-/** It has its part of the recharge until it is given back, also while its money is here again and its quota is not. */
+/** It has its part of the recharge until it is given back, whatever its money does meanwhile. */
 function holdsQuota({ status, quota }: KnownReversal): boolean {
   return status !== 'given_back' && quota > 0;
 }
@@ -185,14 +190,15 @@ function mayComeAgain({ id }: KnownReversal, moneys: readonly ReturnedMoney[]): 
 }
 
 /**
- * Whether the customer has a reversal's money now. Stripe lists refunds and disputes for good, and that money has come again
- * is its word to give: one that it does not list has not been said to have come again, so no quota is given back for it.
+ * Whether the customer has a reversal's money now. Stripe lists refunds and disputes for good, and that money
+ * has come again is its word to give: one that it does not list has not been said to have come again, so no
+ * quota is given back for it.
  */
 export function isMoneyGone({ id }: Pick<KnownReversal, 'id'>, moneys: readonly ReturnedMoney[]): boolean {
   return moneys.find((money) => money.id === moneyIdOf(id))?.isGone ?? true;
 }
 
-/** Whether the recharge's reversals have followed its refund or dispute to where it is now, or a person is to do it. */
+/** Whether the quota has followed a refund or dispute to where its money is now, or a person has to see to it. */
 export function isFollowed(
   recharge: Pick<ReversedRecharge, 'status' | 'refundId'>,
   { id, isGone }: Pick<ReturnedMoney, 'id' | 'isGone'>,
@@ -214,7 +220,7 @@ export function isFollowed(
   }
 }
 
-/** The refund that the recharge has asked for, and whose money has come again after that was recorded as paid. */
+/** The refund that the recharge has asked for, if its money has come again after it was recorded. */
 export function failedRefundOf<Money extends ReturnedMoney>(recharge: ReversedRecharge, moneys: readonly Money[]): Money | undefined {
   return recharge.status === 'refunded' ? moneys.find(({ id, isGone }) => id === recharge.refundId && !isGone) : undefined;
 }
@@ -227,8 +233,9 @@ export type TakenBudget = {
 };
 
 /**
- * The budget after the write. Taking lowers it by the quota, or to nothing where it holds less: LiteLLM takes no negative
- * budget, and a team whose budget is nothing is refused all the same. Giving raises it by what was taken.
+ * The budget after the write. Taking lowers it by the quota, or to nothing where it holds less: LiteLLM takes
+ * no negative budget, and a team whose budget is nothing is refused all the same. Giving raises it by what
+ * was taken.
  */
 export function budgetAfter(reversal: TakenBudget, direction: 'take' | 'give', live: QuotaMicros): QuotaMicros {
   if (direction === 'give') return quotaMicros(live + takenBy(reversal));
@@ -236,15 +243,17 @@ export function budgetAfter(reversal: TakenBudget, direction: 'take' | 'give', l
 }
 
 /**
- * The quota that a reversal has really taken: this is what the ledger moves with the money, and all that is given back.
+ * The quota that a reversal has really taken: this is what the ledger moves with the money, and all that is
+ * given back.
  *
- * The money of a refund or dispute has gone in full, so its transfers always carry the whole amount. Of the quota less may
- * have been there, because a person has lowered the budget after the grant. That person has removed the missing part already;
- * to give it back later would make quota that nobody has paid for, beyond what the team had before the money went. In the
- * ledger the missing part stays on `granted`, without money: granted by us, removed by somebody else.
+ * The money of a refund or dispute has gone in full, so its transfers always carry the whole amount. Of the
+ * quota less may have been there, because a person has lowered the budget after the grant. That person has
+ * removed the missing part already; to give it back later would make quota that nobody has paid for, beyond
+ * what the team had before the money went. In the ledger the missing part stays on `granted`, without money:
+ * granted by us, removed by somebody else.
  *
- * Where no write was planned the whole quota counts: it went with its team, which LiteLLM has no more, or a person has
- * settled the budget before we came to it.
+ * Where no write was planned the whole quota counts: it went with its team, which LiteLLM has no more, or a
+ * person has settled the budget before we came to it.
  */
 export function takenBy({ quota, takenBefore, takenAfter }: TakenBudget): QuotaMicros {
   const isPlanned = typeof takenBefore === 'number' && typeof takenAfter === 'number';
@@ -252,8 +261,9 @@ export function takenBy({ quota, takenBefore, takenAfter }: TakenBudget): QuotaM
 }
 
 /**
- * What the ledger lacks when a person accepts a reversal as it is: the taking where the money has gone, the giving back where
- * it has come again. Nothing for a reversal without quota: no account of ours has ever held what has gone.
+ * What the ledger lacks when a person accepts a reversal as it is: the taking where the money has gone, the
+ * giving back where it has come again. Nothing for a reversal without quota: no account of ours has ever held
+ * what has gone.
  *
  * @param isTaken the ledger has the taking, and not the giving back.
  */

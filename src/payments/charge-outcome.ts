@@ -1,4 +1,4 @@
-/** What a PaymentIntent says about the money: the only place where Stripe's statuses of an intent are read. */
+/** What a PaymentIntent says about the money: the only place where Stripe's statuses of it are read. */
 import type Stripe from 'stripe';
 import type { DeclineCodes } from '../domain/decline.ts';
 import { classifyDecline } from '../domain/decline.ts';

@@ -1,10 +1,11 @@
 /**
- * Stripe, as far as the service uses it: find the card, create an intent, confirm it, read it, cancel it, refund it. What
- * Stripe answers is returned as our own types; what fails is thrown as PaymentsError.
+ * Stripe, as far as the service uses it: find the card, create an intent, confirm it, read it, cancel it,
+ * refund it. What Stripe answers is returned as our own types; what fails is thrown as PaymentsError.
  *
- * Every POST carries an idempotency key made from the recharge's own id, never from a workflow run: a retried or reset
- * workflow then asks for the same thing again. Stripe keeps a 500 under its key for a day, so a key that is answered with
- * one is given up for the next; that cannot do a thing twice, for an intent is captured once and refunded once in full.
+ * Every POST carries an idempotency key made from the recharge's own id, never from a workflow run: a retried
+ * or reset workflow then asks for the same thing again. Stripe keeps a 500 under its key for a day, so a key
+ * that is answered with one is given up for the next; that cannot do a thing twice, for an intent is captured
+ * once and refunded once in full.
  */
 import Stripe from 'stripe';
 import type { ReturnedMoney } from '../domain/reversal.ts';
@@ -12,7 +13,10 @@ import { PaymentsError, paymentsErrorFrom } from './errors.ts';
 import { type ChargeOrder, type Intent, metadataOf, ofIntent } from './intent.ts';
 import { ofDispute, ofRefund, type Refund } from './returned-money.ts';
 
-/** stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited for. */
+/**
+ * stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited
+ * for.
+ */
 const DEADLINE_MS = 25_000;
 
 export type PaymentMethodChoice = { kind: 'found'; id: string } | { kind: 'none'; code: string; message: string };
@@ -36,8 +40,8 @@ export class PaymentsClient {
   }
 
   /**
-   * The card to charge off-session: the customer's default for invoices (Stripe applies it to invoices only), else the only
-   * card there is.
+   * The card to charge off-session: the customer's default for invoices (Stripe applies it to invoices only),
+   * else the only card there is.
    */
   async choosePaymentMethod(customerId: string): Promise<PaymentMethodChoice> {
     const customer = await answer('customer', this.stripe.customers.retrieve(customerId));
@@ -136,7 +140,9 @@ export class PaymentsClient {
     ].flatMap(({ intent, money }) => (intent ? [{ intentId: typeof intent === 'string' ? intent : intent.id, money }] : []));
   }
 
-  /** One page of the intents created since `since`, newest first. @param after the last id of the page before. */
+  /**
+   * One page of the intents created since `since`, newest first. @param after the last id of the page before.
+   */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Intent[]; hasMore: boolean }> {
     const query = { created: from(since), limit, ...(after && { starting_after: after }) };
     const page = await answer('list', this.stripe.paymentIntents.list(query));
@@ -144,8 +150,8 @@ export class PaymentsClient {
   }
 
   /**
-   * Makes each call that the service makes, in a way that changes nothing, and returns those that the key may not make: a
-   * restricted key has to be allowed each by itself.
+   * Makes each call that the service makes, in a way that changes nothing, and returns those that the key may
+   * not make: a restricted key has to be allowed each by itself.
    *
    * @throws PaymentsError when a call says neither yes nor no.
    */
@@ -190,9 +196,9 @@ type Attempt = Pick<ChargeOrder, 'id' | 'keysSpent'>;
 type Answered = { object: string; lastResponse: { statusCode: number } };
 
 /**
- * stripe-node takes every JSON object without an `error` for what was asked for, whatever its status: a gateway's
- * `503 {"message":"Service Unavailable"}` would be an intent in no status, or one without an id. Such an answer says nothing
- * of what has happened at Stripe.
+ * stripe-node takes every JSON object without an `error` for what was asked for, whatever its status: a
+ * gateway's `503 {"message":"Service Unavailable"}` would be an intent in no status, or one without an id.
+ * Such an answer says nothing of what has happened at Stripe.
  *
  * @throws PaymentsError
  */

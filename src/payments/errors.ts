@@ -20,9 +20,15 @@ export class PaymentsError extends Error {
   readonly kind: PaymentsErrorKind;
   /** The HTTP status; null where no answer came. */
   readonly status: number | null;
-  /** Why, in the form of a decline. Stripe's own sentence is in it where the request or the card was refused, for the operator. */
+  /**
+   * Why, in the form of a decline. Stripe's own sentence is in it where the request or the card was refused,
+   * for the operator.
+   */
   readonly failure: ChargeFailure;
-  /** A 500 that Stripe has saved: for a day it is the answer to the same idempotency key, whatever has happened since. */
+  /**
+   * A 500 that Stripe has saved: for a day it is the answer to the same idempotency key, whatever has
+   * happened since.
+   */
   readonly isSavedServerError: boolean;
 
   constructor(message: string, facts: Pick<PaymentsError, 'kind' | 'status' | 'failure' | 'isSavedServerError'>) {
@@ -35,8 +41,8 @@ export class PaymentsError extends Error {
 }
 
 /**
- * Stripe's error as ours; any other error as it is. Nothing of the request is kept: stripe-node's errors carry headers and
- * parameters, and Stripe repeats a key that it refuses in its sentence.
+ * Stripe's error as ours; any other error as it is. Nothing of the request is kept: stripe-node's errors
+ * carry headers and parameters, and Stripe repeats a key that it refuses in its sentence.
  */
 export function paymentsErrorFrom(error: unknown): unknown {
   if (!(error instanceof Stripe.errors.StripeError)) return error;
@@ -57,8 +63,8 @@ export function paymentsErrorFrom(error: unknown): unknown {
 }
 
 /**
- * By status and code, never by class alone: a 409 has changed class between major versions, and a 200 with a cut body
- * arrives as a plain StripeAPIError.
+ * By status and code, never by class alone: a 409 has changed class between major versions, and a 200 with a
+ * cut body arrives as a plain StripeAPIError.
  */
 function kindOf({ statusCode, code }: Stripe.errors.StripeError): PaymentsErrorKind {
   if (statusCode === 401 || statusCode === 403) return 'key';

@@ -5,7 +5,10 @@ import type { ReturnedMoney } from '../domain/reversal.ts';
 
 export type Refund = ReturnedMoney & {
   kind: 'refund';
-  /** `failed`: the money is ours again. `unexpected`: a status that this version does not know, and a person looks. */
+  /**
+   * `failed`: the money is ours again. `unexpected`: a status that this version does not know, and a person
+   * looks.
+   */
   outcome: 'succeeded' | 'pending' | 'failed' | 'unexpected';
   /** Stripe's own words, for a person to read. */
   status: string;

@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
 /**
- * A refund or dispute whose quota is gone already moves its money and no quota: a person may have lowered the budget to nothing
- * before. What a recharge does itself (its `reference` is empty) always moves quota.
+ * A refund or dispute whose quota is gone already moves its money and no quota: a person may have lowered the
+ * budget to nothing before. What a recharge does itself (its `reference` is empty) always moves quota.
  */
 export class TransfersWithoutQuota extends Migration {
   override name = '0008-transfers-without-quota';

@@ -535,7 +535,10 @@ const recharges = fc
   .record({ amount: fc.constantFrom(2050, 7, 1), quota: fc.constantFrom(20_500_000, 1_333_333, 3, 1) })
   .map(({ amount, quota }): ReversedRecharge => ({ ...granted, amountMinor: minorUnits(amount), quotaGranted: quotaMicros(quota) }));
 
-/** Plays a history, and calls `after` behind each event. Returns the world, and what people have added to the budget. */
+/**
+ * Plays a history, and calls `after` behind each event. Returns the world, and what people have added to the
+ * budget.
+ */
 function play(recharge: ReversedRecharge, history: Event[], after: (world: World) => void = () => {}): { world: World; edited: number } {
   const world = new World(recharge, quotaMicros(10_000_000 + recharge.quotaGranted));
   let edited = 0;

@@ -154,6 +154,22 @@ describe('what a handler throws', () => {
     expect([response.code, response.headers['retry-after']]).toEqual([503, '1']);
   });
 
+  test('because Stripe gives no usable answer is an outage, told in a sentence', () => {
+    const failure = { code: 'api_error', declineCode: null, adviceCode: null, message: 'm' };
+    const error = new PaymentsError('Stripe: StripeAPIError (status 500)', {
+      kind: 'unknown',
+      status: 500,
+      failure,
+      isSavedServerError: false,
+    });
+    const { response, lines } = afterThrowing(error);
+    expect([response.code, lines]).toEqual([503, []]);
+    expect(response.problem).toMatchObject({
+      type: 'urn:bill-service:problem:unavailable',
+      detail: 'this depends on what Stripe says, and no usable answer came: Stripe: StripeAPIError (status 500)',
+    });
+  });
+
   test.each<[string, unknown]>([
     ['a constraint', Object.assign(new Error('duplicate key'), { code: '23505', detail: 'Key (hash)=(Zq7)' })],
     ['a mistake of our own', new TypeError('x is not a function')],

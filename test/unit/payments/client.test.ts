@@ -1,4 +1,6 @@
-/** The wall around Stripe: whatever goes wrong, a PaymentsError leaves, and nothing of the request with it. */
+/**
+ * The wall around Stripe: whatever goes wrong, a PaymentsError leaves, and nothing of the request with it.
+ */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
