@@ -85,3 +85,11 @@ test.each([
   );
   expect(foreign).toEqual([]);
 });
+
+test("Stripe's types and errors stay in src/payments; only the demonstration plays a customer of the stand-in", () => {
+  const speakers = ['src', 'activities', 'workflows']
+    .flatMap(filesOf)
+    .filter((file) => /from 'stripe'/.test(readFileSync(join(ROOT, file), 'utf8')))
+    .filter((file) => !file.startsWith('src/payments/'));
+  expect(speakers).toEqual(['src/cli/dev/demonstration.ts']);
+});
