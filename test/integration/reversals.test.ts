@@ -64,6 +64,8 @@ async function chargedButNotGranted(organization: Organization, maxBudget = 10):
   const query = `select 1 from recharge r join organization_balance_config o on o.budget_writer = r.id
     where r.event_id = $1 and r.status = 'charged' and r.quota_after is not null`;
   await world.eventually(async () => (await world.sql.query(query, [data.event_id])).rows[0], 'charged, and writing the budget');
+  // What is done to the budget from here on comes between two attempts, not into one.
+  await world.eventually(async () => (await world.strikes()) > 0, 'the budget was refused once');
   return { eventId: data.event_id, ...(await rechargeIds(data.event_id)) };
 }
 
