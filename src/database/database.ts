@@ -9,6 +9,7 @@ import { SpendingLimit } from './migrations/0004-spending-limit.ts';
 import { BalanceSamples } from './migrations/0005-balance-samples.ts';
 import { TeamsAndKeys } from './migrations/0006-teams-and-keys.ts';
 import { Synchronisation } from './migrations/0007-synchronisation.ts';
+import { TransfersWithoutQuota } from './migrations/0008-transfers-without-quota.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -55,6 +56,7 @@ export class Database {
           BalanceSamples,
           TeamsAndKeys,
           Synchronisation,
+          TransfersWithoutQuota,
         ],
         snapshot: false,
       },

@@ -9,6 +9,7 @@ import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicr
 import type { Outcome } from '../domain/outcome.ts';
 import { RECHARGE_SOURCES } from '../domain/recharge-source.ts';
 import { RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
+import { REVERSAL_KINDS, REVERSAL_STATUSES } from '../domain/reversal.ts';
 import { type DriftAction, type DriftKind, SYNC_OUTCOMES, SYNC_STATUSES, type SyncCounts } from '../domain/sync.ts';
 
 /**
@@ -178,17 +179,12 @@ export const Recharge = defineEntity({
 });
 export type Recharge = InferEntity<typeof Recharge>;
 
-export const REVERSAL_KINDS = ['refund', 'dispute'] as const;
-export type ReversalKind = (typeof REVERSAL_KINDS)[number];
-export const REVERSAL_STATUSES = ['open', 'taken_back', 'given_back', 'needs_attention'] as const;
-export type ReversalStatus = (typeof REVERSAL_STATUSES)[number];
-
 /** Money of a granted recharge that went back without us: a refund made elsewhere, or a dispute. */
 export const Reversal = defineEntity({
   name: 'Reversal',
   tableName: 'reversal',
   properties: {
-    /** Stripe's id of the refund or dispute. */
+    /** Stripe's id of the refund or dispute, and from the second time on that its money goes: `du_1.2`. */
     id: p.string().primary(),
     kind: p.enum(REVERSAL_KINDS),
     rechargeId: p.string(),
@@ -238,9 +234,7 @@ export const LedgerTransfer = defineEntity({
     organizationId: p.string(),
     rechargeId: p.string(),
     kind: p.enum(TRANSFER_KINDS),
-    /**
-     * Stripe's refund or dispute that the transfer belongs to; empty for a transfer of the recharge itself.
-     */
+    /** The reversal, or our own refund, that the transfer belongs to; empty for a transfer of the recharge itself. */
     reference: p.string(),
     debitAccount: p.enum(LEDGER_ACCOUNTS),
     creditAccount: p.enum(LEDGER_ACCOUNTS),

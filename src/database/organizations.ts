@@ -3,6 +3,7 @@ import { LockMode, type RequiredEntityData, UniqueConstraintViolationException }
 import { parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { RechargePolicy } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
+import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
 import { now } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Team } from './entities.ts';
@@ -108,13 +109,13 @@ export async function budgetsLeft(em: EntityManager, ids: readonly string[]): Pr
           order by r.created_at desc limit 1)
          union all
          (select coalesce(given_after, taken_after), updated_at from reversal v
-          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in ('taken_back', 'given_back')
+          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
           order by v.updated_at desc limit 1)) change
        order by updated_at desc limit 1) last
      where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and o.budget_writer is null and last.budget is not null
        and not exists (select from recharge r where r.organization_id = o.c_organization_id
          and r.status in (${sqlList(OPEN_STATUSES)}))
-       and not exists (select from reversal v where v.organization_id = o.c_organization_id and v.status in ('open', 'needs_attention'))`,
+       and not exists (select from reversal v where v.organization_id = o.c_organization_id and v.status in (${sqlList(UNSETTLED_REVERSAL_STATUSES)}))`,
     [JSON.stringify(ids)],
   );
   return new Map(rows.map(({ id, budget }) => [id, parseQuota(budget)]));
