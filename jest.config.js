@@ -19,6 +19,7 @@ export default {
       ...typescript,
       displayName: 'integration',
       testMatch: ['integration', 'e2e'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
+      setupFilesAfterEnv: ['<rootDir>/test/support/time-limit.ts'],
       globalSetup: '<rootDir>/test/support/global-setup.ts',
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },
