@@ -10,7 +10,11 @@ export const TEST_TIMEOUT_MS = 300_000;
 const LOOK_EVERY_MS = 50;
 
 /** Waits until `look` returns something, and returns that. A look that fails is one that saw nothing. */
-export async function eventually<T>(look: () => Promise<T | undefined | false>, what: string, timeoutMs = SETTLE_TIMEOUT_MS): Promise<T> {
+export async function eventually<T>(
+  look: () => Promise<T | null | undefined | false>,
+  what: string,
+  timeoutMs = SETTLE_TIMEOUT_MS,
+): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     let failure: unknown;

@@ -3,34 +3,42 @@
  * running as servers. The tests act as LiteLLM, as an operator and as the world's faults, and then ask the stand-ins and
  * the ledger what really happened.
  */
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
 import pg from 'pg';
 import type { DestinationStream } from 'pino';
 import Stripe from 'stripe';
-import type { FaultRequest } from '../../sandbox/faults.ts';
+import type { FaultAction, FaultRequest } from '../../sandbox/faults.ts';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import { createLogger, type Logger } from '../../src/observability/log.ts';
 import { type Running, startApi, startWorker } from '../../src/service.ts';
+import { namespaceOf } from '../../src/temporal/connection.ts';
+import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
+import { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
+import type { KmsState, Recharge, ReversalRow } from './answers.ts';
+import { type Accounts, type Books, type Ending, readAccounts, readBooks, SUCCEEDED } from './books.ts';
 import { createDatabase } from './databases.ts';
+import { ALWAYS, HOLD, READ_BUDGET, StandingFault, UNAVAILABLE, WRITE_BUDGET } from './faults.ts';
 import { TEMPLATE_DATABASE } from './global-setup.ts';
 import { freePort } from './ports.ts';
+import { eventually } from './time.ts';
 
-export const HMAC_SECRET = 'test-hmac-secret-of-litellm';
-export const URL_TOKEN = 'test-url-token-of-litellm';
+export { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
+export type { Accounts, Books } from './books.ts';
+
 export const ADMIN_API_KEY = 'test-admin-key-of-operator';
 const KMS_KEY = 'sk-1234';
-
-/** A recharge takes about a second; one that outlives this has been forgotten. */
-const SETTLE_TIMEOUT_MS = 30_000;
 
 /** The SDK takes its logger once a process: that of the first world. */
 let isTemporalLogging = false;
 
 export type Organization = { id: string; teamId: string; customerId: string; teamKey: string };
+
+export type Ids = { eventId: string; rechargeId: string; intentId: string };
 
 export type OrganizationWish = {
   /** A Stripe test payment method, attached to the customer. */
@@ -58,6 +66,7 @@ export class World {
   private readonly servers: LaunchedServer[];
   private api: Running | undefined;
   private worker: Running | undefined;
+  private temporalClient: Client | undefined;
   private serial = 0;
 
   private constructor(name: string, env: Record<string, string>, servers: LaunchedServer[]) {
@@ -168,6 +177,7 @@ export class World {
   async close(): Promise<void> {
     await this.stopApi();
     await this.stopWorker();
+    await this.temporalClient?.connection.close();
     await this.sql.end();
     await Promise.all(this.servers.map((server) => server.stop()));
   }
@@ -178,8 +188,47 @@ export class World {
   }
 
   /** LiteLLM as somebody else uses it: none of our faults strikes there. */
-  private get kms(): AxiosInstance {
+  get kms(): AxiosInstance {
     return axios.create({ baseURL: this.kmsUrl, headers: { Authorization: `Bearer ${this.config.kms.apiKey}`, 'X-Sandbox-Spare': '1' } });
+  }
+
+  get temporal(): Client {
+    const { connectionOptions } = this.config.temporal.connect;
+    this.temporalClient ??= new Client({ connection: Connection.lazy(connectionOptions), namespace: namespaceOf(this.config.temporal) });
+    return this.temporalClient;
+  }
+
+  /** The run of an event. */
+  runOf(eventId: string): WorkflowHandle {
+    return this.temporal.workflow.getHandle(rechargeWorkflowId(eventId));
+  }
+
+  /** The run that looks for refunds and disputes of a recharge. */
+  reversalRunOf(rechargeId: string): WorkflowHandle {
+    return this.temporal.workflow.getHandle(`reversal/${rechargeId}`);
+  }
+
+  /**
+   * The ids of the runs that a query finds. Temporal lists a run a little after it was started: waits until the run of this
+   * event is listed, which was started last.
+   */
+  async runs(query: string, lastEventId: string): Promise<string[]> {
+    const list = async (more: string) => {
+      const ids: string[] = [];
+      for await (const { workflowId } of this.temporal.workflow.list({ query: `TaskQueue = '${this.name}' and ${more}` }))
+        ids.push(workflowId);
+      return ids;
+    };
+    const { workflowId } = this.runOf(lastEventId);
+    await this.eventually(async () => (await list(`WorkflowId = '${workflowId}'`)).length > 0, `${workflowId} is listed`);
+    return list(query);
+  }
+
+  /** Waits until a transaction waits for a lock with a statement that holds this text. */
+  async waitsForLock(statement: string): Promise<void> {
+    const query = `select 1 from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and position($1 in query) > 0 and pid <> pg_backend_pid()`;
+    await this.eventually(async () => (await this.sql.query(query, [statement])).rowCount, `${statement} waits for a lock`);
   }
 
   /** A paying customer with a team that has, unless wished otherwise, just run out: 10 dollars of budget, 10.50 spent. */
@@ -236,8 +285,34 @@ export class World {
     });
   }
 
+  /** An alert of the organization's team that is to be handled, its body changed so; returns the event's id. */
+  async accepted({ teamId }: Pick<Organization, 'teamId'>, body: Record<string, unknown> = {}): Promise<string> {
+    const { data } = await this.alert(teamId, { body });
+    if (data.status !== 'accepted') throw new Error(`the alert was not accepted: ${JSON.stringify(data)}`);
+    return data.event_id;
+  }
+
+  /** An alert of the organization's team, and how its event ends. */
+  async alerted(organization: Pick<Organization, 'teamId'>, body: Record<string, unknown> = {}): Promise<Ending> {
+    return this.closed(await this.accepted(organization, body));
+  }
+
+  /** A recharge that is charged and granted. @throws when it ends otherwise. */
+  async recharge(organization: Organization, body: Record<string, unknown> = {}): Promise<Ids> {
+    const eventId = await this.accepted(organization, body);
+    const { outcome } = await this.closed(eventId);
+    if (outcome !== SUCCEEDED) throw new Error(`${organization.id} was not recharged: ${outcome}`);
+    return this.rechargeIs(eventId, 'succeeded');
+  }
+
+  /** An organization that was recharged once. */
+  async recharged(wish: OrganizationWish = {}): Promise<Ids & { organization: Organization }> {
+    const organization = await this.organization(wish);
+    return { organization, ...(await this.recharge(organization)) };
+  }
+
   /** Waits until an event is closed. */
-  async closed(eventId: string, timeoutMs = SETTLE_TIMEOUT_MS): Promise<{ outcome: string; success: boolean }> {
+  async closed(eventId: string, timeoutMs?: number): Promise<Ending> {
     return this.eventually(
       async () => (await this.sql.query('select outcome, success from webhook_event where id = $1 and processed', [eventId])).rows[0],
       `event ${eventId} closed`,
@@ -245,26 +320,79 @@ export class World {
     );
   }
 
-  /** Waits until `look` answers something, and answers that. A look that fails is one that saw nothing. */
-  async eventually<T>(look: () => Promise<T | undefined | false>, what: string, timeoutMs = SETTLE_TIMEOUT_MS): Promise<T> {
-    const deadline = Date.now() + timeoutMs;
-    for (;;) {
-      const seen = await look().catch(() => undefined);
-      if (seen) return seen;
-      if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+  /** Waits until the recharge of an event has this status. */
+  async rechargeIs(eventId: string, status: string): Promise<Ids> {
+    const query = 'select id as "rechargeId", payment_intent_id as "intentId" from recharge where event_id = $1 and status = $2';
+    const ids = await this.eventually(
+      async () => (await this.sql.query(query, [eventId, status])).rows[0] as Omit<Ids, 'eventId'>,
+      `the recharge of ${eventId} is ${status}`,
+    );
+    return { eventId, ...ids };
   }
 
-  async stripeFault(fault: FaultRequest): Promise<void> {
-    await axios.post(`${this.stripeUrl}/_sandbox/faults`, fault);
+  /** Waits until a refund or dispute is followed so far. */
+  reversalIs(id: string, status: string): Promise<ReversalRow> {
+    return this.eventually(
+      async () => (await this.sql.query('select * from reversal where id = $1 and status = $2', [id, status])).rows[0] as ReversalRow,
+      `reversal ${id} is ${status}`,
+    );
   }
 
-  async kmsFault(fault: FaultRequest): Promise<void> {
-    await axios.post(`${this.kmsUrl}/_sandbox/faults`, fault);
+  /** The organization's recharges as the admin API lists them, the newest first. */
+  async rechargesOf({ id }: Organization): Promise<Omit<Recharge, 'timeline' | 'ledger_transfers'>[]> {
+    return (await this.admin.get('/api/v1/recharges', { params: { organization_id: id } })).data.data;
   }
 
-  /** Takes away every fault that has not struck yet. */
+  /** The organization's newest recharge. */
+  async rechargeOf(organization: Organization): Promise<Recharge> {
+    const [recharge] = await this.rechargesOf(organization);
+    if (!recharge) throw new Error(`${organization.id} has no recharge`);
+    return (await this.admin.get(`/api/v1/recharges/${recharge.id}`)).data;
+  }
+
+  /** As the function of that name. */
+  eventually<T>(look: () => Promise<T | null | undefined | false>, what: string, timeoutMs?: number): Promise<T> {
+    return eventually(look, what, timeoutMs);
+  }
+
+  /** LiteLLM refuses to write the budget of the organization's team, as long as this stands. */
+  refuseBudget({ teamId }: Organization, action: FaultAction = UNAVAILABLE): Promise<StandingFault> {
+    return this.kmsFault({ ...WRITE_BUDGET, contains: teamId, times: ALWAYS, action });
+  }
+
+  /**
+   * Waits until a refused write of the budget is over and the next attempt is held up before it reads the budget, so that
+   * what is done to the budget comes between the two.
+   *
+   * @returns lets that attempt go on, and LiteLLM take the budget.
+   */
+  async betweenAttempts({ teamId }: Organization, refusal: StandingFault): Promise<() => Promise<void>> {
+    await refusal.struck();
+    const held = await this.kmsFault({ ...READ_BUDGET, contains: teamId, times: ALWAYS, action: HOLD });
+    await held.struck();
+    return async () => {
+      await refusal.remove();
+      await held.remove();
+    };
+  }
+
+  /** A recharge that is charged and whose budget LiteLLM refuses to take, its plan stored: between two attempts at it. */
+  async chargedButNotGranted(organization: Organization, body: Record<string, unknown> = {}): Promise<Ids & { goOn: () => Promise<void> }> {
+    const refusal = await this.refuseBudget(organization);
+    const eventId = await this.accepted(organization, body);
+    const goOn = await this.betweenAttempts(organization, refusal);
+    return { ...(await this.rechargeIs(eventId, 'charged')), goOn };
+  }
+
+  stripeFault(fault: FaultRequest): Promise<StandingFault> {
+    return StandingFault.set(this.stripeUrl, fault);
+  }
+
+  kmsFault(fault: FaultRequest): Promise<StandingFault> {
+    return StandingFault.set(this.kmsUrl, fault);
+  }
+
+  /** Takes away every fault; what they hold goes on. */
   async clearFaults(): Promise<void> {
     await Promise.all([axios.delete(`${this.stripeUrl}/_sandbox/faults`), axios.delete(`${this.kmsUrl}/_sandbox/faults`)]);
   }
@@ -298,88 +426,33 @@ export class World {
     return (await this.kms.get('/team/info', { params: { team_id: teamId } })).data.team_info.max_budget;
   }
 
-  /** What really happened to an organization's money, from Stripe and the ledger. Amounts in minor units. */
-  async books(organization: Organization): Promise<Books> {
-    const charges = (await this.stripe.charges.list({ customer: organization.customerId, limit: 100 })).data.filter(
-      ({ status, captured }) => status === 'succeeded' && captured,
-    );
-    const { rows } = await this.sql.query(
-      `select coalesce(sum(amount_minor) filter (where credit_account = 'prepaid'), 0)::int
-            - coalesce(sum(amount_minor) filter (where debit_account = 'prepaid'), 0)::int as prepaid,
-              coalesce(sum(amount_minor) filter (where kind = 'grant'), 0)::int as granted
-       from ledger_transfer where organization_id = $1`,
-      [organization.id],
-    );
-    return {
-      charges: charges.length,
-      captured: charges.reduce((sum, charge) => sum + charge.amount_captured, 0),
-      refunded: charges.reduce((sum, charge) => sum + charge.amount_refunded, 0),
-      ...rows[0],
-    };
+  /** What really happened to an organization's money, from Stripe and the ledger. */
+  books(organization: Organization): Promise<Books> {
+    return readBooks(this, organization);
   }
 
-  /** The same with what came after the grant: disputes, and quota that was taken or given back. */
-  async accounts(organization: Organization): Promise<Accounts> {
-    const { captured, refunded, prepaid } = await this.books(organization);
-    const charges = (await this.stripe.charges.list({ customer: organization.customerId, limit: 100 })).data.map(({ id }) => id);
-    const disputes = (await this.stripe.disputes.list({ limit: 100 })).data.filter(
-      ({ charge, status }) => charges.includes(String(charge)) && status !== 'won',
-    );
-    const { rows } = await this.sql.query(
-      `select coalesce(sum(sign * amount_minor), 0)::int as granted, coalesce(sum(sign * quota_micros), 0)::float / 1e6 as quota
-       from (select *, case 'granted' when credit_account then 1 when debit_account then -1 else 0 end as sign from ledger_transfer) t
-       where organization_id = $1`,
-      [organization.id],
-    );
-    return { captured, refunded, prepaid, disputed: disputes.reduce((sum, { amount }) => sum + amount, 0), ...rows[0] };
+  /** The same with what came after the grant. */
+  accounts(organization: Organization): Promise<Accounts> {
+    return readAccounts(this, organization);
   }
 
-  /** A knob of the stand-in for Stripe, see `sandbox/stripe/server.ts`. Answers what it answers. */
+  /** Whether Stripe refuses the service's key. */
+  async revokeStripeKey(isRevoked: boolean): Promise<void> {
+    await this.stripeKnob('keys', { revoked: isRevoked ? [this.config.stripe.secretKey] : [] });
+  }
+
+  /** What the stand-in for LiteLLM holds, and what it was asked, the newest request last. */
+  async kmsState(): Promise<KmsState> {
+    return (await axios.get(`${this.kmsUrl}/_sandbox/state`)).data;
+  }
+
+  /** A knob of the stand-in for LiteLLM, see `sandbox/litellm/server.ts`. */
+  async kmsKnob(path: string, body: Record<string, unknown> = {}): Promise<void> {
+    await axios.post(`${this.kmsUrl}/_sandbox/${path}`, body);
+  }
+
+  /** A knob of the stand-in for Stripe, see `sandbox/stripe/server.ts`. Returns what it answers. */
   async stripeKnob<T = { id: string }>(path: string, body: Record<string, unknown> = {}): Promise<T> {
     return (await axios.post(`${this.stripeUrl}/_sandbox/${path}`, body)).data;
   }
-}
-
-/**
- * Everything that has moved, in minor units. `granted` and `prepaid` are what the ledger's accounts hold, `quota` is what
- * `granted` stands for in dollars, `disputed` what disputes have taken.
- */
-export type Accounts = { captured: number; refunded: number; disputed: number; granted: number; prepaid: number; quota: number };
-
-/** `prepaid` is the ledger's: what is held for an organization, neither granted nor refunded. */
-export type Books = { charges: number; captured: number; refunded: number; granted: number; prepaid: number };
-
-export type AlertWish = { body?: Record<string, unknown> | string; id?: string; headers?: Record<string, string> };
-
-/** The alert as LiteLLM 1.100.5 sends it, with every null present. */
-export function alertBody(teamId: string): Record<string, unknown> {
-  return {
-    spend: 10.500123,
-    max_budget: 10.0,
-    soft_budget: null,
-    token: '88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b',
-    customer_id: null,
-    user_id: 'u1',
-    team_id: teamId,
-    team_alias: 'acme',
-    organization_id: null,
-    user_email: null,
-    key_alias: null,
-    projected_exceeded_date: null,
-    projected_spend: null,
-    event_group: 'team',
-    alert_emails: null,
-    max_budget_alert_emails: null,
-    event: 'budget_crossed',
-    event_message: 'Team Budget: Budget Crossed\n Total Budget:`10.0`',
-  };
-}
-
-export function standardWebhookHeaders(
-  body: string,
-  id: string,
-  { secret = HMAC_SECRET, at = Math.floor(Date.now() / 1000) } = {},
-): Record<string, string> {
-  const signature = createHmac('sha256', secret).update(`${id}.${at}.${body}`).digest('base64');
-  return { 'webhook-id': id, 'webhook-timestamp': String(at), 'webhook-signature': `v1,${signature}` };
 }
