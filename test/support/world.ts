@@ -9,22 +9,20 @@ import type { WorkflowBundle } from '@temporalio/worker';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
 import pg from 'pg';
 import type { DestinationStream } from 'pino';
-import Stripe from 'stripe';
-import type { FaultAction, FaultRequest } from '../../sandbox/faults.ts';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
-import { type Config, readConfig } from '../../src/config.ts';
+import { readConfig } from '../../src/config.ts';
 import { createLogger, type Logger } from '../../src/observability/log.ts';
 import { type Running, startApi, startWorker } from '../../src/service.ts';
 import { namespaceOf } from '../../src/temporal/connection.ts';
 import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
 import { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
-import type { KmsState, Recharge, ReversalRow } from './answers.ts';
+import type { Recharge, ReversalRow } from './answers.ts';
 import { type Accounts, type Books, type Ending, readAccounts, readBooks, SUCCEEDED } from './books.ts';
 import { createDatabase } from './databases.ts';
-import { ALWAYS, HOLD, READ_BUDGET, StandingFault, UNAVAILABLE, WRITE_BUDGET } from './faults.ts';
 import { TEMPLATE_DATABASE } from './global-setup.ts';
 import { freePort } from './ports.ts';
+import { StandIns } from './stand-ins.ts';
 import { eventually } from './time.ts';
 
 export { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
@@ -53,11 +51,9 @@ export type OrganizationWish = {
   settings?: Record<string, unknown>;
 };
 
-export class World {
+export class World extends StandIns {
   readonly name: string;
   readonly env: Record<string, string>;
-  readonly config: Config;
-  readonly stripe: Stripe;
   readonly sql: pg.Pool;
   /** Set by tests that run the service in processes of their own. */
   apiUrl = '';
@@ -70,12 +66,10 @@ export class World {
   private serial = 0;
 
   private constructor(name: string, env: Record<string, string>, servers: LaunchedServer[]) {
+    super(readConfig(env));
     this.name = name;
     this.env = env;
-    this.config = readConfig(env);
     this.servers = servers;
-    const { hostname, port } = new URL(this.stripeUrl);
-    this.stripe = new Stripe(this.config.stripe.secretKey, { host: hostname, port, protocol: 'http', maxNetworkRetries: 0 });
     this.sql = new pg.Pool({ connectionString: this.config.databaseUrl, max: 4 });
     this.sql.on('error', () => {}); // some tests restart PostgreSQL
   }
@@ -129,14 +123,6 @@ export class World {
     return createLogger(this.config.logLevel, this.logDestination);
   }
 
-  get stripeUrl(): string {
-    return this.config.stripe.apiBase;
-  }
-
-  get kmsUrl(): string {
-    return this.config.kms.baseUrl;
-  }
-
   async startApi(): Promise<void> {
     const api = await startApi(this.config, this.log);
     this.api = api;
@@ -185,11 +171,6 @@ export class World {
   /** The admin API; never throws for a status. */
   get admin(): AxiosInstance {
     return axios.create({ baseURL: this.apiUrl, headers: { Authorization: `Bearer ${ADMIN_API_KEY}` }, validateStatus: () => true });
-  }
-
-  /** LiteLLM as somebody else uses it: none of our faults strikes there. */
-  get kms(): AxiosInstance {
-    return axios.create({ baseURL: this.kmsUrl, headers: { Authorization: `Bearer ${this.config.kms.apiKey}`, 'X-Sandbox-Spare': '1' } });
   }
 
   get temporal(): Client {
@@ -262,15 +243,6 @@ export class World {
     const { status } = await this.admin.patch(`/api/v1/organizations/${id}`, { litellm_team_id: teamId });
     if (status !== 200) throw new Error(`organization ${id} was not moved: ${status}`);
     return teamId;
-  }
-
-  /** What LiteLLM answers about a team, whole. */
-  async teamInfo(teamId: string): Promise<unknown> {
-    return (await this.kms.get('/team/info', { params: { team_id: teamId } })).data;
-  }
-
-  async spend(teamId: string, amount: number): Promise<void> {
-    await axios.post(`${this.kmsUrl}/_sandbox/teams/${encodeURIComponent(teamId)}/spend`, { amount });
   }
 
   /** LiteLLM's alert, signed as Standard Webhooks unless `headers` say otherwise. Never throws for a status. */
@@ -355,75 +327,12 @@ export class World {
     return eventually(look, what, timeoutMs);
   }
 
-  /** LiteLLM refuses to write the budget of the organization's team, as long as this stands. */
-  refuseBudget({ teamId }: Organization, action: FaultAction = UNAVAILABLE): Promise<StandingFault> {
-    return this.kmsFault({ ...WRITE_BUDGET, contains: teamId, times: ALWAYS, action });
-  }
-
-  /**
-   * Waits until a refused write of the budget is over and the next attempt is held up before it reads the budget, so that
-   * what is done to the budget comes between the two.
-   *
-   * @returns lets that attempt go on, and LiteLLM take the budget.
-   */
-  async betweenAttempts({ teamId }: Organization, refusal: StandingFault): Promise<() => Promise<void>> {
-    await refusal.struck();
-    const held = await this.kmsFault({ ...READ_BUDGET, contains: teamId, times: ALWAYS, action: HOLD });
-    await held.struck();
-    return async () => {
-      await refusal.remove();
-      await held.remove();
-    };
-  }
-
   /** A recharge that is charged and whose budget LiteLLM refuses to take, its plan stored: between two attempts at it. */
   async chargedButNotGranted(organization: Organization, body: Record<string, unknown> = {}): Promise<Ids & { goOn: () => Promise<void> }> {
     const refusal = await this.refuseBudget(organization);
     const eventId = await this.accepted(organization, body);
     const goOn = await this.betweenAttempts(organization, refusal);
     return { ...(await this.rechargeIs(eventId, 'charged')), goOn };
-  }
-
-  stripeFault(fault: FaultRequest): Promise<StandingFault> {
-    return StandingFault.set(this.stripeUrl, fault);
-  }
-
-  kmsFault(fault: FaultRequest): Promise<StandingFault> {
-    return StandingFault.set(this.kmsUrl, fault);
-  }
-
-  /** Takes away every fault; what they hold goes on. */
-  async clearFaults(): Promise<void> {
-    await Promise.all([axios.delete(`${this.stripeUrl}/_sandbox/faults`), axios.delete(`${this.kmsUrl}/_sandbox/faults`)]);
-  }
-
-  /** How often the faults have struck that `clearFaults` has not taken away. */
-  async strikes(): Promise<number> {
-    const answers = await Promise.all([this.stripeUrl, this.kmsUrl].map((url) => axios.get(`${url}/_sandbox/faults`)));
-    return answers.flatMap(({ data }) => data.data as { struck: number }[]).reduce((sum, { struck }) => sum + struck, 0);
-  }
-
-  /** A team that somebody else makes in LiteLLM. */
-  async makeTeam(fields: Record<string, unknown>): Promise<void> {
-    await this.kms.post('/team/new', fields);
-  }
-
-  /** Edits that somebody else makes in LiteLLM. */
-  async editTeam(teamId: string, fields: Record<string, unknown>): Promise<void> {
-    await this.kms.post('/team/update', { team_id: teamId, ...fields });
-  }
-
-  async setBudget(teamId: string, maxBudget: number | null): Promise<void> {
-    await this.editTeam(teamId, { max_budget: maxBudget });
-  }
-
-  async deleteTeam(teamId: string): Promise<void> {
-    await this.kms.post('/team/delete', { team_ids: [teamId] });
-  }
-
-  /** The team's max_budget as LiteLLM has it. */
-  async budgetOf(teamId: string): Promise<number | null> {
-    return (await this.kms.get('/team/info', { params: { team_id: teamId } })).data.team_info.max_budget;
   }
 
   /** What really happened to an organization's money, from Stripe and the ledger. */
@@ -434,25 +343,5 @@ export class World {
   /** The same with what came after the grant. */
   accounts(organization: Organization): Promise<Accounts> {
     return readAccounts(this, organization);
-  }
-
-  /** Whether Stripe refuses the service's key. */
-  async revokeStripeKey(isRevoked: boolean): Promise<void> {
-    await this.stripeKnob('keys', { revoked: isRevoked ? [this.config.stripe.secretKey] : [] });
-  }
-
-  /** What the stand-in for LiteLLM holds, and what it was asked, the newest request last. */
-  async kmsState(): Promise<KmsState> {
-    return (await axios.get(`${this.kmsUrl}/_sandbox/state`)).data;
-  }
-
-  /** A knob of the stand-in for LiteLLM, see `sandbox/litellm/server.ts`. */
-  async kmsKnob(path: string, body: Record<string, unknown> = {}): Promise<void> {
-    await axios.post(`${this.kmsUrl}/_sandbox/${path}`, body);
-  }
-
-  /** A knob of the stand-in for Stripe, see `sandbox/stripe/server.ts`. Returns what it answers. */
-  async stripeKnob<T = { id: string }>(path: string, body: Record<string, unknown> = {}): Promise<T> {
-    return (await axios.post(`${this.stripeUrl}/_sandbox/${path}`, body)).data;
   }
 }
