@@ -102,7 +102,7 @@ describe('an event is believed', () => {
     const answer = signed(bodyOf(id)).finally(() => {
       isAnswered = true;
     });
-    await world.waitsForLock('insert into stripe_event');
+    await world.waitsForLock('insert into');
     const wasAnswered = isAnswered;
     await blocker.query('rollback');
     blocker.release();

@@ -235,7 +235,7 @@ export class World extends StandIns {
     return { id, teamId, customerId: customer.id, teamKey: key.key };
   }
 
-  /** Moves an organization to a new team of its own. Answers the team's id. */
+  /** Moves an organization to a new team of its own. Returns the team's id. */
   async anotherTeam({ id }: Organization, { budget, spend }: { budget: number; spend: number }): Promise<string> {
     const teamId = `${this.name}-team-${++this.serial}`;
     await this.kms.post('/team/new', { team_id: teamId, max_budget: budget });
