@@ -1,6 +1,5 @@
 /** Whatever happens to our calls to Stripe: one charge and its quota, or neither. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import axios from 'axios';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { DECLINED, NEEDS_ATTENTION, RECHARGED, UNTOUCHED, unsuccessful } from '../support/books.ts';
@@ -159,8 +158,7 @@ describe('a fault that passes ends with one charge and the quota raised', () => 
 
   /** How many calls Stripe has answered 401: one for each attempt that the key was refused at. */
   async function refusedCalls(): Promise<number> {
-    const { data } = await axios.get(`${world.stripeUrl}/_sandbox/state`);
-    return data.requests.filter(({ status }: { status: number }) => status === 401).length;
+    return (await world.stripeState()).requests.filter(({ status }) => status === 401).length;
   }
 });
 

@@ -214,11 +214,11 @@ describe('a sweep is silent about', () => {
     const organization = await world.organization({ card: DECLINING });
     expect(await outcomeOfSweep(organization)).toBe('declined');
     expect(await sweptFor(organization)).toBeUndefined();
-    await everyEventClosed();
     await letPass(organization, 15);
     expect(await outcomeOfSweep(organization)).toBe('declined');
     await letPass(organization, 15);
     expect(await sweptFor(organization)).toBeUndefined();
+    await everyEventClosed();
     const { waiting } = await sweep();
     await world.admin.post(`/api/v1/organizations/${organization.id}/suspend`, {});
     expect((await sweep()).waiting).toBe(waiting - 1);

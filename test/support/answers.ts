@@ -1,4 +1,4 @@
-/** What the admin API, the database and the stand-in for LiteLLM say when they are asked; as much of it as tests look at. */
+/** What the admin API, the database and the stand-ins say when they are asked; as much of it as tests look at. */
 
 /** A recharge as the admin API shows it, whole. */
 export type Recharge = {
@@ -17,6 +17,11 @@ export type KmsState = {
   users: Record<string, unknown>;
   keys: Record<string, unknown>;
   requests: { method: string; path: string; query: string; status: number; body: string }[];
+};
+
+export type StripeState = {
+  requests: { method: string; path: string; status: number }[];
+  deliveries: { event: string; status?: number }[];
 };
 
 /** A refund or dispute as the database has it. */

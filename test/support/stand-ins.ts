@@ -3,7 +3,7 @@ import axios, { type AxiosInstance } from 'axios';
 import Stripe from 'stripe';
 import type { FaultAction, FaultRequest } from '../../sandbox/faults.ts';
 import type { Config } from '../../src/config.ts';
-import type { KmsState } from './answers.ts';
+import type { KmsState, StripeState } from './answers.ts';
 import { ALWAYS, HOLD, READ_BUDGET, StandingFault, UNAVAILABLE, WRITE_BUDGET } from './faults.ts';
 
 type Team = { teamId: string };
@@ -74,6 +74,11 @@ export class StandIns {
   /** A knob of the stand-in for Stripe, see `sandbox/stripe/server.ts`. Returns what it answers. */
   async stripeKnob<T = { id: string }>(path: string, body: Record<string, unknown> = {}): Promise<T> {
     return (await axios.post(`${this.stripeUrl}/_sandbox/${path}`, body)).data;
+  }
+
+  /** What the stand-in for Stripe was asked, the newest request last, and the events that it has sent. */
+  async stripeState(): Promise<StripeState> {
+    return (await axios.get(`${this.stripeUrl}/_sandbox/state`)).data;
   }
 
   /** Whether Stripe refuses the service's key. */

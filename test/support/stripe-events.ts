@@ -27,7 +27,15 @@ export async function followed(world: World, { eventId, rechargeId }: Ids): Prom
 export async function tellEverythingAgain(world: World, ids: Ids, arrange = (eventIds: string[]) => eventIds): Promise<void> {
   await delivered(world, ids.intentId);
   const eventIds = (await eventsOf(world, ids.intentId)).map(({ id }) => id);
-  for (const id of arrange(eventIds)) await world.stripeKnob(`events/${id}/resend`);
-  await delivered(world, ids.intentId);
+  const resent = arrange(eventIds);
+  const before = await arrivals(world, eventIds);
+  for (const id of resent) await world.stripeKnob(`events/${id}/resend`);
+  await world.eventually(async () => (await arrivals(world, eventIds)) === before + resent.length, 'every event has come again');
   await followed(world, ids);
+}
+
+/** How often these events were taken in. */
+async function arrivals(world: World, eventIds: string[]): Promise<number> {
+  const { deliveries } = await world.stripeState();
+  return deliveries.filter(({ event, status }) => eventIds.includes(event) && status === 200).length;
 }
