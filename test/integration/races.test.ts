@@ -177,20 +177,18 @@ test('a run that is cancelled while its card is being charged and the answer to 
 describe('what Stripe has decided stays decided', () => {
   test('a refund that was pending and fails leaves the money to a person, and no second one is made', async () => {
     const organization = await world.organization();
-    const { eventId, goOn } = await world.chargedButNotGranted(organization);
+    const { eventId, intentId, goOn } = await world.chargedButNotGranted(organization);
     await world.stripeKnob('refunds/mode', { status: 'pending' });
     await world.deleteTeam(organization.teamId);
     await goOn();
-    const refund = await world
-      .eventually(async () => (await world.rechargesOf(organization)).find(({ refund_id }) => refund_id), 'the refund is asked for')
-      .finally(() => world.stripeKnob(`refunds/mode`, { status: 'succeeded' }));
-    await world.stripeKnob(`refunds/${refund.refund_id}`, { status: 'failed' });
+    const refundId = await world.refundOf(eventId).finally(() => world.stripeKnob('refunds/mode', { status: 'succeeded' }));
+    await world.stripeKnob(`refunds/${refundId}`, { status: 'failed' });
     await world.runOf(eventId).signal('stripeChanged');
 
     expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);
     expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'needs_attention', failure: { code: 'refund_failed' } }]);
-    const { data: refunds } = await world.stripe.refunds.list({ payment_intent: refund.payment_intent_id });
-    expect(refunds).toMatchObject([{ id: refund.refund_id, status: 'failed' }]);
+    const { data: refunds } = await world.stripe.refunds.list({ payment_intent: intentId });
+    expect(refunds).toMatchObject([{ id: refundId, status: 'failed' }]);
     expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, granted: 0, prepaid: 2050 });
   });
 

@@ -162,10 +162,12 @@ test('a refund of ours that fails later, whose event was lost, is found: the mon
 
 test('a dispute of a charge that is older than all that is compared is found by its own age', async () => {
   const { organization, intentId } = await world.recharged();
-  await world.stripeKnob('disputes', { payment_intent: intentId });
+  const dispute = await world.stripeKnob('disputes', { payment_intent: intentId });
   await world.stripeFault({ method: 'GET', path: '/v1/payment_intents', action: { kind: 'respond', status: 200, body: NO_INTENTS } });
   await reconcile(organization);
-  await world.eventually(async () => (await world.budgetOf(organization.teamId)) === 10, 'the quota is taken back');
+  expect(await world.strikes()).toBe(1);
+  await world.reversalIs(dispute.id, 'taken_back');
+  expect(await world.budgetOf(organization.teamId)).toBe(10);
 });
 
 describe('a person settles what needs attention', () => {

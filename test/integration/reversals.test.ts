@@ -230,14 +230,13 @@ describe('case 43: a refund races a dispute', () => {
   ])('%s: nothing is paid twice, and a person decides', async (_name, refunds) => {
     const organization = await world.organization();
     const { goOn, ...charged } = await world.chargedButNotGranted(organization);
-    const { eventId, rechargeId, intentId } = charged;
+    const { eventId, intentId } = charged;
     await world.stripeKnob('refunds/mode', { status: 'pending' });
     if (refunds === 0) await world.stripeKnob('disputes', { payment_intent: intentId });
     await world.deleteTeam(organization.teamId);
     await goOn();
     if (refunds === 1) {
-      const find = 'select 1 from recharge where id = $1 and refund_id is not null';
-      await world.eventually(async () => (await world.sql.query(find, [rechargeId])).rows[0], 'the refund is asked for');
+      await world.refundOf(eventId);
       await world.stripeKnob('disputes', { payment_intent: intentId });
     }
     expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);

@@ -13,7 +13,7 @@ import { expectChargedOnce } from '../support/expectations.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
 import { idle } from '../support/runs.ts';
 import { delivered, eventsOf, followed, tellEverythingAgain } from '../support/stripe-events.ts';
-import { type Ids, type Organization, World } from '../support/world.ts';
+import { type Organization, type RechargeIds, World } from '../support/world.ts';
 
 const SECRET = 'whsec_signs_what_the_stand_in_sends';
 const NEXT_SECRET = 'whsec_comes_next';
@@ -287,7 +287,7 @@ describe('a bank debit', () => {
 });
 
 /** A recharge that the bank is still working on, its run in a pause: it has heard all that Stripe has said. */
-async function processing(): Promise<Ids & { organization: Organization }> {
+async function processing(): Promise<RechargeIds & { organization: Organization }> {
   const organization = await world.organization({ card: 'pm_usBankAccount' });
   const ids = await world.rechargeIs(await world.accepted(organization), 'processing');
   await delivered(world, ids.intentId);

@@ -221,17 +221,15 @@ describe('what differs', () => {
 
   test('a budget that a reversal has lowered is what we left', async () => {
     const { organization, intentId } = await world.recharged();
-    await world.stripe.refunds.create({ payment_intent: intentId, amount: 1000 });
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId, amount: 1000 });
     await world.temporal.workflow.execute('reconcileWorkflow', {
       workflowId: `reconcile/${randomUUID()}`,
       taskQueue: world.name,
       args: [{ fix: true }],
     });
-    await world.eventually(async () => (await world.budgetOf(organization.teamId)) === 20.5, 'the quota is taken back');
-    await world.eventually(
-      async () => about(await sync({ organization_ids: [organization.id] }), organization).length === 0,
-      'nothing differs',
-    );
+    await world.reversalIs(refund.id, 'taken_back');
+    expect(await world.budgetOf(organization.teamId)).toBe(20.5);
+    expect(about(await sync({ organization_ids: [organization.id] }), organization)).toEqual([]);
   });
 
   test('a team that was deleted in LiteLLM is told and not made again', async () => {
@@ -376,10 +374,10 @@ describe('what else happens at the same time', () => {
       for (const organization of organizations) await newTeam(organization, 'blue', other);
       const { requests } = await other.kmsState();
       // The answer of one of them never comes; what it asked for is done.
-      await other.kmsFault({ path: '/team/new', skip: 10, times: 1, when: 'after', action: { kind: 'hang' } });
+      const lost = await other.kmsFault({ path: '/team/new', skip: 10, when: 'after', action: { kind: 'hang' } });
       workers.push(await startBill('worker', other.env));
       const syncing = sync({}, other);
-      await other.eventually(async () => (await other.strikes()) === 1, 'the tenth team is being made');
+      await lost.struck();
       await workers.shift()?.kill();
       workers.push(await startBill('worker', other.env));
       const { status, items } = await syncing;

@@ -5,7 +5,7 @@ import * as ledger from '../../src/database/ledger.ts';
 import type { ReversalRow } from './answers.ts';
 import { REFUNDED } from './books.ts';
 import { tellEverythingAgain } from './stripe-events.ts';
-import { type Ids, type Organization, World } from './world.ts';
+import { type Organization, type RechargeIds, World } from './world.ts';
 
 /** A world whose service hears Stripe's events, and the ledger beside it. */
 export class ReversalScene {
@@ -61,7 +61,7 @@ export class ReversalScene {
   }
 
   /** A charge that LiteLLM refuses to grant, and that is refunded therefore. */
-  async refundedByUs(organization: Organization): Promise<Ids> {
+  async refundedByUs(organization: Organization): Promise<RechargeIds> {
     const refusal = await this.world.refuseBudget(organization, { kind: 'respond', status: 400, body: { error: { message: 'no' } } });
     const eventId = await this.world.accepted(organization);
     expect(await this.world.closed(eventId)).toEqual(REFUNDED);
@@ -70,7 +70,7 @@ export class ReversalScene {
   }
 
   /** Every event that Stripe has of the recharge comes once more; waits until all is done that follows from them. */
-  tellEverythingAgain(ids: Ids): Promise<void> {
+  tellEverythingAgain(ids: RechargeIds): Promise<void> {
     return tellEverythingAgain(this.world, ids);
   }
 

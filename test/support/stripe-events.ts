@@ -1,7 +1,7 @@
 /** Stripe's events on their way to the service, and what follows from them. */
 
 import { idle } from './runs.ts';
-import type { Ids, World } from './world.ts';
+import type { RechargeIds, World } from './world.ts';
 
 /** The events that Stripe has of an intent, the oldest first. */
 export async function eventsOf(world: World, intentId: string) {
@@ -16,7 +16,7 @@ export async function delivered(world: World, intentId: string): Promise<void> {
 }
 
 /** Waits until every event that was taken in is handed on, and the runs of the recharge have done what they were told. */
-export async function followed(world: World, { eventId, rechargeId }: Ids): Promise<void> {
+export async function followed(world: World, { eventId, rechargeId }: RechargeIds): Promise<void> {
   const unhandled = 'select 1 from stripe_event where handled_at is null';
   await world.eventually(async () => (await world.sql.query(unhandled)).rowCount === 0, 'every event is handled');
   await idle(world.runOf(eventId));
@@ -24,7 +24,7 @@ export async function followed(world: World, { eventId, rechargeId }: Ids): Prom
 }
 
 /** Every event that Stripe has of an intent comes once more, in this order; waits until all is done that follows from them. */
-export async function tellEverythingAgain(world: World, ids: Ids, arrange = (eventIds: string[]) => eventIds): Promise<void> {
+export async function tellEverythingAgain(world: World, ids: RechargeIds, arrange = (eventIds: string[]) => eventIds): Promise<void> {
   await delivered(world, ids.intentId);
   const eventIds = (await eventsOf(world, ids.intentId)).map(({ id }) => id);
   const resent = arrange(eventIds);

@@ -36,7 +36,7 @@ let isTemporalLogging = false;
 
 export type Organization = { id: string; teamId: string; customerId: string; teamKey: string };
 
-export type Ids = { eventId: string; rechargeId: string; intentId: string };
+export type RechargeIds = { eventId: string; rechargeId: string; intentId: string };
 
 export type OrganizationWish = {
   /** A Stripe test payment method, attached to the customer. */
@@ -270,7 +270,7 @@ export class World extends StandIns {
   }
 
   /** A recharge that is charged and granted. @throws when it ends otherwise. */
-  async recharge(organization: Organization, body: Record<string, unknown> = {}): Promise<Ids> {
+  async recharge(organization: Organization, body: Record<string, unknown> = {}): Promise<RechargeIds> {
     const eventId = await this.accepted(organization, body);
     const { outcome } = await this.closed(eventId);
     if (outcome !== SUCCEEDED) throw new Error(`${organization.id} was not recharged: ${outcome}`);
@@ -278,7 +278,7 @@ export class World extends StandIns {
   }
 
   /** An organization that was recharged once. */
-  async recharged(wish: OrganizationWish = {}): Promise<Ids & { organization: Organization }> {
+  async recharged(wish: OrganizationWish = {}): Promise<RechargeIds & { organization: Organization }> {
     const organization = await this.organization(wish);
     return { organization, ...(await this.recharge(organization)) };
   }
@@ -293,13 +293,22 @@ export class World extends StandIns {
   }
 
   /** Waits until the recharge of an event has this status. */
-  async rechargeIs(eventId: string, status: string): Promise<Ids> {
+  async rechargeIs(eventId: string, status: string): Promise<RechargeIds> {
     const query = 'select id as "rechargeId", payment_intent_id as "intentId" from recharge where event_id = $1 and status = $2';
     const ids = await this.eventually(
-      async () => (await this.sql.query(query, [eventId, status])).rows[0] as Omit<Ids, 'eventId'>,
+      async () => (await this.sql.query(query, [eventId, status])).rows[0] as Omit<RechargeIds, 'eventId'>,
       `the recharge of ${eventId} is ${status}`,
     );
     return { eventId, ...ids };
+  }
+
+  /** Waits until the charge of an event is being refunded; returns the refund's id. */
+  refundOf(eventId: string): Promise<string> {
+    const query = 'select refund_id from recharge where event_id = $1';
+    return this.eventually<string>(
+      async () => (await this.sql.query(query, [eventId])).rows[0]?.refund_id,
+      `the refund of ${eventId} is asked for`,
+    );
   }
 
   /** Waits until a refund or dispute is followed so far. */
@@ -328,7 +337,10 @@ export class World extends StandIns {
   }
 
   /** A recharge that is charged and whose budget LiteLLM refuses to take, its plan stored: between two attempts at it. */
-  async chargedButNotGranted(organization: Organization, body: Record<string, unknown> = {}): Promise<Ids & { goOn: () => Promise<void> }> {
+  async chargedButNotGranted(
+    organization: Organization,
+    body: Record<string, unknown> = {},
+  ): Promise<RechargeIds & { goOn: () => Promise<void> }> {
     const refusal = await this.refuseBudget(organization);
     const eventId = await this.accepted(organization, body);
     const goOn = await this.betweenAttempts(organization, refusal);
