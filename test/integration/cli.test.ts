@@ -9,7 +9,7 @@ import { HMAC_SECRET } from '../support/alerts.ts';
 import { RECHARGED, SUCCEEDED, unsuccessful } from '../support/books.ts';
 import { createDatabase } from '../support/databases.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
-import { ALWAYS } from '../support/faults.ts';
+import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { freePort } from '../support/ports.ts';
 import { ADMIN_API_KEY, type Organization, World } from '../support/world.ts';
 
@@ -293,7 +293,7 @@ describe('bill sweep', () => {
   });
 
   test('ends with 1 and the reason when LiteLLM is away', async () => {
-    await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: { kind: 'respond', status: 503 } });
+    await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
     const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
     const ended = await bill(['sweep', '--json'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
     await world.clearFaults();

@@ -1,7 +1,7 @@
 /** Days and months begin when PostgreSQL says so, in the organization's time zone, whatever clock a worker has. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { beginningOf } from '../../src/database/recharges.ts';
-import { RECHARGED, unsuccessful } from '../support/books.ts';
+import { BUDGET_AFTER, RECHARGED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { type BillProcess, startBill } from '../support/processes.ts';
 import { World } from '../support/world.ts';
@@ -41,9 +41,9 @@ test.each([
     const organization = await world.organization({ settings: { max_daily_recharges: 1, max_monthly_amount: '30.00' } });
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     await world.spend(organization.teamId, 20);
-    expect(await world.alerted(organization, { max_budget: 30.5 })).toEqual(unsuccessful('daily_limit_reached'));
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(unsuccessful('daily_limit_reached'));
     await world.admin.patch(`/api/v1/organizations/${organization.id}`, { max_daily_recharges: 9 });
-    expect(await world.alerted(organization, { max_budget: 30.5 })).toEqual(unsuccessful('monthly_limit_reached'));
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(unsuccessful('monthly_limit_reached'));
     await expectChargedOnce(world, organization);
   } finally {
     await worker?.kill();

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
-import { CANCELLED, CHARGED_ONCE, DECLINED, NEEDS_ATTENTION, RECHARGED, SUCCEEDED, unsuccessful } from '../support/books.ts';
+import { BUDGET_AFTER, CANCELLED, CHARGED_ONCE, DECLINED, NEEDS_ATTENTION, RECHARGED, SUCCEEDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, CREATE_INTENT, HOLD, READ_BUDGET, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { failedAttempts } from '../support/runs.ts';
@@ -274,7 +274,7 @@ describe('case 56: what is asked is behind the times', () => {
       times: 3,
       action: { kind: 'respond', status: 200, body: before },
     });
-    expect(await world.alerted(organization, { max_budget: 30.5 })).toEqual(RECHARGED);
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(RECHARGED);
     expect(await world.strikes()).toBe(3);
     expect(await world.budgetOf(organization.teamId)).toBe(50.5);
     expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, charges: 2, captured: 4050, granted: 4050 });
@@ -318,7 +318,7 @@ describe('an organization', () => {
     expect((await move()).status).toBe(409);
     await goOn();
     expect(await world.closed(eventId)).toEqual(RECHARGED);
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     expect((await move()).status).toBe(200);
   });
 

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ReconcileResult, reconcileWorkflow } from '../../workflows/reconcile.ts';
-import { CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED, SUCCEEDED } from '../support/books.ts';
+import { BUDGET_AFTER, CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded } from '../support/expectations.ts';
 import { freePort } from '../support/ports.ts';
 import { type Organization, World } from '../support/world.ts';
@@ -140,7 +140,7 @@ describe('reconciliation', () => {
     const refund = await world.stripe.refunds.create({ payment_intent: intentId });
     const found = { kind: 'money_returned', subject: refund.id };
     expect(await reconcile(organization, false)).toMatchObject([{ ...found, settled: false }]);
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     expect(await reconcile(organization)).toMatchObject([{ ...found, settled: true }]);
     await world.reversalIs(refund.id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(10);

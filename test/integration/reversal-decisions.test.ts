@@ -1,6 +1,6 @@
 /** Reversals that no rule covers: they stay visible, hold up nothing else, and a person settles them. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { NEEDS_ATTENTION, REFUNDED } from '../support/books.ts';
+import { BUDGET_AFTER, NEEDS_ATTENTION, REFUNDED } from '../support/books.ts';
 import { ReversalScene } from '../support/reversals.ts';
 import type { World } from '../support/world.ts';
 
@@ -33,7 +33,7 @@ describe('what nobody can settle but a person stays visible, and holds up nothin
     const refund = await world.stripe.refunds.create({ payment_intent: intentId });
     const { failure_message } = await world.reversalIs(refund.id, 'needs_attention');
     expect(failure_message).toContain('soft_budget');
-    expect([await world.budgetOf(organization.teamId), await scene.budgetWriter(organization)]).toEqual([30.5, null]);
+    expect([await world.budgetOf(organization.teamId), await scene.budgetWriter(organization)]).toEqual([BUDGET_AFTER, null]);
   });
 
   test('the team is gone: the quota went with it, and cannot be given back to it', async () => {
@@ -142,7 +142,7 @@ describe('a person accepts a parked reversal', () => {
     const paid = await parked();
     const { organization, rechargeId, refundId } = paid;
     await world.stripeKnob(`refunds/${refundId}`, { status: 'failed', failure_reason: 'declined' });
-    await world.setBudget(organization.teamId, 30.5);
+    await world.setBudget(organization.teamId, BUDGET_AFTER);
     const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, {
       resolution: 'accept',
       reason: 'set by hand',
@@ -150,7 +150,7 @@ describe('a person accepts a parked reversal', () => {
     expect([status, data]).toMatchObject([200, { status: 'given_back' }]);
     await scene.tellEverythingAgain(paid);
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant']);
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await scene.expectBalanced(organization);
   });
 

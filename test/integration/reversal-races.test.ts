@@ -104,7 +104,7 @@ describe('what can go wrong on the way takes the quota back once', () => {
     await refusal.remove();
     await world.startWorker();
     await world.reversalIs(id, 'given_back');
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await scene.expectBalanced(organization);
   });
 });
@@ -138,7 +138,7 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
 
   test.each([
     ['planned on the budget that the reversal had written already', 10],
-    ['of another team that the organization has now, whose budget happens to be what ours was', 30.5],
+    ['of another team that the organization has now, whose budget happens to be what ours was', BUDGET_AFTER],
   ])('a recharge %s keeps its plan', async (_name, budget) => {
     const { organization, id } = await openReversal();
     const isMoved = budget !== 10;
@@ -178,7 +178,7 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     await late.catch(() => {});
     expect(await scene.reversal(id)).toMatchObject({ status: 'given_back' });
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant']);
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await scene.expectBalanced(organization);
   });
 
@@ -219,7 +219,7 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     expect(steps).toMatchObject([{ step: 'never_mind' }]);
     await activities().give(id);
     expect(await scene.reversal(id)).toMatchObject({ status: 'given_back' });
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await scene.expectBalanced(organization);
   });
 });

@@ -1,6 +1,6 @@
 /** Money that goes back to the customer after its quota was granted: the quota follows it, once, in whatever order we hear of it. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { NEEDS_ATTENTION, RECHARGED, unsuccessful } from '../support/books.ts';
+import { BUDGET_AFTER, NEEDS_ATTENTION, RECHARGED, unsuccessful } from '../support/books.ts';
 import { ALWAYS, type StandingFault } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
 import { failedAttempts } from '../support/runs.ts';
@@ -32,7 +32,7 @@ describe('case 44: a refund made elsewhere', () => {
     expect(await world.alerted(organization)).toEqual(unsuccessful('suspended'));
     await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
     await world.recharge(organization);
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await scene.expectBalanced(organization);
   });
 
@@ -88,7 +88,7 @@ describe('case 44: a refund made elsewhere', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     await end(refund.id);
     await world.reversalIs(refund.id, 'given_back');
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await scene.tellEverythingAgain(paid);
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund', 'recovery', 'grant']);
     await scene.expectBalanced(organization);
@@ -119,7 +119,7 @@ describe('case 44: a dispute', () => {
     await world.stripeKnob(`disputes/${id}`, { status: 'won' });
     await world.reversalIs(id, 'given_back');
     await scene.tellEverythingAgain(paid);
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant']);
     await scene.expectBalanced(organization);
     expect(await scene.suspension(organization)).toContain(id);
@@ -158,7 +158,7 @@ describe('case 44: a dispute', () => {
     const { id, shown } = await inquiry(intentId, 'warning_needs_response');
     await scene.tellEverythingAgain(paid);
     expect(await shown.strikes()).toBeGreaterThan(0);
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     expect(await scene.suspension(organization)).toBeNull();
     await world.clearFaults();
     await world.sql.query(

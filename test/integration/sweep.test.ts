@@ -9,7 +9,7 @@ import { quotaMicros } from '../../src/domain/money.ts';
 import type { balanceSweepWorkflow } from '../../workflows/balance-sweep.ts';
 import { ABOVE_MINIMUM, CHARGED_ONCE, DECLINED, RECHARGED, REFUNDED, SUCCEEDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
-import { ALWAYS, READ_BUDGET } from '../support/faults.ts';
+import { ALWAYS, READ_BUDGET, UNAVAILABLE } from '../support/faults.ts';
 import { type Organization, World } from '../support/world.ts';
 
 const DECLINING = 'pm_card_chargeCustomerFail';
@@ -202,7 +202,7 @@ describe('a sweep is silent about', () => {
 
   test('an organization with an event that is still open', async () => {
     const organization = await world.organization();
-    await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, times: ALWAYS, action: { kind: 'respond', status: 503 } });
+    await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
     const eventId = await world.accepted(organization);
     expect(await sweptFor(organization)).toBeUndefined();
     await world.clearFaults();
@@ -323,7 +323,7 @@ describe('with several pages of teams', () => {
 
   test('a LiteLLM that is away ends the sweep with the reason, and the next one does its work', async () => {
     organization = await world.organization({ teamId: `${world.name}-zzz` });
-    await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: { kind: 'respond', status: 503 } });
+    await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
     await expect(sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });
     await world.clearFaults();
     expect(await outcomeOfSweep(organization)).toBe(SUCCEEDED);
