@@ -3,12 +3,17 @@
  * call's effect, and what then happens to the answer.
  *
  *   curl -X POST $URL/_sandbox/faults -d '{"method":"POST","path":"/v1/payment_intents/*\/confirm","when":"after","action":{"kind":"reset"}}'
+ *
+ * A fault that holds keeps its calls waiting until it is taken away: `curl -X DELETE $URL/_sandbox/faults/fault_1`. What is
+ * done meanwhile comes before them, however slow the machine is.
  */
 import type { Answer, SandboxRequest } from './exchange.ts';
 
 export type FaultAction =
   | { kind: 'respond'; status: number; body?: unknown; headers?: Record<string, string> }
   | { kind: 'delay'; ms: number }
+  /** The call goes on, as if nothing had happened, when the fault is taken away. */
+  | { kind: 'hold' }
   | { kind: 'reset' }
   | { kind: 'cut_body' }
   | { kind: 'hang'; after_headers?: boolean };
@@ -42,10 +47,13 @@ export type FaultRequest = Pick<Fault, 'path' | 'action'> &
 /** At most this many faults at a time; a test that needs more has lost count. */
 const MAX_FAULTS = 1000;
 
-const ACTIONS = ['respond', 'delay', 'reset', 'cut_body', 'hang'];
+const ACTIONS = ['respond', 'delay', 'hold', 'reset', 'cut_body', 'hang'];
+
+const PATH = '/_sandbox/faults';
 
 export class FaultBoard {
   private faults: Fault[] = [];
+  private readonly held = new Map<Fault, PromiseWithResolvers<void>>();
   private nextId = 1;
 
   add(request: FaultRequest): Fault {
@@ -62,12 +70,25 @@ export class FaultBoard {
       struck: 0,
     };
     this.faults.push(fault);
+    if (fault.action.kind === 'hold') this.held.set(fault, Promise.withResolvers());
     return fault;
   }
 
-  /** Takes one away, struck or not. */
+  /** Takes one away, struck or not. The calls that it holds go on. */
   remove(fault: Fault): void {
     this.faults = this.faults.filter((other) => other !== fault);
+    this.held.get(fault)?.resolve();
+    this.held.delete(fault);
+  }
+
+  /** Resolves when a fault that holds is taken away, at once for any other. */
+  async released(fault: Fault): Promise<void> {
+    await this.held.get(fault)?.promise;
+  }
+
+  /** Whether a request is for `administer`. */
+  isAdministration({ path }: SandboxRequest): boolean {
+    return path === PATH || path.startsWith(`${PATH}/`);
   }
 
   /** The first fault that this call meets on the wire, counted as struck. */
@@ -80,12 +101,13 @@ export class FaultBoard {
     return this.take(request, (fault) => fault.saved);
   }
 
-  /** `/_sandbox/faults`: GET lists, POST adds one, DELETE clears all. */
+  /** `/_sandbox/faults`: GET lists, POST adds one, DELETE clears all, and with `/<id>` behind it one. */
   administer(request: SandboxRequest): Answer {
     if (request.method === 'GET') return { status: 200, body: { data: this.faults } };
     if (request.method === 'DELETE') {
-      this.faults = [];
-      return { status: 200, body: { data: [] } };
+      const id = request.path.slice(PATH.length + 1);
+      for (const fault of this.faults) if (id === '' || id === fault.id) this.remove(fault);
+      return { status: 200, body: { data: this.faults } };
     }
     if (request.method !== 'POST') return { status: 405, body: { error: { message: 'GET, POST or DELETE' } } };
     let wanted: FaultRequest;

@@ -33,7 +33,7 @@ export async function serveSandbox(options: {
 
   const answerTo = async (request: SandboxRequest): Promise<Answer> => {
     if (request.path === '/_sandbox/state') return { status: 200, body: options.state() };
-    if (request.path === '/_sandbox/faults') return faults.administer(request);
+    if (faults.isAdministration(request)) return faults.administer(request);
     return options.handle(request, faults);
   };
 
@@ -43,9 +43,9 @@ export async function serveSandbox(options: {
       request.about = options.about?.(request);
       const isSpared = request.path.startsWith('/_sandbox/') || SPARE_HEADER in request.headers;
       const fault = isSpared ? undefined : faults.strike(request);
-      if (fault?.when === 'before' && !(await proceedThrough(fault, response))) return;
+      if (fault?.when === 'before' && !(await proceedThrough({ fault, faults, response }))) return;
       const answer = await answerTo(request);
-      if (fault?.when === 'after' && !(await proceedThrough(fault, response, answer))) return;
+      if (fault?.when === 'after' && !(await proceedThrough({ fault, faults, response, answer }))) return;
       write(response, answer);
     } catch (error) {
       if (!response.headersSent) write(response, { status: 500, body: { error: { message: String(error) } } });
@@ -106,15 +106,20 @@ function write(response: ServerResponse, answer: Answer): void {
   response.end(text);
 }
 
+type Strike = { fault: Fault; faults: FaultBoard; response: ServerResponse; answer?: Answer };
+
 /**
- * Lets a fault act on the connection. Answers true when the request goes on as if nothing had happened (a delay that has
- * passed), false when the fault has had the last word.
+ * Lets a fault act on the connection. Returns true when the request goes on as if nothing had happened (a delay that has
+ * passed, a hold that was released), false when the fault has had the last word.
  */
-async function proceedThrough(fault: Fault, response: ServerResponse, answer?: Answer): Promise<boolean> {
+async function proceedThrough({ fault, faults, response, answer }: Strike): Promise<boolean> {
   const { action } = fault;
   switch (action.kind) {
     case 'delay':
       await new Promise((resolve) => setTimeout(resolve, action.ms));
+      return true;
+    case 'hold':
+      await faults.released(fault);
       return true;
     case 'respond':
       write(response, { status: action.status, body: action.body ?? '', ...(action.headers && { headers: action.headers }) });

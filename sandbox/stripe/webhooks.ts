@@ -80,7 +80,8 @@ export class WebhookSender {
     this.deliveries.push({ event: event.id, type: event.type, url: endpoint.url, attempt, ...result, delivered_at_ms: Date.now() });
     if (this.deliveries.length > MAX_DELIVERY_LOG) this.deliveries.shift();
     if (result.status !== undefined && result.status >= 200 && result.status < 300) {
-      event.pending_webhooks--;
+      // An event that was resent before it had arrived arrives twice.
+      event.pending_webhooks = Math.max(0, event.pending_webhooks - 1);
       return;
     }
     const delay = RETRY_DELAYS_MS[attempt - 1];

@@ -44,7 +44,7 @@ let world: World;
 /** What the service logs as errors. */
 const alarms: string[] = [];
 
-async function begin(wish?: OrganizationWish, prepare?: (organization: Organization) => Promise<void>): Promise<Story> {
+async function begin(wish?: OrganizationWish, prepare?: (organization: Organization) => Promise<unknown>): Promise<Story> {
   const organization = await world.organization(wish);
   await prepare?.(organization);
   const { data } = await world.alert(organization.teamId);

@@ -4,21 +4,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
+import { HMAC_SECRET } from '../support/alerts.ts';
+import { RECHARGED, SUCCEEDED, unsuccessful } from '../support/books.ts';
 import { createDatabase } from '../support/databases.ts';
+import { expectChargedOnce } from '../support/expectations.ts';
+import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { freePort } from '../support/ports.ts';
-import { ADMIN_API_KEY, HMAC_SECRET, type Organization, World } from '../support/world.ts';
+import { ADMIN_API_KEY, type Organization, World } from '../support/world.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 /** sysexits.h EX_CONFIG. */
 const EX_CONFIG = 78;
-/** One takes a second; one that outlives this hangs, and ends with no exit code. */
-const COMMAND_TIMEOUT_MS = 30_000;
+/** One takes a second, many times that on a busy machine; one that outlives this hangs, and ends with no exit code. */
+const COMMAND_TIMEOUT_MS = 120_000;
 /** Node keeps what it has compiled here: most of a command's second goes into that. */
 const COMPILE_CACHE = join(tmpdir(), 'bill-test-compile-cache');
-
-const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
 
 let world: World;
 let organization: Organization;
@@ -26,10 +27,8 @@ let rechargedBy: string;
 
 beforeAll(async () => {
   world = await World.start();
-  organization = await world.organization();
-  rechargedBy = (await world.alert(organization.teamId)).data.event_id;
-  await world.closed(rechargedBy);
-}, 60_000);
+  ({ organization, eventId: rechargedBy } = await world.recharged());
+});
 afterAll(() => world.close());
 
 type Ended = { code: number | null; out: string; err: string };
@@ -116,7 +115,7 @@ describe('bill org', () => {
       data: [{ c_organization_id: 'cli-acme' }, { c_organization_id: organization.id }],
       next_cursor: null,
     });
-  }, 60_000);
+  });
 
   test('prints for people without --json: a line a field, or a table', async () => {
     const [shown, listed] = await Promise.all([bill(['org', 'show', organization.id]), bill(['org', 'list', '--limit', '1'])]);
@@ -126,7 +125,7 @@ describe('bill org', () => {
     expect(header?.split(/ +/).slice(0, 3)).toEqual(['c_organization_id', 'litellm_team_id', 'stripe_customer_id']);
     expect(row).toMatch(/^cli-acme +cli-team +cus_Cli123 /);
     expect(more).toMatch(/^more: --cursor [\w-]+$/);
-  }, 60_000);
+  });
 
   test('suspend stops the charging, and resume lets it go on', async () => {
     const stopped = await world.organization();
@@ -134,13 +133,11 @@ describe('bill org', () => {
       suspended_reason: 'unpaid',
       suspended_at: expect.any(String),
     });
-    const refused = await world.alert(stopped.teamId);
-    expect((await world.closed(refused.data.event_id)).outcome).toBe('suspended');
+    expect(await world.alerted(stopped)).toEqual(unsuccessful('suspended'));
     expect(await billJson('org', 'resume', stopped.id)).toMatchObject({ suspended_reason: null, suspended_at: null });
-    const taken = await world.alert(stopped.teamId);
-    expect((await world.closed(taken.data.event_id)).outcome).toBe('recharged');
-    expect(await world.books(stopped)).toEqual(CHARGED_ONCE);
-  }, 60_000);
+    expect(await world.alerted(stopped)).toEqual(RECHARGED);
+    await expectChargedOnce(world, stopped);
+  });
 
   test('tells what is wrong, with 1 and nothing on standard output', async () => {
     const ended = await Promise.all([
@@ -156,7 +153,7 @@ describe('bill org', () => {
       expect.stringMatching(/^bill: .*there is no organization nobody$/),
       expect.stringMatching(/^bill: .*there is no organization \.\.\/recharges$/),
     ]);
-  }, 60_000);
+  });
 
   test('refuses options that it would have to guess about', async () => {
     const before = (await world.admin.get(`/api/v1/organizations/${organization.id}`)).data;
@@ -172,7 +169,7 @@ describe('bill org', () => {
       expect.stringMatching(/required option '--customer/),
     ]);
     expect((await world.admin.get(`/api/v1/organizations/${organization.id}`)).data).toEqual(before);
-  }, 60_000);
+  });
 });
 
 describe('bill recharges and bill events', () => {
@@ -180,15 +177,15 @@ describe('bill recharges and bill events', () => {
     const [recharges, declined, events] = await Promise.all([
       billJson('recharges', organization.id, '--limit', '5'),
       billJson('recharges', organization.id, '--status', 'declined'),
-      billJson('events', '--org', organization.id, '--outcome', 'recharged'),
+      billJson('events', '--org', organization.id, '--outcome', SUCCEEDED),
     ]);
     expect(recharges).toMatchObject({
       data: [{ organization_id: organization.id, status: 'succeeded', amount: '20.50' }],
       next_cursor: null,
     });
     expect(declined).toEqual({ data: [], next_cursor: null });
-    expect(events).toMatchObject({ data: [{ id: rechargedBy, outcome: 'recharged', success: true }], next_cursor: null });
-  }, 60_000);
+    expect(events).toMatchObject({ data: [{ id: rechargedBy, ...RECHARGED }], next_cursor: null });
+  });
 
   test('are tables for people, and say so when there is nothing', async () => {
     const [recharges, none] = await Promise.all([bill(['recharges', organization.id]), bill(['events', '--team', 'nobodys-team'])]);
@@ -196,14 +193,14 @@ describe('bill recharges and bill events', () => {
       /^created_at +organization_id +amount +currency +status +quota_before +quota_after +id\n.* 20\.50 +usd +succeeded +10\.00 +30\.50 +rch_/,
     );
     expect(none).toMatchObject({ code: 0, out: 'nothing there\n' });
-  }, 60_000);
+  });
 
   test('refuse a status or a limit that there is not', async () => {
     const [status, limit] = await Promise.all([bill(['recharges', '--status', 'rich']), bill(['events', '--limit', '1000'])]);
     expect([status.code, status.out, limit.code, limit.out]).toEqual([1, '', 1, '']);
     expect(status.err).toContain('status: ');
     expect(limit.err).toContain('limit: ');
-  }, 60_000);
+  });
 });
 
 describe('bill webhook send', () => {
@@ -211,9 +208,9 @@ describe('bill webhook send', () => {
     const short = await world.organization();
     const sent = await billJson('webhook', 'send', '--team', short.teamId);
     expect(sent).toEqual({ event_id: expect.stringMatching(/^evt_/), status: 'accepted' });
-    expect(await world.closed(String(sent['event_id']))).toEqual({ outcome: 'recharged', success: true });
-    expect(await world.books(short)).toEqual(CHARGED_ONCE);
-  }, 60_000);
+    expect(await world.closed(String(sent['event_id']))).toEqual(RECHARGED);
+    await expectChargedOnce(world, short);
+  });
 
   test('sends what it is told to, signed with the first secret of the list', async () => {
     const told = ['--team', 'nobodys-team-cli', '--event', 'soft_budget_crossed', '--spend', '7.5', '--budget', '8'];
@@ -225,7 +222,7 @@ describe('bill webhook send', () => {
     expect(rows).toMatchObject([
       { event_type: 'soft_budget_crossed', team_id: 'nobodys-team-cli', payload: { spend: 7.5, max_budget: 8, event_group: 'team' } },
     ]);
-  }, 60_000);
+  });
 
   test('ends with 1 when its secret is not one of ours or is none, and when a figure is none', async () => {
     const send = ['webhook', 'send', '--team', 'nobodys-team-cli'];
@@ -238,7 +235,7 @@ describe('bill webhook send', () => {
     expect(wrong.err).toMatch(/^bill: The request is not authentic: /);
     expect(none.err).toMatch(/^bill: WEBHOOK_HMAC_SECRETS /);
     expect(figure.err).toMatch(/'a lot' is invalid/);
-  }, 60_000);
+  });
 });
 
 describe('the way to the service', () => {
@@ -249,7 +246,7 @@ describe('the way to the service', () => {
       bill(['org', 'list', '--json'], { PUBLIC_URL: '', HOST: hostname, PORT: port }),
     ]);
     expect(ended).toMatchObject(ended.map(() => ({ code: 0, err: '' })));
-  }, 60_000);
+  });
 
   test('that leads nowhere, or to a service with another key, is told in a sentence', async () => {
     const nowhere = `http://127.0.0.1:${await freePort()}`;
@@ -262,7 +259,7 @@ describe('the way to the service', () => {
     expect(refused).toMatchObject({ code: 1, out: '' });
     expect(refused.err).toMatch(/^bill: The request is not authentic: .*\n$/);
     expect(refused.err).not.toContain('wrong-key-of-somebody');
-  }, 60_000);
+  });
 });
 
 describe('--help', () => {
@@ -271,21 +268,17 @@ describe('--help', () => {
     ['bill org', ['org'], /Usage: bill org .*add.*list.*show.*set.*suspend.*resume/s],
     ['bill org add', ['org', 'add'], /Usage: bill org add .*--customer.*--team|--team.*--customer/s],
     ['bill serve', ['serve'], /Usage: bill serve/],
-  ])(
-    'of %s needs no environment and ends with 0',
-    async (_command, args, expected) => {
-      const ended = await run([...args, '--help'], {});
-      expect(ended).toMatchObject({ code: 0, err: '' });
-      expect(ended.out).toMatch(expected);
-    },
-    60_000,
-  );
+  ])('of %s needs no environment and ends with 0', async (_command, args, expected) => {
+    const ended = await run([...args, '--help'], {});
+    expect(ended).toMatchObject({ code: 0, err: '' });
+    expect(ended.out).toMatch(expected);
+  });
 
   test('is shown after a command that is none, with 1', async () => {
     const ended = await run(['charge-everybody'], {});
     expect(ended).toMatchObject({ code: 1, out: '' });
     expect(ended.err).toMatch(/^error: unknown command 'charge-everybody'\n.*Usage: bill /s);
-  }, 60_000);
+  });
 });
 
 describe('bill sweep', () => {
@@ -296,11 +289,11 @@ describe('bill sweep', () => {
     expect(ended.code).toBe(0);
     const [, eventId = ''] = new RegExp(`${low.id} +balance_low +-0\\.50 +(evt_\\w+)`).exec(ended.out) ?? [];
     expect(ended.out).toMatch(/^\d+ teams looked at, \d+ of them ours, \d+ reported, 0 waiting after failed attempts$/m);
-    expect(await world.closed(eventId)).toEqual({ outcome: 'recharged', success: true });
-  }, 60_000);
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+  });
 
   test('ends with 1 and the reason when LiteLLM is away', async () => {
-    await world.kmsFault({ path: '/v2/team/list', times: 1000, action: { kind: 'respond', status: 503 } });
+    await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
     const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
     const ended = await bill(['sweep', '--json'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
     await world.clearFaults();
@@ -309,7 +302,7 @@ describe('bill sweep', () => {
       out: '',
       err: expect.stringMatching(/^bill: balance-sweep has failed: .*LiteLLM answered 503/),
     });
-  }, 60_000);
+  });
 });
 
 describe('bill doctor', () => {
@@ -325,7 +318,7 @@ describe('bill doctor', () => {
     expect(readings).toContainEqual({ area: 'database', check: 'migrations', verdict: 'ok', seen: 'all applied', advice: null });
     for (const secret of [world.env['STRIPE_SECRET_KEY'], world.env['KMS_API_KEY'], ADMIN_API_KEY])
       expect(ended.out + machine.out).not.toContain(secret);
-  }, 60_000);
+  });
 });
 
 describe('bill sync', () => {
@@ -340,13 +333,13 @@ describe('bill sync', () => {
     expect(planned.out).toMatch(new RegExp(`name_differs +${teamId} +${id} +another name +rename planned`));
     expect((await bill(['sync', '--org', id, '--wait'])).out).toContain('rename done');
     expect((await bill(['sync', '--org', id, '--wait'])).out).toContain('0 differences');
-  }, 60_000);
+  });
 
   test('without --wait says which run it has started', async () => {
     const ended = await bill(['sync']);
     expect(ended).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^syn_\w+ has been started\nhttp:.*team-sync/) });
     expect(await billJson('sync', '--wait')).toMatchObject({ status: 'succeeded' });
-  }, 60_000);
+  });
 });
 
 describe('bill serve, worker and migrate in an environment that cannot be used', () => {
@@ -371,24 +364,20 @@ describe('bill serve, worker and migrate in an environment that cannot be used',
     'NOTIFY_WEBHOOK_SECRET',
   ];
 
-  test.each(['serve', 'worker', 'migrate'])(
-    'bill %s lists all its problems at once, shows no value, and ends with 78',
-    async (command) => {
-      const ended = await run([command], WRONG);
-      expect([ended.code, ended.out]).toEqual([EX_CONFIG, '']);
-      const listed = ended.err.split('\n').flatMap((line) => /^ {2}([A-Z_]+) /.exec(line)?.[1] ?? []);
-      expect(listed.sort()).toEqual([...COMPLAINTS].sort());
-      for (const value of ['password-of-the-database', WRONG.STRIPE_SECRET_KEY, WRONG.WEBHOOK_HMAC_SECRETS])
-        expect(ended.err).not.toContain(value);
-    },
-    60_000,
-  );
+  test.each(['serve', 'worker', 'migrate'])('bill %s lists all its problems at once, shows no value, and ends with 78', async (command) => {
+    const ended = await run([command], WRONG);
+    expect([ended.code, ended.out]).toEqual([EX_CONFIG, '']);
+    const listed = ended.err.split('\n').flatMap((line) => /^ {2}([A-Z_]+) /.exec(line)?.[1] ?? []);
+    expect(listed.sort()).toEqual([...COMPLAINTS].sort());
+    for (const value of ['password-of-the-database', WRONG.STRIPE_SECRET_KEY, WRONG.WEBHOOK_HMAC_SECRETS])
+      expect(ended.err).not.toContain(value);
+  });
 
   test('and with nothing set at all', async () => {
     const ended = await run(['serve'], {});
     expect(ended.code).toBe(EX_CONFIG);
     expect(ended.err).toMatch(/DATABASE_URL.*STRIPE_SECRET_KEY.*KMS_BASE_URL.*KMS_API_KEY.*ADMIN_API_KEY.*WEBHOOK_HMAC_SECRETS/s);
-  }, 60_000);
+  });
 });
 
 describe('bill migrate', () => {
@@ -405,24 +394,22 @@ describe('bill migrate', () => {
     );
     await client.end();
     expect(rows).toEqual([{ inbox: true, ledger: true }]);
-    const temporal = new Client({ connection: await Connection.connect({ address: world.env['TEMPORAL_ADDRESS'] ?? '' }) });
     const schedules = await Promise.all(
-      ['balance-sweep', 'reconcile', 'team-sync'].map((id) => temporal.schedule.getHandle(id).describe()),
+      ['balance-sweep', 'reconcile', 'team-sync'].map((id) => world.temporal.schedule.getHandle(id).describe()),
     );
     expect(schedules.map(({ spec }) => spec.intervals?.[0]?.every)).toEqual([60_000, 3_600_000, 900_000]);
-    await Promise.all(schedules.map(({ scheduleId }) => temporal.schedule.getHandle(scheduleId).delete()));
-    await temporal.connection.close();
-  }, 60_000);
+    await Promise.all(schedules.map(({ scheduleId }) => world.temporal.schedule.getHandle(scheduleId).delete()));
+  });
 
   test('ends with 1 and says why when there is no PostgreSQL', async () => {
     const port = await freePort();
     const ended = await run(['migrate'], { ...world.env, DATABASE_URL: `postgres://bill:a-password@127.0.0.1:${port}/bill` });
     expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*ECONNREFUSED/) });
     expect(ended.err + ended.out).not.toContain('a-password');
-  }, 60_000);
+  });
 });
 
 test('bill serve ends with 1 when its port is taken', async () => {
   const ended = await run(['serve'], { ...world.env, PORT: new URL(world.apiUrl).port });
   expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*EADDRINUSE/) });
-}, 60_000);
+});

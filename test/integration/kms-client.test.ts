@@ -1,5 +1,5 @@
 /** The client of LiteLLM's management API against the stand-in, which answers as the real proxy was measured to answer. */
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import axios, { type AxiosInstance } from 'axios';
@@ -7,8 +7,11 @@ import type { FaultRequest } from '../../sandbox/faults.ts';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
 import { quotaFromDollars } from '../../src/domain/money.ts';
 import { KmsClient, newSecret, tokenOf } from '../../src/kms/client.ts';
+import { RESET } from '../support/faults.ts';
+import { eventually } from '../support/time.ts';
 
 const KEY = 'sk-1234';
+const PROBE = '/are-there-more';
 
 let litellm: LaunchedServer;
 let url: string;
@@ -22,7 +25,7 @@ beforeAll(async () => {
   url = litellm.ready['url'] ?? '';
   kms = new KmsClient({ baseUrl: url, apiKey: KEY });
   other = axios.create({ baseURL: url, headers: { Authorization: `Bearer ${KEY}`, 'X-Sandbox-Spare': '1' } });
-}, 60_000);
+});
 afterEach(() => axios.delete(`${url}/_sandbox/faults`));
 afterAll(() => litellm.stop());
 
@@ -69,15 +72,15 @@ describe('the list of teams', () => {
 describe('what a failure means', () => {
   test('an answer lost after a write leaves a doubt, and one lost after a read none', async () => {
     const teamId = await newTeam();
-    await kmsFault({ path: '/team/update', when: 'after', action: { kind: 'reset' } });
+    await kmsFault({ path: '/team/update', when: 'after', action: RESET });
     await expect(kms.setTeamBudget(teamId, quotaFromDollars(2))).rejects.toMatchObject({ kind: 'unknown_outcome' });
     expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(2) });
-    await kmsFault({ path: '/team/info', times: 2, action: { kind: 'reset' } });
+    await kmsFault({ path: '/team/info', times: 2, action: RESET });
     await expect(kms.teamBudget(teamId)).rejects.toMatchObject({ kind: 'unavailable' });
   });
 
   test.each<[string, FaultRequest['action']]>([
-    ['a connection that breaks', { kind: 'reset' }],
+    ['a connection that breaks', RESET],
     ['a proxy that is restarting', { kind: 'respond', status: 503, body: 'no upstream' }],
     ['a limit of requests', { kind: 'respond', status: 429, body: {} }],
   ])('a read is tried again after %s, and a write is not', async (_, action) => {
@@ -104,7 +107,7 @@ describe('what a failure means', () => {
   });
 
   test('the key is in no error', async () => {
-    await kmsFault({ path: '/team/update', action: { kind: 'reset' } });
+    await kmsFault({ path: '/team/update', action: RESET });
     const error = await kms.setTeamBudget('t', quotaFromDollars(1)).catch((reason) => reason);
     expect(JSON.stringify([error.message, error.stack, Object.values(error), error.cause ?? null])).not.toContain(KEY);
   });
@@ -112,7 +115,7 @@ describe('what a failure means', () => {
 
 /** Each is an effect that happens although its answer does not say so. */
 const LOST: [string, FaultRequest['action']][] = [
-  ['is lost', { kind: 'reset' }],
+  ['is lost', RESET],
   ['is a 500', { kind: 'respond', status: 500, body: { error: { message: 'committed, then failed' } } }],
   ['is HTML', { kind: 'respond', status: 200, body: '<html></html>' }],
 ];
@@ -133,7 +136,7 @@ describe('what is to be made is made once', () => {
   });
 
   test('a team that has not been made is an error, whose doubt stays', async () => {
-    await kmsFault({ path: '/team/new', action: { kind: 'reset' } });
+    await kmsFault({ path: '/team/new', action: RESET });
     const made = kms.createTeam({ teamId: newId('lost'), alias: 'Acme', quota: quotaFromDollars(0), metadata });
     await expect(made).rejects.toMatchObject({ kind: 'unknown_outcome' });
   });
@@ -173,7 +176,7 @@ describe('what is to be removed is removed, however often', () => {
   test('a membership, whose answer is lost', async () => {
     const [teamId, userId] = [await newTeam(), newId('user')];
     await kms.addMember(teamId, userId, null);
-    await kmsFault({ path: '/team/member_delete', when: 'after', action: { kind: 'reset' } });
+    await kmsFault({ path: '/team/member_delete', when: 'after', action: RESET });
     await kms.removeMember(teamId, userId);
     await kms.removeMember(teamId, userId);
     expect((await kms.team(teamId)).team.memberUserIds).toEqual(['default_user_id']);
@@ -183,7 +186,7 @@ describe('what is to be removed is removed, however often', () => {
   test('not when nothing was removed', async () => {
     const [teamId, userId] = [await newTeam(), newId('user')];
     await kms.addMember(teamId, userId, null);
-    await kmsFault({ path: '/team/member_delete', action: { kind: 'reset' } });
+    await kmsFault({ path: '/team/member_delete', action: RESET });
     await expect(kms.removeMember(teamId, userId)).rejects.toMatchObject({ kind: 'unknown_outcome' });
   });
 
@@ -231,19 +234,23 @@ describe('what can be changed', () => {
 });
 
 test('no more than twenty calls are under way at once, and all are answered', async () => {
-  let now = 0;
-  let most = 0;
-  const server = createServer((_request, response) => {
-    most = Math.max(most, ++now);
-    setTimeout(() => {
-      now--;
-      response.setHeader('content-type', 'application/json').end('{"db":"connected"}');
-    }, 20);
+  const underWay: ServerResponse[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === PROBE) response.end();
+    else underWay.push(response);
   });
-  const slow = new KmsClient({ baseUrl: await listening(server), apiKey: KEY });
-  await Promise.all(Array.from({ length: 100 }, () => slow.ping()));
+  const baseUrl = await listening(server);
+  const limited = new KmsClient({ baseUrl, apiKey: KEY });
+  const calls = Promise.all(Array.from({ length: 100 }, () => limited.ping()));
+  for (let round = 0; round < 5; round++) {
+    await eventually(async () => underWay.length >= 20, 'twenty calls are under way');
+    // Sent after all that the client has sent already.
+    await axios.get(`${baseUrl}${PROBE}`);
+    expect(underWay).toHaveLength(20);
+    for (const response of underWay.splice(0)) response.setHeader('content-type', 'application/json').end('{"db":"connected"}');
+  }
+  await calls;
   server.close();
-  expect(most).toBe(20);
 });
 
 function newId(what: string): string {

@@ -7,14 +7,14 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Client, Connection } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import axios from 'axios';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
+import { HMAC_SECRET, URL_TOKEN } from '../support/alerts.ts';
 import { createDatabase } from '../support/databases.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
-import { ADMIN_API_KEY, HMAC_SECRET, type Organization, type OrganizationWish, URL_TOKEN, World } from '../support/world.ts';
+import { ADMIN_API_KEY, type Organization, type OrganizationWish, World } from '../support/world.ts';
 
 const STRIPE_KEY = 'sk_test_planted_key_of_stripe';
 const KMS_KEY = 'sk-planted-key-of-litellm';
@@ -111,8 +111,7 @@ beforeAll(async () => {
     organizations.push(organization);
     for (const fault of stripe) await world.stripeFault(fault);
     for (const fault of kms) await world.kmsFault(fault);
-    const { data } = await world.alert(organization.teamId);
-    await world.closed(data.event_id, 60_000);
+    await world.alerted(organization);
   }
   await askEverything();
   await collectHistories();
@@ -120,7 +119,7 @@ beforeAll(async () => {
     const { rows } = await world.sql.query(`select * from ${table}`);
     stored.push(...rows.map((row) => JSON.stringify(row)));
   }
-}, 240_000);
+});
 afterAll(async () => {
   await world.close();
   receiver.close();
@@ -170,19 +169,17 @@ function keep({ status, headers, data }: { status: number; headers: unknown; dat
 
 /** Of every run in the world's task queue: as JSON, and each payload decoded. */
 async function collectHistories(): Promise<void> {
-  const client = new Client({ connection: await Connection.connect({ address: world.env['TEMPORAL_ADDRESS'] ?? '' }) });
-  await client.workflow.execute('reconcileWorkflow', { workflowId: `reconcile/${world.name}`, taskQueue: world.name, args: [{}] });
+  await world.temporal.workflow.execute('reconcileWorkflow', { workflowId: `reconcile/${world.name}`, taskQueue: world.name, args: [{}] });
   const runs = await world.eventually(async () => {
     const found = [];
-    for await (const { workflowId, runId } of client.workflow.list({ query: `TaskQueue = '${world.name}'` }))
+    for await (const { workflowId, runId } of world.temporal.workflow.list({ query: `TaskQueue = '${world.name}'` }))
       found.push({ workflowId, runId });
     return found.length > organizations.length && found;
   }, 'every run is listed');
   for (const { workflowId, runId } of runs) {
-    const json = historyToJSON(await client.workflow.getHandle(workflowId, runId).fetchHistory());
+    const json = historyToJSON(await world.temporal.workflow.getHandle(workflowId, runId).fetchHistory());
     histories.push(json, ...Array.from(json.matchAll(/"data":\s*"([^"]+)"/g), ([, data = '']) => Buffer.from(data, 'base64').toString()));
   }
-  await client.connection.close();
 }
 
 const PLACES: [string, string[]][] = [

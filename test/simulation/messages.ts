@@ -1,14 +1,11 @@
 /** What the simulation's processes say to each other. */
 import type { Options } from './options.ts';
-import type { Summary } from './report.ts';
+import type { Counts, Summary } from './report.ts';
 
 /**
  * What a worker is to play: of all runs those whose number, divided by the number of workers, leaves `index`.
  */
 export type Share = { options: Options; index: number };
-
-/** What befell an environment so far. */
-export type Counts = { kills: number; restarts: number };
 
 /** To a worker. `run` is one that it has reported as wrong. */
 export type Order = { kind: 'stop' } | { kind: 'describe'; run: number } | { kind: 'shrink'; run: number } | { kind: 'close' };

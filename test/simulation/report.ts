@@ -1,9 +1,11 @@
 /** What the simulation prints: how it goes, what it found, and how to see that again. */
 import type { Environment } from './environment.ts';
 import { stripeRequests } from './facts.ts';
-import type { Counts } from './messages.ts';
 import { describe } from './schedule.ts';
 import type { Verdict } from './simulate.ts';
+
+/** What befell an environment so far. */
+export type Counts = { kills: number; restarts: number };
 
 /** Of one run what the totals need. */
 export type Summary = {

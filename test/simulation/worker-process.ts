@@ -1,8 +1,8 @@
 /** A worker of the simulation, as the process that started it sees it. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Counts, Order, Report, ReportOf, Share } from './messages.ts';
-import type { Summary } from './report.ts';
+import type { Order, Report, ReportOf, Share } from './messages.ts';
+import type { Counts, Summary } from './report.ts';
 
 const PROGRAM = fileURLToPath(new URL('./worker.ts', import.meta.url));
 

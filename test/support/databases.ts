@@ -1,7 +1,7 @@
 /** Databases on the PostgreSQL that the tests share. */
 import pg from 'pg';
 
-/** Makes a database, a copy of `template` if one is named, and answers its URL. */
+/** Makes a database, a copy of `template` if one is named, and returns its URL. */
 export async function createDatabase(name: string, template?: string): Promise<string> {
   const url = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
   const client = new pg.Client({ connectionString: url.href });

@@ -3,34 +3,40 @@
  * running as servers. The tests act as LiteLLM, as an operator and as the world's faults, and then ask the stand-ins and
  * the ledger what really happened.
  */
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
 import pg from 'pg';
 import type { DestinationStream } from 'pino';
-import Stripe from 'stripe';
-import type { FaultRequest } from '../../sandbox/faults.ts';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
-import { type Config, readConfig } from '../../src/config.ts';
+import { readConfig } from '../../src/config.ts';
 import { createLogger, type Logger } from '../../src/observability/log.ts';
 import { type Running, startApi, startWorker } from '../../src/service.ts';
+import { namespaceOf } from '../../src/temporal/connection.ts';
+import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
+import { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
+import type { Recharge, ReversalRow } from './answers.ts';
+import { type Accounts, type Books, type Ending, readAccounts, readBooks, SUCCEEDED } from './books.ts';
 import { createDatabase } from './databases.ts';
 import { TEMPLATE_DATABASE } from './global-setup.ts';
 import { freePort } from './ports.ts';
+import { StandIns } from './stand-ins.ts';
+import { eventually } from './time.ts';
 
-export const HMAC_SECRET = 'test-hmac-secret-of-litellm';
-export const URL_TOKEN = 'test-url-token-of-litellm';
+export { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
+export type { Accounts, Books } from './books.ts';
+
 export const ADMIN_API_KEY = 'test-admin-key-of-operator';
 const KMS_KEY = 'sk-1234';
-
-/** A recharge takes about a second; one that outlives this has been forgotten. */
-const SETTLE_TIMEOUT_MS = 30_000;
 
 /** The SDK takes its logger once a process: that of the first world. */
 let isTemporalLogging = false;
 
 export type Organization = { id: string; teamId: string; customerId: string; teamKey: string };
+
+export type RechargeIds = { eventId: string; rechargeId: string; intentId: string };
 
 export type OrganizationWish = {
   /** A Stripe test payment method, attached to the customer. */
@@ -45,11 +51,9 @@ export type OrganizationWish = {
   settings?: Record<string, unknown>;
 };
 
-export class World {
+export class World extends StandIns {
   readonly name: string;
   readonly env: Record<string, string>;
-  readonly config: Config;
-  readonly stripe: Stripe;
   readonly sql: pg.Pool;
   /** Set by tests that run the service in processes of their own. */
   apiUrl = '';
@@ -58,15 +62,14 @@ export class World {
   private readonly servers: LaunchedServer[];
   private api: Running | undefined;
   private worker: Running | undefined;
+  private temporalClient: Client | undefined;
   private serial = 0;
 
   private constructor(name: string, env: Record<string, string>, servers: LaunchedServer[]) {
+    super(readConfig(env));
     this.name = name;
     this.env = env;
-    this.config = readConfig(env);
     this.servers = servers;
-    const { hostname, port } = new URL(this.stripeUrl);
-    this.stripe = new Stripe(this.config.stripe.secretKey, { host: hostname, port, protocol: 'http', maxNetworkRetries: 0 });
     this.sql = new pg.Pool({ connectionString: this.config.databaseUrl, max: 4 });
     this.sql.on('error', () => {}); // some tests restart PostgreSQL
   }
@@ -120,14 +123,6 @@ export class World {
     return createLogger(this.config.logLevel, this.logDestination);
   }
 
-  get stripeUrl(): string {
-    return this.config.stripe.apiBase;
-  }
-
-  get kmsUrl(): string {
-    return this.config.kms.baseUrl;
-  }
-
   async startApi(): Promise<void> {
     const api = await startApi(this.config, this.log);
     this.api = api;
@@ -168,6 +163,7 @@ export class World {
   async close(): Promise<void> {
     await this.stopApi();
     await this.stopWorker();
+    await this.temporalClient?.connection.close();
     await this.sql.end();
     await Promise.all(this.servers.map((server) => server.stop()));
   }
@@ -177,9 +173,43 @@ export class World {
     return axios.create({ baseURL: this.apiUrl, headers: { Authorization: `Bearer ${ADMIN_API_KEY}` }, validateStatus: () => true });
   }
 
-  /** LiteLLM as somebody else uses it: none of our faults strikes there. */
-  private get kms(): AxiosInstance {
-    return axios.create({ baseURL: this.kmsUrl, headers: { Authorization: `Bearer ${this.config.kms.apiKey}`, 'X-Sandbox-Spare': '1' } });
+  get temporal(): Client {
+    const { connectionOptions } = this.config.temporal.connect;
+    this.temporalClient ??= new Client({ connection: Connection.lazy(connectionOptions), namespace: namespaceOf(this.config.temporal) });
+    return this.temporalClient;
+  }
+
+  /** The run of an event. */
+  runOf(eventId: string): WorkflowHandle {
+    return this.temporal.workflow.getHandle(rechargeWorkflowId(eventId));
+  }
+
+  /** The run that looks for refunds and disputes of a recharge. */
+  reversalRunOf(rechargeId: string): WorkflowHandle {
+    return this.temporal.workflow.getHandle(`reversal/${rechargeId}`);
+  }
+
+  /**
+   * The ids of the runs that a query finds. Temporal lists a run a little after it was started: waits until the run of this
+   * event is listed, which was started last.
+   */
+  async runs(query: string, lastEventId: string): Promise<string[]> {
+    const list = async (more: string) => {
+      const ids: string[] = [];
+      for await (const { workflowId } of this.temporal.workflow.list({ query: `TaskQueue = '${this.name}' and ${more}` }))
+        ids.push(workflowId);
+      return ids;
+    };
+    const { workflowId } = this.runOf(lastEventId);
+    await this.eventually(async () => (await list(`WorkflowId = '${workflowId}'`)).length > 0, `${workflowId} is listed`);
+    return list(query);
+  }
+
+  /** Waits until a transaction waits for a lock with a statement that holds this text. */
+  async waitsForLock(statement: string): Promise<void> {
+    const query = `select 1 from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and position($1 in query) > 0 and pid <> pg_backend_pid()`;
+    await this.eventually(async () => (await this.sql.query(query, [statement])).rowCount, `${statement} waits for a lock`);
   }
 
   /** A paying customer with a team that has, unless wished otherwise, just run out: 10 dollars of budget, 10.50 spent. */
@@ -205,7 +235,7 @@ export class World {
     return { id, teamId, customerId: customer.id, teamKey: key.key };
   }
 
-  /** Moves an organization to a new team of its own. Answers the team's id. */
+  /** Moves an organization to a new team of its own. Returns the team's id. */
   async anotherTeam({ id }: Organization, { budget, spend }: { budget: number; spend: number }): Promise<string> {
     const teamId = `${this.name}-team-${++this.serial}`;
     await this.kms.post('/team/new', { team_id: teamId, max_budget: budget });
@@ -213,15 +243,6 @@ export class World {
     const { status } = await this.admin.patch(`/api/v1/organizations/${id}`, { litellm_team_id: teamId });
     if (status !== 200) throw new Error(`organization ${id} was not moved: ${status}`);
     return teamId;
-  }
-
-  /** What LiteLLM answers about a team, whole. */
-  async teamInfo(teamId: string): Promise<unknown> {
-    return (await this.kms.get('/team/info', { params: { team_id: teamId } })).data;
-  }
-
-  async spend(teamId: string, amount: number): Promise<void> {
-    await axios.post(`${this.kmsUrl}/_sandbox/teams/${encodeURIComponent(teamId)}/spend`, { amount });
   }
 
   /** LiteLLM's alert, signed as Standard Webhooks unless `headers` say otherwise. Never throws for a status. */
@@ -236,8 +257,34 @@ export class World {
     });
   }
 
+  /** An alert of the organization's team that is to be handled, its body changed so; returns the event's id. */
+  async accepted({ teamId }: Pick<Organization, 'teamId'>, body: Record<string, unknown> = {}): Promise<string> {
+    const { data } = await this.alert(teamId, { body });
+    if (data.status !== 'accepted') throw new Error(`the alert was not accepted: ${JSON.stringify(data)}`);
+    return data.event_id;
+  }
+
+  /** An alert of the organization's team, and how its event ends. */
+  async alerted(organization: Pick<Organization, 'teamId'>, body: Record<string, unknown> = {}): Promise<Ending> {
+    return this.closed(await this.accepted(organization, body));
+  }
+
+  /** A recharge that is charged and granted. @throws when it ends otherwise. */
+  async recharge(organization: Organization, body: Record<string, unknown> = {}): Promise<RechargeIds> {
+    const eventId = await this.accepted(organization, body);
+    const { outcome } = await this.closed(eventId);
+    if (outcome !== SUCCEEDED) throw new Error(`${organization.id} was not recharged: ${outcome}`);
+    return this.rechargeIs(eventId, 'succeeded');
+  }
+
+  /** An organization that was recharged once. */
+  async recharged(wish: OrganizationWish = {}): Promise<RechargeIds & { organization: Organization }> {
+    const organization = await this.organization(wish);
+    return { organization, ...(await this.recharge(organization)) };
+  }
+
   /** Waits until an event is closed. */
-  async closed(eventId: string, timeoutMs = SETTLE_TIMEOUT_MS): Promise<{ outcome: string; success: boolean }> {
+  async closed(eventId: string, timeoutMs?: number): Promise<Ending> {
     return this.eventually(
       async () => (await this.sql.query('select outcome, success from webhook_event where id = $1 and processed', [eventId])).rows[0],
       `event ${eventId} closed`,
@@ -245,141 +292,68 @@ export class World {
     );
   }
 
-  /** Waits until `look` answers something, and answers that. A look that fails is one that saw nothing. */
-  async eventually<T>(look: () => Promise<T | undefined | false>, what: string, timeoutMs = SETTLE_TIMEOUT_MS): Promise<T> {
-    const deadline = Date.now() + timeoutMs;
-    for (;;) {
-      const seen = await look().catch(() => undefined);
-      if (seen) return seen;
-      if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-
-  async stripeFault(fault: FaultRequest): Promise<void> {
-    await axios.post(`${this.stripeUrl}/_sandbox/faults`, fault);
-  }
-
-  async kmsFault(fault: FaultRequest): Promise<void> {
-    await axios.post(`${this.kmsUrl}/_sandbox/faults`, fault);
-  }
-
-  /** Takes away every fault that has not struck yet. */
-  async clearFaults(): Promise<void> {
-    await Promise.all([axios.delete(`${this.stripeUrl}/_sandbox/faults`), axios.delete(`${this.kmsUrl}/_sandbox/faults`)]);
-  }
-
-  /** How often the faults have struck that `clearFaults` has not taken away. */
-  async strikes(): Promise<number> {
-    const answers = await Promise.all([this.stripeUrl, this.kmsUrl].map((url) => axios.get(`${url}/_sandbox/faults`)));
-    return answers.flatMap(({ data }) => data.data as { struck: number }[]).reduce((sum, { struck }) => sum + struck, 0);
-  }
-
-  /** A team that somebody else makes in LiteLLM. */
-  async makeTeam(fields: Record<string, unknown>): Promise<void> {
-    await this.kms.post('/team/new', fields);
-  }
-
-  /** Edits that somebody else makes in LiteLLM. */
-  async editTeam(teamId: string, fields: Record<string, unknown>): Promise<void> {
-    await this.kms.post('/team/update', { team_id: teamId, ...fields });
-  }
-
-  async setBudget(teamId: string, maxBudget: number | null): Promise<void> {
-    await this.editTeam(teamId, { max_budget: maxBudget });
-  }
-
-  async deleteTeam(teamId: string): Promise<void> {
-    await this.kms.post('/team/delete', { team_ids: [teamId] });
-  }
-
-  /** The team's max_budget as LiteLLM has it. */
-  async budgetOf(teamId: string): Promise<number | null> {
-    return (await this.kms.get('/team/info', { params: { team_id: teamId } })).data.team_info.max_budget;
-  }
-
-  /** What really happened to an organization's money, from Stripe and the ledger. Amounts in minor units. */
-  async books(organization: Organization): Promise<Books> {
-    const charges = (await this.stripe.charges.list({ customer: organization.customerId, limit: 100 })).data.filter(
-      ({ status, captured }) => status === 'succeeded' && captured,
+  /** Waits until the recharge of an event has this status. */
+  async rechargeIs(eventId: string, status: string): Promise<RechargeIds> {
+    const query = 'select id as "rechargeId", payment_intent_id as "intentId" from recharge where event_id = $1 and status = $2';
+    const ids = await this.eventually(
+      async () => (await this.sql.query(query, [eventId, status])).rows[0] as Omit<RechargeIds, 'eventId'>,
+      `the recharge of ${eventId} is ${status}`,
     );
-    const { rows } = await this.sql.query(
-      `select coalesce(sum(amount_minor) filter (where credit_account = 'prepaid'), 0)::int
-            - coalesce(sum(amount_minor) filter (where debit_account = 'prepaid'), 0)::int as prepaid,
-              coalesce(sum(amount_minor) filter (where kind = 'grant'), 0)::int as granted
-       from ledger_transfer where organization_id = $1`,
-      [organization.id],
-    );
-    return {
-      charges: charges.length,
-      captured: charges.reduce((sum, charge) => sum + charge.amount_captured, 0),
-      refunded: charges.reduce((sum, charge) => sum + charge.amount_refunded, 0),
-      ...rows[0],
-    };
+    return { eventId, ...ids };
   }
 
-  /** The same with what came after the grant: disputes, and quota that was taken or given back. */
-  async accounts(organization: Organization): Promise<Accounts> {
-    const { captured, refunded, prepaid } = await this.books(organization);
-    const charges = (await this.stripe.charges.list({ customer: organization.customerId, limit: 100 })).data.map(({ id }) => id);
-    const disputes = (await this.stripe.disputes.list({ limit: 100 })).data.filter(
-      ({ charge, status }) => charges.includes(String(charge)) && status !== 'won',
+  /** Waits until the charge of an event is being refunded; returns the refund's id. */
+  refundOf(eventId: string): Promise<string> {
+    const query = 'select refund_id from recharge where event_id = $1';
+    return this.eventually<string>(
+      async () => (await this.sql.query(query, [eventId])).rows[0]?.refund_id,
+      `the refund of ${eventId} is asked for`,
     );
-    const { rows } = await this.sql.query(
-      `select coalesce(sum(sign * amount_minor), 0)::int as granted, coalesce(sum(sign * quota_micros), 0)::float / 1e6 as quota
-       from (select *, case 'granted' when credit_account then 1 when debit_account then -1 else 0 end as sign from ledger_transfer) t
-       where organization_id = $1`,
-      [organization.id],
-    );
-    return { captured, refunded, prepaid, disputed: disputes.reduce((sum, { amount }) => sum + amount, 0), ...rows[0] };
   }
 
-  /** A knob of the stand-in for Stripe, see `sandbox/stripe/server.ts`. Answers what it answers. */
-  async stripeKnob<T = { id: string }>(path: string, body: Record<string, unknown> = {}): Promise<T> {
-    return (await axios.post(`${this.stripeUrl}/_sandbox/${path}`, body)).data;
+  /** Waits until a refund or dispute is followed so far. */
+  reversalIs(id: string, status: string): Promise<ReversalRow> {
+    return this.eventually(
+      async () => (await this.sql.query('select * from reversal where id = $1 and status = $2', [id, status])).rows[0] as ReversalRow,
+      `reversal ${id} is ${status}`,
+    );
   }
-}
 
-/**
- * Everything that has moved, in minor units. `granted` and `prepaid` are what the ledger's accounts hold, `quota` is what
- * `granted` stands for in dollars, `disputed` what disputes have taken.
- */
-export type Accounts = { captured: number; refunded: number; disputed: number; granted: number; prepaid: number; quota: number };
+  /** The organization's recharges as the admin API lists them, the newest first. */
+  async rechargesOf({ id }: Organization): Promise<Omit<Recharge, 'timeline' | 'ledger_transfers'>[]> {
+    return (await this.admin.get('/api/v1/recharges', { params: { organization_id: id } })).data.data;
+  }
 
-/** `prepaid` is the ledger's: what is held for an organization, neither granted nor refunded. */
-export type Books = { charges: number; captured: number; refunded: number; granted: number; prepaid: number };
+  /** The organization's newest recharge. */
+  async rechargeOf(organization: Organization): Promise<Recharge> {
+    const [recharge] = await this.rechargesOf(organization);
+    if (!recharge) throw new Error(`${organization.id} has no recharge`);
+    return (await this.admin.get(`/api/v1/recharges/${recharge.id}`)).data;
+  }
 
-export type AlertWish = { body?: Record<string, unknown> | string; id?: string; headers?: Record<string, string> };
+  /** As the function of that name. */
+  eventually<T>(look: () => Promise<T | null | undefined | false>, what: string, timeoutMs?: number): Promise<T> {
+    return eventually(look, what, timeoutMs);
+  }
 
-/** The alert as LiteLLM 1.100.5 sends it, with every null present. */
-export function alertBody(teamId: string): Record<string, unknown> {
-  return {
-    spend: 10.500123,
-    max_budget: 10.0,
-    soft_budget: null,
-    token: '88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b',
-    customer_id: null,
-    user_id: 'u1',
-    team_id: teamId,
-    team_alias: 'acme',
-    organization_id: null,
-    user_email: null,
-    key_alias: null,
-    projected_exceeded_date: null,
-    projected_spend: null,
-    event_group: 'team',
-    alert_emails: null,
-    max_budget_alert_emails: null,
-    event: 'budget_crossed',
-    event_message: 'Team Budget: Budget Crossed\n Total Budget:`10.0`',
-  };
-}
+  /** A recharge that is charged and whose budget LiteLLM refuses to take, its plan stored: between two attempts at it. */
+  async chargedButNotGranted(
+    organization: Organization,
+    body: Record<string, unknown> = {},
+  ): Promise<RechargeIds & { goOn: () => Promise<void> }> {
+    const refusal = await this.refuseBudget(organization);
+    const eventId = await this.accepted(organization, body);
+    const goOn = await this.betweenAttempts(organization, refusal);
+    return { ...(await this.rechargeIs(eventId, 'charged')), goOn };
+  }
 
-export function standardWebhookHeaders(
-  body: string,
-  id: string,
-  { secret = HMAC_SECRET, at = Math.floor(Date.now() / 1000) } = {},
-): Record<string, string> {
-  const signature = createHmac('sha256', secret).update(`${id}.${at}.${body}`).digest('base64');
-  return { 'webhook-id': id, 'webhook-timestamp': String(at), 'webhook-signature': `v1,${signature}` };
+  /** What really happened to an organization's money, from Stripe and the ledger. */
+  books(organization: Organization): Promise<Books> {
+    return readBooks(this, organization);
+  }
+
+  /** The same with what came after the grant. */
+  accounts(organization: Organization): Promise<Accounts> {
+    return readAccounts(this, organization);
+  }
 }

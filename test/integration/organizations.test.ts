@@ -1,0 +1,312 @@
+/** An organization as an operator makes, changes and removes it, and the switches and limits that stop its recharges. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import {
+  CONFLICT,
+  created,
+  draft,
+  expectProblem,
+  INVALID,
+  MALFORMED,
+  NOT_FOUND,
+  ORGANIZATIONS,
+  TOO_LARGE,
+  tableCounts,
+} from '../support/admin.ts';
+import { BUDGET_AFTER, DECLINED, RECHARGED, unsuccessful } from '../support/books.ts';
+import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
+import { ALWAYS, HOLD, READ_BUDGET } from '../support/faults.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start();
+});
+afterEach(() => world.clearFaults());
+afterAll(() => world.close());
+
+describe('a new organization', () => {
+  test('is answered 201 with itself, its defaults and its address', async () => {
+    const body = draft();
+    const { status, headers, data } = await world.admin.post(ORGANIZATIONS, body);
+    expect(status).toBe(201);
+    expect(data).toEqual({
+      ...body,
+      name: body['c_organization_id'],
+      currency: 'usd',
+      quota_per_unit: '1.00',
+      auto_recharge_enabled: true,
+      max_daily_recharges: 10,
+      max_monthly_amount: null,
+      time_zone: 'UTC',
+      blocked: false,
+      litellm_seen_at: null,
+      suspended_at: null,
+      suspended_reason: null,
+      created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      updated_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+    });
+    expect((await world.admin.get(headers['location'])).data).toEqual(data);
+  });
+
+  test('has every setting that it was given, money exact to a millionth', async () => {
+    const body = draft({
+      name: 'Acme “Ünïcode” & Söhne',
+      currency: 'EUR',
+      minimum_balance: '0.000001',
+      target_balance: '9007.199255',
+      quota_per_unit: '1.085',
+      auto_recharge_enabled: false,
+      max_daily_recharges: 0,
+      time_zone: 'Asia/Kolkata',
+    });
+    await world.admin.post(ORGANIZATIONS, body);
+    const { data } = await world.admin.get(`${ORGANIZATIONS}/${body['c_organization_id']}`);
+    expect(data).toMatchObject({ ...body, currency: 'eur' });
+  });
+
+  test('with the id of another is 409, and so is one with the LiteLLM team of another', async () => {
+    const body = draft();
+    expect((await world.admin.post(ORGANIZATIONS, body)).status).toBe(201);
+    expectProblem(await world.admin.post(ORGANIZATIONS, { ...body, litellm_team_id: 'some-other-team' }), CONFLICT);
+    expectProblem(await world.admin.post(ORGANIZATIONS, { ...body, c_organization_id: 'some-other-id' }), CONFLICT);
+    expectProblem(await world.admin.get(`${ORGANIZATIONS}/some-other-id`), NOT_FOUND);
+  });
+
+  test('asked for ten times at once is there once', async () => {
+    const body = draft();
+    const statuses = await Promise.all(Array.from({ length: 10 }, async () => (await world.admin.post(ORGANIZATIONS, body)).status));
+    expect(statuses.sort()).toEqual([201, ...Array(9).fill(409)]);
+  });
+
+  test.each<[string, unknown]>([
+    ['c_organization_id', ''],
+    ['c_organization_id', 'with space'],
+    ['c_organization_id', 'a/b'],
+    ['c_organization_id', 'x'.repeat(129)],
+    ['c_organization_id', 7],
+    ['name', ''],
+    ['name', 'a\0b'],
+    ['stripe_customer_id', 'acct_1'],
+    ['litellm_team_id', ''],
+    ['litellm_team_id', 'a\0b'],
+    ['currency', 'dollars'],
+    ['currency', 'ugx'],
+    ['minimum_balance', '-1.00'],
+    ['minimum_balance', 2],
+    ['minimum_balance', '1e3'],
+    ['minimum_balance', '0.0000001'],
+    ['minimum_balance', null],
+    ['target_balance', '2.00'],
+    ['target_balance', 'NaN'],
+    ['target_balance', '99999999999.00'],
+    ['quota_per_unit', '0'],
+    ['auto_recharge_enabled', 'yes'],
+    ['max_daily_recharges', -1],
+    ['max_daily_recharges', 1.5],
+    ['max_daily_recharges', '3'],
+    ['max_daily_recharges', 1001],
+    ['max_monthly_amount', 500],
+    ['max_monthly_amount', '-1.00'],
+    ['max_monthly_amount', '5.001'],
+    ['time_zone', 'Mars/Olympus'],
+    ['time_zone', 'a\0b'],
+    ['a_setting_of_tomorrow', 1],
+  ])('whose %s is %j is 422 and names it', async (field, value) => {
+    const before = await tableCounts(world);
+    expectProblem(await world.admin.post(ORGANIZATIONS, draft({ [field]: value })), INVALID, [field]);
+    expect(await tableCounts(world)).toEqual(before);
+  });
+
+  test('with many things wrong is told all of them at once', async () => {
+    const body = draft({ stripe_customer_id: undefined, minimum_balance: 2, currency: 'x', max_daily_recharges: 'many', colour: 'red' });
+    const fields = ['stripe_customer_id', 'minimum_balance', 'currency', 'max_daily_recharges', 'colour'];
+    expectProblem(await world.admin.post(ORGANIZATIONS, body), INVALID, fields);
+  });
+
+  test('that is no JSON is 400, no object 422, and too large 413', async () => {
+    const post = (body: string) => world.admin.post(ORGANIZATIONS, body, { headers: { 'content-type': 'application/json' } });
+    expectProblem(await post('{"c_organization_id":'), MALFORMED);
+    expectProblem(await post('[]'), INVALID);
+    expectProblem(await world.admin.post(ORGANIZATIONS), INVALID);
+    expectProblem(await post(JSON.stringify(draft({ name: 'x'.repeat(70_000) }))), TOO_LARGE);
+  });
+});
+
+describe('a change of an organization', () => {
+  test('touches what it names and nothing else', async () => {
+    const id = await created(world, { name: 'Before', time_zone: 'Europe/Berlin' });
+    const before = (await world.admin.get(`${ORGANIZATIONS}/${id}`)).data;
+    const { status, data } = await world.admin.patch(`${ORGANIZATIONS}/${id}`, { name: 'After', target_balance: '50' });
+    expect(status).toBe(200);
+    expect(data).toEqual({ ...before, name: 'After', target_balance: '50.00', updated_at: expect.any(String) });
+    expect(Date.parse(data.updated_at)).toBeGreaterThan(Date.parse(before.updated_at));
+    expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data).toEqual(data);
+  });
+
+  test('keeps the target above the minimum, whichever of the two it names', async () => {
+    const id = await created(world, { minimum_balance: '2.00', target_balance: '20.00' });
+    const patch = (body: object) => world.admin.patch(`${ORGANIZATIONS}/${id}`, body);
+    expectProblem(await patch({ minimum_balance: '20.00' }), INVALID, ['target_balance']);
+    expectProblem(await patch({ target_balance: '1.99' }), INVALID, ['target_balance']);
+    expect((await patch({ minimum_balance: '20.00', target_balance: '20.01' })).status).toBe(200);
+  });
+
+  test.each<[string, unknown]>([
+    ['c_organization_id', 'renamed'],
+    ['suspended_at', null],
+    ['created_at', '2020-01-01T00:00:00Z'],
+    ['version', 7],
+    ['minimum_balance', '-0.01'],
+    ['max_daily_recharges', null],
+    ['time_zone', 'Nowhere'],
+    ['litellm_team_id', ''],
+  ])('of %s to %j is 422 and changes nothing', async (field, value) => {
+    const id = await created(world);
+    const before = (await world.admin.get(`${ORGANIZATIONS}/${id}`)).data;
+    expectProblem(await world.admin.patch(`${ORGANIZATIONS}/${id}`, { name: 'changed', [field]: value }), INVALID, [field]);
+    expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data).toEqual(before);
+  });
+
+  test("to another's LiteLLM team is 409, and of one that is not there 404", async () => {
+    const [one, other] = [await created(world), await created(world)];
+    expectProblem(await world.admin.patch(`${ORGANIZATIONS}/${one}`, { litellm_team_id: `team-of-${other}` }), CONFLICT);
+    expectProblem(await world.admin.patch(`${ORGANIZATIONS}/nobody`, { name: 'x' }), NOT_FOUND);
+  });
+});
+
+describe('the removal of an organization', () => {
+  test('is 204, and 404 from then on', async () => {
+    const id = await created(world);
+    expect((await world.admin.delete(`${ORGANIZATIONS}/${id}`)).status).toBe(204);
+    expectProblem(await world.admin.delete(`${ORGANIZATIONS}/${id}`), NOT_FOUND);
+    expectProblem(await world.admin.get(`${ORGANIZATIONS}/${id}`), NOT_FOUND);
+  });
+
+  test('is 409 when it has recharges, which stay', async () => {
+    const { organization } = await world.recharged();
+    expectProblem(await world.admin.delete(`${ORGANIZATIONS}/${organization.id}`), CONFLICT);
+    expect((await world.admin.get(`${ORGANIZATIONS}/${organization.id}`)).status).toBe(200);
+    await expectChargedOnce(world, organization);
+  });
+
+  test('is 409 while an alert of it is being handled, which would be left without an end', async () => {
+    const organization = await world.organization();
+    const look = await world.kmsFault({ ...READ_BUDGET, times: ALWAYS, action: HOLD });
+    const eventId = await world.accepted(organization);
+    await look.struck();
+    expectProblem(await world.admin.delete(`${ORGANIZATIONS}/${organization.id}`), CONFLICT);
+    await look.remove();
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+  });
+});
+
+describe('what an operator switches', () => {
+  test('suspend stops recharges, with its reason kept, and resume lets them again', async () => {
+    const organization = await world.organization();
+    const { data: suspended } = await world.admin.post(`${ORGANIZATIONS}/${organization.id}/suspend`, { reason: 'unpaid invoices' });
+    expect(suspended).toMatchObject({ suspended_at: expect.any(String), suspended_reason: 'unpaid invoices' });
+    expect(await world.alerted(organization)).toEqual(unsuccessful('suspended'));
+    await expectUncharged(world, organization);
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+
+    const { data: resumed } = await world.admin.post(`${ORGANIZATIONS}/${organization.id}/resume`);
+    expect(resumed).toMatchObject({ suspended_at: null, suspended_reason: null });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await expectChargedOnce(world, organization);
+  });
+
+  test('suspend needs no reason, refuses what is none, and is 404 for nobody', async () => {
+    const id = await created(world);
+    expect((await world.admin.post(`${ORGANIZATIONS}/${id}/suspend`)).data.suspended_reason).toEqual(expect.any(String));
+    for (const body of [{ reason: '' }, { reason: 7 }, { reason: 'a\0b' }]) {
+      expectProblem(await world.admin.post(`${ORGANIZATIONS}/${id}/suspend`, body), INVALID, ['reason']);
+    }
+    expectProblem(await world.admin.post(`${ORGANIZATIONS}/nobody/suspend`), NOT_FOUND);
+    expectProblem(await world.admin.post(`${ORGANIZATIONS}/nobody/resume`), NOT_FOUND);
+  });
+
+  test('auto_recharge_enabled false stops recharges, and true lets them again', async () => {
+    const organization = await world.organization({ settings: { auto_recharge_enabled: false } });
+    expect(await world.alerted(organization)).toEqual(unsuccessful('auto_recharge_disabled'));
+    await expectUncharged(world, organization);
+    await world.admin.patch(`${ORGANIZATIONS}/${organization.id}`, { auto_recharge_enabled: true });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await expectChargedOnce(world, organization);
+  });
+
+  test('max_daily_recharges 0 charges nothing', async () => {
+    const organization = await world.organization({ settings: { max_daily_recharges: 0 } });
+    expect(await world.alerted(organization)).toEqual(unsuccessful('daily_limit_reached'));
+    await expectUncharged(world, organization);
+  });
+
+  test('max_daily_recharges 1 charges the first crossing of a day and not the second', async () => {
+    const organization = await world.organization({ settings: { max_daily_recharges: 1, time_zone: 'Asia/Kolkata' } });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await world.spend(organization.teamId, 20);
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(unsuccessful('daily_limit_reached'));
+    await expectChargedOnce(world, organization);
+  });
+
+  test('a declined attempt counts, or a dead card would be tried all day', async () => {
+    const organization = await world.organization({ card: 'pm_card_chargeCustomerFail', settings: { max_daily_recharges: 1 } });
+    expect(await world.alerted(organization)).toEqual(DECLINED);
+    expect(await world.alerted(organization)).toEqual(unsuccessful('daily_limit_reached'));
+    expect((await world.stripe.charges.list({ customer: organization.customerId })).data).toHaveLength(1);
+  });
+
+  test('max_monthly_amount lets a charge through that just fits, and refuses the next', async () => {
+    const organization = await world.organization({ settings: { max_monthly_amount: '20.50' } });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await world.spend(organization.teamId, 20);
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(unsuccessful('monthly_limit_reached'));
+    await expectChargedOnce(world, organization);
+    const path = `/api/v1/organizations/${organization.id}`;
+    expect((await world.admin.patch(path, { currency: 'jpy' })).data.errors[0].field).toBe('max_monthly_amount');
+    expect((await world.admin.patch(path, { max_monthly_amount: '500.00' })).data.max_monthly_amount).toBe('500.00');
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(RECHARGED);
+  });
+
+  test('what was declined or refunded costs nothing of max_monthly_amount', async () => {
+    const organization = await world.organization({ settings: { max_monthly_amount: '20.50' } });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await world.spend(organization.teamId, 20);
+    for (const status of ['declined', 'refunded']) {
+      await world.sql.query('update recharge set status = $2 where organization_id = $1', [organization.id, status]);
+      expect(await world.alerted(organization, { max_budget: status === 'declined' ? BUDGET_AFTER : 50 })).toEqual(RECHARGED);
+      await world.spend(organization.teamId, 20);
+    }
+  });
+
+  // Half past six in the evening, UTC, is midnight in Kolkata: by UTC's day one of the two would end the other way.
+  test.each([
+    ['the last minute of yesterday', '-1 minute', RECHARGED, 2],
+    ['the first minute of today', '1 second', unsuccessful('daily_limit_reached'), 1],
+  ])("case 53: the day is the organization's: a recharge in %s in Kolkata", async (_when, distance, ending, charges) => {
+    const organization = await world.organization({ settings: { max_daily_recharges: 1, time_zone: 'Asia/Kolkata' } });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await world.sql.query(
+      `update recharge set created_at = (date_trunc('day', now() at time zone 'Asia/Kolkata') at time zone 'Asia/Kolkata') + $2::interval
+       where organization_id = $1`,
+      [organization.id, distance],
+    );
+    await world.spend(organization.teamId, 20);
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(ending);
+    expect((await world.books(organization)).charges).toBe(charges);
+  });
+
+  test.each([
+    ['the last minute of last month', '-1 minute', RECHARGED],
+    ['the first minute of this month', '1 minute', unsuccessful('monthly_limit_reached')],
+  ])("case 53: the month is the organization's: a recharge in %s in Kolkata", async (_when, distance, ending) => {
+    const organization = await world.organization({ settings: { max_monthly_amount: '30.00', time_zone: 'Asia/Kolkata' } });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await world.sql.query(
+      `update recharge set created_at = (date_trunc('month', now() at time zone 'Asia/Kolkata') at time zone 'Asia/Kolkata') + $2::interval
+         where organization_id = $1`,
+      [organization.id, distance],
+    );
+    await world.spend(organization.teamId, 20);
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(ending);
+  });
+});

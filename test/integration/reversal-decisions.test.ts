@@ -1,0 +1,179 @@
+/** Reversals that no rule covers: they stay visible, hold up nothing else, and a person settles them. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { BUDGET_AFTER, NEEDS_ATTENTION, REFUNDED } from '../support/books.ts';
+import { UNAVAILABLE } from '../support/faults.ts';
+import { ReversalScene } from '../support/reversals.ts';
+import type { World } from '../support/world.ts';
+
+let scene: ReversalScene;
+let world: World;
+beforeAll(async () => {
+  scene = await ReversalScene.start();
+  ({ world } = scene);
+});
+afterEach(() => scene.calm());
+afterAll(() => scene.close());
+
+describe('what nobody can settle but a person stays visible, and holds up nothing else', () => {
+  test('somebody edits the budget between our plan and our write', async () => {
+    const { organization, intentId } = await world.recharged();
+    const refusal = await world.refuseBudget(organization);
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+    const goOn = await world.betweenAttempts(organization, refusal);
+    await world.setBudget(organization.teamId, 28);
+    await goOn();
+    const { failure_message } = await world.reversalIs(refund.id, 'needs_attention');
+    expect(failure_message).toContain('max_budget is 28.00, expected 30.50 or 10.00');
+    expect([await world.budgetOf(organization.teamId), await scene.budgetWriter(organization)]).toEqual([28, null]);
+  });
+
+  test('LiteLLM refuses the lower budget', async () => {
+    const { organization, intentId } = await world.recharged();
+    const message = 'max_budget must be strictly greater than soft_budget';
+    await world.refuseBudget(organization, { kind: 'respond', status: 400, body: { error: { message } } });
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+    const { failure_message } = await world.reversalIs(refund.id, 'needs_attention');
+    expect(failure_message).toContain('soft_budget');
+    expect([await world.budgetOf(organization.teamId), await scene.budgetWriter(organization)]).toEqual([BUDGET_AFTER, null]);
+  });
+
+  test('the team is gone: the quota went with it, and cannot be given back to it', async () => {
+    const { organization, intentId, rechargeId } = await world.recharged();
+    await world.deleteTeam(organization.teamId);
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.reversalIs(id, 'taken_back');
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback']);
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    expect((await world.reversalIs(id, 'needs_attention')).failure_message).toContain('the team is gone');
+    expect(await scene.budgetWriter(organization)).toBeNull();
+  });
+});
+
+describe('money that goes twice, or that was never granted', () => {
+  test('a dispute after a refund of a part takes the rest of the quota, and no more', async () => {
+    const { organization, rechargeId, intentId } = await world.recharged();
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId, amount: 500 });
+    await world.reversalIs(refund.id, 'taken_back');
+    const dispute = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 2050 });
+    expect(await world.reversalIs(dispute.id, 'taken_back')).toMatchObject({ taken_before: '25.500000', taken_after: '10.000000' });
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund', 'reversal', 'chargeback']);
+    const { granted, prepaid, quota } = await world.accounts(organization);
+    expect({ granted, prepaid, quota }).toEqual({ granted: 0, prepaid: 0, quota: 0 });
+  });
+
+  test('case 43: a dispute of what we have refunded suspends the organization and is left to a person', async () => {
+    const organization = await world.organization();
+    const { eventId, rechargeId, intentId, goOn } = await world.chargedButNotGranted(organization);
+    await world.deleteTeam(organization.teamId);
+    await goOn();
+    expect(await world.closed(eventId)).toEqual(REFUNDED);
+    const dispute = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 2050 });
+    expect((await world.reversalIs(dispute.id, 'needs_attention')).failure_message).toContain('settle it at Stripe');
+    expect(await scene.suspension(organization)).toBe(`dispute ${dispute.id} of recharge ${rechargeId}`);
+    const { data: answer } = await world.admin.post(`/api/v1/reversals/${dispute.id}/resolve`, {
+      resolution: 'accept',
+      reason: 'answered',
+    });
+    expect(answer.status).toBe('taken_back');
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'refund']);
+    expect((await world.accounts(organization)).prepaid).toBe(0);
+  });
+});
+
+test('a person grants what was disputed while it was held: the quota follows the money all the same', async () => {
+  const organization = await world.organization();
+  const { eventId, rechargeId, intentId, goOn } = await world.chargedButNotGranted(organization);
+  await world.setBudget(organization.teamId, 12);
+  await goOn();
+  expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);
+  const dispute = await world.stripeKnob('disputes', { payment_intent: intentId });
+  await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'grant', reason: 'the edit was ours' });
+  expect(await world.reversalIs(dispute.id, 'taken_back')).toMatchObject({ taken_before: '32.500000', taken_after: '12.000000' });
+  await scene.expectBalanced(organization, { start: 12 });
+});
+
+test('case 43: our refund fails after a dispute was noted for it, and a person grants: the quota follows the dispute', async () => {
+  const organization = await world.organization();
+  const { eventId, rechargeId, intentId } = await scene.refundedByUs(organization);
+  const dispute = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 2050 });
+  await world.reversalIs(dispute.id, 'needs_attention');
+  await world.admin.post(`/api/v1/reversals/${dispute.id}/resolve`, { resolution: 'accept', reason: 'answered' });
+  const [refund] = (await world.stripe.refunds.list({ payment_intent: intentId })).data;
+  await world.stripeKnob(`refunds/${refund?.id}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
+  await world.rechargeIs(eventId, 'needs_attention');
+  await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'grant', reason: 'not looked at the dispute' });
+  await world.eventually(async () => (await scene.reversal(dispute.id))?.taken_after === '10.000000', 'the quota is taken back');
+  await world.reversalIs(dispute.id, 'taken_back');
+  expect(await world.budgetOf(organization.teamId)).toBe(10);
+  await scene.expectBalanced(organization);
+});
+
+describe('a person accepts a parked reversal', () => {
+  /** A reversal whose budget somebody has edited between our plan and our write. */
+  async function parked() {
+    const paid = await world.recharged();
+    const { organization, intentId } = paid;
+    const refusal = await world.refuseBudget(organization);
+    const { id: refundId } = await world.stripe.refunds.create({ payment_intent: intentId });
+    const goOn = await world.betweenAttempts(organization, refusal);
+    await world.setBudget(organization.teamId, 28);
+    await goOn();
+    await world.reversalIs(refundId, 'needs_attention');
+    return { ...paid, refundId };
+  }
+
+  test('with the budget put right: the ledger follows the money, and who, when and why are kept', async () => {
+    const { organization, rechargeId, refundId } = await parked();
+    const { data: list } = await world.admin.get('/api/v1/reversals', {
+      params: { organization_id: organization.id, status: 'needs_attention' },
+    });
+    expect(list.data.map(({ id }: { id: string }) => id)).toEqual([refundId]);
+    await world.setBudget(organization.teamId, 10);
+    const wish = { resolution: 'accept', reason: 'set by hand', by: 'ann' };
+    const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish);
+    expect([status, data]).toMatchObject([200, { id: refundId, status: 'taken_back', recharge_id: rechargeId }]);
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund']);
+    await scene.expectBalanced(organization);
+    const { data: recharge } = await world.admin.get(`/api/v1/recharges/${rechargeId}`);
+    expect(recharge.timeline.at(-1)).toMatchObject({ status: 'succeeded', reversal: refundId, by: 'ann', reason: 'set by hand' });
+  });
+
+  test('when the money has come again meanwhile: nothing is booked, and no quota is given on top', async () => {
+    await world.stripeKnob('refunds/mode', { status: 'pending' });
+    const paid = await parked();
+    const { organization, rechargeId, refundId } = paid;
+    await world.stripeKnob(`refunds/${refundId}`, { status: 'failed', failure_reason: 'declined' });
+    await world.setBudget(organization.teamId, BUDGET_AFTER);
+    const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, {
+      resolution: 'accept',
+      reason: 'set by hand',
+    });
+    expect([status, data]).toMatchObject([200, { status: 'given_back' }]);
+    await scene.tellEverythingAgain(paid);
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant']);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
+    await scene.expectBalanced(organization);
+  });
+
+  test('not while Stripe cannot say where the money is: the reversal stays as it is', async () => {
+    const { refundId } = await parked();
+    await world.stripeFault({ method: 'GET', path: '/v1/refunds', times: 1, action: UNAVAILABLE });
+    const wish = { resolution: 'accept', reason: 'set by hand' };
+    const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish);
+    expect([status, data.type]).toEqual([503, 'urn:bill-service:problem:unavailable']);
+    expect(data.detail).toMatch(/no usable answer came: Stripe: .*503/);
+    expect(await scene.reversal(refundId)).toMatchObject({ status: 'needs_attention' });
+    expect((await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish)).status).toBe(200);
+  });
+
+  test('once, and only a reversal that there is, with a reason, by accepting it', async () => {
+    const { refundId } = await parked();
+    const wish = { resolution: 'accept', reason: 'set by hand' };
+    const resolve = (id: string, body: object) => world.admin.post(`/api/v1/reversals/${id}/resolve`, body).then(({ status }) => status);
+    expect(await resolve('re_nobody', wish)).toBe(404);
+    expect(await resolve(refundId, { resolution: 'grant', reason: 'no' })).toBe(422);
+    expect(await resolve(refundId, { resolution: 'accept' })).toBe(422);
+    expect(await resolve(refundId, { resolution: 'accept', reason: 'half \ud800' })).toBe(422);
+    expect((await Promise.all([resolve(refundId, wish), resolve(refundId, wish)])).sort()).toEqual([200, 409]);
+  });
+});
