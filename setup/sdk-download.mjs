@@ -1,4 +1,4 @@
-/** `node sdk-download.mjs FOLDER VERSION`: lets the Temporal SDK download the CLI, by starting a server from it and ending that. */
+/** `node sdk-download.mjs FOLDER VERSION`: makes the Temporal SDK download the CLI for a server. */
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 
 const [downloadDir, version] = process.argv.slice(2);

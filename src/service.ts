@@ -12,7 +12,7 @@ import { Notifier } from './notifications/notifier.ts';
 import type { Logger } from './observability/log.ts';
 import { PaymentsClient } from './payments/client.ts';
 import { connectWorker, namespaceOf, openClient, workflowLink } from './temporal/connection.ts';
-import { rechargeWorkflowId, syncWorkflowId, WorkflowStarter } from './temporal/starter.ts';
+import { rechargeWorkflowId, syncWorkflowId, TemporalStarter } from './temporal/starter.ts';
 import { bundleWorkflows, createWorker } from './temporal/worker.ts';
 
 export type Running = { stop: () => Promise<void> };
@@ -26,7 +26,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const client = openClient(config.temporal);
   const kms = new KmsClient(config.kms);
   const payments = new PaymentsClient(config.stripe);
-  const workflows = new WorkflowStarter(client, config.temporal.taskQueue);
+  const workflows = new TemporalStarter(client, config.temporal.taskQueue);
   const alerts = new Dispatcher(alertSource(database, workflows), log);
   const stripeEvents = new Dispatcher(stripeSource(database, workflows), log);
   // What a person has decided is in the database; the run that follows from it is started later where Temporal is away now.
@@ -44,10 +44,10 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       stripe: () => payments.ping(),
     },
     stripeSigningSecrets: config.stripe.webhookSecrets,
-    resume: (event) => orLater(workflows.startRecharge(event, { again: true })),
+    resume: (event) => orLater(workflows.restartRecharge(event)),
     isMoneyGone: async ({ id }, { paymentIntentId }) =>
       (await payments.returnedMoneyOf(paymentIntentId ?? '')).find((money) => money.id === id)?.isGone ?? true,
-    lookForReversals: (recharge) => orLater(workflows.lookForReversals(recharge)),
+    lookForReversals: (recharge) => orLater(workflows.followReversals(recharge)),
     sync: {
       start: (run) => workflows.startSync(run),
       linkTo: (run) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), syncWorkflowId(run)),
@@ -98,7 +98,7 @@ export async function startWorker(
     const client = new Client({ connection, namespace });
     const worker = await createWorker(connection, namespace, config.temporal.taskQueue, bundle, {
       database,
-      workflows: new WorkflowStarter(client, config.temporal.taskQueue),
+      workflows: new TemporalStarter(client, config.temporal.taskQueue),
       kms: new KmsClient(config.kms),
       payments: new PaymentsClient(config.stripe),
       notifier: new Notifier(config.notify),

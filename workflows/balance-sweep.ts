@@ -1,19 +1,19 @@
 /**
- * Looks at every balance, by schedule each minute and by hand: the second way to a recharge, beside LiteLLM's alerts. It alone
- * sees a balance of exactly nothing, a second crossing within the day that LiteLLM is silent about, requests that LiteLLM
- * refused for want of a reservation, alerts that were lost, and a team that is about to run out.
+ * Reads every balance, by schedule each minute and by hand: the second way to a recharge, beside LiteLLM's alerts. Only the sweep
+ * finds a balance of exactly 0, a second crossing within the day for which LiteLLM sends no alert, requests that LiteLLM refused
+ * because the rest of the budget was reserved, alerts that were lost, and a team that is about to run out.
  */
-import { defineQuery, log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import { log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { SweepCounts, TeamsCursor } from '../activities/types.ts';
+import type { SweepCounts } from '../activities/sweep/types.ts';
+import type { TeamsCursor } from '../activities/team-pages.ts';
+import { sweepProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 
-export const sweepProgress = defineQuery<SweepCounts>('progress');
-
-/** More are in the inbox all the same, but not in the answer. */
+/** More are in the inbox all the same, but not in the result. */
 const MAX_REPORTED = 200;
 
-// Reads, and stores what is stored once. What cannot be done now is left to the next sweep, a minute later.
+// Idempotent: reads, and stores an event once. After three attempts the next sweep does the rest, a minute later.
 const { sweepTeams } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -41,7 +41,7 @@ export async function balanceSweepWorkflow(): Promise<SweepCounts> {
 
 function describeSweep({ pages, teams, organizations, waiting, unreadable, failedPages, reported }: SweepCounts): string {
   const lines = [
-    `${pages} pages with ${teams} teams, ${organizations} of them ours; ${waiting} wait after failed attempts.`,
+    `${pages} pages with ${teams} teams, ${organizations} of them ours; ${waiting} pause after failed attempts.`,
     unreadable > 0 && `${unreadable} teams could not be read.`,
     failedPages.length > 0 && `Pages ${failedPages.join(', ')} could not be read: the next sweep tries again.`,
     ...reported.map(

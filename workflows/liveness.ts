@@ -1,2 +1,2 @@
-/** Activities give a sign of life every two seconds: a worker that died is replaced after this, not after its activity's time. */
+/** Activities heartbeat every 2 s (`activities/interceptor.ts`). A dead worker's attempt is retried after this. */
 export const HEARTBEAT_TIMEOUT = '6 seconds';

@@ -1,8 +1,8 @@
 /**
- * One event, one run: look at the team's balance, charge the organization's card, raise the team's budget by what was paid.
+ * One event, one run: check the limits, charge the card, raise the budget by what was paid.
  *
- * Until the card is touched a run may be cancelled. After that it is not to be stopped half-way: it ends with the quota
- * raised, the charge refunded, nothing charged, or a person asked to decide.
+ * A run can be cancelled until the card is charged. From then on it finishes: with the quota raised, the charge
+ * refunded, nothing charged, or a recharge that an operator has to settle.
  */
 import {
   ActivityCancellationType,
@@ -19,34 +19,31 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/types.ts';
+import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/recharge/types.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { parseQuota } from '../src/domain/money.ts';
 import type { Outcome } from '../src/domain/outcome.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
+import { type RechargeInput, type RechargeResult, stripeChanged } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
-import { stripeChanged } from './reversal.ts';
-
-export type RechargeInput = { eventId: string };
-export type RechargeResult = { outcome: Outcome; rechargeId: string | null; detail: string };
 
 /**
- * LiteLLM flushes spend every 10 to 15 s, more rarely where its `proxy_batch_write_at` says so, and late after a start (114 s
- * were seen). An alert that is still ahead of it after this long has told an untruth.
+ * LiteLLM flushes spend every 10 to 15 s, later where its `proxy_batch_write_at` says so, and up to 114 s after a start.
+ * An alert that still reports more spend than LiteLLM shows after 150 s is not believed.
  */
 const FLUSH_LOOKS = 30;
 const FLUSH_PAUSE = '5 seconds';
 
-/** A bank debit settles in hours or days: soon at first, for the quick ones, then four times a day. */
+/** A bank debit settles in hours or days: looked at soon for the quick ones, then four times a day. */
 const SETTLE_PAUSE_FIRST_MS = 10_000;
 const SETTLE_PAUSE_LAST_MS = 6 * 60 * 60 * 1000;
 
-/** A recharge that is not settled after this is somebody's business. */
+/** After this an operator has to look at a recharge that is not settled. */
 const ALARM_AFTER = '24 hours';
 
-// Asks LiteLLM and PostgreSQL, touches no money: tried for as long as either is away, because the alert will not come again.
-// A cancelled run waits for the attempt under way, which may be reserving just then.
+// Moves no money. Retried for as long as LiteLLM or PostgreSQL is unavailable, because the alert does not come again.
+// A cancelled run waits for the attempt under way, which may be reserving.
 const { checkLimits } = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -54,9 +51,9 @@ const { checkLimits } = proxyActivities<Activities>({
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
 
-// Has no final failure: whatever Stripe answers, only the intent says whether money was taken, and it can be read until it
-// does. The time covers its eight calls of up to 25 s each. A run
-// that is cancelled waits for the attempt under way, which may be touching the card just then. A revoked key is tried once a minute, which is no storm.
+// Retried without end: only the intent says whether money was taken, and it can be read until it does. 4 minutes cover
+// eight calls of up to 25 s each. A revoked key is tried once a minute, which is no storm. A cancelled run waits for the
+// attempt under way, which may be charging the card.
 const { chargeStripe, refundCharge } = proxyActivities<Activities>({
   startToCloseTimeout: '4 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -64,8 +61,8 @@ const { chargeStripe, refundCharge } = proxyActivities<Activities>({
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
 
-// Money is held from here on, so LiteLLM is asked until it takes the budget, however long it is away, unless it says that it
-// never will: then the charge is refunded.
+// Money is held from here on. Retried until LiteLLM takes the budget, however long it is unavailable. When it refuses for
+// good, the charge is refunded.
 const { updateKmsQuota } = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -76,14 +73,14 @@ const { updateKmsQuota } = proxyActivities<Activities>({
   },
 });
 
-// One short transaction each: soon again after a restart of PostgreSQL, and for ever, since what they record has happened.
+// One short transaction each. Retried soon after a restart of PostgreSQL, and without end: what they record has happened.
 const { recordRecharge, closeEvent, releaseReservation } = proxyActivities<Activities>({
   startToCloseTimeout: '30 seconds',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '250 milliseconds', maximumInterval: '15 seconds' },
 });
 
-// Everything is settled when this is said; a receiver that is away for three days has missed it.
+// Everything is settled by now. A receiver that is unavailable for three days misses the notification.
 const { notify, raiseAlarm } = proxyActivities<Activities>({
   startToCloseTimeout: '30 seconds',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -96,9 +93,9 @@ export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<Rech
   let limits: LimitsResult;
   try {
     limits = await checkLimitsOnFlushedSpend(eventId);
-    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('cancelled before the card was touched');
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('cancelled before the card was charged');
   } catch (error) {
-    // Whatever ends a run before the card is touched, its event must not stay open: it would swallow the next alerts.
+    // The run ends before the card is charged. An event that stayed open would swallow the next alerts.
     await CancellationScope.nonCancellable(() => releaseReservation({ eventId }));
     throw error;
   }
@@ -106,7 +103,7 @@ export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<Rech
 
   const { recharge } = limits;
   upsertSearchAttributes([{ key: amountMinorKey, value: recharge.amountMinor }]);
-  show(recharge, 'reserved', 'The amount is reserved; the card is charged next.');
+  showStatus(recharge, 'reserved', 'The amount is reserved; the card is charged next.');
   const charge = await chargeUnlessCancelled(eventId, recharge);
   return CancellationScope.nonCancellable(async () => {
     const settled = withAlarm(eventId, recharge, () => settle(recharge, charge, stripe));
@@ -121,16 +118,16 @@ function endingOf(limits: Exclude<LimitsResult, { kind: 'reserved' }>): Ending {
   if (limits.kind === 'refused') return { outcome: limits.outcome, detail: `Nothing charged: ${limits.reason}.` };
   return {
     outcome: 'above_minimum',
-    detail: `Nothing charged: the alert speaks of spend that LiteLLM does not show; balance ${limits.balance}.`,
+    detail: `Nothing charged: the alert reports more spend than LiteLLM shows; balance ${limits.balance}.`,
   };
 }
 
-/** A cancelled run still gives the reservation back, if no card has been touched; else it is too late, and the charge goes on. */
+/** A cancelled run releases its reservation. When the card may have been charged it is too late, and the charge goes on. */
 async function chargeUnlessCancelled(eventId: string, recharge: ReservedRecharge): Promise<ChargeResult> {
   try {
     return await charge(recharge);
   } catch (error) {
-    // Not by the error: the attempt that a cancellation waits for may fail as any other, and Temporal makes no further one.
+    // Not by the error's type: the attempt that a cancellation waits for can fail in any way, and Temporal makes no further one.
     if (!CancellationScope.current().consideredCancelled) throw error;
     return CancellationScope.nonCancellable(async () => {
       if ((await releaseReservation({ eventId })).released) throw error;
@@ -146,41 +143,41 @@ function charge(recharge: ReservedRecharge): Promise<ChargeResult> {
 }
 
 /** From the charge on: grant what is captured, or give it back. */
-async function settle(recharge: ReservedRecharge, first: ChargeResult, stripe: StripeEar): Promise<Ending> {
+async function settle(recharge: ReservedRecharge, first: ChargeResult, stripe: StripeSignals): Promise<Ending> {
   let charged = first;
   for (let pause = SETTLE_PAUSE_FIRST_MS; charged.kind === 'processing'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
-    show(recharge, 'processing', 'The bank is processing the payment; no quota is given before it has settled.');
-    await stripe.changed(pause);
+    showStatus(recharge, 'processing', 'The bank is processing the payment; no quota is given before it has settled.');
+    await stripe.next(pause);
     charged = await charge(recharge);
   }
   if (charged.kind === 'ended') return { outcome: charged.outcome, detail: charged.reason };
   try {
     return await grant(recharge, charged.at);
   } catch (failure) {
-    // The compensation: it gives money back only where it is held and not granted, so it is right after any failure.
+    // The compensation. It refunds only what is held and not granted, so it is right after any failure.
     return refund(recharge, reasonOf(failure), stripe);
   }
 }
 
-type StripeEar = {
-  /** Waits until Stripe says that something has changed, `pauseMs` at most. */
-  changed: (pauseMs: number) => Promise<void>;
+type StripeSignals = {
+  /** Waits for a signal that Stripe has changed something, `pauseMs` at most. */
+  next: (pauseMs: number) => Promise<void>;
 };
 
-function listenToStripe(): StripeEar {
-  let news = false;
+function listenToStripe(): StripeSignals {
+  let isSignalled = false;
   setHandler(stripeChanged, () => {
-    news = true;
+    isSignalled = true;
   });
   return {
-    changed: async (pauseMs) => {
-      await condition(() => news, pauseMs);
-      news = false;
+    next: async (pauseMs) => {
+      await condition(() => isSignalled, pauseMs);
+      isSignalled = false;
     },
   };
 }
 
-/** An alert is sent on LiteLLM's live spend, while what we can read is flushed later: look again until it has been. */
+/** An alert carries LiteLLM's live spend; what we read is flushed later. Reads again until it is flushed. */
 async function checkLimitsOnFlushedSpend(eventId: string): Promise<LimitsResult> {
   for (let look = 1; ; look++) {
     const limits = await checkLimits.executeWithOptions({ summary: 'read the live balance, apply the policy, reserve' }, [{ eventId }]);
@@ -192,7 +189,7 @@ async function checkLimitsOnFlushedSpend(eventId: string): Promise<LimitsResult>
 async function grant(recharge: ReservedRecharge, capturedAt: string): Promise<Ending> {
   const { rechargeId } = recharge;
   await recordRecharge.executeWithOptions({ summary: `ledger: stripe → prepaid ${recharge.amount}` }, [{ rechargeId, capturedAt }]);
-  show(recharge, 'charged', 'The charge is captured and in the ledger; the quota is raised next.');
+  showStatus(recharge, 'charged', 'The charge is captured and in the ledger; the quota is raised next.');
   const quota: QuotaResult = await updateKmsQuota.executeWithOptions({ summary: `raise the budget of ${recharge.teamId}` }, [
     { rechargeId },
   ]);
@@ -200,39 +197,39 @@ async function grant(recharge: ReservedRecharge, capturedAt: string): Promise<En
   return { outcome: 'recharged', detail: `Quota raised from ${quota.before} to ${quota.after}.` };
 }
 
-async function refund(recharge: ReservedRecharge, reason: string, stripe: StripeEar): Promise<Ending> {
+async function refund(recharge: ReservedRecharge, reason: string, stripe: StripeSignals): Promise<Ending> {
   log.warn('refunding: the quota cannot be raised', { rechargeId: recharge.rechargeId, reason });
-  show(recharge, 'refunding', `The quota cannot be raised, so the charge is refunded: ${reason}`);
+  showStatus(recharge, 'refunding', `The quota cannot be raised, so the charge is refunded: ${reason}`);
   const ask = (): Promise<RefundResult> =>
     refundCharge.executeWithOptions({ summary: `refund ${recharge.amount} to ${recharge.organizationId}` }, [
       { rechargeId: recharge.rechargeId, reason },
     ]);
   let refunded = await ask();
   for (let pause = SETTLE_PAUSE_FIRST_MS; refunded.kind === 'pending'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
-    await stripe.changed(pause);
+    await stripe.next(pause);
     refunded = await ask();
   }
   if (refunded.kind === 'refunded') return { outcome: 'refunded', detail: `${recharge.amount} refunded: ${reason}` };
-  const detail = refunded.kind === 'needs_attention' ? refunded.reason : `nothing is held that could be refunded, yet: ${reason}`;
+  const detail = refunded.kind === 'needs_attention' ? refunded.reason : `nothing is held that could be refunded, after: ${reason}`;
   return { outcome: 'needs_attention', detail };
 }
 
-/** Closes the event, says how it ended, and lets a run that a person has to settle end red. */
+/** Closes the event and sends the notification. A run that an operator has to settle ends failed, so that it shows red. */
 async function finish(eventId: string, recharge: ReservedRecharge | null, { outcome, detail }: Ending): Promise<RechargeResult> {
-  show(recharge, outcome, detail);
+  showStatus(recharge, outcome, detail);
   await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome }]);
   if (recharge !== null) {
     try {
       await notify.executeWithOptions({ summary: `recharge.${outcome}` }, [{ eventId, outcome, recharge, detail }]);
     } catch (error) {
-      log.error('the outbound event was never taken', { outcome, reason: reasonOf(error) });
+      log.error('the notification was not delivered', { outcome, reason: reasonOf(error) });
     }
   }
   if (outcome === 'needs_attention') throw ApplicationFailure.nonRetryable(detail, FAILURE.needsAttention);
   return { outcome, rechargeId: recharge?.rechargeId ?? null, detail };
 }
 
-/** Runs `work`, and raises the alarm when it is still not done after a day. It goes on all the same. */
+/** Runs `work`, and raises the alarm when it is not done after a day. The work goes on. */
 async function withAlarm<T>(eventId: string, recharge: ReservedRecharge, work: () => Promise<T>): Promise<T> {
   const watch = new CancellationScope({ cancellable: true });
   const watched = watch
@@ -252,8 +249,8 @@ async function withAlarm<T>(eventId: string, recharge: ReservedRecharge, work: (
   }
 }
 
-/** What the Temporal Web UI shows of the run: its status as a search attribute, and the story so far. */
-function show(recharge: ReservedRecharge | null, status: Outcome | string, line: string): void {
+/** What the Temporal Web UI shows of the run: its status as a search attribute, and its details so far. */
+function showStatus(recharge: ReservedRecharge | null, status: Outcome | string, line: string): void {
   upsertSearchAttributes([{ key: rechargeStatusKey, value: status }]);
   const why =
     recharge &&

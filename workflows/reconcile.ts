@@ -1,23 +1,20 @@
 /**
- * Compares what the database believes with what Stripe and LiteLLM show: by schedule every hour, and by hand. With `fix` it
- * resumes what is safe to resume; the rest is reported with what was seen, what was expected and what settles it.
+ * Compares the database with what Stripe and LiteLLM show: by schedule every hour, and by hand. With `fix` it resumes what is
+ * safe to resume; the rest is reported with what was seen, what was expected and the command that settles it.
  */
-import { defineQuery, log, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import { log, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { Finding, LostIntent } from '../activities/types.ts';
+import type { LostIntent } from '../activities/reconcile/types.ts';
+import type { Finding } from '../src/domain/finding.ts';
+import { type ReconcileInput, type ReconcileResult, reconcileProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 
-export type ReconcileInput = { fix?: boolean };
-export type ReconcileResult = { intents: number; organizations: number; findings: Finding[] };
-
-export const reconcileProgress = defineQuery<ReconcileResult>('progress');
-
-/** Recharges settle within days at most; older intents have been compared hundreds of times. */
+/** Recharges settle within days; older intents were compared more than a hundred times. */
 const LOOK_BACK_MS = 7 * 24 * 60 * 60 * 1000;
-/** More are counted in the log, not kept: the next run finds them again. */
+/** More are logged, not kept: the next run finds them again. */
 const MAX_FINDINGS = 200;
 
-// Reads, and starts what bears being started twice. A page that cannot be read for an hour is left to the next run.
+// Idempotent: reads, and starts runs that may be started twice. A page that cannot be read for an hour is left to the next run.
 const { resumeIdle, compareIntents, restoreLost, compareBudgets } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -29,7 +26,7 @@ export async function reconcileWorkflow({ fix = false }: ReconcileInput = {}): P
   const result: ReconcileResult = { intents: 0, organizations: 0, findings: [] };
   setHandler(reconcileProgress, () => result);
   const note = (findings: Finding[]) => {
-    for (const finding of findings) log.warn('reconciliation found something', { ...finding });
+    for (const finding of findings) log.warn('reconciliation has found a difference', { ...finding });
     result.findings.push(...findings.slice(0, MAX_FINDINGS - result.findings.length));
     setCurrentDetails(`${result.intents} intents and ${result.organizations} organizations compared, ${result.findings.length} findings`);
   };
@@ -45,7 +42,7 @@ export async function reconcileWorkflow({ fix = false }: ReconcileInput = {}): P
     note(page.findings);
     after = page.next;
   }
-  // Stripe lists the newest first; what was lost is entered in the order in which it happened.
+  // Stripe lists the newest first; lost recharges are entered in the order in which they happened.
   for (const { intentId } of lost.toReversed()) note([await restoreLost({ intentId, fix })]);
 
   for (let after: string | null | undefined; after !== null; ) {

@@ -2,15 +2,11 @@
  * Money of one recharge has gone back to the customer without us: take the quota back, and give it back should the money
  * come again. One run for a recharge at a time; every refund and dispute of it is looked at, whatever event started the run.
  */
-import { ApplicationFailure, condition, defineSignal, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import { ApplicationFailure, condition, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { FAILURE } from '../src/domain/failures.ts';
+import { type ReversalInput, stripeChanged } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
-
-export type ReversalInput = { rechargeId: string };
-
-/** Stripe says that something has changed. Without it the run only looks later. */
-export const stripeChanged = defineSignal('stripeChanged');
 
 /** A dispute takes weeks; looks without an event are only for events that were lost. */
 const LOOK_EVERY = '6 hours';

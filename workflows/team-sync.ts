@@ -1,39 +1,16 @@
 /**
  * Brings LiteLLM and the database together: by schedule each quarter of an hour, and by hand from the API, the command line
- * or the Temporal Web UI, where `{}` is everything. First what LiteLLM has, then what it does not have.
+ * or the Temporal Web UI, where `{}` means every organization. It compares what LiteLLM shows first, then what it does not show.
  *
- * It writes no budget but the nothing that a new team starts with, so a recharge under way at the same time is none of its business.
+ * It writes no budget but the 0 that a new team starts with, so it cannot disturb a recharge that runs at the same time.
  */
-import {
-  CancellationScope,
-  continueAsNew,
-  defineQuery,
-  proxyActivities,
-  setCurrentDetails,
-  setHandler,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { CancellationScope, continueAsNew, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { SyncRef, SyncSummary, TeamsCursor } from '../activities/types.ts';
+import type { SyncSummary } from '../activities/sync/types.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
+import { type SyncProgress, syncProgress, type TeamSyncInput } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
-
-export type TeamSyncInput = {
-  /** Only these; all of them when absent. */
-  organization_ids?: string[];
-  /** Finds the differences, and changes nothing. */
-  dry_run?: boolean;
-  /** The row that the API has made of the run. */
-  run_id?: string;
-  /** Where an earlier part of the run has stopped. */
-  progress?: SyncProgress;
-};
-
-/** `cursor`: the next page of LiteLLM's teams, then null. `after`: the organization behind which to go on. */
-type SyncProgress = { run: SyncRef; counts: SyncCounts; cursor: TeamsCursor | null; after: string | null };
-
-export const syncProgress = defineQuery<SyncCounts>('progress');
 
 // One short transaction each.
 const { beginSync, finishSync } = proxyActivities<Activities>({
@@ -42,7 +19,7 @@ const { beginSync, finishSync } = proxyActivities<Activities>({
   retry: { initialInterval: '250 milliseconds', maximumInterval: '15 seconds' },
 });
 
-// Whatever is done already is found done by the next attempt. Tried for as long as the next run by schedule is away.
+// Idempotent: a further attempt finds done what is done. Tried until the next scheduled run is due, a quarter of an hour later.
 const { syncTeams, syncOrganizations } = proxyActivities<Activities>({
   startToCloseTimeout: '10 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -51,7 +28,7 @@ const { syncTeams, syncOrganizations } = proxyActivities<Activities>({
 });
 
 export async function teamSyncWorkflow(input: TeamSyncInput = {}): Promise<SyncSummary> {
-  // Not to be cancelled: what has its row has to close it.
+  // Not cancellable: a run that has its row has to close it.
   const progress = input.progress ?? (await CancellationScope.nonCancellable(() => begin(input)));
   setHandler(syncProgress, () => progress.counts);
   try {
@@ -66,7 +43,7 @@ export async function teamSyncWorkflow(input: TeamSyncInput = {}): Promise<SyncS
     }
     while (progress.after !== null) {
       const { run, after, counts } = progress;
-      const summary = `organizations that LiteLLM does not show${after ? `, behind ${after}` : ''}`;
+      const summary = `organizations that LiteLLM does not show${after ? `, after ${after}` : ''}`;
       const part = await syncOrganizations.executeWithOptions({ summary }, [{ run, after, counts, isComplete: isComplete(counts) }]);
       add(progress, part.counts);
       progress.after = part.next;
@@ -95,7 +72,7 @@ function add(progress: SyncProgress, counts: SyncCounts): void {
 
 async function finish(progress: SyncProgress, failure: string | null): Promise<SyncSummary> {
   const { run, counts } = progress;
-  const summary = await finishSync.executeWithOptions({ summary: failure ?? 'the run is over' }, [
+  const summary = await finishSync.executeWithOptions({ summary: failure ?? 'every team and organization is compared' }, [
     { run, counts, isComplete: failure === null && isComplete(counts), failure },
   ]);
   const outcomes = Object.entries(summary.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
@@ -110,7 +87,7 @@ function isComplete({ failedPages, unreadable }: SyncCounts): boolean {
 function describe({ run, counts }: SyncProgress): string {
   const { pages, teams, organizations, unmanaged, unreadable, failedPages } = counts;
   const lines = [
-    `**${run.runId}**${run.dryRun ? ' (dry run)' : ''}: ${pages} pages with ${teams} teams, ${organizations} organizations compared, ${unmanaged} teams of nobody's.`,
+    `**${run.runId}**${run.dryRun ? ' (dry run)' : ''}: ${pages} pages with ${teams} teams, ${organizations} organizations compared, ${unmanaged} unmanaged teams.`,
     unreadable > 0 && `${unreadable} teams could not be read.`,
     failedPages.length > 0 && `Pages ${failedPages.join(', ')} could not be read: the next run tries again.`,
   ];

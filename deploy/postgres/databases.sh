@@ -1,5 +1,6 @@
 #!/bin/sh
-# Run once by the postgres image, when its volume is new: a database and an owner for each program, so that none can read another's.
+# The postgres image runs this once, when its volume is new. Each program gets its own owner and databases, so
+# that no program can read another's data.
 set -eu
 
 database() { # owner, password, databases…

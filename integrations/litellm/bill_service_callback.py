@@ -1,26 +1,31 @@
-"""Tells bill-service that a LiteLLM team is running out of budget, before it is refused. Loaded by the LiteLLM proxy:
+"""Alerts bill-service that a LiteLLM team is running out of budget, before a call is refused.
+
+The LiteLLM proxy loads it:
 
     litellm_settings:
       callbacks: ["bill_service_callback.handler"]
 
-with this one file beside LiteLLM's config.yaml and its settings in LiteLLM's environment; docs/connecting-litellm.md has the rest.
+It is this one file beside LiteLLM's config.yaml, with its settings in LiteLLM's environment. The
+documentation is docs/connecting-litellm.md.
 
-What is said. LiteLLM's own alert, signed as Standard Webhooks: `threshold_crossed` when what is left falls to the threshold,
-`budget_crossed` when nothing is left or LiteLLM refuses a request for want of it. The alert names the mark that was passed (its
-`spend` is the budget less the threshold, or the budget) rather than the spend of the moment, and nobody's key. So every worker
-process says the same about one crossing, byte for byte.
+The alert. It has the shape of LiteLLM's own alert and is signed as Standard Webhooks. `threshold_crossed` is
+sent when the balance falls to the threshold, `budget_crossed` when nothing is left or LiteLLM refuses a call
+because of the budget. The `spend` in the alert is the mark that was passed (the budget less the threshold, or
+the budget), not the current spend, and no key is in it. So every worker process sends the same bytes about
+one crossing.
 
-How often. A crossing is a team, an event and a budget. Its `webhook-id` is a digest of the body and of the current period of
-BILL_SERVICE_RENOTIFY_SECONDS: within a period all copies and retries are one delivery to bill-service, which takes an id once for ever and
-refuses it with another body; and when a card was declined and the team is still short, the next period's first call says so again. A
-raised budget is another crossing and is told at once.
+How often. For the callback a crossing is a team, an event and a budget. Its `webhook-id` is a digest of the
+body and of the current period of BILL_SERVICE_RENOTIFY_SECONDS. bill-service accepts an id once, for ever,
+and refuses it with another body: within a period all copies and retries are one delivery. When a card was
+declined and the team is still short, the first call of the next period alerts again. A raised budget makes
+another crossing, which is reported at once.
 
-What it costs LiteLLM. A hook only adds numbers and starts a task on the running event loop; the network is the task's affair. No error
-leaves a hook, and wrong settings disable the callback with one error in the log.
+What it costs LiteLLM. A hook only adds numbers and starts a task on the running event loop; only the task
+uses the network. No error leaves a hook. Wrong settings disable the callback with one error in the log.
 
-What is spent. LiteLLM hands the callback a snapshot of the team's spend that may be as old as its caches, a minute and longer
-(measured with 1.100.5: it stayed the same over ten calls, while the counter that enforces the budget rose), so the cost of each call is
-added up here, see `RunningSpend`.
+The spend. LiteLLM gives the callback a snapshot of the team's spend from its caches, which may be a minute
+old or older (measured with 1.100.5: it stayed the same over ten calls, while the counter that enforces the
+budget rose). The callback therefore adds up the cost of each call, see `RunningSpend`.
 """
 
 from __future__ import annotations
@@ -48,52 +53,53 @@ try:
 except ImportError:
 
     class CustomLogger:
-        """LiteLLM's, whose hooks do nothing. The tests run without LiteLLM."""
+        """In place of LiteLLM's class, whose hooks do nothing: the tests run without LiteLLM."""
 
 
-# Below LiteLLM's own logger, so that it is shown, formatted and redacted as LiteLLM's own lines are.
+# A child of LiteLLM's own logger, so that its lines are shown, formatted and redacted like LiteLLM's.
 log = logging.getLogger("LiteLLM Proxy.bill_service_callback")
 
 PATH = "/webhooks/litellm/limit-exceeded"
 
-# As in bill-service.
+# The same as in bill-service, where shorter secrets are refused.
 MIN_SECRET_LENGTH = 8
 
 DEFAULT_ALERT_BELOW_USD = 1.0
 MAX_ALERT_BELOW_USD = 1e6
 DEFAULT_RENOTIFY_S = 900
-# A declined card is tried again at every repetition, up to the organization's max_daily_recharges.
+# bill-service tries a declined card again at every repeated alert, up to the organization's
+# max_daily_recharges.
 MIN_RENOTIFY_S = 60
 MAX_RENOTIFY_S = 86_400
 
-# An answer takes bill-service far less than a second: it only stores the alert.
+# bill-service answers in far less than a second, because it only stores the alert.
 ATTEMPT_LIMIT_S = 10.0
-# With the pauses between them about three minutes; after that the team's next call begins again.
+# With the pauses about three minutes. After that the team's next call sends the alert again.
 MAX_ATTEMPTS = 10
 FIRST_PAUSE_S = 1.0
 LAST_PAUSE_S = 60.0
-# A longer Retry-After is cut to this.
+# A longer Retry-After is reduced to this.
 MAX_RETRY_AFTER_S = 300.0
 RETRIED_STATUSES = frozenset({408, 429})
 
-# Alerts on their way at once. One more is dropped, and its team's next call offers it again.
+# Deliveries at once. One more alert is dropped, and its team's next call sends it.
 MAX_PENDING = 100
-# Teams and crossings remembered; the least recent is forgotten first. A few hundred bytes each.
+# Teams and crossings in memory, a few hundred bytes each. The least recent is removed first.
 MAX_REMEMBERED = 10_000
 
-# A spend counted here is forgotten after one to two of these, in favour of LiteLLM's. Longer than LiteLLM's snapshots are
-# old: 60 s of cache and up to 60 s until spend is written to its database.
+# A sum of ours is replaced after one to two of these, in favour of LiteLLM's value. It is longer than
+# LiteLLM's snapshots are old: 60 s of cache, and up to 60 s until spend is written to its database.
 SPEND_GENERATION_S = 300.0
 
 
 class Settings(NamedTuple):
-    """What the environment says, checked."""
+    """The settings from the environment, validated."""
 
     url: str
-    #: The bytes that sign.
+    #: The key of the signature.
     key: bytes
     alert_below_usd: float
-    #: Of the team's max_budget, 0 to 1.
+    #: A share of the team's max_budget, 0 to 1.
     alert_below_share: float
     renotify_s: int
 
@@ -101,14 +107,14 @@ class Settings(NamedTuple):
         return f"Settings(url={self.url!r}, key=…)"
 
     def threshold(self, max_budget: float) -> float:
-        """US dollars left at or below which a team is told of: the larger of the two settings."""
+        """The balance in US dollars at or below which an alert is sent: the larger of the two settings."""
         return max(self.alert_below_usd, self.alert_below_share * max_budget)
 
 
 def read_settings(env: Mapping[str, str]) -> Settings:
-    """Reads the BILL_SERVICE_* variables; an empty one is none.
+    """Reads the BILL_SERVICE_* variables. An empty variable counts as not set.
 
-    Raises ValueError naming every variable that is missing or wrong, and never a secret's value.
+    Raises ValueError that names every variable that is missing or wrong, and never a secret's value.
     """
     problems: list[str] = []
 
@@ -149,24 +155,24 @@ def _url_problem(url: str) -> str | None:
         return "is missing: the address of bill-service, such as https://bill.example.com"
     try:
         parts = urlsplit(url)
-        parts.port  # raises for one that is none
+        parts.port  # raises for an invalid port
     except ValueError:
         return "is not an address"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return "has to begin with http:// or https:// and name a host"
     if parts.username or parts.password or parts.query or parts.fragment:
-        return "may hold neither credentials nor a query: the alert is signed instead"
+        return "must not have credentials or a query: the alert is signed instead"
     if parts.path.endswith(PATH):
-        return f"is the address of bill-service without {PATH}"
+        return f"has to be the address of bill-service without {PATH}"
     return None
 
 
 def _signing_key(secret: str) -> bytes:
-    """Base64 after `whsec_`, as Standard Webhooks writes secrets; any other is its UTF-8 bytes. What bill-service accepts, no more."""
+    """The key of a secret: base64 after `whsec_` (Standard Webhooks), else its UTF-8 bytes."""
     if not secret:
         raise ValueError("is missing: one of bill-service's WEBHOOK_HMAC_SECRETS")
     if "," in secret:
-        raise ValueError("holds a comma, which separates secrets in bill-service's WEBHOOK_HMAC_SECRETS: one of them is meant")
+        raise ValueError("has a comma, which separates secrets in bill-service's WEBHOOK_HMAC_SECRETS: set one of them")
     if len(secret) < MIN_SECRET_LENGTH:
         raise ValueError(f"is shorter than {MIN_SECRET_LENGTH} characters")
     if not secret.startswith("whsec_"):
@@ -182,13 +188,15 @@ def _signing_key(secret: str) -> bytes:
 
 
 class RunningSpend:
-    """A lower bound of what a team has spent, in US dollars, from the snapshots that LiteLLM reports and the costs seen here.
+    """A lower bound of a team's spend in US dollars, from LiteLLM's snapshots and the costs seen here.
 
-    A snapshot is taken before the call whose cost comes with it, so the larger of it and the sum so far, plus that cost, was
-    really spent. Only what other worker processes have spent since the snapshot is missing.
+    LiteLLM takes the snapshot before the call whose cost comes with it. So the larger of the snapshot and the
+    sum, plus that cost, was really spent. Only what other worker processes have spent since the snapshot is
+    missing.
 
-    The sum never falls by itself, but LiteLLM's figure may: somebody sets a team's spend back. Two sums are kept therefore, begun a
-    generation apart; the older counts, and is replaced by the younger when that is old enough to know everything that matters.
+    The sum never falls, but LiteLLM's value falls when somebody resets a team's spend. Therefore two sums are
+    kept, started one generation apart. The older one counts, and the younger one replaces it when it covers a
+    whole generation.
     """
 
     def __init__(self, now: float) -> None:
@@ -196,7 +204,7 @@ class RunningSpend:
         self._turned_at = now
 
     def add(self, reported: float, cost: float, now: float) -> float:
-        """The spend after a call. `now` is in seconds of any steady clock."""
+        """Returns the spend after a call, in US dollars. `now` is seconds of any monotonic clock."""
         if now - self._turned_at > SPEND_GENERATION_S:
             self._older, self._younger, self._turned_at = self._younger, 0.0, now
         self._older = max(self._older, reported) + cost
@@ -205,7 +213,7 @@ class RunningSpend:
 
 
 class Alert(NamedTuple):
-    """One crossing, as bill-service is told of it: the same bytes from whichever process, at whatever time."""
+    """The alert of one crossing: the same bytes in every process, at any time."""
 
     event: str
     team_id: str
@@ -220,7 +228,7 @@ class Alert(NamedTuple):
     @classmethod
     def threshold_crossed(cls, team_id: str, team_alias: str | None, max_budget: float, threshold: float) -> Alert:
         message = f"Team Budget: Threshold Crossed\n Total Budget:`{max_budget}`\n Left at most:`{threshold}`"
-        # In whole micro-dollars, as bill-service counts.
+        # Rounded to micro-dollars, the unit of bill-service.
         mark = round(max(0.0, max_budget - threshold), 6)
         return cls._of("threshold_crossed", team_id, team_alias, max_budget, mark, message)
 
@@ -249,12 +257,12 @@ class Alert(NamedTuple):
         return cls(event, team_id, max_budget, json.dumps(fields, separators=(",", ":")).encode())
 
     def webhook_id(self, period: int) -> str:
-        """The permanent idempotency key. A digest of the body: the same id with another body cannot be."""
+        """The permanent idempotency key. It is a digest of the body, so one id never has two bodies."""
         return "alert_" + hashlib.sha256(f"{period}.".encode() + self.body).hexdigest()[:40]
 
 
 class Recent(OrderedDict):
-    """A dictionary that forgets what was set least recently, beyond MAX_REMEMBERED."""
+    """A dictionary that keeps the MAX_REMEMBERED keys that were set last."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(key, value)
@@ -268,36 +276,37 @@ class BillServiceCallback(CustomLogger):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        #: Alerts that found too many others on their way.
+        #: Alerts that were dropped because MAX_PENDING deliveries were running.
         self.dropped = 0
         #: Hooks that ended with an error.
         self.failed = 0
         self._settings = settings
-        #: By team.
+        #: By LiteLLM team.
         self._spends: dict[str, RunningSpend] = Recent()
-        #: Bodies of the alerts that bill-service has been told, or is being told, and when that began.
-        self._told: dict[bytes, float] = Recent()
-        #: Held here, because an event loop holds its tasks weakly.
+        #: Bodies of the alerts that were sent or are being sent, and when that started.
+        self._sent: dict[bytes, float] = Recent()
+        #: Referenced here, because an event loop keeps only weak references to its tasks.
         self._pending: set[asyncio.Task[None]] = set()
-        # Reads the authorities' certificates, which takes tens of milliseconds: once, and before there are calls to slow down.
+        # Reads the certificates of the authorities, which takes tens of milliseconds: once, before there are
+        # calls to delay.
         self._tls = httpx.create_ssl_context()
 
     async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        """A call was answered: what is left, and is that too little?"""
+        """LiteLLM's hook after a successful call: alerts when the balance has fallen to a mark."""
         try:
             self._after_call(kwargs)
         except Exception:
-            self._confess("a call")
+            self._log_hook_error("a call")
 
     async def async_post_call_failure_hook(
         self, request_data: Any, original_exception: Any, user_api_key_dict: Any, traceback_str: Any = None
     ) -> None:
-        """A request was refused: for want of the team's budget?"""
+        """LiteLLM's hook after a failed call: alerts when the team's budget refused it."""
         try:
             if type(original_exception).__name__ == "BudgetExceededError":
                 self._after_refusal(original_exception, user_api_key_dict)
         except Exception:
-            self._confess("a refused request")
+            self._log_hook_error("a refused call")
 
     def _after_call(self, kwargs: Mapping[str, Any]) -> None:
         metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
@@ -314,54 +323,55 @@ class BillServiceCallback(CustomLogger):
         team_alias = metadata.get("user_api_key_team_alias")
         threshold = self._settings.threshold(max_budget)
         if spend >= max_budget:
-            self._tell(Alert.budget_crossed(team_id, team_alias, max_budget))
+            self._send(Alert.budget_crossed(team_id, team_alias, max_budget))
         elif max_budget - spend <= threshold:
-            self._tell(Alert.threshold_crossed(team_id, team_alias, max_budget, threshold))
+            self._send(Alert.threshold_crossed(team_id, team_alias, max_budget, threshold))
 
     def _after_refusal(self, error: Any, key: Any) -> None:
-        # The error knows the budget that was enforced; the key's copy of it may be a minute old.
+        # The error has the budget that was enforced. The key's copy of it may be a minute old.
         max_budget = _dollars(getattr(error, "max_budget", None))
         team_id = getattr(key, "team_id", None)
         if not team_id or max_budget is None:
             return
-        # The budgets of keys, users, members and others refuse as well. Older versions of LiteLLM do not say whose it was.
+        # Budgets of keys, users, members and others refuse calls too. Older LiteLLM versions do not say whose
+        # budget it was.
         entity = getattr(error, "entity_type", None)
         is_teams = entity == "team" or (entity is None and max_budget == _dollars(getattr(key, "team_max_budget", None)))
         if is_teams:
-            self._tell(Alert.budget_crossed(team_id, getattr(key, "team_alias", None), max_budget))
+            self._send(Alert.budget_crossed(team_id, getattr(key, "team_alias", None), max_budget))
 
-    def _tell(self, alert: Alert) -> None:
-        """Starts the delivery of an alert, unless it was told less than a period ago or too many are on their way."""
+    def _send(self, alert: Alert) -> None:
+        """Starts the delivery, unless the alert was sent in the last period or MAX_PENDING deliveries run."""
         now = time.monotonic()
-        if now - self._told.get(alert.body, -math.inf) < self._settings.renotify_s:
+        if now - self._sent.get(alert.body, -math.inf) < self._settings.renotify_s:
             return
         loop = asyncio.get_running_loop()
-        # Tasks of an event loop that was closed never end.
+        # A task of a closed event loop never ends, so it must not count.
         self._pending = {task for task in self._pending if not task.get_loop().is_closed()}
         if len(self._pending) >= MAX_PENDING:
             self._drop(alert)
             return
-        self._told[alert.body] = now
+        self._sent[alert.body] = now
         task = loop.create_task(self._deliver(alert, alert.webhook_id(int(time.time()) // self._settings.renotify_s)))
         self._pending.add(task)
         task.add_done_callback(lambda ended: self._pending.discard(ended))
 
     def _drop(self, alert: Alert) -> None:
         self.dropped += 1
-        if _is_worth_a_line(self.dropped):
+        if _is_logged(self.dropped):
             log.error(
-                "bill-service callback: %s of team %r dropped, %d alerts are on their way already; dropped so far: %d",
+                "bill-service callback: %s of team %r dropped, because %d deliveries are running; dropped so far: %d",
                 alert.event,
                 alert.team_id,
                 MAX_PENDING,
                 self.dropped,
             )
 
-    def _confess(self, what: str) -> None:
-        """Logs the error of a hook that is being handled."""
+    def _log_hook_error(self, what: str) -> None:
+        """Logs the exception that a hook is handling, at the 1st, 2nd, 4th, 8th … time."""
         self.failed += 1
-        if _is_worth_a_line(self.failed):
-            log.exception("bill-service callback: %s could not be looked at; so far: %d", what, self.failed)
+        if _is_logged(self.failed):
+            log.exception("bill-service callback: %s could not be processed; so far: %d", what, self.failed)
 
     async def _deliver(self, alert: Alert, webhook_id: str) -> None:
         settled = False
@@ -369,29 +379,31 @@ class BillServiceCallback(CustomLogger):
             settled = await self._post(alert, webhook_id)
         except Exception:
             log.exception("bill-service callback: %s of team %r not delivered", alert.event, alert.team_id)
-            settled = True  # what is wrong here would be wrong at every call of the team
+            settled = True  # the same error would come at every call of the team
         finally:
-            # Also when the event loop ends: the team's next call, in this process or another, says it again.
+            # Also when the event loop ends: the team's next call, in this process or another, sends the alert
+            # again.
             if not settled:
-                self._told.pop(alert.body, None)
+                self._sent.pop(alert.body, None)
 
     async def _post(self, alert: Alert, webhook_id: str) -> bool:
-        """Posts until bill-service has answered for good. False after too many attempts."""
+        """Posts until bill-service accepts or refuses the alert. Returns False after MAX_ATTEMPTS."""
         about = f"{alert.event} of team {alert.team_id!r} at {alert.max_budget}"
         url = self._settings.url
-        # A client for each alert, as they are few and a client belongs to the event loop that used it first.
+        # One client for each alert: alerts are few, and a client belongs to the event loop that used it
+        # first.
         async with httpx.AsyncClient(verify=self._tls, timeout=ATTEMPT_LIMIT_S) as client:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 retry_after = 0.0
                 try:
                     headers = _signed(self._settings.key, webhook_id, alert.body)
-                    # httpx limits each read, not the whole.
+                    # httpx limits each read, not the whole request.
                     answer = await asyncio.wait_for(client.post(url, content=alert.body, headers=headers), ATTEMPT_LIMIT_S)
                 except (httpx.RequestError, asyncio.TimeoutError) as error:
                     problem = type(error).__name__
                 else:
                     if answer.is_success:
-                        log.info("bill-service callback: %s told, %s: %.200r", about, webhook_id, answer.text)
+                        log.info("bill-service callback: %s delivered, %s: %.200r", about, webhook_id, answer.text)
                         return True
                     problem = f"HTTP {answer.status_code}"
                     if answer.status_code < 500 and answer.status_code not in RETRIED_STATUSES:
@@ -407,7 +419,7 @@ class BillServiceCallback(CustomLogger):
 
 
 def _signed(key: bytes, webhook_id: str, body: bytes) -> dict[str, str]:
-    """Headers of Standard Webhooks (https://www.standardwebhooks.com): the time is that of the attempt, the id is the alert's."""
+    """Headers of https://www.standardwebhooks.com: the id of the alert, the time of the attempt."""
     timestamp = str(int(time.time()))
     digest = hmac.new(key, f"{webhook_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     return {
@@ -419,18 +431,18 @@ def _signed(key: bytes, webhook_id: str, body: bytes) -> dict[str, str]:
     }
 
 
-def _is_worth_a_line(count: int) -> bool:
-    """At 1, 2, 4, 8, …: what happens at every call must not fill the log."""
+def _is_logged(count: int) -> bool:
+    """True at 1, 2, 4, 8, …: an error at every call must not fill the log."""
     return count & (count - 1) == 0
 
 
 def _pause(attempt: int) -> float:
-    """Seconds, doubling from the first to the last, with jitter so that many workers do not come back at once."""
+    """Seconds before the next attempt: doubled up to LAST_PAUSE_S, with jitter to spread the workers."""
     return min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for, as a number or as a date; 0 when there is none that can be read."""
+    """Seconds of a Retry-After header, a number or a date; 0 when it is missing or cannot be read."""
     try:
         seconds = float(value or 0)
     except ValueError:
@@ -442,21 +454,21 @@ def _retry_after(value: str | None) -> float:
 
 
 def _dollars(value: Any) -> float | None:
-    """A finite amount, or None: no budget is no number, and neither is infinity."""
+    """The amount as a float, or None when it is not a finite number: no budget is null in LiteLLM."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def load(env: Mapping[str, str]) -> CustomLogger:
-    """The callback for an environment; one that does nothing, and one error in the log, when the environment does not suffice."""
+    """Returns the callback for an environment. Wrong settings give one that does nothing."""
     try:
         settings = read_settings(env)
     except ValueError as error:
         log.error("bill-service callback is disabled, LiteLLM works without it: %s", error)
         return CustomLogger()
     share = f" or {100 * settings.alert_below_share:g} % of its budget" if settings.alert_below_share else ""
-    log.info("bill-service callback: tells %s of a team with %g USD%s left", settings.url, settings.alert_below_usd, share)
+    log.info("bill-service callback: alerts %s when a team has %g USD%s left", settings.url, settings.alert_below_usd, share)
     return BillServiceCallback(settings)
 
 

@@ -1,12 +1,12 @@
 /** The operator's moves: settle what needs attention, reconcile, sweep, verify the ledger. */
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
-import type { SweepCounts } from '../../activities/types.ts';
-import type { balanceSweepWorkflow } from '../../workflows/balance-sweep.ts';
-import type { ReconcileResult, reconcileWorkflow } from '../../workflows/reconcile.ts';
+import type { SweepCounts } from '../../activities/sweep/types.ts';
+import type { BalanceSweepWorkflow, ReconcileResult, ReconcileWorkflow } from '../../workflows/contract.ts';
 import { RESOLUTIONS, type Resolution } from '../domain/resolution.ts';
 import { callService, ServiceError, serviceSetting } from './service-client.ts';
 import { table } from './table.ts';
+import type { RunByHand } from './workflow-run.ts';
 
 /** Between two looks at a run under way. */
 const PROGRESS_MS = 1_000;
@@ -76,7 +76,14 @@ export function addOperatorCommands(bill: Command): void {
 async function reconcile(fix: boolean, json: boolean): Promise<void> {
   const { runByHand } = await import('./workflow-run.ts');
   const compared = ({ intents, organizations }: ReconcileResult) => `${intents} intents and ${organizations} organizations compared`;
-  const result = await runByHand<typeof reconcileWorkflow>('reconcileWorkflow', { name: 'reconcile', args: [{ fix }] }, (seen) => {
+  const { reconcileProgress, WORKFLOW_TYPES } = await import('../../workflows/contract.ts');
+  const run: RunByHand<ReconcileWorkflow> = {
+    type: WORKFLOW_TYPES.reconcile,
+    name: 'reconcile',
+    args: [{ fix }],
+    query: reconcileProgress,
+  };
+  const result = await runByHand(run, (seen) => {
     if (!json) console.error(`${compared(seen)} …`);
   });
   if (json) return console.log(JSON.stringify(result, null, 2));
@@ -95,7 +102,9 @@ async function reconcile(fix: boolean, json: boolean): Promise<void> {
 async function sweep(json: boolean): Promise<void> {
   const { runByHand } = await import('./workflow-run.ts');
   const looked = ({ teams, organizations }: SweepCounts) => `${teams} teams looked at, ${organizations} of them ours`;
-  const result = await runByHand<typeof balanceSweepWorkflow>('balanceSweepWorkflow', { name: 'balance-sweep', args: [] }, (seen) => {
+  const { sweepProgress, WORKFLOW_TYPES } = await import('../../workflows/contract.ts');
+  const run: RunByHand<BalanceSweepWorkflow> = { type: WORKFLOW_TYPES.sweep, name: 'balance-sweep', args: [], query: sweepProgress };
+  const result = await runByHand(run, (seen) => {
     if (!json) console.error(`${looked(seen)} …`);
   });
   if (json) return console.log(JSON.stringify(result, null, 2));

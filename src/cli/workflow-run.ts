@@ -1,5 +1,6 @@
 /** A workflow that an operator starts by hand: its progress while it runs, then its result. */
 import { type Workflow, WorkflowFailedError, type WorkflowResultType } from '@temporalio/client';
+import type { QueryDefinition } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { openClient } from '../temporal/connection.ts';
 import { ServiceError, serviceEnvironment } from './service-client.ts';
@@ -7,16 +8,23 @@ import { ServiceError, serviceEnvironment } from './service-client.ts';
 /** Between two looks at a run under way. */
 const PROGRESS_MS = 1_000;
 
+/** A workflow to start by hand, and the query that its runs answer while they work. */
+export type RunByHand<W extends Workflow> = {
+  type: string;
+  /** Of its runs by hand, as its schedule calls its own. */
+  name: string;
+  args: Parameters<W>;
+  query: QueryDefinition<Awaited<WorkflowResultType<W>>>;
+};
+
 /**
- * Starts a workflow of the running service's task queue and waits for its end.
+ * Starts a workflow on the running service's task queue and waits until it ends.
  *
- * @param name of its runs by hand, as its schedule calls its own.
- * @param progress is shown what the run answers to the query `progress`, each second.
+ * @param progress gets what the run answers to its query, each second.
  * @throws ServiceError with the reason when the run fails.
  */
 export async function runByHand<W extends Workflow>(
-  type: string,
-  { name, args }: { name: string; args: Parameters<W> },
+  { type, name, args, query }: RunByHand<W>,
   progress: (seen: Awaited<WorkflowResultType<W>>) => void,
 ): Promise<WorkflowResultType<W>> {
   const env = serviceEnvironment();
@@ -25,7 +33,7 @@ export async function runByHand<W extends Workflow>(
   try {
     const run = await client.workflow.start(type, { workflowId: `${name}/by-hand-${Date.now()}`, taskQueue, args: args as unknown[] });
     const looking = setInterval(async () => {
-      const seen = await run.query<Awaited<WorkflowResultType<W>>>('progress').catch(() => undefined);
+      const seen = await run.query(query).catch(() => undefined);
       if (seen) progress(seen);
     }, PROGRESS_MS);
     return await run.result().finally(() => clearInterval(looking));

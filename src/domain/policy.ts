@@ -11,7 +11,7 @@ export type RechargePolicy = {
   minimumBalance: QuotaMicros;
   /** The balance that a recharge restores. */
   targetBalance: QuotaMicros;
-  /** Attempts per calendar day in the organization's time zone; declined ones count, or a dead card would be tried all day. */
+  /** Attempts per calendar day in the organization's time zone. Declined ones count, or a dead card would be tried all day. */
   maxDailyRecharges: number;
   /** The most that a calendar month in the organization's time zone may cost; null: no limit. */
   maxMonthlyAmount: MinorUnits | null;
@@ -65,17 +65,20 @@ export type RechargeHistory = {
 };
 
 /**
- * What the sweep adds to the occasion: it looks ahead, so that a team is recharged before it runs out, and since nobody has
- * asked it to, it pauses after failures.
+ * What asks for the decision. For an alert, or a person, the balance counts as it is. The sweep looks ahead, so that a team is
+ * recharged before it runs out, and pauses after failures, because nobody has asked it to try.
  */
-export type Foresight = {
-  /** By our own samples, never by an alert's word; see domain/forecast. */
-  expectedSpend: QuotaMicros;
-};
+export type Occasion =
+  | { kind: 'alert' }
+  /** `expectedSpend`: from our own samples, never from an alert; see domain/forecast. */
+  | { kind: 'sweep'; expectedSpend: QuotaMicros };
+
+/** Everything that a decision depends on. */
+export type RechargeFacts = { policy: RechargePolicy; budget: LiveBudget; history: RechargeHistory; occasion: Occasion };
 
 /**
- * A charge ahead of need restores at least this share of what lies between minimum and target, so that looking ahead makes
- * of one charge four at most. A team that spends more than the rest of it between two sweeps has its target too low.
+ * A charge ahead of need restores at least this share of what lies between minimum and target, so that looking ahead splits
+ * one charge into four at most. A team that spends the other three quarters between two sweeps has too low a target.
  */
 const LEAST_SHARE_AHEAD = 1 / 4;
 
@@ -86,24 +89,20 @@ export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget
   return hasBudgetLimits ? 'budget_limits' : null;
 }
 
-/**
- * Decides on live state only; an alert is a hint to look, never a fact.
- *
- * @param foresight of a sweep; without it what counts is the balance as it is.
- */
-export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, history: RechargeHistory, foresight?: Foresight): Decision {
+/** Decides on live state only; an alert is a hint to look, never a fact. */
+export function decideRecharge({ policy, budget, history, occasion }: RechargeFacts): Decision {
   if (budget.quota === null) return { kind: 'refuse', refusal: 'unlimited_budget', balance: null };
   const balance = quotaMicros(budget.quota - budget.spend);
   const refuse = (refusal: Refusal): Decision => ({ kind: 'refuse', refusal, balance });
 
   if (policy.suspended) return refuse('suspended');
   if (!policy.autoRechargeEnabled) return refuse('auto_recharge_disabled');
-  if (balance > policy.minimumBalance && !isSpentSoon(policy, balance, foresight)) return refuse('above_minimum');
+  if (balance > policy.minimumBalance && !isSpentSoon(policy, balance, occasion)) return refuse('above_minimum');
   const unfit = unfitness(budget);
   if (unfit) return refuse(unfit);
   if (history.hasOpenRecharge) return refuse('recharge_open');
   if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
-  if (foresight && isCoolingDown(history.failures)) return refuse('cooling_down');
+  if (occasion.kind === 'sweep' && isCoolingDown(history.failures)) return refuse('cooling_down');
 
   const amount = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
   if (amount === undefined) return refuse('amount_too_large');
@@ -114,8 +113,9 @@ export function decideRecharge(policy: RechargePolicy, budget: LiveBudget, histo
   return { kind: 'recharge', amount, quota, balance, quotaBefore: budget.quota };
 }
 
-function isSpentSoon({ minimumBalance, targetBalance }: RechargePolicy, balance: QuotaMicros, foresight: Foresight | undefined): boolean {
-  if (!foresight || balance - foresight.expectedSpend > minimumBalance) return false;
+/** Whether a sweep expects the balance to reach the minimum before the next one, with enough below the target to be worth a charge. */
+function isSpentSoon({ minimumBalance, targetBalance }: RechargePolicy, balance: QuotaMicros, occasion: Occasion): boolean {
+  if (occasion.kind !== 'sweep' || balance - occasion.expectedSpend > minimumBalance) return false;
   return targetBalance - balance >= (targetBalance - minimumBalance) * LEAST_SHARE_AHEAD;
 }
 

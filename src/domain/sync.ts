@@ -1,21 +1,21 @@
 /**
  * Where LiteLLM differs from what is wanted here, and what is done about it. Pure: both sides come in, drift goes out.
  *
- * What is ours goes to LiteLLM: that the team is there, its name, its block, its members. What is LiteLLM's is only looked at:
- * a budget is never written here but the nothing that a new team starts with, so no recharge under way is ever undone.
+ * What is ours is written to LiteLLM: that the team exists, its name, its block, its members. What is LiteLLM's is only read. No
+ * budget is written but the 0 that a new team starts with, so no recharge under way is ever undone.
  */
 import { formatQuota, type QuotaMicros } from './money.ts';
 import type { LiveBudget } from './policy.ts';
 
 /** Every kind of drift, and what a person should do where the service does nothing. */
 export const DRIFT_ADVICE = {
-  team_missing: 'LiteLLM has never had the team: it is made, with nothing to spend',
-  team_deleted: 'LiteLLM had the team and has it no more: correct litellm_team_id, or make the team in LiteLLM',
-  name_differs: 'the name is wanted as it is here',
+  team_missing: 'LiteLLM has never had the team: it is made, with max_budget 0',
+  team_deleted: 'LiteLLM no longer has the team: correct litellm_team_id, or make the team in LiteLLM',
+  name_differs: 'the team in LiteLLM gets the name that it has here',
   block_differs: 'the team was blocked in LiteLLM by somebody else: unblock it there, or set blocked here',
-  member_missing: "a team of the organization's is not yet a member there",
-  member_leaving: 'a team was asked to be removed, and LiteLLM still has it',
-  keys_leaving: 'keys were asked to be revoked, or never issued, and LiteLLM may still have them',
+  member_missing: 'a team of the organization is not yet a member in LiteLLM',
+  member_leaving: 'a team of the organization is to be removed, and LiteLLM may still have it',
+  keys_leaving: 'keys are revoked, or were never issued, and LiteLLM may still have them',
   budget_edited: 'max_budget is not what the last recharge or reversal left: somebody has edited it, and it stays as it is',
   budget_unlimited: 'the team has no max_budget in LiteLLM, so it can spend without limit: set one',
   budget_duration: 'the team has a budget_duration in LiteLLM, which gives spent quota back for free: remove it',
@@ -34,7 +34,7 @@ export type Drift = {
   organizationId: string | null;
   ours: string | null;
   theirs: string | null;
-  /** null: nothing, it is a person's. */
+  /** null: nothing is done; a person has to act, or there is nothing to do. */
   action: DriftAction | null;
 };
 
@@ -45,10 +45,10 @@ export type SyncOutcome = (typeof SYNC_OUTCOMES)[number];
 export type OurTeam = {
   id: string;
   userId: string;
-  /** LiteLLM was brought to what is wanted of it. */
+  /** LiteLLM has it as it is wanted. */
   isSynced: boolean;
   isLeaving: boolean;
-  /** Keys that LiteLLM may still have and should not. */
+  /** How many keys LiteLLM may still have and should not. */
   keysLeaving: number;
 };
 
@@ -57,11 +57,11 @@ export type Ours = {
   name: string;
   litellmTeamId: string;
   blocked: boolean;
-  /** LiteLLM was seen to have the team before. */
+  /** LiteLLM has shown the team before. */
   wasSeen: boolean;
-  /** The block that LiteLLM shows is one that we have put there. */
+  /** We have set the block that LiteLLM shows. */
   blockedByUs: boolean;
-  /** What our last write left as the budget; null when there was none, or one is under way. */
+  /** The budget that our last write left; null when there was none, or one is under way. */
   budgetLeft: QuotaMicros | null;
   teams: readonly OurTeam[];
 };
@@ -80,11 +80,15 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
   if (theirs.alias !== ours.name) drift.push({ ...about, kind: 'name_differs', ours: ours.name, theirs: theirs.alias, action: 'rename' });
   if (theirs.blocked !== ours.blocked) {
     const states = { ours: blockState(ours.blocked), theirs: blockState(theirs.blocked) };
-    // Whoever else has blocked it had a reason that we do not know.
-    const action = ours.blocked ? 'block' : ours.blockedByUs ? 'unblock' : null;
-    drift.push({ ...about, kind: 'block_differs', ...states, action });
+    drift.push({ ...about, kind: 'block_differs', ...states, action: actionOnBlock(ours) });
   }
   return [...drift, ...driftOfBudget(ours, theirs).map((item) => ({ ...about, ...item })), ...driftOfMembers(ours, theirs)];
+}
+
+function actionOnBlock({ blocked, blockedByUs }: Ours): DriftAction | null {
+  if (blocked) return 'block';
+  // Whoever else has blocked it had a reason that we do not know.
+  return blockedByUs ? 'unblock' : null;
 }
 
 function driftOfBudget(
@@ -119,17 +123,22 @@ function driftOfMembers({ organizationId, teams }: Ours, theirs: Theirs | null):
 /** A team in LiteLLM that no organization of ours has. */
 export type Stranger = { teamId: string; alias: string | null; metadata: Record<string, unknown> };
 
-/** The organization that a team says in its metadata to be of; null when it says nothing of the kind. */
+/** The organization that a team names in its metadata; null when it names none. */
 export function claimOf({ metadata }: Pick<Stranger, 'metadata'>): string | null {
   const claim = metadata['c_organization_id'];
   return typeof claim === 'string' && claim !== '' ? claim : null;
 }
 
-/** @param claimed the organization that it claims to be of, if there is one; `hasTeam`: LiteLLM has that one's own team. */
-export function driftOfStranger(
-  { teamId, alias }: Stranger,
-  claimed: { organizationId: string; litellmTeamId: string; hasTeam: boolean } | null,
-): Drift {
+/** The organization that a stranger names, and whether LiteLLM has that one's own team; `unknown`: it could not be looked up. */
+export type ClaimedOrganization = { organizationId: string; litellmTeamId: string; ownTeam: 'found' | 'absent' | 'unknown' };
+
+/**
+ * What a stranger's claim means. An organization without a team of its own adopts the stranger. While that is unknown the claim
+ * stands, so that no other team is made for the organization.
+ *
+ * @param claimed null when the stranger names no organization of ours.
+ */
+export function driftOfStranger({ teamId, alias }: Stranger, claimed: ClaimedOrganization | null): Drift {
   if (claimed === null) return { kind: 'team_unmanaged', subject: teamId, organizationId: null, ours: null, theirs: alias, action: null };
   return {
     kind: 'team_claimed',
@@ -137,26 +146,60 @@ export function driftOfStranger(
     organizationId: claimed.organizationId,
     ours: claimed.litellmTeamId,
     theirs: alias,
-    action: claimed.hasTeam ? null : 'adopt',
+    action: claimed.ownTeam === 'found' ? null : 'adopt',
   };
 }
 
-/** How a drift that nobody acts on is to be read. */
+/** How a drift without an action ends. */
 export function outcomeWithoutAction(kind: DriftKind): Extract<SyncOutcome, 'needs_person' | 'noted'> {
   return kind === 'team_unmanaged' ? 'noted' : 'needs_person';
+}
+
+/** Whether LiteLLM has no team after this, so that nothing further can be done about it. */
+export function leavesNoTeam(kind: DriftKind, outcome: SyncOutcome): boolean {
+  return kind === 'team_deleted' || (kind === 'team_missing' && outcome === 'failed');
+}
+
+/** `isClaimed`: another team names the organization and may yet be adopted. */
+export type AbsenceFacts = { wasSeen: boolean; isClaimed: boolean; isEveryTeamRead: boolean };
+/** Why LiteLLM has no team of an organization's id. `uncertain`: its team may be among those that could not be read. */
+export type Absence = 'deleted' | 'claimed' | 'uncertain' | 'never_made';
+
+/**
+ * Judges why LiteLLM does not have a team by its id. A team is made only when nothing speaks for another one: LiteLLM
+ * has never shown it, no other team names the organization, and no team of LiteLLM's went unread.
+ */
+export function judgeAbsence({ wasSeen, isClaimed, isEveryTeamRead }: AbsenceFacts): Absence {
+  if (wasSeen) return 'deleted';
+  if (isClaimed) return 'claimed';
+  return isEveryTeamRead ? 'never_made' : 'uncertain';
+}
+
+/** A look at a budget in LiteLLM, between two looks at what our last write left. */
+export type BudgetSight = {
+  /** undefined: there was no write of ours, or one is under way. */
+  leftBefore: QuotaMicros | undefined;
+  /** null: unlimited; undefined: LiteLLM has no such team. */
+  shown: QuotaMicros | null | undefined;
+  leftAfter: QuotaMicros | undefined;
+};
+
+/** Whether somebody else has edited the budget. A recharge or reversal that came between the looks is no edit. */
+export function isBudgetEdited({ leftBefore, shown, leftAfter }: BudgetSight): boolean {
+  return leftBefore !== undefined && leftAfter === leftBefore && shown !== leftBefore;
 }
 
 function blockState(blocked: boolean): string {
   return blocked ? 'blocked' : 'not blocked';
 }
 
-/** What a run has gone through so far. */
+/** What a run has read and compared so far. */
 export type SyncCounts = {
   pages: number;
   teams: number;
   organizations: number;
   unmanaged: number;
-  /** Teams that could not be read, or made no sense. */
+  /** Teams that could not be looked up, or whose row could not be read. */
   unreadable: number;
   failedPages: number[];
 };

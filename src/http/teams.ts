@@ -56,7 +56,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
     if (team.name !== name || (team.maxBudgetInTeam ?? null) !== maxBudgetInTeam) {
       throw new Problem('conflict', `there is a team ${id} with another name or limit`);
     }
-    await isBroughtAlong('team', team, () => mirrorTeam(database.fork(), kms, organization, team));
+    await isBroughtAlong('team', team, () => mirrorTeam({ database, kms }, organization, team));
     response
       .status(201)
       .location(`/api/v1/organizations/${encodeURIComponent(organization.id)}/teams/${encodeURIComponent(id)}`)
@@ -73,7 +73,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
     const changes = { ...(name !== undefined && { name }), ...(maxBudgetInTeam !== undefined && { maxBudgetInTeam }) };
     const team = await teams.change(database.fork(), refOf(params), changes);
     if (!team) throw missing(params);
-    await isBroughtAlong('team', team, () => mirrorTeam(database.fork(), kms, organization, team));
+    await isBroughtAlong('team', team, () => mirrorTeam({ database, kms }, organization, team));
     response.json(present(await teamOf(params)));
   });
 
@@ -81,7 +81,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
     const organization = await organizationOf(params);
     const team = await teams.askToRemove(database.fork(), refOf(params));
     if (!team) throw missing(params);
-    if (await isBroughtAlong('removal', team, () => removeTeam(database.fork(), kms, organization, team))) response.status(204).end();
+    if (await isBroughtAlong('removal', team, () => removeTeam({ database, kms }, organization, team))) response.status(204).end();
     else response.status(202).json(present(team));
   });
 
@@ -93,7 +93,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
   router.post<'/:team_id/keys', TeamPath>('/:team_id/keys', async ({ params, body }, response) => {
     const { name } = parse(keyBody, body);
     const [organization, team] = [await organizationOf(params), await teamOf(params)];
-    const { key, secret } = await issueKey(database.fork(), kms, organization, team, name).catch((error) => {
+    const { key, secret } = await issueKey({ database, kms }, { organization, team, name }).catch((error) => {
       const isConflict = error instanceof teams.KeyExistsError || error instanceof TeamGoneError;
       throw isConflict ? new Problem('conflict', error.message) : error;
     });
@@ -106,7 +106,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
   router.delete<'/:team_id/keys/:key_id', KeyPath>('/:team_id/keys/:key_id', async ({ params }, response) => {
     const key = await teams.findKey(database.fork(), refOf(params), params.key_id);
     if (!key || key.deletedAt) throw new Problem('not-found', `team ${params.team_id} has no key ${params.key_id}`);
-    await revokeKey(database.fork(), kms, key);
+    await revokeKey({ database, kms }, key);
     response.status(204).end();
   });
 

@@ -1,20 +1,16 @@
 /** What the dispatchers hand on, and to whom. */
 import type { Database } from '../database/database.ts';
-import type { Recharge } from '../database/entities.ts';
 import * as recharges from '../database/recharges.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
+import type { WorkflowStarter } from '../workflow-starter.ts';
 import type { Source } from './dispatcher.ts';
 
-/** The part of Temporal that the inbox needs. */
-export type Workflows = {
-  startRecharge: (event: webhookEvents.DispatchableEvent) => Promise<void>;
-  wakeRecharge: (recharge: Recharge) => Promise<void>;
-  lookForReversals: (recharge: Recharge) => Promise<void>;
-};
-
 /** Alerts: each gets its workflow. */
-export function alertSource(database: Database, workflows: Pick<Workflows, 'startRecharge'>): Source<webhookEvents.DispatchableEvent> {
+export function alertSource(
+  database: Database,
+  workflows: Pick<WorkflowStarter, 'startRecharge'>,
+): Source<webhookEvents.DispatchableEvent> {
   return {
     name: 'webhook_event',
     claim: (limit, leaseMs) => webhookEvents.claimForDispatch(database.fork(), limit, leaseMs),
@@ -27,7 +23,7 @@ export function alertSource(database: Database, workflows: Pick<Workflows, 'star
 /** Stripe's events: they wake what waits for them. An event of an intent that is not ours is done with. */
 export function stripeSource(
   database: Database,
-  workflows: Pick<Workflows, 'wakeRecharge' | 'lookForReversals'>,
+  workflows: Pick<WorkflowStarter, 'wakeRecharge' | 'followReversals'>,
 ): Source<stripeEvents.Notice> {
   return {
     name: 'stripe_event',
@@ -36,7 +32,7 @@ export function stripeSource(
       const recharge = paymentIntentId && (await recharges.findByIntent(database.fork(), paymentIntentId));
       if (!recharge) return;
       await workflows.wakeRecharge(recharge);
-      if (!type.startsWith('payment_intent.')) await workflows.lookForReversals(recharge);
+      if (!type.startsWith('payment_intent.')) await workflows.followReversals(recharge);
     },
     done: (id) => stripeEvents.markHandled(database.fork(), id),
     release: (id, delayMs) => stripeEvents.release(database.fork(), id, delayMs),

@@ -1,8 +1,8 @@
 /**
  * LiteLLM's key-management API, as far as the service uses it: every route by its name.
  *
- * Making something can be repeated: we choose its id, and after an error that leaves a doubt we look whether it is there.
- * Removing can be, too: what is gone already is removed. All else writes absolute values.
+ * Every call is idempotent. We choose the id of what is made, and after an error that leaves a doubt we look it up. What is gone
+ * already counts as removed. All else writes absolute values.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
@@ -28,10 +28,10 @@ import { type KmsOptions, KmsTransport } from './transport.ts';
 /** LiteLLM refuses larger pages. */
 export const MAX_PAGE_SIZE = 100;
 
-/** After these the thing may be there all the same: LiteLLM can fail when the row is committed already. */
-const MAY_BE_THERE: readonly KmsErrorKind[] = ['conflict', 'invalid', 'unknown_outcome'];
+/** After these it may have been made all the same: LiteLLM can fail after the row is committed. */
+const MAY_BE_MADE: readonly KmsErrorKind[] = ['conflict', 'invalid', 'unknown_outcome'];
 
-/** 24 bytes are as many as nobody guesses. */
+/** 24 random bytes cannot be guessed. */
 const SECRET_BYTES = 24;
 
 const anything = z.unknown();
@@ -45,7 +45,7 @@ export type PageRequest = {
 
 export type TeamsPage = {
   teams: KmsTeam[];
-  /** Rows that LiteLLM shows and that make no sense. */
+  /** Rows that cannot be read. */
   unreadable: { teamId: string; reason: string }[];
   total: number;
   page: number;
@@ -62,12 +62,12 @@ export class KmsClient {
     this.transport = new KmsTransport(options);
   }
 
-  /** Round trip in milliseconds of LiteLLM's readiness. @throws KmsError when its database is away. */
+  /** Round trip of LiteLLM's readiness in milliseconds. @throws KmsError when its database is unavailable. */
   ping(): Promise<number> {
     return this.transport.ping();
   }
 
-  /** Calls a route without effect. What LiteLLM answers when the key may call it is no refusal. */
+  /** Calls a route without effect and returns why the key may not call it; undefined when it may. */
   async refusalOf({ method, path, harmless }: KmsRoute): Promise<KmsError | undefined> {
     try {
       await (method === 'GET' ? this.transport.read(path, harmless, anything) : this.transport.write(path, harmless, anything));
@@ -99,19 +99,19 @@ export class KmsClient {
     await this.transport.write('/team/update', { team_id: teamId, team_alias: alias }, anything);
   }
 
-  /** By `/team/update`, which is heeded at once or within a minute; `/team/block` is not until a cache forgets. @throws KmsError */
+  /** By `/team/update`, which takes effect at once or within a minute; `/team/block` waits for a cache (1.100.5). @throws KmsError */
   async setTeamBlocked(teamId: string, blocked: boolean): Promise<void> {
     await this.transport.write('/team/update', { team_id: teamId, blocked }, anything);
   }
 
-  /** One team, and the members that have a limit of their own in it. @throws KmsError */
+  /** One team, and its members with the limit of each as far as LiteLLM shows them. @throws KmsError */
   async team(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] }> {
     return this.transport.read('/team/info', { team_id: teamId }, teamInfo);
   }
 
   /**
-   * One page of all teams in the order of their ids. Offset paging: a team that is made or deleted meanwhile shifts the pages
-   * behind it, so one may come twice or not at all.
+   * One page of all teams in the order of their ids. LiteLLM pages by offset: a team that is made or deleted meanwhile shifts
+   * the pages behind it, so another one may come twice or not at all.
    *
    * @throws KmsError
    */
@@ -129,9 +129,9 @@ export class KmsClient {
   }
 
   /**
-   * Makes a team, or finds one of this id, which is answered as it is: whose it is, its metadata says.
+   * Makes a team, or finds one of this id, which is returned as it is; its metadata says whose it is.
    *
-   * @param metadata written here and never again: LiteLLM keeps its own data beside it.
+   * @param wanted.metadata is written once: LiteLLM keeps its own data beside it, which an update would destroy.
    * @throws KmsError
    */
   async createTeam(wanted: { teamId: string; alias: string; quota: QuotaMicros; metadata: Record<string, string> }): Promise<KmsTeam> {
@@ -162,13 +162,13 @@ export class KmsClient {
     );
   }
 
-  /** A member's own limit in a team; null takes it away. @throws KmsError */
+  /** Sets a member's own limit in a team; null removes it. @throws KmsError */
   async setMemberBudget(teamId: string, userId: string, maxBudgetInTeam: QuotaMicros | null): Promise<void> {
     const max_budget_in_team = maxBudgetInTeam === null ? null : dollarsFromQuota(maxBudgetInTeam);
     await this.transport.write('/team/member_update', { team_id: teamId, user_id: userId, max_budget_in_team }, anything);
   }
 
-  /** Ends a membership. Also when there is no such team, which LiteLLM answers with a 400 like much else. @throws KmsError */
+  /** Ends a membership, also of a team that does not exist, for which LiteLLM answers 400. @throws KmsError */
   async removeMember(teamId: string, userId: string): Promise<void> {
     await this.makeOrFind(
       () => this.transport.write('/team/member_delete', { team_id: teamId, user_id: userId }, anything),
@@ -181,7 +181,7 @@ export class KmsClient {
     return this.transport.read('/user/info', { user_id: userId }, userInfo);
   }
 
-  /** Makes a user without a key, or finds one of this id, which is answered as it is. @throws KmsError */
+  /** Makes a user without a key, or finds one of this id, which is returned as it is. @throws KmsError */
   async createUser(wanted: { userId: string; alias: string; metadata: Record<string, string> }): Promise<KmsUser> {
     const { userId: user_id, alias: user_alias, metadata } = wanted;
     const body = { user_id, user_alias, user_role: 'internal_user', auto_create_key: false, metadata };
@@ -194,13 +194,13 @@ export class KmsClient {
     );
   }
 
-  /** One page of all users, newest first; offset paging. @throws KmsError */
+  /** One page of all users, newest first, by offset. @throws KmsError */
   async users({ page, pageSize }: PageRequest): Promise<UsersPage> {
     const answer = await this.transport.read('/user/list', { page, page_size: pageSize }, usersPage);
     return { users: answer.users, total: answer.total, page: answer.page, totalPages: answer.total_pages };
   }
 
-  /** LiteLLM makes the user when it knows none of this id. @throws KmsError */
+  /** LiteLLM makes the user when it has none of this id. @throws KmsError */
   async renameUser(userId: string, alias: string): Promise<void> {
     await this.transport.write('/user/update', { user_id: userId, user_alias: alias }, anything);
   }
@@ -215,7 +215,7 @@ export class KmsClient {
     return this.transport.read('/key/info', { key: token }, keyInfo);
   }
 
-  /** One page of a team's keys, newest first; offset paging. @throws KmsError */
+  /** One page of a team's keys, newest first, by offset. @throws KmsError */
   async keys(teamId: string, { page, pageSize }: PageRequest): Promise<KeysPage> {
     const query = { team_id: teamId, page, size: pageSize, return_full_object: true };
     const answer = await this.transport.read('/key/list', query, keysPage);
@@ -223,7 +223,7 @@ export class KmsClient {
   }
 
   /**
-   * Makes a key of `secret` (see `newSecret`), or finds it made. An alias that another key has is a `conflict`.
+   * Makes a key of `secret` (see `newSecret`), or finds it made already. An alias that another key has is a `conflict`.
    *
    * @throws KmsError
    */
@@ -250,12 +250,12 @@ export class KmsClient {
     await this.remove(() => this.transport.write('/key/delete', { keys: [token] }, anything));
   }
 
-  /** `make`, or after an error that leaves a doubt what `find` finds. @throws the first error, when it finds nothing. */
+  /** Returns what `make` makes, or after an error that leaves a doubt what `find` finds. @throws the first error when it finds nothing. */
   private async makeOrFind<T>(make: () => Promise<T>, find: () => Promise<T>): Promise<T> {
     try {
       return await make();
     } catch (error) {
-      if (!(error instanceof KmsError) || !MAY_BE_THERE.includes(error.kind)) throw error;
+      if (!(error instanceof KmsError) || !MAY_BE_MADE.includes(error.kind)) throw error;
       return find().catch(() => {
         throw error;
       });
@@ -274,12 +274,12 @@ export class KmsClient {
   }
 }
 
-/** A secret for a new key. We choose it, so that a key whose making was not answered can be found. */
+/** A secret for a new key. We choose it, so that the key can be found when the answer to its making is lost. */
 export function newSecret(): string {
   return `sk-${randomBytes(SECRET_BYTES).toString('base64url')}`;
 }
 
-/** What stands for a secret in every call of LiteLLM's and in our database: it opens nothing. */
+/** Stands for a secret in LiteLLM's API and in our database; it gives no access. */
 export function tokenOf(secret: string): string {
   return createHash('sha256').update(secret).digest('hex');
 }

@@ -1,22 +1,22 @@
-/** What can go wrong with LiteLLM, by HTTP status: the `type` and `code` in its bodies are often misleading. */
+/** What can go wrong with LiteLLM, by HTTP status, because the `type` and `code` in its bodies are often misleading. */
 
 export type KmsErrorKind =
   /** 404 from a LiteLLM whose database is connected: no such team, user or key. */
   | 'not_found'
-  /** 409, or a 400 that says so: what was to be made is there already. */
+  /** 409, or a 400 that says so: it exists already. */
   | 'conflict'
-  /** 400, 422: LiteLLM will refuse this request whenever it is sent. */
+  /** 400, 422: LiteLLM refuses this request however often it is sent. */
   | 'invalid'
   /** 403: the key may not do this. */
   | 'forbidden'
   /** 401: a wrong key, or a LiteLLM that has lost its database; its answers to both look alike. */
   | 'unauthenticated'
-  /** Nothing was read, or nothing has happened: no connection, 429, a redirect, or any failure of a read. */
+  /** Nothing was read, or nothing has changed: no connection, 429, a redirect, or any failure of a read. */
   | 'unavailable'
-  /** A write whose answer was lost, cut or a 5xx: it may have happened, or may yet. */
+  /** A write whose answer was lost, cut or a 5xx: it may have taken effect, or may yet. */
   | 'unknown_outcome';
 
-/** Whether a call can change something, and so whether its failure leaves a doubt. */
+/** Whether a call can change something: only then its failure leaves a doubt. */
 export type KmsEffect = 'read' | 'write';
 
 export class KmsError extends Error {
@@ -32,6 +32,7 @@ export class KmsError extends Error {
 /** Longer messages hold a stack trace. */
 const MAX_MESSAGE_LENGTH = 300;
 
+/** The error that an answer with such a status and body stands for. Its message holds no key. */
 export function kmsErrorFromStatus(status: number, body: unknown, effect: KmsEffect): KmsError {
   const message = withoutKeys(messageIn(body));
   return new KmsError(kindOf(status, message, effect), `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`);
@@ -63,7 +64,7 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** LiteLLM repeats keys that it does not like, and a proxy before it whole headers; all its keys begin with `sk-`. */
+/** LiteLLM repeats keys that it refuses, and a proxy in front of it whole headers; all its keys begin with `sk-`. */
 function withoutKeys(message: string): string {
   return message.replace(/\bbearer\s+\S+/gi, 'Bearer ***').replace(/\bsk-[\w-]+/g, 'sk-***');
 }

@@ -1,4 +1,4 @@
-/** Lets a number of calls in at once; the others wait outside in the order in which they came. */
+/** Limits how many calls run at once; the others wait in the order in which they came. */
 export class Gate {
   private free: number;
   private readonly waiting: (() => void)[] = [];
@@ -7,7 +7,7 @@ export class Gate {
     this.free = size;
   }
 
-  /** Runs `work` when it is its turn. @throws when `deadline` comes first; `work` then never runs. */
+  /** Runs `work` when it is its turn. @throws the deadline's reason when that comes first; `work` then never runs. */
   async through<T>(work: () => Promise<T>, deadline: AbortSignal): Promise<T> {
     await this.turn(deadline);
     try {

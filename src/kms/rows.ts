@@ -1,6 +1,4 @@
-/**
- * LiteLLM's rows as the service sees them. Read leniently: what we need is checked, what we do not know is let through.
- */
+/** LiteLLM's rows as the service sees them. What we need is checked; what we do not know is ignored. */
 import { z } from 'zod';
 import { quotaFromDollars } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
@@ -9,7 +7,7 @@ import type { LiveBudget } from '../domain/policy.ts';
 const MAX_DOLLARS = 1e9;
 
 const dollars = z.number().min(-MAX_DOLLARS).max(MAX_DOLLARS).transform(quotaFromDollars);
-/** A limit beyond reckoning is none. */
+/** A limit that is too large to compute with is none. */
 const limit = z
   .number()
   .transform((value) => (Math.abs(value) <= MAX_DOLLARS ? quotaFromDollars(value) : null))
@@ -70,7 +68,7 @@ export const teamRow = z
     };
   });
 
-/** A member's own limit within a team. */
+/** A member's own limit within a team; null: it has none. */
 export type KmsMembership = { userId: string; maxBudgetInTeam: KmsTeam['quota'] };
 
 export const teamInfo = z
@@ -97,7 +95,7 @@ export const userRow = z
 
 export const userInfo = z.object({ user_info: userRow }).transform(({ user_info }) => user_info);
 
-/** A virtual key without its secret: `token` is the secret's SHA-256, which stands for it in every call. */
+/** A virtual key without its secret. `token` is the secret's SHA-256, which stands for it in every call. */
 export type KmsKey = { token: string; alias: string | null; teamId: string | null; userId: string | null; blocked: boolean };
 
 const keyFields = { key_alias: text, team_id: text, user_id: text, blocked: flag };
@@ -111,13 +109,13 @@ const keyOf = (token: string, row: z.output<z.ZodObject<typeof keyFields>>): Kms
 
 export const keyRow = z.object({ token: z.string(), ...keyFields }).transform((row) => keyOf(row.token, row));
 
-/** The row lacks its token here. `key` is what was asked for: the token. */
+/** The row lacks its token here; `key` repeats the one that was asked for. */
 export const keyInfo = z.object({ key: z.string(), info: z.object(keyFields) }).transform(({ key, info }) => keyOf(key, info));
 
-/** One page, with the rows that could not be read set apart: one of them must not hide the others. */
+/** One page. Rows that could not be read are kept apart, so that one of them does not hide the others. */
 export type KmsPage<Row> = { rows: Row[]; unreadable: { id: string; reason: string }[] };
 
-/** Reads each row by itself. @param idField where a row has its id, for the report of one that cannot be read. */
+/** Reads each row by itself. @param idField the field with a row's id, to name a row that cannot be read. */
 export function readRows<Row>(schema: z.ZodType<Row>, rows: unknown[], idField: string): KmsPage<Row> {
   const page: KmsPage<Row> = { rows: [], unreadable: [] };
   for (const row of rows) {

@@ -1,4 +1,4 @@
-/** How LiteLLM is called: one deadline, a bounded number of calls at once, answers checked, failures in a few kinds. */
+/** How LiteLLM is called: with a deadline, a bounded number of calls at once, checked answers, and failures of a few kinds. */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import axios, { type AxiosInstance, type AxiosRequestConfig, isAxiosError } from 'axios';
@@ -6,17 +6,17 @@ import { z } from 'zod';
 import { type KmsEffect, KmsError, kmsErrorFromStatus } from './errors.ts';
 import { Gate } from './gate.ts';
 
-/** LiteLLM answers in milliseconds; its own database calls give up after 60 s, which nobody here waits for. */
+/** LiteLLM answers in milliseconds. Its own database calls end after 60 s, which is too long for a caller of ours. */
 const DEADLINE_MS = 15_000;
-/** A team with its keys; LiteLLM has been seen to send a kilobyte for each key. */
+/** A team with its keys: LiteLLM sends about a kilobyte for each key. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
-/** Calls of this process that LiteLLM handles at once: a page of a large synchronisation must not crowd out its own users. */
+/** Calls of this process that LiteLLM handles at once: a large synchronisation must not slow down its own users. */
 const MAX_CALLS_AT_ONCE = 20;
-/** Before a read is tried a second time: a connection that was closed while idle, a proxy that is being restarted. */
-const SECOND_LOOK_MS = 200;
-/** Answers of a read after which the second attempt may do better. */
-const PASSING_STATUSES = [429, 502, 503, 504];
-/** Failures that come before a byte of the call has left: nothing has happened. */
+/** Before the second attempt of a read: a connection was closed while idle, or a proxy is being restarted. */
+const READ_AGAIN_AFTER_MS = 200;
+/** Statuses of a read after which a second attempt may succeed. */
+const TRANSIENT_STATUSES = [429, 502, 503, 504];
+/** Failures before a byte of the call was sent: nothing has changed. */
 const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL'];
 
 export type KmsOptions = { baseUrl: string; apiKey: string };
@@ -37,17 +37,17 @@ export class KmsTransport {
     });
   }
 
-  /** GET, tried a second time when the failure is one that passes. @throws KmsError */
+  /** GET, tried a second time after a transient failure. @throws KmsError */
   async read<T>(path: string, query: Query, answer: z.ZodType<T>): Promise<T> {
-    return this.believing404(() => this.call({ method: 'GET', url: path, params: query }, 'read', answer));
+    return this.confirming404(() => this.call({ method: 'GET', url: path, params: query }, 'read', answer));
   }
 
   /** POST, tried once. @throws KmsError */
   async write<T>(path: string, body: Record<string, unknown>, answer: z.ZodType<T>): Promise<T> {
-    return this.believing404(() => this.call({ method: 'POST', url: path, data: body }, 'write', answer));
+    return this.confirming404(() => this.call({ method: 'POST', url: path, data: body }, 'write', answer));
   }
 
-  /** Round trip in milliseconds of LiteLLM's public readiness, which also says whether its database is connected. @throws KmsError */
+  /** Round trip in milliseconds of LiteLLM's public readiness. @throws KmsError, also when its database is not connected. */
   async ping(): Promise<number> {
     const started = performance.now();
     const { db } = await this.call({ method: 'GET', url: '/health/readiness' }, 'read', z.object({ db: z.unknown() }));
@@ -56,16 +56,16 @@ export class KmsTransport {
   }
 
   /**
-   * A 404 is believed only when LiteLLM's database is connected and it says so twice: with the database away it answers
-   * 404 for teams that exist (seen on 1.100.5).
+   * A 404 counts only when LiteLLM's database is connected and the second call answers 404 as well: without its database
+   * LiteLLM answers 404 for teams that exist (1.100.5).
    */
-  private async believing404<T>(call: () => Promise<T>): Promise<T> {
+  private async confirming404<T>(call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
       if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
       await this.ping().catch((reason: Error) => {
-        throw new KmsError('unavailable', `404 from a LiteLLM that is not well: ${reason.message}`);
+        throw new KmsError('unavailable', `LiteLLM answered 404 while it is not ready: ${reason.message}`);
       });
       return call();
     }
@@ -76,8 +76,8 @@ export class KmsTransport {
     const attempt = () => this.gate.through(() => this.http.request({ ...request, signal: deadline }), deadline);
     try {
       const { data } = await attempt().catch(async (error) => {
-        if (effect === 'write' || deadline.aborted || !isPassing(error)) throw error;
-        await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MS));
+        if (effect === 'write' || deadline.aborted || !isTransient(error)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, READ_AGAIN_AFTER_MS));
         return attempt();
       });
       return answer.parse(data);
@@ -87,16 +87,17 @@ export class KmsTransport {
   }
 }
 
-function isPassing(error: unknown): boolean {
+function isTransient(error: unknown): boolean {
   if (!isAxiosError(error)) return false;
-  return error.response ? PASSING_STATUSES.includes(error.response.status) : !NEVER_SENT.includes(error.code ?? '');
+  return error.response ? TRANSIENT_STATUSES.includes(error.response.status) : !NEVER_SENT.includes(error.code ?? '');
 }
 
-/** An AxiosError holds the request with its Authorization header: only status and message leave this place. */
+/** An AxiosError holds the request with its Authorization header: only status and message leave this module. */
 function kmsErrorOf(error: unknown, route: string, effect: KmsEffect): KmsError {
   const doubt = effect === 'write' ? 'unknown_outcome' : 'unavailable';
-  if (error instanceof z.ZodError) return new KmsError(doubt, `${route} answered what it should not: ${z.prettifyError(error)}`);
-  if (!isAxiosError(error)) return new KmsError('unavailable', `LiteLLM was not called: no turn within ${DEADLINE_MS / 1000} s`);
+  if (error instanceof z.ZodError) return new KmsError(doubt, `${route} returned an unexpected answer: ${z.prettifyError(error)}`);
+  if (!isAxiosError(error))
+    return new KmsError('unavailable', `LiteLLM was not called: too many calls were waiting for ${DEADLINE_MS / 1000} s`);
   if (error.response && error.response.status >= 300) return kmsErrorFromStatus(error.response.status, error.response.data, effect);
   const isLate = error.code === 'ERR_CANCELED';
   const reason = isLate ? `no whole answer within ${DEADLINE_MS / 1000} s` : error.message;

@@ -1,5 +1,6 @@
 /** The schedules, for `bill migrate`. */
 import { type Client, ScheduleAlreadyRunning, type ScheduleOptions, ScheduleOverlapPolicy } from '@temporalio/client';
+import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { SWEEP_INTERVAL_MS, SWEEP_JITTER_MS } from '../domain/forecast.ts';
 
 /** A run that hangs longer than its timeout would silence its schedule, as overlapping runs are skipped. */
@@ -16,7 +17,7 @@ function scheduleOptions(taskQueue: string): ScheduleOptions[] {
       policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '10 minutes' },
       action: {
         type: 'startWorkflow',
-        workflowType: 'reconcileWorkflow',
+        workflowType: WORKFLOW_TYPES.reconcile,
         workflowId: 'reconcile',
         args: [{ fix: true }],
         taskQueue,
@@ -29,7 +30,7 @@ function scheduleOptions(taskQueue: string): ScheduleOptions[] {
       policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '10 minutes' },
       action: {
         type: 'startWorkflow',
-        workflowType: 'teamSyncWorkflow',
+        workflowType: WORKFLOW_TYPES.sync,
         workflowId: 'team-sync',
         args: [{}],
         taskQueue,
@@ -42,7 +43,7 @@ function scheduleOptions(taskQueue: string): ScheduleOptions[] {
       policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: SWEEP_INTERVAL_MS },
       action: {
         type: 'startWorkflow',
-        workflowType: 'balanceSweepWorkflow',
+        workflowType: WORKFLOW_TYPES.sweep,
         workflowId: 'balance-sweep',
         args: [],
         taskQueue,

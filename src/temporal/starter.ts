@@ -5,16 +5,19 @@ import {
   WorkflowIdConflictPolicy,
   WorkflowIdReusePolicy,
   WorkflowNotFoundError,
+  type WorkflowOptions,
 } from '@temporalio/client';
-import type { rechargeWorkflow } from '../../workflows/recharge.ts';
-import type { reversalWorkflow } from '../../workflows/reversal.ts';
-import type { teamSyncWorkflow } from '../../workflows/team-sync.ts';
+import {
+  type RechargeWorkflow,
+  type ReversalWorkflow,
+  stripeChanged,
+  type TeamSyncWorkflow,
+  WORKFLOW_TYPES,
+} from '../../workflows/contract.ts';
 import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
+import type { WorkflowStarter } from '../workflow-starter.ts';
 import { organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
-
-/** The signal that `workflows/reversal.ts` defines; both kinds of run listen to it. */
-const STRIPE_CHANGED = 'stripeChanged';
 
 export function rechargeWorkflowId(eventId: string): string {
   return `recharge/${eventId}`;
@@ -25,7 +28,8 @@ export function syncWorkflowId({ id, workflow }: SyncRun): string {
   return workflow?.split(' ')[0] ?? `team-sync/${id}`;
 }
 
-export class WorkflowStarter {
+/** Each method does what `WorkflowStarter` says of it. */
+export class TemporalStarter implements WorkflowStarter {
   private readonly client: Client;
   private readonly taskQueue: string;
 
@@ -34,24 +38,24 @@ export class WorkflowStarter {
     this.taskQueue = taskQueue;
   }
 
-  /**
-   * Starts `rechargeWorkflow` for an event, or finds that it has been started before: both are success.
-   *
-   * @param again also when a run of it has ended without settling the event, or is in its last step, telling the world so:
-   *   the new run takes its place. All steps bear being made again.
-   */
-  async startRecharge(event: DispatchableEvent, { again = false } = {}): Promise<void> {
+  async startRecharge(event: DispatchableEvent): Promise<void> {
+    await this.start(event, { workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE });
+  }
+
+  async restartRecharge(event: DispatchableEvent): Promise<void> {
+    await this.start(event, {
+      workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
+      workflowIdConflictPolicy: WorkflowIdConflictPolicy.TERMINATE_EXISTING,
+    });
+  }
+
+  private async start(event: DispatchableEvent, policies: Pick<WorkflowOptions, 'workflowIdReusePolicy' | 'workflowIdConflictPolicy'>) {
     try {
-      await this.client.workflow.start<typeof rechargeWorkflow>('rechargeWorkflow', {
+      await this.client.workflow.start<RechargeWorkflow>(WORKFLOW_TYPES.recharge, {
         workflowId: rechargeWorkflowId(event.id),
         taskQueue: this.taskQueue,
         args: [{ eventId: event.id }],
-        ...(again
-          ? {
-              workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
-              workflowIdConflictPolicy: WorkflowIdConflictPolicy.TERMINATE_EXISTING,
-            }
-          : { workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE }),
+        ...policies,
         staticSummary: `${event.organizationId}: ${event.eventType} (${event.source})`,
         typedSearchAttributes: [
           { key: organizationIdKey, value: event.organizationId },
@@ -65,8 +69,7 @@ export class WorkflowStarter {
     }
   }
 
-  /** Whether the event's recharge has a run that has not ended. */
-  async isRunning(eventId: string): Promise<boolean> {
+  async isRechargeRunning(eventId: string): Promise<boolean> {
     try {
       return (await this.client.workflow.getHandle(rechargeWorkflowId(eventId)).describe()).status.name === 'RUNNING';
     } catch (error) {
@@ -75,19 +78,17 @@ export class WorkflowStarter {
     }
   }
 
-  /** Tells the run of a recharge that Stripe has news of it. One that has ended needs none. */
   async wakeRecharge(recharge: Recharge): Promise<void> {
     try {
-      await this.client.workflow.getHandle(rechargeWorkflowId(recharge.eventId)).signal(STRIPE_CHANGED);
+      await this.client.workflow.getHandle(rechargeWorkflowId(recharge.eventId)).signal(stripeChanged);
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
     }
   }
 
-  /** Starts `teamSyncWorkflow` for a run that has its row. */
   async startSync(run: SyncRun): Promise<void> {
     const { id, organizationIds, dryRun } = run;
-    await this.client.workflow.start<typeof teamSyncWorkflow>('teamSyncWorkflow', {
+    await this.client.workflow.start<TeamSyncWorkflow>(WORKFLOW_TYPES.sync, {
       workflowId: syncWorkflowId(run),
       taskQueue: this.taskQueue,
       args: [{ run_id: id, dry_run: dryRun, ...(organizationIds && { organization_ids: organizationIds }) }],
@@ -95,13 +96,12 @@ export class WorkflowStarter {
     });
   }
 
-  /** Has the refunds and disputes of a recharge looked at, by the run that does so already or by a new one. */
-  async lookForReversals(recharge: Recharge): Promise<void> {
-    await this.client.workflow.signalWithStart<typeof reversalWorkflow>('reversalWorkflow', {
+  async followReversals(recharge: Recharge): Promise<void> {
+    await this.client.workflow.signalWithStart<ReversalWorkflow>(WORKFLOW_TYPES.reversal, {
       workflowId: `reversal/${recharge.id}`,
       taskQueue: this.taskQueue,
       args: [{ rechargeId: recharge.id }],
-      signal: STRIPE_CHANGED,
+      signal: stripeChanged,
       signalArgs: [],
       staticSummary: `${recharge.organizationId}: money of ${recharge.id} has gone back`,
       typedSearchAttributes: [

@@ -9,7 +9,9 @@ import {
   Worker,
   type WorkflowBundle,
 } from '@temporalio/worker';
-import { type ActivityDependencies, createActivities } from '../../activities/index.ts';
+import type { ActivityDependencies } from '../../activities/dependencies.ts';
+import { createActivities } from '../../activities/index.ts';
+import { superviseActivity } from '../../activities/interceptor.ts';
 import type { Logger } from '../observability/log.ts';
 
 /** Activities that run at once; each holds at most one database connection of the pool of 20 at a time. */
@@ -56,6 +58,7 @@ export async function createWorker(
     taskQueue,
     workflowBundle,
     activities: createActivities(dependencies),
+    interceptors: { activity: [superviseActivity] },
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
     shutdownGraceTime: SHUTDOWN_GRACE,

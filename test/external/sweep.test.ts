@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
-import type { balanceSweepWorkflow } from '../../workflows/balance-sweep.ts';
+import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { World } from '../support/world.ts';
 import { LiveLitellm, START_TIMEOUT_MS } from './live-litellm.ts';
 
@@ -69,7 +69,7 @@ test('a team that spends steadily is never refused, by the sweep alone', async (
 }, 300_000);
 
 async function sweep(): Promise<void> {
-  await temporal.workflow.execute<typeof balanceSweepWorkflow>('balanceSweepWorkflow', {
+  await temporal.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', {
     workflowId: `balance-sweep/${randomUUID()}`,
     taskQueue: world.name,
     args: [],

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
-import type { ReconcileResult, reconcileWorkflow } from '../../workflows/reconcile.ts';
+import type { ReconcileResult, ReconcileWorkflow } from '../../workflows/contract.ts';
 import { freePort } from '../support/ports.ts';
 import { type Organization, World } from '../support/world.ts';
 
@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 
 async function reconcile(organization: Organization, fix = true): Promise<ReconcileResult['findings']> {
-  const result = await client.workflow.execute<typeof reconcileWorkflow>('reconcileWorkflow', {
+  const result = await client.workflow.execute<ReconcileWorkflow>('reconcileWorkflow', {
     workflowId: `reconcile/${randomUUID()}`,
     taskQueue: world.name,
     args: [{ fix }],

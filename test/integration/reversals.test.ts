@@ -1,7 +1,7 @@
 /** Money that goes back to the customer after its quota was granted: the quota follows it, once, in whatever order we hear of it. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { findReversals, giveBackQuota, takeBackQuota } from '../../activities/reversals.ts';
+import { findReversals, giveBackQuota, takeBackQuota } from '../../activities/reversal/reversals.ts';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { Database } from '../../src/database/database.ts';
 import * as ledger from '../../src/database/ledger.ts';

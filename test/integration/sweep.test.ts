@@ -3,12 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import axios from 'axios';
-import type { SweepCounts } from '../../activities/types.ts';
+import type { SweepCounts } from '../../activities/sweep/types.ts';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import { Database } from '../../src/database/database.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { quotaMicros } from '../../src/domain/money.ts';
-import type { balanceSweepWorkflow } from '../../workflows/balance-sweep.ts';
+import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { type Organization, World } from '../support/world.ts';
 
 const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 function sweep(): Promise<SweepCounts> {
-  return client.workflow.execute<typeof balanceSweepWorkflow>('balanceSweepWorkflow', {
+  return client.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', {
     workflowId: `balance-sweep/${randomUUID()}`,
     taskQueue: world.name,
     args: [],

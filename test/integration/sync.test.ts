@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import axios from 'axios';
-import type { SyncSummary } from '../../activities/types.ts';
-import type { TeamSyncInput, teamSyncWorkflow } from '../../workflows/team-sync.ts';
+import type { SyncSummary } from '../../activities/sync/types.ts';
+import type { TeamSyncInput, TeamSyncWorkflow } from '../../workflows/contract.ts';
 import { freePort } from '../support/ports.ts';
 import { startBill } from '../support/processes.ts';
 import { type Organization, World } from '../support/world.ts';
@@ -432,7 +432,7 @@ describe('what else happens at the same time', () => {
 describe('a run', () => {
   test('is started from the Temporal Web UI with {} or with nothing, and is listed', async () => {
     const start = (args: [TeamSyncInput] | []) =>
-      client.workflow.execute<typeof teamSyncWorkflow>('teamSyncWorkflow', {
+      client.workflow.execute<TeamSyncWorkflow>('teamSyncWorkflow', {
         workflowId: `by-hand-${randomUUID()}`,
         taskQueue: world.name,
         args: args as [TeamSyncInput],
@@ -448,7 +448,7 @@ describe('a run', () => {
     await world.sql.query("update sync_run set status = 'running', finished_at = null where id = $1", [runId]);
     const counts = { pages: 7, teams: 700, organizations: 70, unmanaged: 0, unreadable: 0, failedPages: [] };
     const run = { runId, since, dryRun: false, organizationIds: null };
-    const summary = await client.workflow.execute<typeof teamSyncWorkflow>('teamSyncWorkflow', {
+    const summary = await client.workflow.execute<TeamSyncWorkflow>('teamSyncWorkflow', {
       workflowId: `team-sync/${randomUUID()}`,
       taskQueue: world.name,
       args: [{ progress: { run, counts, cursor: null, after: '' } }],

@@ -1,7 +1,8 @@
 /** The present workflows with a change that runs under way do not survive: one more activity when all is done. */
 import { proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../../../activities/index.ts';
-import { rechargeWorkflow as present, type RechargeInput, type RechargeResult } from '../../../workflows/recharge.ts';
+import type { RechargeInput, RechargeResult } from '../../../workflows/contract.ts';
+import { rechargeWorkflow as present } from '../../../workflows/recharge.ts';
 
 export * from '../../../workflows/index.ts';
 

@@ -1,6 +1,7 @@
 /** The present workflows with pauses before and after, as a deploy may add them: only what runs from here on has them. */
 import { patched, sleep } from '@temporalio/workflow';
-import { rechargeWorkflow as present, type RechargeInput, type RechargeResult } from '../../../workflows/recharge.ts';
+import type { RechargeInput, RechargeResult } from '../../../workflows/contract.ts';
+import { rechargeWorkflow as present } from '../../../workflows/recharge.ts';
 
 export * from '../../../workflows/index.ts';
 

@@ -1,6 +1,7 @@
 /** The present workflows with a change that runs under way do not survive: a pause before the first look at the balance. */
 import { sleep } from '@temporalio/workflow';
-import { rechargeWorkflow as present, type RechargeInput, type RechargeResult } from '../../../workflows/recharge.ts';
+import type { RechargeInput, RechargeResult } from '../../../workflows/contract.ts';
+import { rechargeWorkflow as present } from '../../../workflows/recharge.ts';
 
 export * from '../../../workflows/index.ts';
 

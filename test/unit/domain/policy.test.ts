@@ -4,7 +4,9 @@ import { decimalPlaces, MAX_CHARGE_MINOR, minorUnits, parseQuota, quotaBoughtBy,
 import {
   decideRecharge,
   type LiveBudget,
+  type Occasion,
   REFUSALS,
+  type RechargeFacts,
   type RechargeHistory,
   type RechargePolicy,
   type Refusal,
@@ -59,12 +61,17 @@ function budgetWithBalance(balance: number, spend: number): LiveBudget {
   return { ...budget, quota: quotaMicros(spend + balance), spend: quotaMicros(spend) };
 }
 
+/** What is decided for an alert where nothing else is said: the team is just out of budget, and nothing speaks against a charge. */
+function decide(facts: Partial<RechargeFacts> = {}) {
+  return decideRecharge({ policy, budget, history, occasion: { kind: 'alert' }, ...facts });
+}
+
 function refusalOf(decision: ReturnType<typeof decideRecharge>) {
   return decision.kind === 'refuse' ? decision.refusal : decision.kind;
 }
 
 test('a team that is out of budget is brought back to the target by exactly what is charged', () => {
-  expect(decideRecharge(policy, budget, history)).toEqual({
+  expect(decide()).toEqual({
     kind: 'recharge',
     amount: 3050,
     quota: parseQuota('30.5'),
@@ -77,7 +84,7 @@ describe('whatever the policy and the spend', () => {
   test('nothing is charged above the minimum', () => {
     fc.assert(
       fc.property(policies, amounts, fc.integer({ min: 1, max: 10_000_000_000 }), (anyPolicy, spend, above) => {
-        const decision = decideRecharge(anyPolicy, budgetWithBalance(anyPolicy.minimumBalance + above, spend), history);
+        const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(anyPolicy.minimumBalance + above, spend) });
         expect(refusalOf(decision)).toBe('above_minimum');
       }),
     );
@@ -87,7 +94,7 @@ describe('whatever the policy and the spend', () => {
     fc.assert(
       fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
         const balance = anyPolicy.minimumBalance - below;
-        const decision = decideRecharge(anyPolicy, budgetWithBalance(balance, spend), history);
+        const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(balance, spend) });
         if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
 
         const step = decimalPlaces(anyPolicy.currency) === 3 ? 10 : 1;
@@ -104,7 +111,7 @@ describe('whatever the policy and the spend', () => {
   test('the quota is what the amount buys, no more and no less', () => {
     fc.assert(
       fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
-        const decision = decideRecharge(anyPolicy, budgetWithBalance(anyPolicy.minimumBalance - below, spend), history);
+        const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(anyPolicy.minimumBalance - below, spend) });
         if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
         expect(decision.quota).toBe(quotaBoughtBy(decision.amount, anyPolicy.currency, anyPolicy.quotaPerUnit));
       }),
@@ -115,7 +122,7 @@ describe('whatever the policy and the spend', () => {
     fc.assert(
       fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
         const live = budgetWithBalance(anyPolicy.minimumBalance - below, spend);
-        const decision = decideRecharge(anyPolicy, live, history);
+        const decision = decide({ policy: anyPolicy, budget: live });
         if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
         expect((live.quota ?? 0) + decision.quota).toBeGreaterThan(live.spend);
       }),
@@ -126,7 +133,7 @@ describe('whatever the policy and the spend', () => {
     const spends = fc.oneof(fc.integer({ min: 0, max: 1_000_000_000_000 }), fc.integer({ min: 0, max: 4_000_000_000_000_000 }));
     fc.assert(
       fc.property(policies, spends, (anyPolicy, spend) => {
-        const decision = decideRecharge(anyPolicy, budgetWithBalance(-spend, spend), history);
+        const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(-spend, spend) });
         if (decision.kind === 'refuse') expect(decision.refusal).toBe('amount_too_large');
         else expect(decision.amount).toBeLessThanOrEqual(MAX_CHARGE_MINOR);
       }),
@@ -136,17 +143,17 @@ describe('whatever the policy and the spend', () => {
 
 describe('the balance', () => {
   test('at exactly the minimum is topped up, a micro-dollar above it is not', () => {
-    expect(decideRecharge(policy, budgetWithBalance(10_000_000, 5_000_000), history).kind).toBe('recharge');
-    expect(refusalOf(decideRecharge(policy, budgetWithBalance(10_000_001, 5_000_000), history))).toBe('above_minimum');
+    expect(decide({ budget: budgetWithBalance(10_000_000, 5_000_000) }).kind).toBe('recharge');
+    expect(refusalOf(decide({ budget: budgetWithBalance(10_000_001, 5_000_000) }))).toBe('above_minimum');
   });
 
   test('is told with every refusal, except for a team that has no budget at all', () => {
-    expect(decideRecharge({ ...policy, suspended: true }, budget, history)).toEqual({
+    expect(decide({ policy: { ...policy, suspended: true } })).toEqual({
       kind: 'refuse',
       refusal: 'suspended',
       balance: parseQuota('-0.5'),
     });
-    expect(decideRecharge(policy, { ...budget, quota: null }, history)).toEqual({
+    expect(decide({ budget: { ...budget, quota: null } })).toEqual({
       kind: 'refuse',
       refusal: 'unlimited_budget',
       balance: null,
@@ -156,56 +163,60 @@ describe('the balance', () => {
 
 describe('no charge is made', () => {
   test('for a suspended organization', () => {
-    expect(refusalOf(decideRecharge({ ...policy, suspended: true }, budget, history))).toBe('suspended');
+    expect(refusalOf(decide({ policy: { ...policy, suspended: true } }))).toBe('suspended');
   });
   test('when auto-recharge is off', () => {
-    expect(refusalOf(decideRecharge({ ...policy, autoRechargeEnabled: false }, budget, history))).toBe('auto_recharge_disabled');
+    expect(refusalOf(decide({ policy: { ...policy, autoRechargeEnabled: false } }))).toBe('auto_recharge_disabled');
   });
   test('for a team without a limit', () => {
-    expect(refusalOf(decideRecharge(policy, { ...budget, quota: null }, history))).toBe('unlimited_budget');
+    expect(refusalOf(decide({ budget: { ...budget, quota: null } }))).toBe('unlimited_budget');
   });
   test('for a team whose spend LiteLLM resets by itself', () => {
-    expect(refusalOf(decideRecharge(policy, { ...budget, budgetDuration: '30d' }, history))).toBe('budget_duration');
+    expect(refusalOf(decide({ budget: { ...budget, budgetDuration: '30d' } }))).toBe('budget_duration');
   });
   test('for a team with budget windows', () => {
-    expect(refusalOf(decideRecharge(policy, { ...budget, hasBudgetLimits: true }, history))).toBe('budget_limits');
+    expect(refusalOf(decide({ budget: { ...budget, hasBudgetLimits: true } }))).toBe('budget_limits');
   });
   test('while another recharge is open', () => {
-    expect(refusalOf(decideRecharge(policy, budget, { ...history, hasOpenRecharge: true }))).toBe('recharge_open');
+    expect(refusalOf(decide({ history: { ...history, hasOpenRecharge: true } }))).toBe('recharge_open');
   });
   test("once the month's limit would be exceeded, and not for a charge that just fits", () => {
     const limited = { ...policy, maxMonthlyAmount: minorUnits(10_000) };
-    expect(decideRecharge(limited, budget, { ...history, chargedThisMonth: minorUnits(10_000 - 3_050) }).kind).toBe('recharge');
-    expect(refusalOf(decideRecharge(limited, budget, { ...history, chargedThisMonth: minorUnits(10_000 - 3_049) }))).toBe(
+    expect(decide({ policy: limited, history: { ...history, chargedThisMonth: minorUnits(10_000 - 3_050) } }).kind).toBe('recharge');
+    expect(refusalOf(decide({ policy: limited, history: { ...history, chargedThisMonth: minorUnits(10_000 - 3_049) } }))).toBe(
       'monthly_limit_reached',
     );
-    expect(refusalOf(decideRecharge({ ...policy, maxMonthlyAmount: minorUnits(0) }, budget, history))).toBe('monthly_limit_reached');
+    expect(refusalOf(decide({ policy: { ...policy, maxMonthlyAmount: minorUnits(0) } }))).toBe('monthly_limit_reached');
   });
   test("once the day's attempts are used up, and not one before", () => {
-    expect(decideRecharge(policy, budget, { ...history, attemptsToday: 2 }).kind).toBe('recharge');
-    expect(refusalOf(decideRecharge(policy, budget, { ...history, attemptsToday: 3 }))).toBe('daily_limit_reached');
-    expect(refusalOf(decideRecharge({ ...policy, maxDailyRecharges: 0 }, budget, history))).toBe('daily_limit_reached');
+    expect(decide({ history: { ...history, attemptsToday: 2 } }).kind).toBe('recharge');
+    expect(refusalOf(decide({ history: { ...history, attemptsToday: 3 } }))).toBe('daily_limit_reached');
+    expect(refusalOf(decide({ policy: { ...policy, maxDailyRecharges: 0 } }))).toBe('daily_limit_reached');
   });
   test('for more than one charge can carry, and to the cent up to that', () => {
     const short = (dollars: string) => ({ ...budget, quota: parseQuota('0'), spend: parseQuota(dollars) });
-    expect(decideRecharge(policy, short('999969.99'), history)).toMatchObject({ kind: 'recharge', amount: MAX_CHARGE_MINOR });
-    expect(refusalOf(decideRecharge(policy, short('999970'), history))).toBe('amount_too_large');
+    expect(decide({ budget: short('999969.99') })).toMatchObject({ kind: 'recharge', amount: MAX_CHARGE_MINOR });
+    expect(refusalOf(decide({ budget: short('999970') }))).toBe('amount_too_large');
   });
   test("when LiteLLM would refuse the new budget, because the team's soft_budget is not below it", () => {
     // 100.00 + 30.50 is what max_budget would become.
-    const softAt = (dollars: string) => decideRecharge(policy, { ...budget, softBudget: parseQuota(dollars) }, history);
+    const softAt = (dollars: string) => decide({ budget: { ...budget, softBudget: parseQuota(dollars) } });
     expect(softAt('130.499999').kind).toBe('recharge');
     expect(refusalOf(softAt('130.50'))).toBe('soft_budget');
   });
   test('unless there is no soft_budget to stay above, however low the new budget is', () => {
     const corrected = { ...budget, quota: parseQuota('-140'), spend: parseQuota('-150') };
-    expect(decideRecharge(policy, corrected, history)).toMatchObject({ kind: 'recharge', quota: parseQuota('20') });
+    expect(decide({ budget: corrected })).toMatchObject({ kind: 'recharge', quota: parseQuota('20') });
   });
 });
 
 describe('a sweep', () => {
   const ahead = (balance: string, spend: string, anyHistory = history) =>
-    decideRecharge(policy, budgetWithBalance(parseQuota(balance), 0), anyHistory, { expectedSpend: parseQuota(spend) });
+    decide({
+      budget: budgetWithBalance(parseQuota(balance), 0),
+      history: anyHistory,
+      occasion: { kind: 'sweep', expectedSpend: parseQuota(spend) },
+    });
 
   test('recharges a balance above the minimum that will be there before the next sweep, from what it is now up to the target', () => {
     expect(ahead('15', '5')).toMatchObject({ kind: 'recharge', amount: 1500, quota: parseQuota('15'), balance: parseQuota('15') });
@@ -223,26 +234,26 @@ describe('a sweep', () => {
     });
     expect(refusalOf(ahead('5', '0', failed(14)))).toBe('cooling_down');
     expect(ahead('5', '0', failed(15)).kind).toBe('recharge');
-    expect(decideRecharge(policy, budget, failed(14)).kind).toBe('recharge');
+    expect(decide({ history: failed(14) }).kind).toBe('recharge');
   });
   test('that expects nothing decides as for an alert', () => {
     const balances = fc.integer({ min: -10_000_000_000, max: 10_000_000_000 });
     fc.assert(
       fc.property(policies, balances, amounts, (anyPolicy, balance, spend) => {
         const live = budgetWithBalance(balance, spend);
-        const nothing = { expectedSpend: quotaMicros(0) };
-        expect(decideRecharge(anyPolicy, live, history, nothing)).toEqual(decideRecharge(anyPolicy, live, history));
+        const nothing: Occasion = { kind: 'sweep', expectedSpend: quotaMicros(0) };
+        expect(decide({ policy: anyPolicy, budget: live, occasion: nothing })).toEqual(decide({ policy: anyPolicy, budget: live }));
       }),
     );
   });
   test('never takes a balance further above the target than an alert does, whatever it expects', () => {
     fc.assert(
       fc.property(policies, fc.integer({ min: 1, max: 10_000_000_000 }), amounts, (anyPolicy, above, expected) => {
-        const foresight = { expectedSpend: quotaMicros(expected) };
-        const decision = decideRecharge(anyPolicy, budgetWithBalance(anyPolicy.minimumBalance + above, 0), history, foresight);
+        const occasion: Occasion = { kind: 'sweep', expectedSpend: quotaMicros(expected) };
+        const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(anyPolicy.minimumBalance + above, 0), occasion });
         if (decision.kind === 'refuse') return;
         expect(decision.balance).toBeLessThan(anyPolicy.targetBalance);
-        const due = decideRecharge({ ...anyPolicy, minimumBalance: decision.balance }, budgetWithBalance(decision.balance, 0), history);
+        const due = decide({ policy: { ...anyPolicy, minimumBalance: decision.balance }, budget: budgetWithBalance(decision.balance, 0) });
         expect(decision).toEqual({ ...due, quotaBefore: decision.quotaBefore });
       }),
     );
@@ -281,13 +292,13 @@ describe('whether a recharge could help a team at all', () => {
     expect(unfitness({ ...budget, budgetDuration: '30d' })).toBe('budget_duration');
     expect(unfitness({ ...budget, hasBudgetLimits: true })).toBe('budget_limits');
   });
-  test('is told by what weighs most: no limit before one that is set back, and that before one of many', () => {
+  test('is answered by what weighs most: no limit, then a limit that is set back, then further limits', () => {
     expect(unfitness({ ...budget, quota: null, budgetDuration: '30d', hasBudgetLimits: true })).toBe('unlimited_budget');
     expect(unfitness({ ...budget, budgetDuration: '30d', hasBudgetLimits: true })).toBe('budget_duration');
   });
 });
 
-describe('a refusal tells an operator what is the matter, by the name of the setting that would change it', () => {
+describe('a refusal names the setting that an operator has to look at', () => {
   const names: Record<Refusal, RegExp> = {
     above_minimum: /above the minimum/,
     auto_recharge_disabled: /auto_recharge_enabled/,

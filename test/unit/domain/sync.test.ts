@@ -4,11 +4,15 @@ import fc from 'fast-check';
 import { parseQuota, quotaMicros } from '../../../src/domain/money.ts';
 import {
   addSyncCounts,
+  type ClaimedOrganization,
   claimOf,
   DRIFT_ADVICE,
   type DriftKind,
   driftOf,
   driftOfStranger,
+  isBudgetEdited,
+  judgeAbsence,
+  leavesNoTeam,
   NOTHING_SYNCED,
   type Ours,
   type OurTeam,
@@ -88,7 +92,7 @@ describe('the block', () => {
     expect(found({ blocked: true, blockedByUs: true }, { blocked: true })).toEqual([]);
     expect(found({ blocked: true }, { blocked: true })).toEqual([]);
   });
-  test('is told as what each side says', () => {
+  test('names both states', () => {
     const about = { kind: 'block_differs', subject: 'team-acme', organizationId: 'acme' };
     expect(driftOf({ ...ours, blocked: true }, theirs)).toEqual([{ ...about, ours: 'blocked', theirs: 'not blocked', action: 'block' }]);
     expect(driftOf(ours, { ...theirs, blocked: true })).toEqual([{ ...about, ours: 'not blocked', theirs: 'blocked', action: null }]);
@@ -96,12 +100,12 @@ describe('the block', () => {
 });
 
 describe('the budget', () => {
-  test('that somebody has edited is told and left alone', () => {
+  test('that somebody has edited is reported and left alone', () => {
     expect(driftOf(ours, { ...theirs, quota: parseQuota('99') })).toMatchObject([
       { kind: 'budget_edited', ours: '30.50', theirs: '99.00', action: null },
     ]);
   });
-  test('is told as what each side has, of the organization and its team', () => {
+  test('names both budgets, the organization and its team', () => {
     const about = { subject: 'team-acme', organizationId: 'acme', action: null };
     expect(driftOf(ours, { ...theirs, quota: parseQuota('99'), budgetDuration: '30d', hasBudgetLimits: true })).toEqual([
       { ...about, kind: 'budget_edited', ours: '30.50', theirs: '99.00' },
@@ -113,10 +117,10 @@ describe('the budget', () => {
       { ...about, kind: 'budget_unlimited', ours: null, theirs: null },
     ]);
   });
-  test('is nobody’s business before our first write, and while one is under way', () => {
+  test('is not compared before our first write, nor while one is under way', () => {
     expect(found({ budgetLeft: null }, { quota: parseQuota('99') })).toEqual([]);
   });
-  test('that cannot be recharged is told', () => {
+  test('that cannot be recharged is reported', () => {
     expect(found({}, { quota: null })).toEqual([['budget_unlimited', null]]);
     expect(found({}, { budgetDuration: '30d', hasBudgetLimits: true })).toEqual([
       ['budget_duration', null],
@@ -155,7 +159,7 @@ describe('a team of the organization', () => {
     const { memberUserIds: _, ...silent } = theirs;
     expect(driftOf(ours, silent)).toMatchObject([{ kind: 'member_missing', theirs: 'no member' }]);
   });
-  test('is told as what is wanted and what LiteLLM shows', () => {
+  test('names what is wanted and what LiteLLM shows', () => {
     const about = { subject: 'acme/sales', organizationId: 'acme' };
     const changed = (change: Partial<OurTeam>) => driftOf({ ...ours, teams: [{ ...team, ...change }] }, theirs);
     expect(changed({ isSynced: false })).toEqual([
@@ -175,14 +179,14 @@ describe('a team of the organization', () => {
   });
 });
 
-describe('a team that is no organization’s', () => {
+describe('a team that no organization has', () => {
   const stranger = { teamId: 'team-x', alias: 'X', metadata: {} };
-  test('claims to be one’s in its metadata, or nothing', () => {
+  const claimed: ClaimedOrganization = { organizationId: 'acme', litellmTeamId: 'team-acme', ownTeam: 'absent' };
+  test('names one in its metadata, or none', () => {
     expect(claimOf({ metadata: { c_organization_id: 'acme' } })).toBe('acme');
     for (const claim of [undefined, null, '', 7, {}]) expect(claimOf({ metadata: { c_organization_id: claim } })).toBeNull();
   });
-  test('is adopted by the organization that it names, unless that one has its team', () => {
-    const claimed = { organizationId: 'acme', litellmTeamId: 'team-acme', hasTeam: false };
+  test('is adopted by the organization that it names when that one has no team', () => {
     expect(driftOfStranger(stranger, claimed)).toEqual({
       kind: 'team_claimed',
       subject: 'team-x',
@@ -191,9 +195,15 @@ describe('a team that is no organization’s', () => {
       theirs: 'X',
       action: 'adopt',
     });
-    expect(driftOfStranger(stranger, { ...claimed, hasTeam: true })).toMatchObject({ kind: 'team_claimed', action: null });
   });
-  test('is listed otherwise', () => {
+  test('is left to a person when the organization that it names has its own', () => {
+    expect(driftOfStranger(stranger, { ...claimed, ownTeam: 'found' })).toMatchObject({ kind: 'team_claimed', action: null });
+    expect(outcomeWithoutAction('team_claimed')).toBe('needs_person');
+  });
+  test('may yet be adopted while nobody knows whether that one has its own', () => {
+    expect(driftOfStranger(stranger, { ...claimed, ownTeam: 'unknown' })).toMatchObject({ kind: 'team_claimed', action: 'adopt' });
+  });
+  test('is listed otherwise, and nobody has to act', () => {
     expect(driftOfStranger(stranger, null)).toEqual({
       kind: 'team_unmanaged',
       subject: 'team-x',
@@ -202,19 +212,73 @@ describe('a team that is no organization’s', () => {
       theirs: 'X',
       action: null,
     });
+    expect(outcomeWithoutAction('team_unmanaged')).toBe('noted');
   });
 });
 
 const kinds = Object.keys(DRIFT_ADVICE) as DriftKind[];
 
-describe('a drift that the service does nothing about', () => {
+describe('an organization without a team in LiteLLM', () => {
+  const never = { wasSeen: false, isClaimed: false, isEveryTeamRead: true };
+  test('gets one when LiteLLM has never had it', () => {
+    expect(judgeAbsence(never)).toBe('never_made');
+  });
+  test('does not get another one when LiteLLM has had it', () => {
+    expect(judgeAbsence({ ...never, wasSeen: true })).toBe('deleted');
+  });
+  test('gets none while another team names it, or may do so unread', () => {
+    expect(judgeAbsence({ ...never, isClaimed: true })).toBe('claimed');
+    expect(judgeAbsence({ ...never, isEveryTeamRead: false })).toBe('uncertain');
+  });
+  test('gets one only when nothing speaks against it', () => {
+    const facts = fc.record({ wasSeen: fc.boolean(), isClaimed: fc.boolean(), isEveryTeamRead: fc.boolean() });
+    fc.assert(
+      fc.property(facts, (absence) => {
+        const isMade = !absence.wasSeen && !absence.isClaimed && absence.isEveryTeamRead;
+        expect(judgeAbsence(absence) === 'never_made').toBe(isMade);
+      }),
+    );
+  });
+  test('has nothing else to settle when its team was deleted or cannot be made', () => {
+    expect(leavesNoTeam('team_deleted', 'needs_person')).toBe(true);
+    expect(leavesNoTeam('team_missing', 'failed')).toBe(true);
+    expect(leavesNoTeam('team_missing', 'done')).toBe(false);
+    expect(leavesNoTeam('team_missing', 'planned')).toBe(false);
+    for (const kind of kinds.filter((each) => each !== 'team_deleted' && each !== 'team_missing'))
+      for (const outcome of SYNC_OUTCOMES) expect(leavesNoTeam(kind, outcome)).toBe(false);
+  });
+});
+
+describe('a second look at a budget', () => {
+  const left = parseQuota('30.5');
+  test('shows an edit when what we left has not changed meanwhile', () => {
+    expect(isBudgetEdited({ leftBefore: left, shown: parseQuota('99'), leftAfter: left })).toBe(true);
+    expect(isBudgetEdited({ leftBefore: left, shown: null, leftAfter: left })).toBe(true);
+    expect(isBudgetEdited({ leftBefore: left, shown: undefined, leftAfter: left })).toBe(true);
+  });
+  test('shows no edit where a recharge has come between, or is under way', () => {
+    expect(isBudgetEdited({ leftBefore: left, shown: parseQuota('99'), leftAfter: parseQuota('99') })).toBe(false);
+    expect(isBudgetEdited({ leftBefore: left, shown: parseQuota('99'), leftAfter: undefined })).toBe(false);
+    expect(isBudgetEdited({ leftBefore: undefined, shown: parseQuota('99'), leftAfter: undefined })).toBe(false);
+  });
+  test('never calls our own budget an edit', () => {
+    const budgets = fc.option(fc.integer({ min: 0, max: 3 }).map(quotaMicros), { nil: undefined });
+    fc.assert(
+      fc.property(budgets, budgets, (shown, leftAfter) => {
+        expect(isBudgetEdited({ leftBefore: shown, shown, leftAfter })).toBe(false);
+      }),
+    );
+  });
+});
+
+describe('a drift without an action', () => {
   test.each(kinds.filter((kind) => kind !== 'team_unmanaged'))('waits for a person when it is %s', (kind) => {
     expect(outcomeWithoutAction(kind)).toBe('needs_person');
   });
   test('is only noted when the team is no organization’s', () => {
     expect(outcomeWithoutAction('team_unmanaged')).toBe('noted');
   });
-  test('tells an operator what differs, by the name of what to look at', () => {
+  test('names what an operator has to look at', () => {
     const names: Record<DriftKind, RegExp> = {
       team_missing: /never had the team.*made/,
       team_deleted: /litellm_team_id/,

@@ -1,11 +1,11 @@
 import type Stripe from 'stripe';
-import type { EntityManager } from '../src/database/database.ts';
-import type { Recharge } from '../src/database/entities.ts';
-import * as recharges from '../src/database/recharges.ts';
-import { formatMoney } from '../src/domain/money.ts';
-import type { PaymentsClient } from '../src/payments/client.ts';
-import { classifyStripeError, failureOfError, isSavedServerError } from '../src/payments/outcome.ts';
-import type { ActivityDependencies } from './index.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Recharge } from '../../src/database/entities.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import { formatMoney } from '../../src/domain/money.ts';
+import type { PaymentsClient } from '../../src/payments/client.ts';
+import { classifyStripeError, failureOfError, isSavedServerError } from '../../src/payments/outcome.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
 import type { RechargeRef, RefundResult } from './types.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { ActivityDependencies } from './index.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
 import type { Notification } from './types.ts';
 
 /** Tells the world how an event ended, if anybody asked for it (NOTIFY_WEBHOOK_URL). Its id is the event's: a receiver can drop a repetition. */

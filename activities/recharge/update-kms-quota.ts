@@ -1,10 +1,10 @@
 import { ApplicationFailure } from '@temporalio/activity';
-import type { Recharge } from '../src/database/entities.ts';
-import * as recharges from '../src/database/recharges.ts';
-import { FAILURE } from '../src/domain/failures.ts';
-import { formatQuota, type QuotaMicros } from '../src/domain/money.ts';
-import { writeBudget } from './budget-write.ts';
-import type { ActivityDependencies } from './index.ts';
+import type { Recharge } from '../../src/database/entities.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
+import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
+import { writeBudget } from '../budget-write.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
 import type { QuotaResult, RechargeRef } from './types.ts';
 
 /** Raises the team's budget by what was paid, and enters it in the ledger: prepaid → granted. */

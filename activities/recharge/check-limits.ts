@@ -1,19 +1,19 @@
 import { ApplicationFailure } from '@temporalio/activity';
-import * as balanceSamples from '../src/database/balance-samples.ts';
-import type { EntityManager } from '../src/database/database.ts';
-import type { Organization, Recharge, WebhookEvent } from '../src/database/entities.ts';
-import * as organizations from '../src/database/organizations.ts';
-import * as recharges from '../src/database/recharges.ts';
-import * as webhookEvents from '../src/database/webhook-events.ts';
-import { FAILURE } from '../src/domain/failures.ts';
-import { expectedSpend, SPEND_WINDOW_MS } from '../src/domain/forecast.ts';
-import { formatMoney, formatQuota, type QuotaMicros, quotaFromDollars, quotaMicros } from '../src/domain/money.ts';
-import { decideRecharge, type Foresight, type LiveBudget, REFUSALS, type Refusal, spendIsStillFlushing } from '../src/domain/policy.ts';
-import { KmsError } from '../src/kms/errors.ts';
-import type { ActivityDependencies } from './index.ts';
+import * as balanceSamples from '../../src/database/balance-samples.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Organization, Recharge, WebhookEvent } from '../../src/database/entities.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
+import { expectedSpend, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
+import { formatMoney, formatQuota, type QuotaMicros, quotaFromDollars, quotaMicros } from '../../src/domain/money.ts';
+import { decideRecharge, type LiveBudget, type Occasion, REFUSALS, type Refusal, spendIsStillFlushing } from '../../src/domain/policy.ts';
+import { KmsError } from '../../src/kms/errors.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef, LimitsResult, ReservedRecharge } from './types.ts';
 
-/** A recharge that comes to rest between our read and our decision makes us read again; so many in a row do not happen. */
+/** A recharge that settles between our read and our decision makes us read again; so many in a row do not happen. */
 const MAX_READS = 5;
 
 /** Longer than any replica lags; after it, whoever set the budget back to what it was has meant it. */
@@ -42,9 +42,9 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
         return { kind: 'spend_flushing', balance: formatQuota(balanceOf(budget)) };
       }
 
-      const foresight = event.source === 'sweep' ? await foresee(em, organization, budget) : undefined;
+      const occasion: Occasion = event.source === 'sweep' ? await occasionOfSweep(em, organization, budget) : { kind: 'alert' };
       const reservation = await recharges.reserve(database.fork(), event, organization.id, organization.version, (policy, history) =>
-        decideRecharge(policy, budget, history, foresight),
+        decideRecharge({ policy, budget, history, occasion }),
       );
       if (reservation.kind === 'event_closed') return { kind: 'refused', outcome: 'cancelled', reason: 'the event was closed before' };
       if (reservation.kind === 'refused') return refused(reservation.refusal);
@@ -74,9 +74,9 @@ async function budgetOf(kms: ActivityDependencies['kms'], organization: Organiza
   }
 }
 
-async function foresee(em: EntityManager, { id }: Organization, { spend }: LiveBudget): Promise<Foresight> {
+async function occasionOfSweep(em: EntityManager, { id }: Organization, { spend }: LiveBudget): Promise<Occasion> {
   const samples = (await balanceSamples.recent(em, [id], SPEND_WINDOW_MS)).get(id) ?? [];
-  return { expectedSpend: expectedSpend(samples, spend) };
+  return { kind: 'sweep', expectedSpend: expectedSpend(samples, spend) };
 }
 
 function isAlertAheadOfKms(event: WebhookEvent, budget: LiveBudget, { minimumBalance }: Organization): boolean {

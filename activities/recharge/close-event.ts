@@ -1,6 +1,6 @@
-import * as webhookEvents from '../src/database/webhook-events.ts';
-import type { Outcome } from '../src/domain/outcome.ts';
-import type { ActivityDependencies } from './index.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import type { Outcome } from '../../src/domain/outcome.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef } from './types.ts';
 
 /** Closes the event with its outcome; from then on a new alert of the same crossing is an event of its own. */

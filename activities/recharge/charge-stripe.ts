@@ -1,11 +1,11 @@
 import type Stripe from 'stripe';
-import type { EntityManager } from '../src/database/database.ts';
-import type { Recharge } from '../src/database/entities.ts';
-import * as organizations from '../src/database/organizations.ts';
-import * as recharges from '../src/database/recharges.ts';
-import { minorUnits } from '../src/domain/money.ts';
-import type { RechargeStatus } from '../src/domain/recharge-status.ts';
-import type { PaymentsClient } from '../src/payments/client.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Recharge } from '../../src/database/entities.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import { minorUnits } from '../../src/domain/money.ts';
+import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
+import type { PaymentsClient } from '../../src/payments/client.ts';
 import {
   type ChargeFailure,
   type ChargeOutcome,
@@ -13,8 +13,8 @@ import {
   failureOfError,
   isSavedServerError,
   outcomeOf,
-} from '../src/payments/outcome.ts';
-import type { ActivityDependencies } from './index.ts';
+} from '../../src/payments/outcome.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
 import type { ChargeResult, RechargeRef } from './types.ts';
 
 /**

@@ -1,18 +1,19 @@
 /** What becomes of the quota when its money goes back to the customer without us: a refund made elsewhere, or a dispute. */
 import { ApplicationFailure } from '@temporalio/activity';
 import type Stripe from 'stripe';
-import type { EntityManager } from '../src/database/database.ts';
-import type { Recharge, Reversal } from '../src/database/entities.ts';
-import * as recharges from '../src/database/recharges.ts';
-import * as reversals from '../src/database/reversals.ts';
-import { FAILURE } from '../src/domain/failures.ts';
-import { formatQuota } from '../src/domain/money.ts';
-import { isOpen } from '../src/domain/recharge-status.ts';
-import { KmsError } from '../src/kms/errors.ts';
-import { ofDispute, ofRefund } from '../src/payments/returned-money.ts';
-import { writeBudget } from './budget-write.ts';
-import type { ActivityDependencies } from './index.ts';
-import type { RechargeRef, ReversalRef, ReversalStep, ReversalsResult } from './types.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Recharge, Reversal } from '../../src/database/entities.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as reversals from '../../src/database/reversals.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
+import { formatQuota } from '../../src/domain/money.ts';
+import { isOpen } from '../../src/domain/recharge-status.ts';
+import { KmsError } from '../../src/kms/errors.ts';
+import { ofDispute, ofRefund } from '../../src/payments/returned-money.ts';
+import { writeBudget } from '../budget-write.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import type { RechargeRef } from '../recharge/types.ts';
+import type { ReversalRef, ReversalStep, ReversalsResult } from './types.ts';
 
 /**
  * Reads every refund and dispute of a recharge's intent as Stripe has them now, notes those that are new, and says what is

@@ -1,6 +1,6 @@
-import * as recharges from '../src/database/recharges.ts';
-import { formatMoney } from '../src/domain/money.ts';
-import type { ActivityDependencies } from './index.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import { formatMoney } from '../../src/domain/money.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
 import type { RechargeRef } from './types.ts';
 
 /**

@@ -1,6 +1,6 @@
-import * as recharges from '../src/database/recharges.ts';
-import * as webhookEvents from '../src/database/webhook-events.ts';
-import type { ActivityDependencies } from './index.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef } from './types.ts';
 
 /**

@@ -1,0 +1,51 @@
+/** What the activities of a recharge take and return: JSON that stays in workflow history. */
+import type { RechargeSource } from '../../src/database/entities.ts';
+import type { Outcome } from '../../src/domain/outcome.ts';
+import type { Refusal } from '../../src/domain/policy.ts';
+
+export type EventRef = { eventId: string };
+export type RechargeRef = { rechargeId: string };
+
+/** A reserved recharge, in the words of its operator. Amounts are decimal strings, `amountMinor` is for the search attribute. */
+export type ReservedRecharge = RechargeRef & {
+  organizationId: string;
+  organizationName: string;
+  teamId: string;
+  source: RechargeSource;
+  eventType: string;
+  amountMinor: number;
+  /** Such as "20.00 USD". */
+  amount: string;
+  /** LiteLLM dollars, decimal. */
+  balance: string;
+  minimumBalance: string;
+};
+
+export type LimitsResult =
+  | { kind: 'reserved'; recharge: ReservedRecharge }
+  | { kind: 'refused'; outcome: Refusal | 'cancelled'; reason: string }
+  /** LiteLLM has not flushed the spend that the alert speaks of: look again in a few seconds. */
+  | { kind: 'spend_flushing'; balance: string };
+
+export type ChargeResult =
+  /** `at`: when we saw it, RFC 3339. */
+  | { kind: 'captured'; at: string }
+  /** The bank takes its time: ask again later. */
+  | { kind: 'processing' }
+  /** Settled without money, or a person has to decide. */
+  | { kind: 'ended'; outcome: Extract<Outcome, 'declined' | 'action_required' | 'cancelled' | 'needs_attention'>; reason: string };
+
+export type QuotaResult =
+  /** LiteLLM dollars, decimal. */
+  | { kind: 'granted'; before: string; after: string }
+  /** Somebody else has edited the budget: neither before nor after. */
+  | { kind: 'needs_attention'; reason: string };
+
+export type RefundResult =
+  | { kind: 'refunded' }
+  | { kind: 'pending' }
+  /** No money is held for this recharge. */
+  | { kind: 'nothing_to_refund' }
+  | { kind: 'needs_attention'; reason: string };
+
+export type Notification = EventRef & { outcome: Outcome; recharge: ReservedRecharge | null; detail: string };

@@ -1,0 +1,74 @@
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Organization } from '../../src/database/entities.ts';
+import * as ledger from '../../src/database/ledger.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as reversals from '../../src/database/reversals.ts';
+import { type Finding, findingOf } from '../../src/domain/finding.ts';
+import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
+import { isBudgetEdited } from '../../src/domain/sync.ts';
+import type { KmsClient } from '../../src/kms/client.ts';
+import { KmsError } from '../../src/kms/errors.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import type { BudgetsPage } from './types.ts';
+
+const ORGANIZATIONS_A_PAGE = 100;
+
+/** One page of organizations: each one's ledger, its parked reversals, and its team's budget in LiteLLM against our last write. */
+export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
+  return async ({ after }: { after?: string }): Promise<BudgetsPage> => {
+    const em = database.fork();
+    const { data, nextCursor } = await organizations.list(em, { limit: ORGANIZATIONS_A_PAGE, cursor: after });
+    const budgets = await organizations.budgetsLeft(
+      em,
+      data.map(({ id }) => id),
+    );
+    const findings: Finding[] = [];
+    for (const organization of data) {
+      findings.push(...(await findLedgerFaults(em, organization)));
+      findings.push(...(await findParkedReversals(em, organization)));
+      findings.push(...(await findBudgetDifference({ em, kms }, organization, budgets.get(organization.id))));
+    }
+    return { compared: data.length, findings, next: nextCursor };
+  };
+}
+
+async function findLedgerFaults(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
+  const { faults } = await ledger.verify(em, organizationId);
+  return faults.map(({ sequence, fault }) => findingOf('ledger_changed', { subject: `transfer ${sequence}`, organizationId, seen: fault }));
+}
+
+async function findParkedReversals(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
+  const parked = await reversals.parked(em, organizationId);
+  return parked.map(({ id: subject, failureMessage }) =>
+    findingOf('reversal_parked', { subject, organizationId, seen: failureMessage ?? 'needs attention' }),
+  );
+}
+
+/** @param left the budget that our last write left; undefined when there was none, or one is under way. */
+async function findBudgetDifference(
+  { em, kms }: { em: EntityManager; kms: KmsClient },
+  { id: organizationId, litellmTeamId: subject }: Organization,
+  left: QuotaMicros | undefined,
+): Promise<Finding[]> {
+  if (left === undefined) return [];
+  const shown = await budgetShown(kms, subject);
+  if (shown === left) return [];
+  const leftAfter = (await organizations.budgetsLeft(em, [organizationId])).get(organizationId);
+  if (!isBudgetEdited({ leftBefore: left, shown, leftAfter })) return [];
+  return [findingOf('budget_differs', { subject, organizationId, seen: describe(shown), left: formatQuota(left) })];
+}
+
+/** null: unlimited; undefined: LiteLLM has no such team. @throws KmsError */
+async function budgetShown(kms: KmsClient, teamId: string): Promise<QuotaMicros | null | undefined> {
+  try {
+    return (await kms.teamBudget(teamId)).quota;
+  } catch (error) {
+    if (error instanceof KmsError && error.kind === 'not_found') return undefined;
+    throw error;
+  }
+}
+
+function describe(shown: QuotaMicros | null | undefined): string {
+  if (shown === undefined) return 'LiteLLM has no such team';
+  return `max_budget ${shown === null ? 'unlimited' : formatQuota(shown)}`;
+}

@@ -1,0 +1,41 @@
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Recharge } from '../../src/database/entities.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as reversals from '../../src/database/reversals.ts';
+import { type Finding, findingOf } from '../../src/domain/finding.ts';
+import type { ReturnedMoney } from '../../src/payments/returned-money.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+
+/** Refunds fail, and disputes end, within four months of their making. What is older was compared thousands of times. */
+const RETURNED_LOOK_BACK_MS = 120 * 24 * 60 * 60 * 1000;
+
+/**
+ * Looks at refunds and disputes by their own age, because they come long after the charge: a refund may fail after a month, and a
+ * customer may dispute for four. With `fix`, a run is started that follows what nobody has followed.
+ */
+export async function followReturnedMoney(
+  { em, payments, workflows }: { em: EntityManager } & Pick<ActivityDependencies, 'payments' | 'workflows'>,
+  fix: boolean,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const { intentId, money } of await payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
+    const recharge = await recharges.findByIntent(em, intentId);
+    if (!recharge || (await isFollowed(em, recharge, money))) continue;
+    if (fix) await workflows.followReversals(recharge);
+    const { id: rechargeId, organizationId } = recharge;
+    findings.push(findingOf('money_returned', { subject: money.id, organizationId, seen: describe(money), settled: fix, rechargeId }));
+  }
+  return findings;
+}
+
+function describe({ id, kind, isGone }: ReturnedMoney): string {
+  return `the money of ${kind} ${id} ${isGone ? 'has gone back to the customer' : 'is ours again'}`;
+}
+
+async function isFollowed(em: EntityManager, recharge: Recharge, { id, isGone }: ReturnedMoney): Promise<boolean> {
+  if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
+  const reversal = await reversals.find(em, id);
+  if (!reversal) return !isGone;
+  if (reversal.status === 'taken_back') return isGone || reversal.quota === 0;
+  return reversal.status === 'needs_attention' || (reversal.status === 'given_back' && !isGone);
+}

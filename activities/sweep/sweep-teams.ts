@@ -1,0 +1,111 @@
+/** Reads every balance that LiteLLM shows, and reports to the inbox what has run low or soon will, as an alert would. */
+import { createHash } from 'node:crypto';
+import * as balanceSamples from '../../src/database/balance-samples.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Organization } from '../../src/database/entities.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
+import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
+import { dollarsFromQuota, formatQuota } from '../../src/domain/money.ts';
+import { decideSweep, type SweepDecision, type SweepFacts } from '../../src/domain/sweep.ts';
+import { MAX_PAGE_SIZE } from '../../src/kms/client.ts';
+import type { KmsTeam } from '../../src/kms/rows.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
+import type { SweepCounts, SweepPart } from './types.ts';
+
+/** Old samples that each page removes: twice what it can add. */
+const SAMPLES_REMOVED_A_PAGE = 2 * MAX_PAGE_SIZE;
+
+/** Reads some pages of LiteLLM's teams and reports those of ours that need a recharge. Idempotent: an open event is not reported again. */
+export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
+  return async (cursor: TeamsCursor): Promise<SweepPart> => {
+    const found: Swept = { organizations: 0, waiting: 0, reported: [] };
+    const part = await readTeamPages({ kms, log }, cursor, async (teams) => {
+      const { organizations, waiting, reported } = await sweepPage(database.fork(), teams);
+      found.organizations += organizations;
+      found.waiting += waiting;
+      found.reported.push(...reported);
+    });
+    return { ...part, ...found };
+  };
+}
+
+type Swept = Pick<SweepPart, 'organizations' | 'waiting' | 'reported'>;
+type Candidate = { organization: Organization; team: KmsTeam; facts: SweepFacts };
+type Decided = Candidate & { decision: SweepDecision };
+type ReportedBalance = SweepCounts['reported'][number];
+
+async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<Swept> {
+  const ours = await organizations.ofTeams(
+    em,
+    teams.map(({ teamId }) => teamId),
+  );
+  if (ours.length === 0) return { organizations: 0, waiting: 0, reported: [] };
+  const candidates = await readCandidates(em, ours, teams);
+  const decided = candidates.map((candidate) => ({ ...candidate, decision: decideSweep(candidate.facts) }));
+  const reported: ReportedBalance[] = [];
+  for (const each of decided) reported.push(...(await report(em, each)));
+  await recordSamples(em, candidates);
+  return { organizations: ours.length, waiting: decided.filter(({ decision }) => decision.kind === 'wait').length, reported };
+}
+
+/** Each organization with its team and everything that is decided on. One that was removed meanwhile is left out. */
+async function readCandidates(em: EntityManager, ours: readonly Organization[], teams: readonly KmsTeam[]): Promise<Candidate[]> {
+  const ids = ours.map(({ id }) => id);
+  const samples = await balanceSamples.recent(em, ids, SPEND_WINDOW_MS);
+  const histories = await recharges.historiesOf(em, ids);
+  const standings = await webhookEvents.sweepStandings(em, ids);
+  const shown = new Map(teams.map((team) => [team.teamId, team]));
+  return ours.flatMap((organization) => {
+    const { id, litellmTeamId } = organization;
+    const [team, history, standing] = [shown.get(litellmTeamId), histories.get(id), standings.get(id)];
+    if (!team || !history || !standing) return [];
+    const expected = expectedSpend(samples.get(id) ?? [], team.spend);
+    const facts = { policy: organizations.policyOf(organization), team, history, ...standing, expectedSpend: expected };
+    return [{ organization, team, facts }];
+  });
+}
+
+/** Enters what is due into the inbox. Empty when nothing is due, or an event of the same crossing is open already. */
+async function report(em: EntityManager, { organization, facts, decision }: Decided): Promise<ReportedBalance[]> {
+  if (decision.kind !== 'report') return [];
+  const { eventType, balance } = decision;
+  const { eventId, status } = await webhookEvents.receive(em, eventOf(organization, facts, eventType));
+  return status === 'accepted' ? [{ organizationId: organization.id, eventId, eventType, balance: formatQuota(balance) }] : [];
+}
+
+async function recordSamples(em: EntityManager, candidates: readonly Candidate[]): Promise<void> {
+  const seen = candidates.map(({ organization, team }) => ({ organizationId: organization.id, quota: team.quota, spend: team.spend }));
+  await balanceSamples.record(em, seen);
+  await balanceSamples.forget(em, SAMPLES_REMOVED_A_PAGE);
+}
+
+/** The event in the words of LiteLLM's alert, with what the sweep knows beyond it. Nothing is decided on it: the run reads live figures. */
+function eventOf(
+  { litellmTeamId, minimumBalance }: Organization,
+  { team: { quota, spend }, expectedSpend: expected }: SweepFacts,
+  eventType: SweepEvent,
+): webhookEvents.IncomingEvent {
+  const payload = {
+    event: eventType,
+    event_group: 'team',
+    team_id: litellmTeamId,
+    spend: dollarsFromQuota(spend),
+    max_budget: quota === null ? null : dollarsFromQuota(quota),
+    minimum_balance: formatQuota(minimumBalance),
+    expected_spend: formatQuota(expected),
+    expected_within_s: FORECAST_HORIZON_MS / 1000,
+  };
+  return {
+    source: 'sweep',
+    eventType,
+    teamId: litellmTeamId,
+    payload,
+    bodySha256: createHash('sha256').update(JSON.stringify(payload)).digest('hex'),
+    deliveryId: null,
+    crossing: sweepCrossing(litellmTeamId, eventType).key,
+  };
+}

@@ -1,0 +1,58 @@
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Organization } from '../../src/database/entities.ts';
+import * as litellmTeams from '../../src/database/litellm-teams.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as syncRuns from '../../src/database/sync-runs.ts';
+import { NOTHING_SYNCED, type SyncCounts } from '../../src/domain/sync.ts';
+import type { KmsTeam } from '../../src/kms/rows.ts';
+import { beginSettling, compare, isInScope, type Settling, settleStranger } from '../../src/teams/drift-settler.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
+import type { SyncRef, SyncTeamsPart } from './types.ts';
+
+/** Unmanaged teams that a run lists; the others are only counted. */
+const MAX_UNMANAGED_LISTED = 100;
+
+/** Some pages of LiteLLM's teams. Ours are compared; of the others those are adopted that name their organization. */
+export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
+  return async ({ run, cursor, counts }: { run: SyncRef; cursor: TeamsCursor; counts: SyncCounts }): Promise<SyncTeamsPart> => {
+    await syncRuns.noteCounts(database.fork(), run.runId, counts);
+    const settling = beginSettling({ database, kms, log }, run);
+    const found = { organizations: 0, unmanaged: 0 };
+    const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams) => {
+      const em = database.fork();
+      const ours = await organizations.ofTeams(
+        em,
+        teams.map(({ teamId }) => teamId),
+      );
+      if (!run.dryRun) await rememberSeen(em, teams, ours);
+      const shown = new Map(teams.map((team) => [team.teamId, team]));
+      found.organizations += await compareOurs(settling, shown, ours);
+
+      for (const { litellmTeamId } of ours) shown.delete(litellmTeamId);
+      for (const stranger of shown.values()) {
+        const isListed = run.organizationIds === null && counts.unmanaged + found.unmanaged < MAX_UNMANAGED_LISTED;
+        if ((await settleStranger(settling, stranger, isListed)) === 'unmanaged') found.unmanaged++;
+      }
+    });
+    return { counts: { ...NOTHING_SYNCED, ...part, ...found }, next };
+  };
+}
+
+async function rememberSeen(em: EntityManager, teams: readonly KmsTeam[], ours: readonly Organization[]): Promise<void> {
+  await litellmTeams.record(em, teams);
+  await organizations.markSeen(
+    em,
+    ours.map(({ litellmTeamId }) => litellmTeamId),
+  );
+}
+
+/** Returns how many organizations were compared. */
+async function compareOurs(settling: Settling, shown: ReadonlyMap<string, KmsTeam>, ours: readonly Organization[]): Promise<number> {
+  const inScope = ours.filter(({ id }) => isInScope(settling.run, id));
+  await compare(
+    settling,
+    inScope.map((organization) => ({ organization, theirs: shown.get(organization.litellmTeamId) ?? null })),
+  );
+  return inScope.length;
+}

@@ -1,0 +1,77 @@
+/** What reconciliation finds, in the words of an operator. The words of each kind stand here and nowhere else. */
+
+export const FINDING_KINDS = [
+  'run_missing',
+  'recharge_lost',
+  'captured_unknown',
+  'money_returned',
+  'ledger_without_capture',
+  'reversal_parked',
+  'ledger_changed',
+  'budget_differs',
+] as const;
+export type FindingKind = (typeof FINDING_KINDS)[number];
+
+/** What was seen, what was expected, whether it was settled, and the command that settles it. */
+export type Finding = {
+  kind: FindingKind;
+  subject: string;
+  organizationId: string;
+  seen: string;
+  expected: string;
+  settled: boolean;
+  command: string;
+};
+
+/** `settled`: reconciliation has done what settles it. */
+type Sighting = Pick<Finding, 'subject' | 'organizationId' | 'seen'> & { settled?: boolean };
+
+/** What the words of some kinds say beyond what was seen. */
+type Details = {
+  /** What has to come before the recharge can be entered again. */
+  recharge_lost: { waitsFor: 'organization' | 'fix' | 'open_recharge' };
+  money_returned: { rechargeId: string };
+  /** The budget that our last write left, in LiteLLM dollars, decimal. */
+  budget_differs: { left: string };
+};
+type DetailsOf<Kind extends FindingKind> = Kind extends keyof Details ? Details[Kind] : unknown;
+type Words = Pick<Finding, 'expected' | 'command'>;
+
+const FIX = 'bill reconcile --fix';
+
+const LOST_COMMANDS: Record<Details['recharge_lost']['waitsFor'], (organizationId: string) => string> = {
+  organization: (organizationId) => `create organization ${organizationId} again, then ${FIX}`,
+  fix: () => FIX,
+  open_recharge: () => `${FIX}, when the open recharge of the organization is settled`,
+};
+
+const WORDS: { [Kind in FindingKind]: (sighting: Sighting & DetailsOf<Kind>) => Words } = {
+  run_missing: () => ({ expected: 'a run, or an outcome', command: FIX }),
+  recharge_lost: ({ organizationId, waitsFor }) => ({
+    expected: 'its recharge in the database',
+    command: LOST_COMMANDS[waitsFor](organizationId),
+  }),
+  captured_unknown: ({ subject }) => ({ expected: 'not captured', command: resolveRecharge(subject) }),
+  money_returned: ({ rechargeId }) => ({ expected: `recharge ${rechargeId} has followed it`, command: FIX }),
+  ledger_without_capture: ({ subject }) => ({ expected: 'captured, as the ledger says', command: resolveRecharge(subject) }),
+  reversal_parked: ({ subject }) => ({
+    expected: 'the quota follows the money',
+    command: `bill resolve ${subject} --accept "reason", when max_budget in LiteLLM is right`,
+  }),
+  ledger_changed: () => ({ expected: 'an unbroken chain', command: 'bill ledger verify' }),
+  budget_differs: ({ left }) => ({
+    expected: `${left}, as our last recharge or reversal left it, unless somebody has edited it since`,
+    command: 'look at it in LiteLLM',
+  }),
+};
+
+/** Builds every finding. `settled` is false unless the sighting says otherwise. */
+export function findingOf<Kind extends FindingKind>(kind: Kind, sighting: Sighting & DetailsOf<Kind>): Finding {
+  const { subject, organizationId, seen, settled = false } = sighting;
+  const { expected, command } = WORDS[kind](sighting);
+  return { kind, subject, organizationId, seen, expected, settled, command };
+}
+
+function resolveRecharge(rechargeId: string): string {
+  return `bill resolve ${rechargeId} --grant | --refund | --accept "reason"`;
+}

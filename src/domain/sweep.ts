@@ -1,0 +1,32 @@
+/** What a sweep does about one organization, from what it has read. The run of the event that it reports decides again. */
+import { type FailuresInARow, isCoolingDown } from './cool-down.ts';
+import { SWEEP_EVENTS, type SweepEvent } from './crossing.ts';
+import type { QuotaMicros } from './money.ts';
+import { decideRecharge, type LiveBudget, type RechargeHistory, type RechargePolicy } from './policy.ts';
+
+export type SweepFacts = {
+  policy: RechargePolicy;
+  team: LiveBudget & { blocked: boolean };
+  history: RechargeHistory;
+  hasOpenEvent: boolean;
+  /** The sweep's own events since the last recharge that succeeded, none of which led to one. */
+  fruitless: FailuresInARow;
+  /** Within the forecast's horizon; see domain/forecast. */
+  expectedSpend: QuotaMicros;
+};
+
+export type SweepDecision =
+  | { kind: 'report'; eventType: SweepEvent; balance: QuotaMicros }
+  /** A recharge is due, but the last attempts have failed. */
+  | { kind: 'wait' }
+  | { kind: 'nothing' };
+
+export function decideSweep({ policy, team, history, hasOpenEvent, fruitless, expectedSpend }: SweepFacts): SweepDecision {
+  // A blocked team spends nothing, whatever its budget.
+  if (team.blocked || hasOpenEvent) return { kind: 'nothing' };
+  const decision = decideRecharge({ policy, budget: team, history, occasion: { kind: 'sweep', expectedSpend } });
+  if (decision.kind === 'refuse') return { kind: decision.refusal === 'cooling_down' ? 'wait' : 'nothing' };
+  if (isCoolingDown(fruitless)) return { kind: 'wait' };
+  const isLow = decision.balance <= policy.minimumBalance;
+  return { kind: 'report', eventType: isLow ? SWEEP_EVENTS.low : SWEEP_EVENTS.forecast, balance: decision.balance };
+}

@@ -1,0 +1,26 @@
+/** What the inbox, the API and the activities ask of Temporal. `temporal/starter.ts` does it. */
+import type { Recharge, SyncRun } from './database/entities.ts';
+import type { DispatchableEvent } from './database/webhook-events.ts';
+
+export interface WorkflowStarter {
+  /** Starts the event's `rechargeWorkflow`. One that was started before counts as success. */
+  startRecharge(event: DispatchableEvent): Promise<void>;
+
+  /**
+   * Starts the event's `rechargeWorkflow` again: its last run has ended without settling the event, or has only its
+   * notification left to send. The new run takes the old one's place; every step is idempotent.
+   */
+  restartRecharge(event: DispatchableEvent): Promise<void>;
+
+  /** Whether the event's `rechargeWorkflow` has a run that has not ended. */
+  isRechargeRunning(eventId: string): Promise<boolean>;
+
+  /** Signals the recharge's run that Stripe has changed something. A run that has ended needs no signal. */
+  wakeRecharge(recharge: Recharge): Promise<void>;
+
+  /** Has the refunds and disputes of a recharge followed, by the `reversalWorkflow` that runs or by a new one. */
+  followReversals(recharge: Recharge): Promise<void>;
+
+  /** Starts `teamSyncWorkflow` for a run that has its row. */
+  startSync(run: SyncRun): Promise<void>;
+}

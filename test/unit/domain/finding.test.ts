@@ -1,0 +1,55 @@
+import { describe, expect, test } from '@jest/globals';
+import { FINDING_KINDS, type Finding, type FindingKind, findingOf } from '../../../src/domain/finding.ts';
+
+const sighting = { subject: 'rch_1', organizationId: 'acme', seen: 'something else' };
+const FIX = 'bill reconcile --fix';
+const RESOLVE = 'bill resolve rch_1 --grant | --refund | --accept "reason"';
+
+/** Each kind with what it expects and the command that settles it. */
+const WORDS: Record<FindingKind, { finding: Finding; expected: string; command: string }> = {
+  run_missing: { finding: findingOf('run_missing', sighting), expected: 'a run, or an outcome', command: FIX },
+  recharge_lost: {
+    finding: findingOf('recharge_lost', { ...sighting, waitsFor: 'fix' }),
+    expected: 'its recharge in the database',
+    command: FIX,
+  },
+  captured_unknown: { finding: findingOf('captured_unknown', sighting), expected: 'not captured', command: RESOLVE },
+  money_returned: {
+    finding: findingOf('money_returned', { ...sighting, rechargeId: 'rch_2' }),
+    expected: 'recharge rch_2 has followed it',
+    command: FIX,
+  },
+  ledger_without_capture: {
+    finding: findingOf('ledger_without_capture', sighting),
+    expected: 'captured, as the ledger says',
+    command: RESOLVE,
+  },
+  reversal_parked: {
+    finding: findingOf('reversal_parked', sighting),
+    expected: 'the quota follows the money',
+    command: 'bill resolve rch_1 --accept "reason", when max_budget in LiteLLM is right',
+  },
+  ledger_changed: { finding: findingOf('ledger_changed', sighting), expected: 'an unbroken chain', command: 'bill ledger verify' },
+  budget_differs: {
+    finding: findingOf('budget_differs', { ...sighting, left: '30.50' }),
+    expected: '30.50, as our last recharge or reversal left it, unless somebody has edited it since',
+    command: 'look at it in LiteLLM',
+  },
+};
+
+describe('a finding', () => {
+  test.each(FINDING_KINDS)('%s says what was seen, what was expected and what settles it', (kind) => {
+    const { finding, expected, command } = WORDS[kind];
+    expect(finding).toEqual({ kind, ...sighting, expected, settled: false, command });
+  });
+
+  test('says so when it is settled', () => {
+    expect(findingOf('run_missing', { ...sighting, settled: true }).settled).toBe(true);
+  });
+
+  test('of a lost recharge says what has to come first', () => {
+    const commandOf = (waitsFor: 'organization' | 'fix' | 'open_recharge') => findingOf('recharge_lost', { ...sighting, waitsFor }).command;
+    expect(commandOf('organization')).toBe('create organization acme again, then bill reconcile --fix');
+    expect(commandOf('open_recharge')).toBe('bill reconcile --fix, when the open recharge of the organization is settled');
+  });
+});

@@ -1,0 +1,102 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { minorUnits, parseQuota, quotaMicros } from '../../../src/domain/money.ts';
+import { decideRecharge } from '../../../src/domain/policy.ts';
+import { decideSweep, type SweepFacts } from '../../../src/domain/sweep.ts';
+import { USD } from '../arbitraries.ts';
+
+const MINUTE_MS = 60_000;
+
+/** An organization at its minimum of 10.00, which nothing keeps from a recharge. */
+const facts: SweepFacts = {
+  policy: {
+    autoRechargeEnabled: true,
+    suspended: false,
+    minimumBalance: parseQuota('10'),
+    targetBalance: parseQuota('30'),
+    maxDailyRecharges: 3,
+    maxMonthlyAmount: null,
+    currency: USD,
+    quotaPerUnit: parseQuota('1'),
+  },
+  team: {
+    quota: parseQuota('100'),
+    spend: parseQuota('90'),
+    softBudget: null,
+    budgetDuration: null,
+    hasBudgetLimits: false,
+    blocked: false,
+  },
+  history: { attemptsToday: 0, chargedThisMonth: minorUnits(0), hasOpenRecharge: false, failures: { count: 0, lastAgoMs: null } },
+  hasOpenEvent: false,
+  fruitless: { count: 0, lastAgoMs: null },
+  expectedSpend: quotaMicros(0),
+};
+const above = { ...facts.team, spend: parseQuota('89.999999') };
+const once = (lastAgoMs: number) => ({ count: 1, lastAgoMs });
+
+describe('a sweep reports', () => {
+  test('a balance at the minimum as low', () => {
+    expect(decideSweep(facts)).toEqual({ kind: 'report', eventType: 'balance_low', balance: parseQuota('10') });
+  });
+  test('a balance above the minimum that will be there before the next sweep as a forecast', () => {
+    const decision = decideSweep({ ...facts, team: above, expectedSpend: quotaMicros(1) });
+    expect(decision).toEqual({ kind: 'report', eventType: 'balance_forecast', balance: parseQuota('10.000001') });
+  });
+});
+
+describe('a sweep reports nothing', () => {
+  const nothing = { kind: 'nothing' };
+  test('of a balance that stays above the minimum', () => {
+    expect(decideSweep({ ...facts, team: above })).toEqual(nothing);
+  });
+  test('of a blocked team', () => {
+    expect(decideSweep({ ...facts, team: { ...facts.team, blocked: true } })).toEqual(nothing);
+  });
+  test('while an event of the organization is open', () => {
+    expect(decideSweep({ ...facts, hasOpenEvent: true })).toEqual(nothing);
+  });
+  test('that a recharge would refuse', () => {
+    expect(decideSweep({ ...facts, policy: { ...facts.policy, suspended: true } })).toEqual(nothing);
+  });
+});
+
+describe('a sweep waits', () => {
+  const wait = { kind: 'wait' };
+  test('after a recharge that failed, until its pause is over', () => {
+    expect(decideSweep({ ...facts, history: { ...facts.history, failures: once(14 * MINUTE_MS) } })).toEqual(wait);
+    expect(decideSweep({ ...facts, history: { ...facts.history, failures: once(15 * MINUTE_MS) } }).kind).toBe('report');
+  });
+  test('after an event of its own that led to no recharge, until its pause is over', () => {
+    expect(decideSweep({ ...facts, fruitless: once(14 * MINUTE_MS) })).toEqual(wait);
+    expect(decideSweep({ ...facts, fruitless: once(15 * MINUTE_MS) }).kind).toBe('report');
+  });
+  test('only for an organization that it would report', () => {
+    expect(decideSweep({ ...facts, team: above, fruitless: once(0) })).toEqual({ kind: 'nothing' });
+  });
+});
+
+test('whatever it reports, a recharge is due on the same figures', () => {
+  const spends = fc.integer({ min: 0, max: 200_000_000 }).map(quotaMicros);
+  const failures = fc.record({ count: fc.nat({ max: 3 }), lastAgoMs: fc.nat({ max: 120 * MINUTE_MS }) });
+  const sweeps = fc.record({
+    spend: spends,
+    expectedSpend: spends,
+    blocked: fc.boolean(),
+    hasOpenEvent: fc.boolean(),
+    suspended: fc.boolean(),
+    failures,
+    fruitless: failures,
+  });
+  fc.assert(
+    fc.property(sweeps, ({ spend, expectedSpend, blocked, hasOpenEvent, suspended, failures: failed, fruitless }) => {
+      const policy = { ...facts.policy, suspended };
+      const team = { ...facts.team, spend, blocked };
+      const history = { ...facts.history, failures: failed };
+      const decision = decideSweep({ policy, team, history, hasOpenEvent, fruitless, expectedSpend });
+      const recharge = decideRecharge({ policy, budget: team, history, occasion: { kind: 'sweep', expectedSpend } });
+      if (decision.kind === 'report') expect(recharge).toMatchObject({ kind: 'recharge', balance: decision.balance });
+      if (decision.kind === 'report') expect([blocked, hasOpenEvent]).toEqual([false, false]);
+    }),
+  );
+});

@@ -1,0 +1,56 @@
+/**
+ * What the outside sees of each workflow: its type's name, its input and result, its signals and queries. The starter,
+ * the schedules and the command line use these, so that no name is written twice.
+ */
+import { defineQuery, defineSignal } from '@temporalio/workflow';
+import type { SweepCounts } from '../activities/sweep/types.ts';
+import type { SyncRef, SyncSummary } from '../activities/sync/types.ts';
+import type { TeamsCursor } from '../activities/team-pages.ts';
+import type { Finding } from '../src/domain/finding.ts';
+import type { Outcome } from '../src/domain/outcome.ts';
+import type { SyncCounts } from '../src/domain/sync.ts';
+
+/** Workflow types as Temporal knows them: histories and schedules hold them, so they stay. */
+export const WORKFLOW_TYPES = {
+  recharge: 'rechargeWorkflow',
+  reversal: 'reversalWorkflow',
+  reconcile: 'reconcileWorkflow',
+  sweep: 'balanceSweepWorkflow',
+  sync: 'teamSyncWorkflow',
+} as const;
+
+/** Stripe has changed something about the recharge. Without the signal a run only finds out later. */
+export const stripeChanged = defineSignal('stripeChanged');
+
+export type RechargeInput = { eventId: string };
+export type RechargeResult = { outcome: Outcome; rechargeId: string | null; detail: string };
+export type RechargeWorkflow = (input: RechargeInput) => Promise<RechargeResult>;
+
+export type ReversalInput = { rechargeId: string };
+export type ReversalWorkflow = (input: ReversalInput) => Promise<void>;
+
+export type ReconcileInput = {
+  /** Also resumes what is safe to resume. */
+  fix?: boolean;
+};
+export type ReconcileResult = { intents: number; organizations: number; findings: Finding[] };
+export type ReconcileWorkflow = (input?: ReconcileInput) => Promise<ReconcileResult>;
+export const reconcileProgress = defineQuery<ReconcileResult>('progress');
+
+export type BalanceSweepWorkflow = () => Promise<SweepCounts>;
+export const sweepProgress = defineQuery<SweepCounts>('progress');
+
+export type TeamSyncInput = {
+  /** Only these organizations; all of them when absent. */
+  organization_ids?: string[];
+  /** Finds the differences and changes nothing. */
+  dry_run?: boolean;
+  /** The row that the API has made of the run. */
+  run_id?: string;
+  /** Where an earlier part of the run has stopped. */
+  progress?: SyncProgress;
+};
+/** `cursor`: the next page of LiteLLM's teams, then null. `after`: the organization behind which to go on. */
+export type SyncProgress = { run: SyncRef; counts: SyncCounts; cursor: TeamsCursor | null; after: string | null };
+export type TeamSyncWorkflow = (input?: TeamSyncInput) => Promise<SyncSummary>;
+export const syncProgress = defineQuery<SyncCounts>('progress');
