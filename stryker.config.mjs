@@ -6,7 +6,7 @@
 // The rules' own tests, nothing else: every mistake is one run of them. In one process: starting workers takes longer than the tests.
 const TESTS = [
   'node_modules/.bin/node --experimental-vm-modules --disable-warning=ExperimentalWarning node_modules/jest/bin/jest.js',
-  '--selectProjects unit --testPathPatterns unit/domain --runInBand --bail --silent',
+  '--selectProjects unit --testPathPatterns unit/domain --runInBand --bail --silent --testSequencer ./test/support/own-tests-first.mjs',
 ].join(' ');
 
 /** @type {import('@stryker-mutator/api/core').PartialStrykerOptions} */
