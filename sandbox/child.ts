@@ -1,9 +1,9 @@
 /**
- * The programs behind the PostgreSQL and Temporal servers: started so that they do not outlive us, ended in steps, and
- * missed when they go by themselves.
+ * The programs behind the PostgreSQL and Temporal servers: started so that they do not outlive this process, ended in steps, and
+ * reported when they end by themselves.
  *
- * util-linux's `setpriv` asks the kernel to signal the program when we die, even by SIGKILL. Where it is missing (macOS,
- * BusyBox) a SIGKILL of ours leaves the program running, and the next start has to cope.
+ * util-linux's `setpriv` has the kernel signal the program when this process dies, even by SIGKILL. Without it (macOS, BusyBox) a
+ * SIGKILL leaves the program running, and the next start has to end it.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, fchownSync, openSync, readFileSync } from 'node:fs';
@@ -15,14 +15,14 @@ export type RunAs = {
   gid: number;
   /** Where its files are. */
   folder: string;
-  /** What to keep of root's when that user cannot get there: passing every file permission. */
+  /** What to keep of root's rights when that user cannot reach the files: passing every file permission. */
   capability?: 'dac_override';
 };
 
-/** How a program is started: through setpriv or, where that cannot, as Node can. */
+/** How a program is started: through setpriv, or where that is missing by Node alone. */
 type Launcher = { prefix: string[]; identity: { uid?: number; gid?: number } };
 
-/** The first launcher that works here and reaches the program. @throws with what to do when another user reaches it by none. */
+/** The first launcher that works here and reaches the program. @throws with what to do when none reaches it as the other user. */
 function launcherFor(command: string, signal: NodeJS.Signals, as: RunAs | undefined): Launcher {
   const flags = ['--pdeathsig', signal];
   if (as) flags.push('--reuid', String(as.uid), '--regid', String(as.gid), '--clear-groups');
@@ -66,10 +66,10 @@ export type Child = {
 };
 
 /**
- * Starts a program in a process group of its own: Ctrl-C reaches us, and we end it in order.
+ * Starts a program in a process group of its own: Ctrl-C reaches only this process, which then ends the program in order.
  *
  * @param log file for its output, emptied at every start so that it stays small.
- * @param deathSignal what it gets when we die.
+ * @param deathSignal sent to it when this process dies.
  */
 export function start(command: string, args: string[], log: string, deathSignal: NodeJS.Signals, as?: RunAs): Child {
   const { prefix, identity } = launcherFor(command, deathSignal, as);
@@ -85,7 +85,7 @@ export function start(command: string, args: string[], log: string, deathSignal:
     child.once('exit', (code, signal) => resolve(`ended with ${signal ?? `code ${code}`}`));
   });
   const lost = new Promise<never>((_, reject) => {
-    gone.then((why) => ending || reject(new Error(`${command} ${why}\n${lastLines(log)}`)));
+    gone.then((why) => ending || reject(new Error(`${command} ${why}\n${lastLines(log)}`))).catch(reject);
   });
 
   return { pid: child.pid ?? 0, log, lost, end };
@@ -109,7 +109,7 @@ function lastLines(path: string): string {
   return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-15).join('\n');
 }
 
-/** To be called once the program serves: its loss then ends this process with code 1, saying why. */
+/** Ends this process with code 1 and the reason when the program ends by itself. Call it once the program serves. */
 export function endWith(name: string, child: Child): void {
   child.lost.catch((error: Error) => {
     console.error(`${name}: ${error.message}`);
@@ -147,7 +147,7 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Waits until `check` answers true, asking every 20 ms. @throws after `limitMs`, or as the program is lost. */
+/** Waits until `check` returns true, asking every 20 ms. @throws after `limitMs`, or when the program ends. */
 export async function serving(child: Child, check: () => Promise<boolean> | boolean, limitMs: number): Promise<void> {
   const deadline = Date.now() + limitMs;
   const asking = async () => {

@@ -4,7 +4,7 @@
  *
  *   curl -X POST $URL/_sandbox/faults -d '{"method":"POST","path":"/v1/payment_intents/*\/confirm","when":"after","action":{"kind":"reset"}}'
  */
-import type { Answer, SandboxRequest } from './http.ts';
+import type { Answer, SandboxRequest } from './exchange.ts';
 
 export type FaultAction =
   | { kind: 'respond'; status: number; body?: unknown; headers?: Record<string, string> }
@@ -19,7 +19,7 @@ export type Fault = {
   method?: string;
   /** Request path; `*` stands for one segment, `**` for any rest. */
   path: string;
-  /** Strikes only calls whose path, query or body holds this text, or that are `about` it (see SandboxRequest). */
+  /** Strikes only calls whose path, query, body or `about` contains this text (see SandboxRequest). */
   contains?: string;
   /** Calls to let through before the first strike; 0 when absent. */
   skip: number;
@@ -39,7 +39,7 @@ export type Fault = {
 export type FaultRequest = Pick<Fault, 'path' | 'action'> &
   Partial<Pick<Fault, 'method' | 'contains' | 'skip' | 'times' | 'when' | 'saved'>>;
 
-/** At most this many faults stand at a time; a test that needs more has lost count. */
+/** At most this many faults at a time; a test that needs more has lost count. */
 const MAX_FAULTS = 1000;
 
 const ACTIONS = ['respond', 'delay', 'reset', 'cut_body', 'hang'];
@@ -70,7 +70,7 @@ export class FaultBoard {
     this.faults = this.faults.filter((other) => other !== fault);
   }
 
-  /** The first standing fault that this call meets on the wire, counted as struck. */
+  /** The first fault that this call meets on the wire, counted as struck. */
   strike(request: SandboxRequest): Fault | undefined {
     return this.take(request, (fault) => !fault.saved);
   }

@@ -5,31 +5,12 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Answer, SandboxRequest } from './exchange.ts';
 import { type Fault, FaultBoard } from './faults.ts';
-
-export type SandboxRequest = {
-  method: string;
-  /** Without the query string. */
-  path: string;
-  query: URLSearchParams;
-  /** Names in lower case; a repeated header is joined with ", ". */
-  headers: Record<string, string>;
-  /** The body as UTF-8 text; empty when there is none. */
-  body: string;
-  /** What the request is about and does not say itself, such as whose intent it names; faults may be aimed at it. */
-  about?: string | undefined;
-};
-
-export type Answer = {
-  status: number;
-  headers?: Record<string, string>;
-  /** A string is sent as it is, anything else as JSON. */
-  body: unknown;
-};
 
 export type SandboxServer = { url: string; port: number; faults: FaultBoard; close: () => Promise<void> };
 
-/** A request with this header meets no fault: it comes from somebody else than the client under test. */
+/** A request with this header meets no fault: it does not come from the client under test. */
 const SPARE_HEADER = 'x-sandbox-spare';
 
 /** Larger than any request a client of ours makes; beyond it the connection is dropped. */
@@ -37,7 +18,7 @@ const MAX_BODY_BYTES = 1024 * 1024;
 
 /**
  * Listens on loopback and serves `handle`, plus the knobs that every stand-in has:
- * `GET|POST|DELETE /_sandbox/faults` (see FaultBoard) and `GET /_sandbox/state`, which answers what `state()` returns.
+ * `GET|POST|DELETE /_sandbox/faults` (see FaultBoard) and `GET /_sandbox/state`, which answers with what `state()` returns.
  *
  * @param port TCP port; 0 takes a free one.
  * @throws the listen error, EADDRINUSE for a busy port.

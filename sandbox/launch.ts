@@ -8,18 +8,18 @@ export type ServerName = 'stripe' | 'litellm' | 'postgres' | 'temporal';
 export type LaunchedServer = {
   ready: Record<string, string>;
   process: ChildProcess;
-  /** Asks it to end and waits until it has. */
+  /** Ends it, and waits until it has ended. */
   stop: () => Promise<void>;
 };
 
-/** A first start of PostgreSQL creates its files; nothing here takes longer than this on a machine that works. */
+/** A first start of PostgreSQL creates its files, and takes the longest. */
 const READY_TIMEOUT_MS = 60_000;
 
 /**
- * Starts one server and waits until it says that it is ready.
+ * Starts one server and waits until it is ready.
  *
  * @param args its command-line options, see `--help` of each.
- * @throws when it ends or stays silent instead, with the last lines it printed.
+ * @throws when it ends or does not become ready, with the last lines that it printed.
  */
 export async function launch(name: ServerName, args: Record<string, string | number | undefined> = {}): Promise<LaunchedServer> {
   const flags = Object.entries(args).flatMap(([key, value]) => (value === undefined ? [] : [`--${key}`, String(value)]));

@@ -1,8 +1,8 @@
 /**
- * What every sandbox server shares as a process: its options, how it says that it is ready, and how it ends.
+ * A sandbox server as a process: its options, its ready line, and how it ends.
  *
- * A server started with `--tethered` ends when its standard input closes, so it never outlives the process that started
- * it, however that one went. Its ready line is then one line of JSON on standard output.
+ * A server started with `--tethered` ends when its standard input closes, so it never outlives the process that started it,
+ * however that one ended. Its ready line is then one line of JSON on standard output.
  */
 import { parseArgs } from 'node:util';
 

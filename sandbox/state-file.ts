@@ -32,13 +32,13 @@ export class StateFile<T> {
     }
   }
 
-  /** To be called after every change. */
+  /** Call it after every change. */
   changed(): void {
     if (!this.path || this.timer) return;
     this.timer = setTimeout(() => this.write(), WRITE_DELAY_MS);
   }
 
-  /** Writes what is outstanding; to be called before the process ends. */
+  /** Writes outstanding changes. Call it before the process ends. */
   write(): void {
     clearTimeout(this.timer);
     this.timer = undefined;

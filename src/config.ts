@@ -1,12 +1,12 @@
-/** The environment, checked at once and whole, as one frozen object. Names and defaults are those of the README's table. */
+/** The environment as one frozen object. Everything wrong with it is reported at once. The README lists names and defaults. */
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { z } from 'zod';
 import { webhookKey } from './domain/webhook-key.ts';
 
-/** sysexits.h EX_CONFIG: what a process ends with when its settings cannot be used. */
+/** Exit code of a process whose settings cannot be used (sysexits.h EX_CONFIG). */
 export const EX_CONFIG = 78;
 
-/** Shorter ones can be guessed. */
+/** Shorter secrets can be guessed. */
 const MIN_SECRET_LENGTH = 8;
 const tooShort = `is shorter than ${MIN_SECRET_LENGTH} characters`;
 
@@ -21,7 +21,7 @@ const secrets = z
   )
   .refine((items) => items.every((item) => item.length >= MIN_SECRET_LENGTH), `holds a secret that ${tooShort}`);
 
-/** Standard Webhooks writes a key as base64 after `whsec_`; what is no base64 there would decode to a key of few bytes, or none. */
+/** Standard Webhooks writes a key as base64 after `whsec_`. Other text there would decode to a key of few bytes, or none. */
 function isKey(secret: string): boolean {
   if (!secret.startsWith('whsec_')) return true;
   const bytes = webhookKey(secret);
@@ -66,7 +66,7 @@ const environment = z.object({
   NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).refine(isKey, notAKey).optional(),
 });
 
-/** What no single variable can tell. Looked at beside the schema, so that it is reported with the rest. */
+/** Rules between variables. Checked beside the schema, so that they are reported with the rest. */
 function problemsBetween(env: Record<string, string | undefined>): string[] {
   const problems: string[] = [];
   const holdsNone = (list = '') => !/[^,\s]/.test(list);
@@ -79,19 +79,36 @@ function problemsBetween(env: Record<string, string | undefined>): string[] {
   return problems;
 }
 
+export type TemporalConfig = {
+  /** Address, TLS and namespace, as every Temporal SDK reads them. */
+  readonly connect: ReturnType<typeof loadClientConnectConfig>;
+  readonly taskQueue: string;
+  /** Address of the Web UI, for links. */
+  readonly uiUrl: string | undefined;
+};
+
+export type StripeConfig = { readonly secretKey: string; readonly apiBase: string; readonly webhookSecrets: readonly string[] };
+
+/** LiteLLM's key-management API, with an admin key. */
+export type KmsConfig = { readonly baseUrl: string; readonly apiKey: string };
+
+/** What authenticates an alert: any one of the secrets. */
+export type WebhookConfig = { readonly hmacSecrets: readonly string[]; readonly urlTokens: readonly string[] };
+
+export type HttpConfig = { readonly host: string; readonly port: number; readonly publicUrl: string; readonly adminApiKey: string };
+
+/** Where outbound events go, and what signs them. */
+export type NotifyConfig = { readonly url: string; readonly secret: string };
+
 export type Config = {
   readonly databaseUrl: string;
-  readonly temporal: {
-    readonly connect: ReturnType<typeof loadClientConnectConfig>;
-    readonly taskQueue: string;
-    readonly uiUrl: string | undefined;
-  };
-  readonly stripe: { readonly secretKey: string; readonly apiBase: string; readonly webhookSecrets: readonly string[] };
-  readonly kms: { readonly baseUrl: string; readonly apiKey: string };
-  readonly webhook: { readonly hmacSecrets: readonly string[]; readonly urlTokens: readonly string[] };
-  readonly http: { readonly host: string; readonly port: number; readonly publicUrl: string; readonly adminApiKey: string };
+  readonly temporal: TemporalConfig;
+  readonly stripe: StripeConfig;
+  readonly kms: KmsConfig;
+  readonly webhook: WebhookConfig;
+  readonly http: HttpConfig;
   readonly logLevel: string;
-  readonly notify: { readonly url: string; readonly secret: string } | undefined;
+  readonly notify: NotifyConfig | undefined;
 };
 
 /** Everything that is wrong with the environment, one line a variable. Values are left out: many are secrets. */
@@ -107,14 +124,14 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError naming every variable that is missing or wrong. */
 export function readConfig(env: Record<string, string | undefined>): Config {
-  // An empty variable is one that is not set: Compose and .env files leave such behind.
+  // An empty variable counts as not set: Compose and .env files set such.
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
   const parsed = environment.safeParse(given);
   const problems = [
     ...(parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`)),
     ...problemsBetween(given),
   ];
-  let connect: Config['temporal']['connect'] | undefined;
+  let connect: TemporalConfig['connect'] | undefined;
   try {
     connect = loadClientConnectConfig({ overrideEnvVars: given as Record<string, string> });
   } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * Waits for `work`, but no longer than `ms` milliseconds. What is late is left alone, not ended.
+ * Waits for `work`, but no longer than `ms` milliseconds. Work that is late goes on.
  *
  * @param what is awaited, for the error: "no answer".
  * @throws Error such as "no answer within 10 s", or whatever `work` throws.

@@ -11,16 +11,19 @@ import { KmsClient } from './kms/client.ts';
 import { Notifier } from './notifications/notifier.ts';
 import type { Logger } from './observability/log.ts';
 import { PaymentsClient } from './payments/client.ts';
-import { connectWorker, namespaceOf, openClient, workflowLink } from './temporal/connection.ts';
-import { rechargeWorkflowId, syncWorkflowId, TemporalStarter } from './temporal/starter.ts';
+import { connectWorker, namespaceOf, openClient } from './temporal/connection.ts';
+import { TemporalLinks } from './temporal/links.ts';
+import { TemporalStarter } from './temporal/starter.ts';
 import { bundleWorkflows, createWorker } from './temporal/worker.ts';
 
 export type Running = { stop: () => Promise<void> };
 
-/** After SIGTERM, how long answers under way may take before their connections are cut. */
+/** After SIGTERM, requests under way may take this long; then their connections are closed. */
 const HTTP_GRACE_MS = 10_000;
 
-/** Listens, and hands on what comes in. Needs the database at the latest when the first alert arrives; Temporal may be away. */
+/**
+ * The API with its dispatchers: stores what comes in and starts the workflows. It starts also while PostgreSQL or Temporal is unavailable.
+ */
 export async function startApi(config: Config, log: Logger): Promise<Running & { port: number }> {
   const database = await Database.open(config.databaseUrl);
   const client = openClient(config.temporal);
@@ -29,32 +32,24 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const workflows = new TemporalStarter(client, config.temporal.taskQueue);
   const alerts = new Dispatcher(alertSource(database, workflows), log);
   const stripeEvents = new Dispatcher(stripeSource(database, workflows), log);
-  // What a person has decided is in the database; the run that follows from it is started later where Temporal is away now.
-  const orLater = (start: Promise<void>) =>
-    start.catch((error: Error) => log.warn({ reason: error.message }, 'no run could be started; reconciliation will start it'));
   const app = createApp({
     database,
     kms,
-    secrets: config.webhook,
-    adminApiKey: config.http.adminApiKey,
+    workflows,
+    links: new TemporalLinks(config.temporal),
     probes: {
       database: () => database.ping(),
       temporal: () => timed(() => client.workflowService.getSystemInfo({})),
       kms: () => kms.ping(),
       stripe: () => payments.ping(),
     },
+    alertSecrets: config.webhook,
     stripeSigningSecrets: config.stripe.webhookSecrets,
-    resume: (event) => orLater(workflows.restartRecharge(event)),
-    isMoneyGone: async ({ id }, { paymentIntentId }) =>
-      (await payments.returnedMoneyOf(paymentIntentId ?? '')).find((money) => money.id === id)?.isGone ?? true,
-    lookForReversals: (recharge) => orLater(workflows.followReversals(recharge)),
-    sync: {
-      start: (run) => workflows.startSync(run),
-      linkTo: (run) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), syncWorkflowId(run)),
-    },
+    adminApiKey: config.http.adminApiKey,
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
-    linkTo: (eventId) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId)),
+    isMoneyGone: async ({ id }, { paymentIntentId }) =>
+      (await payments.returnedMoneyOf(paymentIntentId ?? '')).find((money) => money.id === id)?.isGone ?? true,
     log,
   });
   const server = await listen(app, config.http.host, config.http.port);
@@ -67,9 +62,9 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     stop: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
-      const cut = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
+      const deadline = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
       await closed;
-      clearTimeout(cut);
+      clearTimeout(deadline);
       await Promise.all([alerts.stop(), stripeEvents.stop()]);
       await client.connection.close();
       await database.close();
@@ -77,32 +72,35 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   };
 }
 
-/**
- * Runs workflows and activities, waiting for a Temporal that is away.
- *
- * @param failed called when the worker ends though nobody stopped it.
- * @param workflowBundle other workflow code than the service's own.
- */
-export async function startWorker(
-  config: Config,
-  log: Logger,
-  failed: (error: Error) => void,
-  workflowBundle?: WorkflowBundle,
-): Promise<Running> {
-  const abandoned = new AbortController();
+type WorkerOptions = {
+  /** Called when the worker ends without `stop`. */
+  failed: (error: Error) => void;
+  /** Other workflow code than the service's own. */
+  workflowBundle?: WorkflowBundle | undefined;
+};
+
+/** A worker of workflows and activities. It waits for Temporal while Temporal is unavailable. */
+export async function startWorker(config: Config, log: Logger, { failed, workflowBundle }: WorkerOptions): Promise<Running> {
+  const stopping = new AbortController();
   const database = await Database.open(config.databaseUrl);
   const bundle = workflowBundle ?? (await bundleWorkflows());
   const starting = (async () => {
-    const connection = await connectWorker(config.temporal, log, abandoned.signal);
+    const connection = await connectWorker(config.temporal, log, stopping.signal);
     const namespace = namespaceOf(config.temporal);
     const client = new Client({ connection, namespace });
-    const worker = await createWorker(connection, namespace, config.temporal.taskQueue, bundle, {
-      database,
-      workflows: new TemporalStarter(client, config.temporal.taskQueue),
-      kms: new KmsClient(config.kms),
-      payments: new PaymentsClient(config.stripe),
-      notifier: new Notifier(config.notify),
-      log,
+    const worker = await createWorker({
+      connection,
+      namespace,
+      taskQueue: config.temporal.taskQueue,
+      workflowBundle: bundle,
+      dependencies: {
+        database,
+        workflows: new TemporalStarter(client, config.temporal.taskQueue),
+        kms: new KmsClient(config.kms),
+        payments: new PaymentsClient(config.stripe),
+        notifier: new Notifier(config.notify),
+        log,
+      },
     });
     const running = worker.run();
     running.catch(failed);
@@ -110,11 +108,11 @@ export async function startWorker(
     return { worker, running, connection };
   })();
   starting.catch((error) => {
-    if (!abandoned.signal.aborted) failed(error);
+    if (!stopping.signal.aborted) failed(error);
   });
   return {
     stop: async () => {
-      abandoned.abort();
+      stopping.abort();
       const started = await starting.catch(() => undefined);
       if (started) {
         if (started.worker.getState() === 'RUNNING') started.worker.shutdown();

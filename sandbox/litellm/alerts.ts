@@ -2,8 +2,8 @@
  * LiteLLM's native budget webhook for teams (`SlackAlerting.budget_alerts`): one unsigned POST, no queue, no retry. An
  * alert that got a 2xx is not repeated for a while; one that did not is sent again by the next refused request.
  */
-import type { Settings } from './context.ts';
 import { pyFloat } from './python.ts';
+import type { Settings } from './settings.ts';
 import { type Key, now, type Team } from './store.ts';
 
 /** One delivery, as `GET /_sandbox/state` shows it; `status` is null while it is under way and for no answer at all. */

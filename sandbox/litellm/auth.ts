@@ -1,8 +1,8 @@
 /** Who calls, and may they call this route. */
-import type { SandboxRequest } from '../http.ts';
-import type { Settings } from './context.ts';
+import type { SandboxRequest } from '../exchange.ts';
 import { httpException, proxyException } from './errors.ts';
 import { pyRepr } from './python.ts';
+import type { Settings } from './settings.ts';
 import { hashKey, type Key, now, type Store } from './store.ts';
 
 /** The user behind the master key, which LiteLLM makes a member of every team that key creates. */

@@ -2,17 +2,14 @@
  * Budget enforcement of LLM requests. It counts a team's spend live, while the database's `spend` follows at the next
  * flush, and it reads the team's budget from a cached copy, which `/team/update` refreshes and `/team/block` does not.
  */
-import { randomUUID } from 'node:crypto';
-import type { Answer } from '../http.ts';
 import type { BudgetAlerts } from './alerts.ts';
 import { unauthorized } from './auth.ts';
-import type { Call, Context, Settings } from './context.ts';
 import { proxyException } from './errors.ts';
 import { pyFloat, pyRepr } from './python.ts';
+import type { Settings } from './settings.ts';
 import type { Key, Store, Team } from './store.ts';
-import { readBody } from './validation.ts';
 
-/** How long enforcement goes by its copy of a team (LiteLLM's in-memory cache TTL). */
+/** How long enforcement uses its copy of a team (LiteLLM's in-memory cache TTL). */
 const TEAM_CACHE_MS = 60_000;
 
 /** A remainder at or below this is none (`_apply_over_budget_reservation_policy`). */
@@ -41,7 +38,7 @@ export class BudgetEnforcement {
    * Lets a request of this key through or refuses it. A team strictly over its budget is alerted; one exactly at it is
    * refused by the reservation, which never alerts; `max_budget` 0 reserves nothing, so its first request passes.
    *
-   * @throws 429 `budget_exceeded`, 401 for a blocked team, 404 for a key whose team is gone.
+   * @throws 429 `budget_exceeded`, 401 for a blocked team, 404 for a key whose team was deleted.
    */
   admit(key: Key, cost: number): Team | undefined {
     const team = key.team_id === null ? undefined : this.store.teams.get(key.team_id);
@@ -81,7 +78,7 @@ export class BudgetEnforcement {
     this.flushed();
   }
 
-  /** Enforcement goes by the team as it is now. */
+  /** Replaces enforcement's copy by the team as it is now. */
   refresh(team: Team): CachedTeam {
     const cached = { max_budget: team.max_budget, blocked: team.blocked, until: Date.now() + TEAM_CACHE_MS };
     this.cache.set(team.team_id, cached);
@@ -105,33 +102,6 @@ export class BudgetEnforcement {
     }
     if (max_budget > 0 && cost > 0 && max_budget - spend <= NOTHING_LEFT) throw exceeded(`Team=${team.team_id}`, spend + cost, max_budget);
   }
-}
-
-/**
- * POST /chat/completions. The body may hold `"sandbox_cost": 1.5`, what this call costs in US dollars instead of
- * `--call-cost`; the real proxy computes it from the model's price. Any model is known; the answer is not streamed.
- */
-export function chatCompletion({ budget, settings }: Context, { body, caller }: Call): Answer {
-  const wanted = readBody({ model: 'string', messages: 'list', sandbox_cost: 'float' }, body);
-  const { key } = caller;
-  const cost = wanted.sandbox_cost ?? settings.call_cost;
-  const team = key && budget.admit(key, cost);
-  if (!wanted.messages) {
-    throw proxyException(400, 'invalid_request_error', "/chat/completions: Missing required parameter: 'messages'.", 'messages');
-  }
-  if (key) budget.charge(team, key, cost);
-  return {
-    status: 200,
-    headers: { 'x-litellm-version': '1.100.5', 'x-litellm-response-cost': pyFloat(cost) },
-    body: {
-      id: `chatcmpl-${randomUUID()}`,
-      created: Math.floor(Date.now() / 1000),
-      model: wanted.model ?? 'fake',
-      object: 'chat.completion',
-      choices: [{ finish_reason: 'stop', index: 0, message: { content: 'hello there', role: 'assistant' } }],
-      usage: { completion_tokens: 20, prompt_tokens: 10, total_tokens: 30 },
-    },
-  };
 }
 
 function exceeded(entity: string, spend: number, max_budget: number) {

@@ -1,5 +1,5 @@
 /** The three error shapes of LiteLLM: its own ProxyException, FastAPI's HTTPException, and FastAPI's validation errors. */
-import type { Answer } from '../http.ts';
+import type { Answer } from '../exchange.ts';
 import { pyRepr } from './python.ts';
 
 /** Thrown by a handler to answer something other than success. */
@@ -22,7 +22,7 @@ export function managementError(status: number, message: string): Refusal {
   return proxyException(status, 'internal_server_error', pyRepr({ error: message }));
 }
 
-/** An HTTPException that nobody wrapped: `{"detail": …}`. */
+/** An unwrapped HTTPException: `{"detail": …}`. */
 export function httpException(status: number, detail: unknown): Refusal {
   return new Refusal({ status, body: { detail } });
 }
@@ -34,17 +34,17 @@ export function validationError(issues: ValidationIssue[]): Refusal {
   return httpException(422, issues);
 }
 
-/** /team/info says it differently from the other routes. */
+/** The form of /team/info, which differs from the other routes'. */
 export function teamInfoNotFound(team_id: string) {
   return proxyException(404, 'auth_error', pyRepr({ message: `Team not found, passed team id: ${team_id}.` }));
 }
 
-/** As /team/block, /team/delete and the member routes say it. */
+/** The form of /team/block, /team/delete and the member routes. */
 export function teamNotFound(team_id: string) {
   return httpException(404, { error: `Team not found, passed team_id=${team_id}` });
 }
 
-/** As the routes say it that load the team for something else. */
+/** The form of the routes that load the team for something else. */
 export function memberTeamNotFound(team_id: string) {
   return httpException(404, { error: `Team doesn't exist in db. Team=${team_id}. Create team via \`/team/new\` call.` });
 }

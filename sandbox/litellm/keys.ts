@@ -4,7 +4,7 @@ import { abbreviate, MASTER_USER_ID } from './auth.ts';
 import type { Handler } from './context.ts';
 import { managementError, proxyException } from './errors.ts';
 import { generatedKeyRow, keyDatabaseRow, keyInfoRow, keyRow } from './rows.ts';
-import { hashKey, type Key, now, type Store } from './store.ts';
+import { type GeneratedKey, hashKey, type Key, now, type Store } from './store.ts';
 import { readBody, readPaging } from './validation.ts';
 
 const KEY_FIELDS = {
@@ -18,8 +18,6 @@ const KEY_FIELDS = {
   blocked: 'boolean',
   duration: 'string',
 } as const;
-
-export type GeneratedKey = { secret: string; key: Key };
 
 /**
  * POST /key/generate → `{key, token, …}`. The team need not exist. A secret that is known already is answered as if it were

@@ -1,8 +1,9 @@
-/** What only a stand-in can do, under `/_sandbox/`; see startLitellm for the list. */
-import type { Answer, SandboxRequest } from '../http.ts';
+/** The knobs under `/_sandbox/`; startLitellm lists them. */
+import type { Answer, SandboxRequest } from '../exchange.ts';
 import type { BudgetAlerts } from './alerts.ts';
-import type { Context, Settings } from './context.ts';
+import type { Context } from './context.ts';
 import { Refusal } from './errors.ts';
+import type { Settings } from './settings.ts';
 import { type JsonObject, parseJson, readBody } from './validation.ts';
 
 const SETTINGS = {

@@ -1,6 +1,7 @@
 /** `node sandbox/litellm/main.ts --port 4000`: the LiteLLM stand-in as a process of its own. */
 import { runServer } from '../process.ts';
-import { DEFAULTS, startLitellm } from './server.ts';
+import { startLitellm } from './server.ts';
+import { DEFAULTS } from './settings.ts';
 
 await runServer(
   'litellm',

@@ -7,7 +7,7 @@ import { membershipRow, teamRow, userRow } from './rows.ts';
 import { type Member, now, type Store, type Team } from './store.ts';
 import { type JsonObject, readBody } from './validation.ts';
 
-/** POST /team/member_add, one member or a list. @throws 404 for an unknown team, 400 for somebody who is in it already. */
+/** POST /team/member_add, one member or a list. @throws 404 for an unknown team, 400 for a user who is a member already. */
 export const addMembers: Handler = ({ store }, { body }) => {
   const wanted = readBody({ team_id: 'string!', member: 'any!', max_budget_in_team: 'float' }, body);
   const team = store.teams.get(wanted.team_id);
@@ -56,7 +56,7 @@ export const updateMember: Handler = ({ store }, { body }) => {
   };
 };
 
-/** POST /team/member_delete → the row. @throws 400 for somebody who is not in the team. */
+/** POST /team/member_delete → the row. @throws 400 for a user who is not a member. */
 export const deleteMember: Handler = ({ store }, { body }) => {
   const { team_id, user_id } = readBody({ team_id: 'string!', user_id: 'string' }, body);
   const team = store.teams.get(team_id);
@@ -69,7 +69,7 @@ export const deleteMember: Handler = ({ store }, { body }) => {
   return teamRow(team);
 };
 
-/** Puts somebody in a team. @param max_budget of their own within the team, in US dollars. */
+/** Adds a member. @param max_budget of the member within the team, in US dollars. */
 export function addMember(store: Store, team: Team, member: Member, max_budget?: number): void {
   team.members.push(member);
   store.ensureUser(member.user_id, 'internal_user').teams.push(team.team_id);

@@ -2,8 +2,7 @@
  * Teams, members, keys and users as LiteLLM's answers show them: every field of the real rows, those that the stand-in does
  * not keep as constants.
  */
-import type { GeneratedKey } from './keys.ts';
-import type { Key, Membership, Team, User } from './store.ts';
+import type { GeneratedKey, Key, Membership, Team, User } from './store.ts';
 import type { JsonObject } from './validation.ts';
 
 /** A team as /team/new, /team/info and the lists show it. */

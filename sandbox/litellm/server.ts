@@ -2,16 +2,19 @@
  * A LiteLLM proxy (1.100.5) in memory, for a client that manages teams, budgets and keys and listens to the budget
  * webhook. It answers as the real one was measured to answer; test/sandbox/litellm.parity.test.ts compares the two.
  */
-import { type Answer, type SandboxRequest, type SandboxServer, serveSandbox } from '../http.ts';
+import type { Answer, SandboxRequest } from '../exchange.ts';
+import { type SandboxServer, serveSandbox } from '../http.ts';
 import { StateFile } from '../state-file.ts';
 import { BudgetAlerts } from './alerts.ts';
 import { abbreviate, authenticate, requireAdmin, unauthorized } from './auth.ts';
-import { BudgetEnforcement, chatCompletion } from './budget.ts';
-import type { Context, Handler, Settings } from './context.ts';
+import { BudgetEnforcement } from './budget.ts';
+import { chatCompletion } from './chat.ts';
+import type { Context, Handler } from './context.ts';
 import { httpException, memberTeamNotFound, Refusal, teamInfoNotFound, teamNotFound } from './errors.ts';
 import { createKey, deleteKeys, keyInfo, listKeys, setKeyBlocked, updateKey } from './keys.ts';
 import { publicSettings, turnKnob } from './knobs.ts';
 import { addMembers, deleteMember, updateMember } from './members.ts';
+import { DEFAULTS, type Settings } from './settings.ts';
 import { now, type Snapshot, Store } from './store.ts';
 import { createTeam, deleteTeams, listTeams, setBlocked, teamInfo, updateTeam } from './teams.ts';
 import { createUser, deleteUsers, listUsers, updateUser, userInfo } from './users.ts';
@@ -23,9 +26,6 @@ export type LitellmOptions = Partial<Omit<Settings, 'database_down'>> & {
   /** Where teams, keys and users are kept across restarts; absent keeps nothing. */
   stateFile?: string;
 };
-
-/** What the options are when absent: the real proxy's defaults where it has one. */
-export const DEFAULTS = { master_key: 'sk-1234', alert_ttl_s: 86_400, alert_copies: 1, spend_lag_ms: 10_000, call_cost: 0.0002 };
 
 const ROUTES: Record<string, Handler> = {
   'POST /team/new': createTeam,
@@ -158,7 +158,7 @@ function readiness(settings: Settings): Answer {
 }
 
 /**
- * What a route answers while PostgreSQL is away. Three of them take any failure of the query for a team that does not exist
+ * What a route answers while PostgreSQL is unavailable. Three of them take any failure of the query for a missing team
  * (`except Exception` in `team_info`): a 404 from them proves nothing until `/health/readiness` says `connected`. The 401
  * of `/team/update` is what a virtual key meets when its row is not cached.
  */

@@ -58,6 +58,9 @@ export type Key = {
   settings_updated_at?: string;
 };
 
+/** A key with its secret, which only the answer that makes it shows. */
+export type GeneratedKey = { secret: string; key: Key };
+
 export type User = {
   user_id: string;
   user_alias: string | null;
@@ -132,7 +135,7 @@ export class Store {
     if (user) user.teams = user.teams.filter((id) => id !== team_id);
   }
 
-  /** The user, made first when nobody has that id yet, as LiteLLM does for the members of a team. */
+  /** The user, created first when the id is new, as LiteLLM does for the members of a team. */
   ensureUser(user_id: string, user_role: string | null = null): User {
     const known = this.users.get(user_id);
     if (known) return known;

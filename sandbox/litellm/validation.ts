@@ -2,7 +2,7 @@
  * Reads request bodies and queries as pydantic does in LiteLLM: unknown fields are ignored, numeric strings are numbers,
  * and a 422 lists every field that does not fit.
  */
-import type { SandboxRequest } from '../http.ts';
+import type { SandboxRequest } from '../exchange.ts';
 import { type ValidationIssue, validationError } from './errors.ts';
 
 export type JsonObject = { [name: string]: unknown };

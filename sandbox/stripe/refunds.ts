@@ -2,7 +2,7 @@
  * Refunds: https://docs.stripe.com/refunds
  *
  * An amount counts as refunded from creation on, while the refund may still be pending, and returns to the charge when
- * the refund fails or is canceled, which can be weeks after it was said to have succeeded.
+ * the refund fails or is canceled, which can be weeks after it was `succeeded`.
  */
 import type { Account, RefundMode } from './account.ts';
 import { invalidParameter, invalidRequest } from './errors.ts';

@@ -1,5 +1,5 @@
 /** The part of Stripe's API that taking and returning money off-session needs, path by path. */
-import type { SandboxRequest } from '../http.ts';
+import type { SandboxRequest } from '../exchange.ts';
 import type { Account } from './account.ts';
 import { listCharges, retrieveCharge } from './charges.ts';
 import { createCustomer, deleteCustomer, listCustomers, retrieveCustomer, updateCustomer } from './customers.ts';

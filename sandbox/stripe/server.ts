@@ -3,8 +3,9 @@
  * money off-session needs. The knobs under `/_sandbox/` are what a cardholder, a bank, time or an operator would do.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Answer, SandboxRequest } from '../exchange.ts';
 import type { FaultAction, FaultBoard } from '../faults.ts';
-import { type Answer, type SandboxRequest, type SandboxServer, serveSandbox } from '../http.ts';
+import { type SandboxServer, serveSandbox } from '../http.ts';
 import { StateFile } from '../state-file.ts';
 import { Account, type AccountState, API_VERSION } from './account.ts';
 import { closeDispute, openDispute } from './disputes.ts';
@@ -21,7 +22,7 @@ import { concludeRefund, setRefundMode } from './refunds.ts';
 import { API, type Endpoint, type Route, route } from './routes.ts';
 import { addWebhookEndpoint, type Delivery, WebhookSender } from './webhooks.ts';
 
-/** The newest this many requests are told by `/_sandbox/state`. */
+/** `/_sandbox/state` shows the newest this many requests. */
 const MAX_REQUEST_LOG = 5000;
 
 export type StripeOptions = {
@@ -95,7 +96,7 @@ class StripeSandbox {
   private readonly file: StateFile<SavedState>;
   private readonly options: StripeOptions;
 
-  /** Each takes a JSON object, told beside it; what is left out has a default. */
+  /** Each takes the JSON object beside it; an absent field has a default. */
   private readonly knobs: Route[] = [
     ['POST', '/_sandbox/payment_intents/:id/settle', settlePaymentIntent], // {outcome: 'succeeded' | 'failed'}
     ['POST', '/_sandbox/payment_intents/:id/complete_authentication', completeAuthentication], // {outcome: 'succeeded' | 'failed'}

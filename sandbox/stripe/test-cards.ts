@@ -117,7 +117,7 @@ export function testCardId(id: string): string | undefined {
   return Object.hasOwn(TEST_CARDS, name) ? name : undefined;
 }
 
-/** @param id a key of TEST_CARDS, as testCardId answers it. */
+/** @param id a key of TEST_CARDS, as testCardId returns it. */
 export function testCard(id: string): TestCard {
   const found = TEST_CARDS[id];
   if (!found) throw new Error(`${id} is not a test card`);

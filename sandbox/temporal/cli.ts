@@ -1,7 +1,7 @@
-/** Where the Temporal CLI is. */
+/** Finds the Temporal CLI. */
 import { HOW_TO_GET_IT, locateTemporalCli } from '../../setup/temporal-cli.mjs';
 
-/** Path of the Temporal CLI, `temporal`. @throws with what to do where there is none. */
+/** Path of the Temporal CLI, `temporal`. @throws with how to get it when it is missing. */
 export function findTemporalCli(): string {
   const path = locateTemporalCli();
   if (path) return path;

@@ -23,7 +23,7 @@ const DYNAMIC_CONFIG = {
   'frontend.namespaceRPS.visibility': 1000,
 };
 
-/** With a database of a few hundred megabytes it takes seconds. */
+/** A start on a database of a few hundred megabytes takes seconds. */
 const START_LIMIT_MS = 50_000;
 
 /** A stop takes about a second; a client's long poll may hold it longer. */
@@ -55,7 +55,7 @@ async function startTemporal(port: number, uiPort: number | undefined, db: strin
   const scratch = db ? undefined : mkdtempSync(join(tmpdir(), 'bill-temporal-'));
   const server = start(cli, args, scratch ? join(scratch, 'server.log') : `${db}.log`, 'SIGTERM');
   const stop = async () => {
-    await server.end(db ? ['SIGTERM', 'SIGKILL'] : ['SIGKILL'], STOP_LIMIT_MS); // what is in memory needs no goodbye
+    await server.end(db ? ['SIGTERM', 'SIGKILL'] : ['SIGKILL'], STOP_LIMIT_MS); // state in memory needs no orderly end
     if (scratch) rmSync(scratch, { recursive: true, force: true });
   };
   const address = `127.0.0.1:${port}`;

@@ -1,7 +1,14 @@
-/** `bill`: every command of the service. What a command needs is imported when it is asked for, so that small ones are quick. */
+/** `bill`: every command of the service. What only one command needs is imported when it runs, so that the small ones are quick. */
 import { Command } from 'commander';
-import { addClientCommands } from './client-commands.ts';
-import { addOperatorCommands } from './operator-commands.ts';
+import { addLedgerCommands } from './commands/ledger.ts';
+import { addListCommands } from './commands/lists.ts';
+import { addOrganizationCommands } from './commands/organizations.ts';
+import { addReconcileCommand } from './commands/reconcile.ts';
+import { addResolveCommand } from './commands/resolve.ts';
+import { addSweepCommand } from './commands/sweep.ts';
+import { addSyncCommand } from './commands/sync.ts';
+import { addWebhookCommands } from './commands/webhook.ts';
+import { type Output, withJson } from './output.ts';
 
 const bill = new Command('bill').description('Keeps LiteLLM teams funded.').showHelpAfterError();
 
@@ -30,14 +37,20 @@ bill
   .description('database migrations, search attributes and schedules; idempotent')
   .action(async () => (await import('./run.ts')).migrateOnce());
 
-bill
-  .command('doctor')
-  .description('looks at everything that the service needs, and says what has to be changed; then it ends with 1')
-  .option('--json', 'machine-readable output')
-  .action(async ({ json = false }: { json?: boolean }) => (await import('./doctor/doctor.ts')).doctor({ json }));
+withJson(
+  bill
+    .command('doctor')
+    .description('check everything that the service needs, and say what to change; ends with 1 when something has to change'),
+).action(async (options: Output) => (await import('./doctor/doctor.ts')).doctor(options));
 
-addClientCommands(bill);
-addOperatorCommands(bill);
+addOrganizationCommands(bill);
+addListCommands(bill);
+addWebhookCommands(bill);
+addResolveCommand(bill);
+addReconcileCommand(bill);
+addSweepCommand(bill);
+addSyncCommand(bill);
+addLedgerCommands(bill);
 
 try {
   await bill.parseAsync();

@@ -8,7 +8,7 @@ import { registerSearchAttributes } from '../temporal/search-attribute-setup.ts'
 /** A migration may rewrite a large table, or wait for another one. */
 const MIGRATION_TIMEOUT_MS = 30 * 60 * 1000;
 
-/** Brings the database's tables and Temporal's search attributes and schedules up to date. Idempotent, and safe from several machines at once. */
+/** Updates the database's tables and Temporal's search attributes and schedules. Idempotent, and safe on several machines at once. */
 export async function migrate(config: Config, log: Logger): Promise<void> {
   const database = await Database.open(config.databaseUrl, { statementTimeoutMs: MIGRATION_TIMEOUT_MS });
   try {
@@ -20,7 +20,7 @@ export async function migrate(config: Config, log: Logger): Promise<void> {
   const client = openClient(config.temporal);
   try {
     const added = await registerSearchAttributes(client, namespaceOf(config.temporal));
-    log.info({ added }, added.length > 0 ? 'search attributes are registered' : 'search attributes are there');
+    log.info({ added }, added.length > 0 ? 'search attributes are registered' : 'search attributes are up to date');
     log.info({ schedules: await applySchedules(client, config.temporal.taskQueue) }, 'schedules are up to date');
   } finally {
     await client.connection.close();

@@ -1,11 +1,11 @@
-/** How the commands that keep running begin and end. */
+/** How the long-running commands start and stop. */
 import { type Config, ConfigError, EX_CONFIG, readConfig } from '../config.ts';
 import type { Running } from '../service.ts';
 
-/** A second signal within this time is the same Ctrl-C, once from the terminal and once from npm. */
+/** A second signal within this time is the same Ctrl-C: the terminal and npm each send it. */
 const SAME_SIGNAL_MS = 1_000;
 
-/** The configuration; prints everything that is wrong with it and ends the process with 78 when it cannot be used. */
+/** The configuration. When it cannot be used, prints every problem and ends the process with 78. */
 export function configOrExit(env: NodeJS.ProcessEnv = process.env): Config {
   try {
     return readConfig(env);
@@ -16,19 +16,24 @@ export function configOrExit(env: NodeJS.ProcessEnv = process.env): Config {
   }
 }
 
-/** Ends the process in order on SIGINT or SIGTERM, and at once on a second one. */
+/** Stops on SIGINT or SIGTERM and ends the process with 0; on a second signal ends it at once, with 130. */
 export function stopOnSignal(running: Running, stopping: () => void = () => {}): void {
-  let since: number | undefined;
-  const stop = async () => {
-    if (since !== undefined) {
-      if (Date.now() - since > SAME_SIGNAL_MS) process.exit(130);
+  let stoppingSince: number | undefined;
+  const onSignal = () => {
+    if (stoppingSince !== undefined) {
+      if (Date.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(130);
       return;
     }
-    since = Date.now();
+    stoppingSince = Date.now();
     stopping();
-    await running.stop();
-    process.exit(0);
+    running.stop().then(
+      () => process.exit(0),
+      (error: Error) => {
+        console.error(`bill: ${error.message}`);
+        process.exit(1);
+      },
+    );
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
 }

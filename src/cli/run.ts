@@ -1,4 +1,4 @@
-/** The commands that run a part of the service from the environment. */
+/** The commands that run one part of the service, configured by the environment. */
 import { createLogger } from '../observability/log.ts';
 import { startApi, startWorker } from '../service.ts';
 import { installTemporalLogger } from '../temporal/worker.ts';
@@ -15,10 +15,11 @@ export async function work(): Promise<void> {
   const config = configOrExit();
   const log = createLogger(config.logLevel);
   installTemporalLogger(log);
-  const worker = await startWorker(config, log, (error) => {
+  const failed = (error: Error) => {
     log.fatal({ reason: error.message }, 'the worker has failed');
     process.exit(1);
-  });
+  };
+  const worker = await startWorker(config, log, { failed });
   stopOnSignal(worker, () => log.info('stopping'));
 }
 

@@ -1,9 +1,9 @@
-/** The commands' way to a running service: its HTTP API, found by the environment or by what `bill dev` has left. */
+/** The HTTP API of the running service, found by the environment or by the address file of `bill dev`. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import axios, { type AxiosInstance, isAxiosError } from 'axios';
+import { fetchWithin } from './fetch.ts';
 
-/** Where a running `bill dev` says how it is reached; removed when it stops. */
+/** Address and keys of a running `bill dev`; removed when it stops. */
 export const DEV_ADDRESS_FILE = fileURLToPath(new URL('../../.data/dev.json', import.meta.url));
 
 export type DevAddress = {
@@ -50,17 +50,37 @@ function readDevAddress(): DevAddress | undefined {
 
 /** Calls the admin API. @throws ServiceError with the problem's own detail. */
 export async function callService<T>(
-  method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+  method: 'GET' | 'POST' | 'PATCH',
   path: string,
-  body?: unknown,
-  params?: object,
+  { body, query = {} }: { body?: object; query?: Record<string, string | undefined> } = {},
 ): Promise<T> {
-  const http: AxiosInstance = axios.create({
-    baseURL: publicUrl(),
-    headers: { Authorization: `Bearer ${serviceSetting('ADMIN_API_KEY')}` },
-    timeout: DEADLINE_MS,
+  const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  const search = given.length > 0 ? `?${new URLSearchParams(given)}` : '';
+  return answerOf<T>(`${publicUrl()}${path}${search}`, {
+    method,
+    headers: { authorization: `Bearer ${serviceSetting('ADMIN_API_KEY')}`, ...(body && { 'content-type': 'application/json' }) },
+    ...(body && { body: JSON.stringify(body) }),
   });
-  return describingErrors(async () => (await http.request<T>({ method, url: path, data: body, params })).data);
+}
+
+/** The JSON that the service answers. @throws ServiceError when it does not answer, or with the problem that it answers. */
+export async function answerOf<T>(url: string, init: RequestInit): Promise<T> {
+  const { status, ok, text } = await fetchWithin(DEADLINE_MS, url, init)
+    .then(async (response) => ({ status: response.status, ok: response.ok, text: await response.text() }))
+    .catch((error: Error) => {
+      throw new ServiceError(`the service does not answer at ${publicUrl()}: ${error.message}`);
+    });
+  const answer = jsonIn(text);
+  if (ok && answer !== undefined) return answer as T;
+  throw new ServiceError(`${answer?.title ?? `the service answered ${status}`}: ${answer?.detail ?? 'no detail'}`);
+}
+
+function jsonIn(text: string): { title?: string; detail?: string } | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // Something else answers there: a proxy, or another service.
+  }
 }
 
 /** Where the service is: PUBLIC_URL, else HOST and PORT, else a running `bill dev`. */
@@ -68,15 +88,4 @@ export function publicUrl(): string {
   const { PUBLIC_URL, HOST, PORT } = process.env;
   if (!PUBLIC_URL && PORT) return `http://${HOST || '127.0.0.1'}:${PORT}`;
   return serviceSetting('PUBLIC_URL').replace(/\/+$/, '');
-}
-
-export async function describingErrors<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    if (!isAxiosError(error)) throw error;
-    if (!error.response) throw new ServiceError(`the service does not answer at ${publicUrl()}: ${error.message}`);
-    const { status, data } = error.response;
-    throw new ServiceError(`${data?.title ?? `the service answered ${status}`}: ${data?.detail ?? 'no detail'}`);
-  }
 }

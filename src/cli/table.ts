@@ -11,3 +11,8 @@ export function table(rows: Record<string, string>[]): string {
       .trimEnd();
   return [line(columns), ...rows.map((row) => line(columns.map((column) => row[column] ?? '')))].join('\n');
 }
+
+/** The table on lines of its own below a summary; nothing without rows. */
+export function tableBelow(rows: Record<string, string>[]): string {
+  return rows.length > 0 ? `\n${table(rows)}` : '';
+}

@@ -1,17 +1,17 @@
-/** A workflow that an operator starts by hand: its progress while it runs, then its result. */
+/** Runs a workflow by hand: shows its progress while it runs, returns its result. */
 import { type Workflow, WorkflowFailedError, type WorkflowResultType } from '@temporalio/client';
 import type { QueryDefinition } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { openClient } from '../temporal/connection.ts';
 import { ServiceError, serviceEnvironment } from './service-client.ts';
 
-/** Between two looks at a run under way. */
+/** Between two queries of a run under way. */
 const PROGRESS_MS = 1_000;
 
-/** A workflow to start by hand, and the query that its runs answer while they work. */
+/** A workflow, and the query that its run answers meanwhile. */
 export type RunByHand<W extends Workflow> = {
   type: string;
-  /** Of its runs by hand, as its schedule calls its own. */
+  /** Begins the workflow id; the same as its schedule's id. */
   name: string;
   args: Parameters<W>;
   query: QueryDefinition<Awaited<WorkflowResultType<W>>>;
@@ -20,7 +20,7 @@ export type RunByHand<W extends Workflow> = {
 /**
  * Starts a workflow on the running service's task queue and waits until it ends.
  *
- * @param progress gets what the run answers to its query, each second.
+ * @param progress called each second with the run's answer to the query.
  * @throws ServiceError with the reason when the run fails.
  */
 export async function runByHand<W extends Workflow>(
@@ -45,7 +45,7 @@ export async function runByHand<W extends Workflow>(
   }
 }
 
-/** A run's failure holds the activity's, and that holds what happened. */
+/** The innermost cause: a run's failure wraps the activity's, which wraps what happened. */
 function reasonOf({ cause, message }: Error): string {
   return cause instanceof Error ? reasonOf(cause) : message;
 }

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { RequestHandler } from 'express';
 import { Problem } from './problem.ts';
 
-/** Lets through only requests with `Authorization: Bearer <the admin key>`. Digests are compared, so neither length nor content leaks by time. */
+/** Refuses requests without `Authorization: Bearer <the admin key>`. Digests are compared, so time tells neither length nor content. */
 export function requireAdminKey(adminApiKey: string): RequestHandler {
   const expected = digest(adminApiKey);
   return (request, _response, next) => {

@@ -5,7 +5,7 @@ import { parseQuota } from '../domain/money.ts';
 /** Names that are safe in paths, logs and search attributes. */
 export const identifier = z.string().regex(/^[\w.:@-]{1,128}$/, 'is 1 to 128 letters, digits or any of _ . : @ -');
 
-/** Not empty, and without what PostgreSQL does not store: a NUL, half of a surrogate pair. */
+/** Not empty, and without what PostgreSQL cannot store: a NUL, half of a surrogate pair. */
 export function text(maxLength: number) {
   return z
     .string()
@@ -15,7 +15,7 @@ export function text(maxLength: number) {
     .refine((value) => value.isWellFormed(), 'is well-formed Unicode');
 }
 
-/** A string read by one of the domain's parsers, whose own sentence says what is wrong with it. */
+/** A string that one of the domain's parsers reads; the parser's message says what is wrong. */
 export function parsedBy<T>(parser: (text: string) => T, expected = 'is a string') {
   return z.string({ error: expected }).transform((text, context): T => {
     try {
@@ -27,7 +27,7 @@ export function parsedBy<T>(parser: (text: string) => T, expected = 'is a string
   });
 }
 
-/** Dollars of LiteLLM budget as a decimal string; a number would have been rounded by somebody's JSON library. */
+/** Dollars of LiteLLM budget as a decimal string: JSON libraries round numbers. */
 export const dollars = parsedBy(parseQuota, 'is a decimal string like "25.00"');
 export const notNegativeDollars = dollars.refine((value) => value >= 0, 'is not negative');
 export const positiveDollars = dollars.refine((value) => value > 0, 'is more than zero');

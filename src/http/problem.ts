@@ -1,4 +1,4 @@
-/** Errors as RFC 9457 problem details, with a `type` that stays as it is. */
+/** Errors as RFC 9457 problem details, each with a stable `type`. */
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import { isDatabaseOutage } from '../database/errors.ts';
@@ -9,13 +9,13 @@ import type { Logger } from '../observability/log.ts';
 const PROBLEMS = {
   malformed: [400, 'The request cannot be read'],
   unauthenticated: [401, 'The request is not authentic'],
-  'not-found': [404, 'There is no such thing'],
+  'not-found': [404, 'Not found'],
   'method-not-allowed': [405, 'The route does not take this method'],
-  conflict: [409, 'The request contradicts what is there'],
+  conflict: [409, 'The request conflicts with the present state'],
   'too-large': [413, 'The body is too large'],
-  'unsupported-media-type': [415, 'The body has a type that is not read here'],
+  'unsupported-media-type': [415, 'The content type is not supported'],
   invalid: [422, 'The request can be read but is not valid'],
-  internal: [500, 'The service has made a mistake'],
+  internal: [500, 'The service has failed'],
   unavailable: [503, 'The service cannot do this at the moment'],
 } as const satisfies Record<string, readonly [number, string]>;
 
@@ -33,6 +33,11 @@ export class Problem extends Error {
     this.kind = kind;
     this.fields = fields;
   }
+}
+
+/** A value that is readable but not valid. @param message completes the field's name to a sentence: "is above minimum_balance". */
+export function invalidField(field: string, message: string): Problem {
+  return new Problem('invalid', `${field}: ${message}`, [{ field, message }]);
 }
 
 /** Seconds after which a request that met an outage may come again. */
@@ -72,7 +77,7 @@ export const notFoundHandler: RequestHandler = ({ method, path }, _response) => 
   throw new Problem('not-found', `there is no ${method} ${path}`);
 };
 
-/** The last handler: turns whatever was thrown into a problem, and logs what nobody expected. */
+/** The last handler: turns every error into a problem, and logs the unexpected ones. */
 export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
@@ -90,7 +95,7 @@ function ofDatabase(error: unknown): Problem | undefined {
   return isDatabaseOutage(error) ? new Problem('unavailable', 'the database cannot be reached; nothing was stored') : undefined;
 }
 
-/** What LiteLLM said is of use to an administrator; what it refuses us as a caller is an outage to ours. */
+/** An administrator can act on LiteLLM's own message. That it refuses our key is an outage for our caller. */
 function ofKms(error: unknown): Problem | undefined {
   if (!(error instanceof KmsError)) return undefined;
   switch (error.kind) {

@@ -1,14 +1,13 @@
-/** The bytes of a request's body as they came: what a signature is over. */
+/** The bytes of a request's body as they came: the signature is over them. */
 import type { RequestHandler } from 'express';
 import { Problem } from './problem.ts';
 
-/** A sender that goes on after its answer is cut off this much later: time for one that is nearly done to read what it was told. */
+/** A sender that still sends after its answer is cut off this much later: one that is nearly done can read the answer. */
 const LINGER_MS = 1_000;
 
 /**
- * Puts the body into `request.body`, a Buffer. One over `limit` bytes is answered 413 when the first byte too many arrives:
- * express.raw would read it to its end before, and an endless one has none. A compressed body, which could unpack to
- * anything, is not read.
+ * Puts the body into `request.body`, a Buffer. A body over `limit` bytes is answered 413 at the first byte too many: express.raw
+ * would read it to its end first, and an endless one has none. A compressed body is refused: it could unpack to any size.
  */
 export function rawBody(limit: number): RequestHandler {
   return (request, _response, next) => {
@@ -39,7 +38,7 @@ export function rawBody(limit: number): RequestHandler {
   };
 }
 
-/** Ends the connection of a sender that was answered and does not stop sending. */
+/** Closes the connection of a sender that still sends after it was answered. */
 export const cutOffAfterAnswer: RequestHandler = (request, response, next) => {
   response.once('finish', () => {
     if (request.complete) return;

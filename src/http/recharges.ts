@@ -1,7 +1,6 @@
 /** `/api/v1/recharges` */
 import express, { type Router } from 'express';
 import { z } from 'zod';
-import type { Database } from '../database/database.ts';
 import type { LedgerTransfer, Recharge } from '../database/entities.ts';
 import * as ledger from '../database/ledger.ts';
 import * as recharges from '../database/recharges.ts';
@@ -11,10 +10,12 @@ import * as webhookEvents from '../database/webhook-events.ts';
 import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
 import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
 import { RESOLUTIONS } from '../domain/resolution.ts';
+import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { presentReversal } from './reversals.ts';
+import { startOrLeaveToReconciliation } from './start-or-leave.ts';
 
 const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().optional(), status: z.enum(RECHARGE_STATUSES).optional() });
 
@@ -24,17 +25,12 @@ const resolveBody = z.strictObject({
   by: text(100).default('admin key'),
 });
 
-/**
- * @param linkTo where the Temporal Web UI shows the run of an event; null when there is no UI.
- * @param resume starts the run of an event again.
- * @param look starts the run that looks whether Stripe has more to say about a recharge's money.
- */
-export function rechargeRoutes(
-  database: Database,
-  linkTo: (eventId: string) => string | null,
-  resume: (event: webhookEvents.DispatchableEvent) => Promise<void>,
-  look: (recharge: Recharge) => Promise<void>,
-): Router {
+export function rechargeRoutes({
+  database,
+  workflows,
+  links,
+  log,
+}: Pick<HttpDependencies, 'database' | 'workflows' | 'links' | 'log'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -60,16 +56,18 @@ export function rechargeRoutes(
     if (!recharge) throw missing(request.params.id);
     const event = await webhookEvents.find(em, recharge.eventId);
     const resolved = await resolutions.begin(em, recharge, wanted).catch((error) => {
-      // The second: somebody else has settled it between our look and our move.
+      // UnexpectedStatusError: another request or run has moved it since it was read.
       const isConflict = error instanceof resolutions.NotResolvableError || error instanceof recharges.UnexpectedStatusError;
       throw isConflict ? new Problem('conflict', error.message) : error;
     });
-    if (isOpen(resolved.status) && event)
-      await resume({ ...event, organizationId: resolved.organizationId, teamId: resolved.litellmTeamId });
+    if (isOpen(resolved.status) && event) {
+      const toRestart = { ...event, organizationId: resolved.organizationId, teamId: resolved.litellmTeamId };
+      await startOrLeaveToReconciliation(() => workflows.restartRecharge(toRestart), log);
+    }
     if (resolved.status === 'cancelled' || resolved.status === 'succeeded')
       await webhookEvents.close(em, recharge.eventId, OUTCOME_OF_ACCEPTED[resolved.status]);
     // Its money may have been refunded or disputed meanwhile: then the quota follows it.
-    await look(resolved);
+    await startOrLeaveToReconciliation(() => workflows.followReversals(resolved), log);
     response.json(await presentWhole(resolved));
   });
 
@@ -80,7 +78,7 @@ export function rechargeRoutes(
       timeline: recharge.timeline,
       ledger_transfers: (await ledger.transfersOf(em, recharge.id)).map(presentTransfer),
       reversals: (await reversals.of(em, recharge.id)).map(presentReversal),
-      temporal_ui_url: linkTo(recharge.eventId),
+      temporal_ui_url: links.recharge(recharge.eventId),
     };
   }
 

@@ -1,34 +1,32 @@
 /** `/api/v1/reversals`: refunds and disputes made elsewhere, and what became of the quota. */
 import express, { type Router } from 'express';
 import { z } from 'zod';
-import type { Database } from '../database/database.ts';
-import { REVERSAL_STATUSES, type Recharge, type Reversal } from '../database/entities.ts';
+import { REVERSAL_STATUSES, type Reversal } from '../database/entities.ts';
 import * as recharges from '../database/recharges.ts';
 import * as reversals from '../database/reversals.ts';
 import { formatMoney, formatQuota } from '../domain/money.ts';
 import { describeStripeError } from '../payments/outcome.ts';
+import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
+import { startOrLeaveToReconciliation } from './start-or-leave.ts';
 
 const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().optional(), status: z.enum(REVERSAL_STATUSES).optional() });
 
-/** What a person may do with a parked reversal: say that the budget is right now. */
+/** A person can only accept a reversal that needs attention: the budget is right in LiteLLM by then. */
 const resolveBody = z.strictObject({
   resolution: z.literal('accept', { error: 'is "accept": the quota of a reversal is put right in LiteLLM, then accepted' }),
   reason: text(500),
   by: text(100).default('admin key'),
 });
 
-/**
- * @param isGone whether the customer has a reversal's money now, as Stripe says.
- * @param look starts the run that looks whether Stripe has more to say about a recharge's money.
- */
-export function reversalRoutes(
-  database: Database,
-  isGone: (reversal: Reversal, recharge: Recharge) => Promise<boolean>,
-  look: (recharge: Recharge) => Promise<void>,
-): Router {
+export function reversalRoutes({
+  database,
+  workflows,
+  isMoneyGone,
+  log,
+}: Pick<HttpDependencies, 'database' | 'workflows' | 'isMoneyGone' | 'log'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -45,10 +43,10 @@ export function reversalRoutes(
     const recharge = await recharges.get(em, reversal.rechargeId);
     const isSettled =
       reversal.status === 'needs_attention' &&
-      (await reversals.accept(em, reversal, { ...wanted, isGone: await askStripe(() => isGone(reversal, recharge)) }));
+      (await reversals.accept(em, reversal, { ...wanted, isGone: await askStripe(() => isMoneyGone(reversal, recharge)) }));
     if (!isSettled) throw new Problem('conflict', `reversal ${reversal.id} is settled: nothing is to be done`);
     // A dispute may yet be won.
-    await look(recharge);
+    await startOrLeaveToReconciliation(() => workflows.followReversals(recharge), log);
     response.json(presentReversal(await reversals.get(em, reversal.id)));
   });
 

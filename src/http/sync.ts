@@ -1,21 +1,21 @@
 /** `/api/v1/sync`: runs of the synchronisation with LiteLLM, and what each found and did. */
 import express, { type Router } from 'express';
 import { z } from 'zod';
-import type { Database } from '../database/database.ts';
 import type { SyncItem, SyncRun } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import * as syncRuns from '../database/sync-runs.ts';
 import { withDeadline } from '../deadline.ts';
 import type { SyncOutcome } from '../domain/sync.ts';
+import type { HttpDependencies } from './dependencies.ts';
 import { identifier } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
-import { Problem, parse } from './problem.ts';
+import { invalidField, Problem, parse } from './problem.ts';
 
-/** Items of a run that are shown: enough for a person to begin with, and for a megabyte of JSON. */
+/** Items of a run that are shown: enough for a person to begin with, and about a megabyte of JSON. */
 const MAX_ITEMS_SHOWN = 2_000;
 /** More than these are better served by a run over all. */
 const MAX_ORGANIZATIONS = 500;
-/** Temporal answers a start in milliseconds, and the one who has asked is waiting. */
+/** Temporal answers a start in milliseconds, and the caller waits for it. */
 const START_DEADLINE_MS = 5_000;
 
 const startBody = z.strictObject({
@@ -23,13 +23,7 @@ const startBody = z.strictObject({
   dry_run: z.boolean().default(false),
 });
 
-export type SyncStarter = {
-  start: (run: SyncRun) => Promise<void>;
-  /** Where the Temporal Web UI shows the run; null when there is no UI. */
-  linkTo: (run: SyncRun) => string | null;
-};
-
-export function syncRoutes(database: Database, { start, linkTo }: SyncStarter): Router {
+export function syncRoutes({ database, workflows, links }: Pick<HttpDependencies, 'database' | 'workflows' | 'links'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -46,7 +40,7 @@ export function syncRoutes(database: Database, { start, linkTo }: SyncStarter): 
     const { organization_ids: organizationIds, dry_run: dryRun } = parse(startBody, request.body ?? {});
     await requireOrganizations(organizationIds ?? []);
     const run = await syncRuns.create(database.fork(), { organizationIds, dryRun });
-    await withDeadline(start(run), START_DEADLINE_MS).catch(async (error: Error) => {
+    await withDeadline(workflows.startSync(run), START_DEADLINE_MS).catch(async (error: Error) => {
       await syncRuns.finish(database.fork(), run.id, run.counts, `it could not be started: ${error.message}`);
       throw new Problem('unavailable', 'Temporal cannot be reached; no synchronisation was started');
     });
@@ -66,8 +60,7 @@ export function syncRoutes(database: Database, { start, linkTo }: SyncStarter): 
     const known = await organizations.known(database.fork(), ids);
     const unknown = ids.filter((id) => !known.has(id));
     if (unknown.length === 0) return;
-    const message = `there is no organization ${unknown.join(', ')}`;
-    throw new Problem('invalid', `organization_ids: ${message}`, [{ field: 'organization_ids', message }]);
+    throw invalidField('organization_ids', `there is no organization ${unknown.join(', ')}`);
   }
 
   function present(run: SyncRun, outcomes: Partial<Record<SyncOutcome, number>> = {}) {
@@ -82,7 +75,7 @@ export function syncRoutes(database: Database, { start, linkTo }: SyncStarter): 
       counts: { pages, teams, organizations, unmanaged_teams: unmanaged, unreadable_teams: unreadable, failed_pages: failedPages },
       outcomes,
       failure: run.failureMessage ?? null,
-      temporal_ui_url: linkTo(run),
+      temporal_ui_url: links.sync(run),
     };
   }
 

@@ -1,21 +1,19 @@
 /**
  * `/api/v1/organizations/:organization_id/teams`: an organization's teams and their keys.
  *
- * Our row says what is wanted, and LiteLLM is brought along at once when it answers. When it does not, a team stays with
- * `synced_at: null`, or goes later, and the synchronisation completes it; a key is made now or not at all, for its secret is
- * shown in this one answer.
+ * Our row says what is wanted, and each change is mirrored to LiteLLM at once. When LiteLLM is unavailable, the team stays with
+ * `synced_at: null`, or with `removed_at`, and the synchronisation completes it. A key is made now or not at all: its secret is
+ * shown only in this answer.
  */
 import express, { type Router } from 'express';
 import { z } from 'zod';
-import type { Database } from '../database/database.ts';
 import type { Organization, Team, TeamKey } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import * as teams from '../database/teams.ts';
 import { formatQuota } from '../domain/money.ts';
-import type { KmsClient } from '../kms/client.ts';
 import { KmsError } from '../kms/errors.ts';
-import type { Logger } from '../observability/log.ts';
 import { issueKey, mirrorTeam, removeTeam, revokeKey, TeamGoneError } from '../teams/mirror.ts';
+import type { HttpDependencies } from './dependencies.ts';
 import { identifier, notNegativeDollars, text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
@@ -39,7 +37,7 @@ type OrganizationPath = { organization_id: string };
 type TeamPath = OrganizationPath & { team_id: string };
 type KeyPath = TeamPath & { key_id: string };
 
-export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Router {
+export function teamRoutes({ database, kms, log }: Pick<HttpDependencies, 'database' | 'kms' | 'log'>): Router {
   const router = express.Router({ mergeParams: true });
 
   router.get<'/', OrganizationPath>('/', async ({ params, query }, response) => {
@@ -56,7 +54,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
     if (team.name !== name || (team.maxBudgetInTeam ?? null) !== maxBudgetInTeam) {
       throw new Problem('conflict', `there is a team ${id} with another name or limit`);
     }
-    await isBroughtAlong('team', team, () => mirrorTeam({ database, kms }, organization, team));
+    await tryMirror('team', team, () => mirrorTeam({ database, kms }, organization, team));
     response
       .status(201)
       .location(`/api/v1/organizations/${encodeURIComponent(organization.id)}/teams/${encodeURIComponent(id)}`)
@@ -73,7 +71,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
     const changes = { ...(name !== undefined && { name }), ...(maxBudgetInTeam !== undefined && { maxBudgetInTeam }) };
     const team = await teams.change(database.fork(), refOf(params), changes);
     if (!team) throw missing(params);
-    await isBroughtAlong('team', team, () => mirrorTeam({ database, kms }, organization, team));
+    await tryMirror('team', team, () => mirrorTeam({ database, kms }, organization, team));
     response.json(present(await teamOf(params)));
   });
 
@@ -81,7 +79,7 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
     const organization = await organizationOf(params);
     const team = await teams.askToRemove(database.fork(), refOf(params));
     if (!team) throw missing(params);
-    if (await isBroughtAlong('removal', team, () => removeTeam({ database, kms }, organization, team))) response.status(204).end();
+    if (await tryMirror('removal', team, () => removeTeam({ database, kms }, organization, team))) response.status(204).end();
     else response.status(202).json(present(team));
   });
 
@@ -110,8 +108,8 @@ export function teamRoutes(database: Database, kms: KmsClient, log: Logger): Rou
     response.status(204).end();
   });
 
-  /** False when LiteLLM has to be brought along later. */
-  async function isBroughtAlong(what: string, { organizationId, id }: Team, work: () => Promise<void>): Promise<boolean> {
+  /** Changes LiteLLM now. False when LiteLLM cannot do it now: the synchronisation does it later. */
+  async function tryMirror(what: string, { organizationId, id }: Team, work: () => Promise<void>): Promise<boolean> {
     try {
       await work();
       return true;

@@ -1,13 +1,13 @@
-/** `/webhooks`: where LiteLLM's alerts and Stripe's events come in, and what became of the alerts. */
+/** `/webhooks`: takes in LiteLLM's alerts and Stripe's events, and lists what became of the alerts. */
 import express, { type RequestHandler, type Router } from 'express';
 import { z } from 'zod';
-import type { Database } from '../database/database.ts';
 import type { WebhookEvent } from '../database/entities.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { MalformedAlertError, readAlert } from '../inbox/alert.ts';
-import { authenticate, type Secrets } from '../inbox/signatures.ts';
+import { authenticate } from '../inbox/signatures.ts';
 import { MalformedStripeEventError, readStripeEvent, type StripeNotice } from '../payments/events.ts';
+import type { HttpDependencies } from './dependencies.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { rawBody } from './raw-body.ts';
@@ -29,41 +29,41 @@ const requireJson: RequestHandler = (request, _response, next) => {
   next();
 };
 
-/** @param accepted called once for each event that has become durable and waits for its workflow. */
-export function litellmWebhook(database: Database, secrets: Secrets, accepted: () => void): Router {
+type AlertDependencies = Pick<HttpDependencies, 'database' | 'alertSecrets' | 'alertAccepted'>;
+
+/** LiteLLM's alerts: authenticated, stored, answered. */
+export function litellmWebhook({ database, alertSecrets, alertAccepted }: AlertDependencies): Router {
   const router = express.Router();
 
   router.post('/limit-exceeded', requireJson, rawAlert, async (request, response) => {
     const body: Buffer = request.body;
     const tokens = [request.query['token'] ?? []].flat() as string[];
-    const proof = authenticate({ headers: request.headersDistinct, tokens, body }, secrets, Date.now() / 1000);
+    const proof = authenticate({ headers: request.headersDistinct, tokens, body }, alertSecrets, Date.now() / 1000);
     if (!proof.authentic) {
       throw new Problem('unauthenticated', 'no valid signature (webhook-signature or X-LiteLLM-Signature) and no valid ?token=');
     }
     const receipt = await webhookEvents.receive(database.fork(), readAlertOrRefuse(body, proof.deliveryId));
     if (receipt.status === 'conflict') throw new Problem('conflict', `webhook-id ${proof.deliveryId} was sent before with another body`);
-    if (receipt.status === 'accepted') accepted();
+    if (receipt.status === 'accepted') alertAccepted();
     response.json({ event_id: receipt.eventId, status: receipt.status });
   });
 
   return router;
 }
 
-/**
- * Stripe's events: verified, stored, answered. They only wake what waits; losing all of them makes the service slower.
- *
- * @param accepted called once for each event that has become durable.
- */
-export function stripeWebhook(database: Database, signingSecrets: readonly string[], accepted: () => void): Router {
+type StripeEventDependencies = Pick<HttpDependencies, 'database' | 'stripeSigningSecrets' | 'stripeEventAccepted'>;
+
+/** Stripe's events: verified, stored, answered. They only wake what waits, so losing all of them makes the service slower, not wrong. */
+export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccepted }: StripeEventDependencies): Router {
   const router = express.Router();
 
   router.post('/', requireJson, rawStripeBody, async (request, response) => {
     const signature = request.headersDistinct['stripe-signature'];
     const body: Buffer = request.body;
-    const event = signature?.length === 1 ? readStripeEventOrRefuse(body, signature[0] ?? '', signingSecrets) : undefined;
+    const event = signature?.length === 1 ? readStripeEventOrRefuse(body, signature[0] ?? '', stripeSigningSecrets) : undefined;
     if (!event) throw new Problem('unauthenticated', 'no valid Stripe-Signature by one of STRIPE_WEBHOOK_SECRETS');
     const isNew = await stripeEvents.receive(database.fork(), event);
-    if (isNew) accepted();
+    if (isNew) stripeEventAccepted();
     response.json({ event_id: event.id, status: isNew ? 'accepted' : 'duplicate' });
   });
 
@@ -99,7 +99,7 @@ const eventsQuery = z.strictObject({
   outcome: z.string().optional(),
 });
 
-export function eventRoutes(database: Database): Router {
+export function eventRoutes({ database }: Pick<HttpDependencies, 'database'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {

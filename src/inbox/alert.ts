@@ -1,11 +1,11 @@
-/** From the raw body of an alert to the event that is stored. */
+/** Reads the raw body of an alert into the event that is stored. */
 import { createHash } from 'node:crypto';
 import type { IncomingEvent } from '../database/webhook-events.ts';
 import { crossingOf } from '../domain/crossing.ts';
 
-/** LiteLLM's alerts are flat; deeper nesting is somebody's experiment. */
+/** LiteLLM's alerts are flat. */
 const MAX_DEPTH = 32;
-/** PostgreSQL indexes it, and an index entry has a limit; senders' ids are a tenth of this. */
+/** PostgreSQL indexes it, and limits an index entry; senders' ids have a tenth of this. */
 const MAX_DELIVERY_ID_LENGTH = 256;
 
 /** The body cannot be read as an alert; the message says what to change. */

@@ -1,19 +1,19 @@
 /**
- * Hands on what a table has taken in: alerts to their workflows, Stripe's events to the runs that wait for them. Any number
- * of dispatchers work side by side: each row is claimed for a while by one of them, and goes to another when that one dies.
+ * Dispatches the rows of a table: alerts to their workflows, Stripe's events to the runs that wait for them. Any number of
+ * dispatchers run side by side: one of them claims a row for a while, and another one claims it when the first has died.
  */
 import { withDeadline } from '../deadline.ts';
 import type { Logger } from '../observability/log.ts';
 
-/** How long a table is left alone when nothing pokes the dispatcher: what another process stored waits this long at most. */
+/** Between two reads of a table when nothing pokes the dispatcher: a row that another process has stored waits this long at most. */
 const POLL_INTERVAL_MS = 500;
-/** Rows taken at once. */
+/** Rows that are claimed at once. */
 const BATCH = 50;
-/** How long a claim holds: longer than a start takes when Temporal is slow, short enough that a crash delays little. */
+/** How long a claim lasts: longer than a start takes when Temporal is slow, short enough that a crash delays little. */
 const LEASE_MS = 15_000;
-/** What Temporal has not answered by then counts as failed; the next attempt finds out. */
+/** A start without an answer counts as failed after this; the next attempt finds out whether it was. */
 const HANDLE_DEADLINE_MS = 10_000;
-/** Pause after a failure: doubles from the first to the last. */
+/** Pause after a failure: doubles with each one, from the first value to the last. */
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 10_000;
 
@@ -22,7 +22,7 @@ export type Source<Row extends { id: string }> = {
   /** For the log. */
   name: string;
   claim: (limit: number, leaseMs: number) => Promise<Row[]>;
-  /** Has to bear being called again for the same row: a crash may come between it and `done`. */
+  /** Idempotent: a crash between it and `done` repeats it. */
   handle: (row: Row) => Promise<void>;
   done: (id: string) => Promise<void>;
   release: (id: string, delayMs: number) => Promise<void>;
@@ -46,7 +46,7 @@ export class Dispatcher<Row extends { id: string }> {
     this.running ??= this.loop();
   }
 
-  /** A row has just been stored: do not wait for the next look. */
+  /** A row has just been stored: the table is read at once. */
   poke(): void {
     this.poked = true;
     this.wake();
@@ -73,7 +73,7 @@ export class Dispatcher<Row extends { id: string }> {
     }
   }
 
-  /** Waits for every row, also when one of them fails: nothing may run on when the database is closed. */
+  /** Waits for every row, also when one fails: nothing may still run when the database is closed. */
   private async dispatchAll(rows: Row[]): Promise<void> {
     const results = await Promise.allSettled(rows.map((row) => this.dispatch(row)));
     const failed = results.find((result) => result.status === 'rejected');
@@ -83,12 +83,12 @@ export class Dispatcher<Row extends { id: string }> {
   private async dispatch(row: Row): Promise<void> {
     try {
       await withDeadline(this.source.handle(row), HANDLE_DEADLINE_MS);
-      // Only now: a crash before this line does it again, which finds it done.
+      // After `handle`: a crash in between repeats it, which is harmless.
       await this.source.done(row.id);
       this.failures = 0;
     } catch (error) {
       const delay = Math.min(RETRY_FIRST_MS * 2 ** this.failures++, RETRY_LAST_MS);
-      this.log.warn({ source: this.source.name, id: row.id, reason: (error as Error).message, again_in_ms: delay }, 'not handed on');
+      this.log.warn({ source: this.source.name, id: row.id, reason: (error as Error).message, again_in_ms: delay }, 'not dispatched');
       await this.source.release(row.id, delay);
     }
   }

@@ -1,6 +1,6 @@
 /**
- * Whether an alert is authentic: signed as Standard Webhooks has it, signed in LiteLLM's own header, or posted to a URL
- * that holds a secret. Any one suffices. Pure but for the clock, which comes in.
+ * Whether an alert is authentic: signed as Standard Webhooks, signed in LiteLLM's own header, or posted to a URL that holds a
+ * secret. One of them suffices. Pure: the caller gives the time.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { webhookKey } from '../domain/webhook-key.ts';
@@ -9,7 +9,7 @@ import { webhookKey } from '../domain/webhook-key.ts';
 export const TIMESTAMP_TOLERANCE_S = 5 * 60;
 
 export type SignedRequest = {
-  /** Every header that came, each with all its values: a repeated one is refused rather than joined. */
+  /** Every header with all its values: a repeated one is refused, not joined. */
   headers: NodeJS.Dict<string[]>;
   /** The `token` parameters of the URL. */
   tokens: string[];
@@ -17,12 +17,13 @@ export type SignedRequest = {
   body: Buffer;
 };
 
-export type Secrets = { hmacSecrets: readonly string[]; urlTokens: readonly string[] };
+/** An alert is authentic by any one of these. */
+export type AlertSecrets = { hmacSecrets: readonly string[]; urlTokens: readonly string[] };
 
-/** `deliveryId` only where the sender has signed one: anything else could be made up. */
+/** `deliveryId` is null unless the sender has signed it: anyone could make up another one. */
 export type Authenticity = { authentic: true; deliveryId: string | null } | { authentic: false };
 
-export function authenticate(request: SignedRequest, secrets: Secrets, nowSeconds: number): Authenticity {
+export function authenticate(request: SignedRequest, secrets: AlertSecrets, nowSeconds: number): Authenticity {
   const deliveryId = verifyStandardWebhook(request, secrets.hmacSecrets, nowSeconds);
   if (deliveryId !== null) return { authentic: true, deliveryId };
   if (verifyLiteLLMSignature(request, secrets.hmacSecrets, nowSeconds)) return { authentic: true, deliveryId: null };
@@ -32,53 +33,55 @@ export function authenticate(request: SignedRequest, secrets: Secrets, nowSecond
 
 /** The signed `webhook-id`, or null. Signed string: `id.timestamp.body` (https://www.standardwebhooks.com). */
 function verifyStandardWebhook({ headers, body }: SignedRequest, secrets: readonly string[], nowSeconds: number): string | null {
-  const id = only(headers, 'webhook-id');
-  const timestamp = only(headers, 'webhook-timestamp');
-  const signatures = only(headers, 'webhook-signature');
+  const id = singleValue(headers, 'webhook-id');
+  const timestamp = singleValue(headers, 'webhook-timestamp');
+  const signatures = singleValue(headers, 'webhook-signature');
   if (!id || !timestamp || !signatures || !isTimely(timestamp, nowSeconds)) return null;
-  // A list separated by spaces, so that a sender can sign with an old and a new secret at once; one that a proxy has joined
-  // with commas is refused.
+  // A list separated by spaces: a sender may sign with an old and a new secret at once. A header that a proxy has joined with
+  // commas is refused.
   const offered = signatures.split(' ');
   if (!offered.every((part) => /^\w+,[\w+/=]+$/.test(part))) return null;
   const isSigned = secrets.some((secret) => {
     const expected = `v1,${createHmac('sha256', webhookKey(secret)).update(`${id}.${timestamp}.`).update(body).digest('base64')}`;
-    // As text: several base64 texts stand for the same bytes, and one of them is the signature.
-    return offered.some((signature) => equal(Buffer.from(signature), Buffer.from(expected)));
+    // Compared as text: several base64 texts decode to the same bytes, and only one of them is the signature.
+    return offered.some((signature) => equalInConstantTime(Buffer.from(signature), Buffer.from(expected)));
   });
   return isSigned ? id : null;
 }
 
 /** `sha256=<hex>` of the body, or of `timestamp.body` when a timestamp is sent. Hex in either case. */
 function verifyLiteLLMSignature({ headers, body }: SignedRequest, secrets: readonly string[], nowSeconds: number): boolean {
-  const match = /^sha256=([0-9a-f]{64})$/i.exec(only(headers, 'x-litellm-signature') ?? '');
+  const match = /^sha256=([0-9a-f]{64})$/i.exec(singleValue(headers, 'x-litellm-signature') ?? '');
   if (!match?.[1]) return false;
   const signature = Buffer.from(match[1], 'hex');
   let prefix = '';
   if (headers['x-litellm-timestamp']) {
-    const timestamp = only(headers, 'x-litellm-timestamp');
+    const timestamp = singleValue(headers, 'x-litellm-timestamp');
     if (!timestamp || !isTimely(timestamp, nowSeconds)) return false;
     prefix = `${timestamp}.`;
   }
-  return secrets.some((secret) => equal(signature, createHmac('sha256', webhookKey(secret)).update(prefix).update(body).digest()));
+  return secrets.some((secret) =>
+    equalInConstantTime(signature, createHmac('sha256', webhookKey(secret)).update(prefix).update(body).digest()),
+  );
 }
 
 function verifyToken({ tokens }: SignedRequest, accepted: readonly string[]): boolean {
   const [token, another] = tokens;
   if (!token || another !== undefined) return false;
-  return accepted.some((secret) => equal(Buffer.from(token), Buffer.from(secret)));
+  return accepted.some((secret) => equalInConstantTime(Buffer.from(token), Buffer.from(secret)));
 }
 
 /** The one value of a header; undefined when it is missing or repeated. */
-function only(headers: NodeJS.Dict<string[]>, name: string): string | undefined {
+function singleValue(headers: NodeJS.Dict<string[]>, name: string): string | undefined {
   const values = headers[name];
   return values?.length === 1 ? values[0] : undefined;
 }
 
-/** Whole seconds since 1970 within the tolerance, both ways: a far-future message could be replayed for as long. */
+/** Whole seconds since 1970, within the tolerance both ways: a message from far in the future could be replayed for as long. */
 function isTimely(timestamp: string, nowSeconds: number): boolean {
   return /^\d{1,12}$/.test(timestamp) && Math.abs(nowSeconds - Number(timestamp)) <= TIMESTAMP_TOLERANCE_S;
 }
 
-function equal(a: Buffer, b: Buffer): boolean {
+function equalInConstantTime(a: Buffer, b: Buffer): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }

@@ -1,4 +1,4 @@
-/** What the dispatchers hand on, and to whom. */
+/** The tables that are dispatched from, and what happens with a row of each. */
 import type { Database } from '../database/database.ts';
 import * as recharges from '../database/recharges.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
@@ -6,7 +6,7 @@ import * as webhookEvents from '../database/webhook-events.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
 import type { Source } from './dispatcher.ts';
 
-/** Alerts: each gets its workflow. */
+/** Alerts: each starts its workflow. */
 export function alertSource(
   database: Database,
   workflows: Pick<WorkflowStarter, 'startRecharge'>,
@@ -20,7 +20,7 @@ export function alertSource(
   };
 }
 
-/** Stripe's events: they wake what waits for them. An event of an intent that is not ours is done with. */
+/** Stripe's events: each wakes the run that waits for it. An event of an intent that is not ours needs nothing. */
 export function stripeSource(
   database: Database,
   workflows: Pick<WorkflowStarter, 'wakeRecharge' | 'followReversals'>,

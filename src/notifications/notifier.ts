@@ -1,17 +1,17 @@
-/** Outbound events: Standard Webhooks, posted to the one URL that the operator has set. */
+/** Outbound events: Standard Webhooks, posted to one URL that the operator has set. */
 import axios from 'axios';
 import { Webhook } from 'standardwebhooks';
 import { webhookKey } from '../domain/webhook-key.ts';
 
 export type OutboundEvent = {
-  /** The `webhook-id`: the same for every attempt, so that the receiver can drop repetitions. */
+  /** The `webhook-id`: the same for every attempt, so that the receiver can drop duplicates. */
   id: string;
   /** Such as `recharge.recharged`. */
   type: string;
   data: Record<string, string>;
 };
 
-/** A receiver that takes longer is asked again later. */
+/** A receiver that takes longer has failed; the event is sent again later. */
 const DEADLINE_MS = 10_000;
 
 export class NotificationError extends Error {
@@ -21,7 +21,7 @@ export class NotificationError extends Error {
 export class Notifier {
   private readonly target: { url: string; signer: Webhook } | undefined;
 
-  /** @param target absent sends nothing. */
+  /** @param target without one nothing is sent. */
   constructor(target?: { url: string; secret: string }) {
     this.target = target && {
       url: target.url,
@@ -43,7 +43,7 @@ export class Notifier {
     try {
       await axios.post(this.target.url, body, { headers, timeout: DEADLINE_MS, maxRedirects: 0 });
     } catch (error) {
-      // The message names the status or the connection's fault; the error itself holds the signature.
+      // Only its message, which names the status or the connection's fault: the error itself holds the signature.
       throw new NotificationError(`the notification was not taken: ${(error as Error).message}`);
     }
   }

@@ -1,9 +1,9 @@
-/** Structured logs: one JSON object a line on standard output, or wherever `destination` goes. */
+/** Structured logs: one JSON object a line, to standard output or to `destination`. */
 import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger } from 'pino';
 
-/** Fields that never reach a log, wherever they come from. */
+/** Fields that are redacted in every log line. */
 const SECRET_FIELDS = [
   'authorization',
   'headers.authorization',

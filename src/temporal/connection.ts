@@ -1,28 +1,27 @@
-/** Connections to Temporal, and links into its Web UI. */
+/** Connections to Temporal. */
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection } from '@temporalio/worker';
-import type { Config } from '../config.ts';
+import type { TemporalConfig } from '../config.ts';
 import type { Logger } from '../observability/log.ts';
 
-/** Between two attempts of a worker to reach a Temporal that is away. */
+/** Between two attempts of a worker to connect. */
 const RECONNECT_MS = 2_000;
 
-export function namespaceOf({ connect }: Config['temporal']): string {
+export function namespaceOf({ connect }: TemporalConfig): string {
   return connect.namespace ?? 'default';
 }
 
 /**
- * A client that connects when it is first used, so that alerts are taken in while Temporal is away. It makes each call once:
- * the dispatcher tries again by itself, and the SDK's own retries outlive the connection that they need (an uncaught
- * "Channel has been shut down" from a timer).
+ * A client that connects on its first call, so that alerts are accepted while Temporal is unavailable. It makes each call once:
+ * the dispatcher retries, and the SDK's own retries outlive their connection (an uncaught "Channel has been shut down" from a timer).
  */
-export function openClient(temporal: Config['temporal']): Client {
+export function openClient(temporal: TemporalConfig): Client {
   const connection = Connection.lazy({ ...temporal.connect.connectionOptions, interceptors: [] });
   return new Client({ connection, namespace: namespaceOf(temporal) });
 }
 
-/** The connection of a worker: waits for a Temporal that is away, until `signal` says that nobody wants it any more. */
-export async function connectWorker({ connect }: Config['temporal'], log: Logger, signal: AbortSignal): Promise<NativeConnection> {
+/** The connection of a worker. Waits while Temporal is unavailable. @throws the reason of `signal` when it is aborted meanwhile. */
+export async function connectWorker({ connect }: TemporalConfig, log: Logger, signal: AbortSignal): Promise<NativeConnection> {
   for (;;) {
     try {
       return await NativeConnection.connect(connect.connectionOptions);
@@ -32,9 +31,4 @@ export async function connectWorker({ connect }: Config['temporal'], log: Logger
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
     }
   }
-}
-
-/** Where the Web UI shows a workflow; null when no UI is configured. */
-export function workflowLink(uiUrl: string | undefined, namespace: string, workflowId: string): string | null {
-  return uiUrl ? `${uiUrl}/namespaces/${encodeURIComponent(namespace)}/workflows/${encodeURIComponent(workflowId)}` : null;
 }

@@ -3,12 +3,12 @@ import { type Client, ScheduleAlreadyRunning, type ScheduleOptions, ScheduleOver
 import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { SWEEP_INTERVAL_MS, SWEEP_JITTER_MS } from '../domain/forecast.ts';
 
-/** A run that hangs longer than its timeout would silence its schedule, as overlapping runs are skipped. */
+/** Overlapping runs are skipped, so without a timeout a run that hangs would stop its schedule. */
 const RECONCILE_TIMEOUT = '2 hours';
 const SWEEP_TIMEOUT = '15 minutes';
 const SYNC_TIMEOUT = '1 hour';
 
-/** What a schedule that was down catches up on is one run at most: every run looks at everything. */
+/** A schedule that was down catches up on one run at most: every run looks at everything. */
 function scheduleOptions(taskQueue: string): ScheduleOptions[] {
   return [
     {
@@ -53,12 +53,12 @@ function scheduleOptions(taskQueue: string): ScheduleOptions[] {
   ];
 }
 
-/** The schedules that there have to be. */
+/** The ids of every schedule that `bill migrate` makes. */
 export function scheduleIds(): string[] {
   return scheduleOptions('').map(({ scheduleId }) => scheduleId);
 }
 
-/** Creates the schedules or brings them up to date; an operator's pause stays. Answers their ids. */
+/** Creates or updates the schedules and returns their ids. A pause by an operator stays. */
 export async function applySchedules(client: Client, taskQueue: string): Promise<string[]> {
   const all = scheduleOptions(taskQueue);
   for (const options of all) {

@@ -1,4 +1,4 @@
-/** What an operator can search and sort workflows by. Never encoded, so never sensitive. */
+/** What an operator can search and sort workflows by. Never encrypted, so nothing sensitive. */
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 
 export const organizationIdKey = defineSearchAttributeKey('OrganizationId', SearchAttributeType.KEYWORD);

@@ -1,4 +1,4 @@
-/** Starts and wakes workflows. Temporal remembers an id only as long as its retention, so once-only rests on the database, not on this. */
+/** Starts and signals workflows. Temporal forgets an id after its retention, so the database decides once-only, not this. */
 import {
   type Client,
   WorkflowExecutionAlreadyStartedError,
@@ -23,12 +23,12 @@ export function rechargeWorkflowId(eventId: string): string {
   return `recharge/${eventId}`;
 }
 
-/** Of the run that Temporal has begun itself, or else of the one that the API begins. */
+/** The workflow that has made the run's row, else the one that the API starts for the row. */
 export function syncWorkflowId({ id, workflow }: SyncRun): string {
   return workflow?.split(' ')[0] ?? `team-sync/${id}`;
 }
 
-/** Each method does what `WorkflowStarter` says of it. */
+/** `WorkflowStarter` documents the methods. */
 export class TemporalStarter implements WorkflowStarter {
   private readonly client: Client;
   private readonly taskQueue: string;
@@ -112,7 +112,7 @@ export class TemporalStarter implements WorkflowStarter {
   }
 }
 
-/** Short: Temporal takes a few hundred bytes. */
+/** Short: Temporal limits a summary to a few hundred bytes. */
 function describeScope(organizationIds: readonly string[] | null): string {
   if (organizationIds === null) return 'every organization';
   return organizationIds.length === 1 ? `${organizationIds[0]}` : `${organizationIds.length} organizations`;

@@ -16,14 +16,14 @@ import type { Logger } from '../observability/log.ts';
 
 /** Activities that run at once; each holds at most one database connection of the pool of 20 at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
-/** A run whose worker has died goes to another one after this; the default of ten seconds is long for a team that waits. */
+/** A run whose worker has died moves to another one after this; the default of ten seconds is long for a team that waits. */
 const STICKY_TIMEOUT = '3 seconds';
-/** How long running activities may finish after SIGTERM. A charge's one call takes at most 25 s. */
+/** After SIGTERM, running activities may take this long to finish. A charge's one call takes at most 25 s. */
 const SHUTDOWN_GRACE = '30 seconds';
-/** After this the process ends whatever still runs; Temporal gives it to another worker. */
+/** After this the process ends even if activities still run; Temporal gives them to another worker. */
 const SHUTDOWN_FORCE = '45 seconds';
 
-/** Sends the SDK's own log lines where ours go. Once a process, before the first connection. */
+/** Sends the SDK's own log lines to our logger. Called once in a process, before the first connection. */
 export function installTemporalLogger(log: Logger): void {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
   Runtime.install({
@@ -35,28 +35,27 @@ export function installTemporalLogger(log: Logger): void {
 
 const WORKFLOWS = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
 
-/** Bundles the workflow code. About a second, so done once a process. */
+/** Bundles the workflow code. It takes about a second, so call it once in a process. */
 export async function bundleWorkflows(workflowsPath = WORKFLOWS): Promise<WorkflowBundle> {
   return bundleWorkflowCode({
     workflowsPath,
-    // Webpack's inventory of modules is of no use to an operator.
+    // Webpack's list of modules does not help an operator.
     logger: new DefaultLogger('WARN'),
   });
 }
 
+type WorkerOptions = {
+  connection: NativeConnection;
+  namespace: string;
+  taskQueue: string;
+  workflowBundle: WorkflowBundle;
+  dependencies: ActivityDependencies;
+};
+
 /** A worker, ready to `run()`. */
-export async function createWorker(
-  connection: NativeConnection,
-  namespace: string,
-  taskQueue: string,
-  workflowBundle: WorkflowBundle,
-  dependencies: ActivityDependencies,
-): Promise<Worker> {
+export async function createWorker({ dependencies, ...queue }: WorkerOptions): Promise<Worker> {
   return Worker.create({
-    connection,
-    namespace,
-    taskQueue,
-    workflowBundle,
+    ...queue,
     activities: createActivities(dependencies),
     interceptors: { activity: [superviseActivity] },
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,

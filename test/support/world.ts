@@ -157,7 +157,7 @@ export class World {
     const failed = (error: Error) => {
       throw error;
     };
-    this.worker = await startWorker(readConfig({ ...this.env, ...overrides }), this.log, failed, workflowBundle);
+    this.worker = await startWorker(readConfig({ ...this.env, ...overrides }), this.log, { failed, workflowBundle });
   }
 
   async stopWorker(): Promise<void> {

@@ -1,7 +1,6 @@
-/** Three organizations to look at, and customers of theirs who spend. */
-import axios, { isAxiosError } from 'axios';
-import Stripe from 'stripe';
-import type { Config } from '../../config.ts';
+/** The demonstration of `bill dev`: three organizations, and users who spend. */
+import type { Config, KmsConfig, StripeConfig } from '../../config.ts';
+import { fetchWithin } from '../fetch.ts';
 import { callService } from '../service-client.ts';
 
 type DemonstrationOrganization = {
@@ -50,41 +49,64 @@ const ORGANIZATIONS: readonly DemonstrationOrganization[] = [
   },
 ];
 
+const ORGANIZATIONS_PATH = '/api/v1/organizations';
+/** The stand-ins run on this machine. */
+const DEADLINE_MS = 15_000;
 /** Between two calls of one organization's users. */
 const CALL_INTERVAL_MS = 1_200;
 
 export type Member = { organizationId: string; key: string; callCost: number };
 
 /**
- * Creates at Stripe, in LiteLLM and here what is not there yet, and answers a fresh LiteLLM key for each organization.
+ * Creates what is missing at Stripe, in LiteLLM and in the service, and returns a new LiteLLM key for each organization.
  * For stand-ins only: it attaches test cards.
  */
-export async function createDemonstration(config: Config): Promise<Member[]> {
-  const { hostname, port } = new URL(config.stripe.apiBase);
-  const stripe = new Stripe(config.stripe.secretKey, { host: hostname, port, protocol: 'http' });
-  const kms = axios.create({ baseURL: config.kms.baseUrl, headers: { Authorization: `Bearer ${config.kms.apiKey}` } });
-  const { data: existing } = await callService<{ data: { c_organization_id: string }[] }>('GET', '/api/v1/organizations', undefined, {
-    limit: 200,
+export async function createDemonstration({ stripe, kms }: Pick<Config, 'stripe' | 'kms'>): Promise<Member[]> {
+  const { data: existing } = await callService<{ data: { c_organization_id: string }[] }>('GET', ORGANIZATIONS_PATH, {
+    query: { limit: '200' },
   });
 
   const members: Member[] = [];
   for (const { id, name, card, budget, settings, callCost } of ORGANIZATIONS) {
     if (!existing.some(({ c_organization_id: known }) => known === id)) {
-      await kms.post('/team/new', { team_id: id, team_alias: name, max_budget: budget }).catch(unlessItExists);
-      const customer = await stripe.customers.create({ name, metadata: { c_organization_id: id } });
-      const paymentMethod = await stripe.paymentMethods.attach(card, { customer: customer.id });
-      await stripe.customers.update(customer.id, { invoice_settings: { default_payment_method: paymentMethod.id } });
-      const organization = { c_organization_id: id, name, stripe_customer_id: customer.id, litellm_team_id: id, ...settings };
-      await callService('POST', '/api/v1/organizations', organization);
+      await createTeam(kms, { team_id: id, team_alias: name, max_budget: budget });
+      const customer = await createCustomer(stripe, { id, name, card });
+      const organization = { c_organization_id: id, name, stripe_customer_id: customer, litellm_team_id: id, ...settings };
+      await callService('POST', ORGANIZATIONS_PATH, { body: organization });
     }
-    const { data: key } = await kms.post('/key/generate', { team_id: id });
-    members.push({ organizationId: id, key: key.key, callCost });
+    const { key } = await bodyOf<{ key: string }>(await postJson(kms, '/key/generate', { team_id: id }));
+    members.push({ organizationId: id, key, callCost });
   }
   return members;
 }
 
-function unlessItExists(error: unknown): void {
-  if (!isAxiosError(error) || error.response?.status !== 400) throw error;
+/** A team that exists stays as it is. */
+async function createTeam(kms: KmsConfig, team: { team_id: string; team_alias: string; max_budget: number }): Promise<void> {
+  const response = await postJson(kms, '/team/new', team);
+  if (response.status !== 400) await bodyOf(response);
+}
+
+/** A customer whose default payment method is the test card; its id. */
+async function createCustomer(
+  { apiBase, secretKey }: StripeConfig,
+  { id, name, card }: Record<'id' | 'name' | 'card', string>,
+): Promise<string> {
+  const form = { name, 'metadata[c_organization_id]': id, payment_method: card, 'invoice_settings[default_payment_method]': card };
+  const headers = { authorization: `Bearer ${secretKey}` };
+  const response = await fetchWithin(DEADLINE_MS, `${apiBase}/v1/customers`, { method: 'POST', headers, body: new URLSearchParams(form) });
+  return (await bodyOf<{ id: string }>(response)).id;
+}
+
+function postJson({ baseUrl, apiKey }: KmsConfig, path: string, body: object): Promise<Response> {
+  const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+  return fetchWithin(DEADLINE_MS, `${baseUrl}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+/** @throws unless the answer is 2xx, with what it says. */
+async function bodyOf<T>(response: Response): Promise<T> {
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${response.url} answered ${response.status}: ${text}`);
+  return JSON.parse(text);
 }
 
 /** A member has been refused for lack of budget, or answers again after having been. */
@@ -95,7 +117,7 @@ export function startSpending(kmsUrl: string, members: Member[], noticed: (refus
   const timers = members.map((member) => {
     let refusedSince: number | undefined;
     return setInterval(async () => {
-      // Between half and one and a half of the usual cost, as prompts differ.
+      // From half to one and a half times the usual cost, as prompts differ.
       const cost = member.callCost * (0.5 + Math.random());
       const status = await callModel(kmsUrl, member.key, cost);
       if (status === 429 && refusedSince === undefined) {
@@ -118,9 +140,9 @@ export function startSpending(kmsUrl: string, members: Member[], noticed: (refus
 async function callModel(kmsUrl: string, key: string, cost: number): Promise<number | undefined> {
   const body = { model: 'fake', messages: [{ role: 'user', content: 'hello' }], sandbox_cost: cost };
   try {
-    return (
-      await axios.post(`${kmsUrl}/chat/completions`, body, { headers: { Authorization: `Bearer ${key}` }, validateStatus: () => true })
-    ).status;
+    const response = await postJson({ baseUrl: kmsUrl, apiKey: key }, '/chat/completions', body);
+    await response.body?.cancel();
+    return response.status;
   } catch {
     return undefined;
   }

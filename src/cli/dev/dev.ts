@@ -1,6 +1,6 @@
 /**
- * `bill dev`: the whole service on this machine. Starts what the environment does not name, shows what happens, and stops
- * everything again.
+ * `bill dev`: the whole service on this machine. Starts the servers that the environment does not name, shows what happens, and
+ * stops everything in the end.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,8 +11,7 @@ import type { Config } from '../../config.ts';
 import { Database } from '../../database/database.ts';
 import { createLogger } from '../../observability/log.ts';
 import { type Running, startApi, startWorker } from '../../service.ts';
-import { namespaceOf, workflowLink } from '../../temporal/connection.ts';
-import { rechargeWorkflowId } from '../../temporal/starter.ts';
+import { TemporalLinks } from '../../temporal/links.ts';
 import { installTemporalLogger } from '../../temporal/worker.ts';
 import { migrate } from '../migrate.ts';
 import { configOrExit, stopOnSignal } from '../process.ts';
@@ -22,7 +21,7 @@ import { type Embedded, startEmbedded } from './embedded.ts';
 import { clock, startTimeline } from './timeline.ts';
 
 const DATA_FOLDER = fileURLToPath(new URL('../../../.data', import.meta.url));
-/** Programs that set-up has fetched: no state of ours, kept by `--fresh`. */
+/** Programs that set-up has fetched. They are no state, so `--fresh` keeps them. */
 const TOOLS = 'tools';
 const LOG_FILE = join(DATA_FOLDER, 'bill.log');
 
@@ -51,7 +50,7 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
   const fail = (what: string) => {
     console.error(`bill: ${what}; the log is ${LOG_FILE}`);
     process.exitCode = 1;
-    void running.stop().then(() => process.exit(1));
+    void running.stop().finally(() => process.exit(1)); // Nothing is left to do with a failure to stop.
   };
   for (const { name, server } of embedded.servers) {
     server.process.once('exit', (code) => code !== 0 && fail(`the ${name} server has ended`));
@@ -59,7 +58,7 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
 
   await migrate(config, log);
   const [worker, api] = await Promise.all([
-    startWorker(config, log, ({ message }) => fail(`the worker has failed: ${message}`)),
+    startWorker(config, log, { failed: ({ message }) => fail(`the worker has failed: ${message}`) }),
     startApi(config, log),
   ]);
   stops.push(worker.stop, api.stop);
@@ -68,9 +67,9 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
 
   const database = await Database.open(config.databaseUrl);
   stops.push(() => database.close());
-  const linkTo = (eventId: string) => workflowLink(config.temporal.uiUrl, namespaceOf(config.temporal), rechargeWorkflowId(eventId));
-  printWhereToLook(config, embedded);
-  const timeline = startTimeline(database, linkTo, (line) => console.log(line));
+  const links = new TemporalLinks(config.temporal);
+  printWhereToLook(config, embedded, links);
+  const timeline = startTimeline(database, links, (line) => console.log(line));
   stops.push(timeline.stop);
 
   const started = embedded.servers.map(({ name }) => name);
@@ -97,14 +96,14 @@ function startOver(): void {
   }
 }
 
-/** Two of them would share one PostgreSQL folder. @throws when one is running. */
+/** Two of them would share one PostgreSQL folder. @throws when one runs already. */
 function refuseSecondRun(): void {
   if (!existsSync(DEV_ADDRESS_FILE)) return;
   const { pid, PUBLIC_URL } = JSON.parse(readFileSync(DEV_ADDRESS_FILE, 'utf8')) as { pid: number; PUBLIC_URL: string };
   try {
     process.kill(pid, 0);
   } catch {
-    return; // It ended without clearing up.
+    return; // It has ended without removing the file.
   }
   throw new Error(`bill dev is running already, as process ${pid} at ${PUBLIC_URL}`);
 }
@@ -126,11 +125,10 @@ function writeAddress(config: Config, env: Record<string, string>): void {
   writeFileSync(DEV_ADDRESS_FILE, JSON.stringify({ ...address, pid: process.pid }), { mode: 0o600 });
 }
 
-function printWhereToLook(config: Config, { env, servers }: Embedded): void {
+function printWhereToLook(config: Config, { env, servers }: Embedded, links: TemporalLinks): void {
   const isOurs = (name: string) => servers.some((server) => server.name === name);
-  const workflows = config.temporal.uiUrl && `${config.temporal.uiUrl}/namespaces/${namespaceOf(config.temporal)}/workflows`;
   const rows: [string, string][] = [
-    ['Temporal Web UI', workflows ?? 'unknown (TEMPORAL_UI_URL)'],
+    ['Temporal Web UI', links.workflows ?? 'unknown (TEMPORAL_UI_URL)'],
     ['API', `${config.http.publicUrl}  (admin key: ${isOwn('ADMIN_API_KEY', config.http.adminApiKey)})`],
     ['PostgreSQL', isOurs('postgres') ? (env['DATABASE_URL'] ?? '') : 'yours (DATABASE_URL)'],
     ['Stripe', isOurs('stripe') ? `${config.stripe.apiBase}/_sandbox/state  (a stand-in)` : config.stripe.apiBase],

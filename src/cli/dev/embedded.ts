@@ -1,4 +1,4 @@
-/** The servers that `bill dev` brings along: each starts unless the environment names another one in its place. */
+/** The servers of `bill dev`: each starts unless the environment names another one in its place. */
 import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -6,14 +6,14 @@ import { type LaunchedServer, launch, type ServerName } from '../../../sandbox/l
 
 /** Seconds between two alerts for the same team, as the README recommends for a real LiteLLM. */
 const ALERT_TTL_S = 30;
-/** A real LiteLLM takes 10 to 15 s; shorter, so that a person sees the figures move. */
+/** A real LiteLLM takes 10 to 15 s; shorter here, so that a person sees the figures change. */
 const SPEND_LAG_MS = 2_000;
-/** Ports tried after a busy one. */
+/** How many ports are tried from the preferred one on. */
 const PORTS_TRIED = 50;
 
 const PREFERRED_PORTS = { api: 8080, postgres: 15432, temporal: 7233, temporalUi: 8233, stripe: 12111, litellm: 4000 } as const;
 
-/** What `bill dev` uses for a variable that is not set. Worth nothing outside this machine's loopback. */
+/** Values of variables that are not set. Not secret: the servers listen on loopback only. */
 const OWN_SETTINGS = {
   STRIPE_SECRET_KEY: 'sk_test_bill_dev',
   STRIPE_WEBHOOK_SECRETS: 'whsec_bill_dev',
@@ -26,13 +26,13 @@ const OWN_SETTINGS = {
 export type Embedded = {
   /** The whole environment that the service runs with. */
   env: Record<string, string>;
-  /** The servers that were started here, in the order in which they are to be stopped. */
+  /** The servers that were started here, in the order in which to stop them. */
   servers: { name: ServerName; server: LaunchedServer }[];
   stop: () => Promise<void>;
 };
 
 /**
- * Starts what the environment does not replace.
+ * Starts the servers that the environment does not replace.
  *
  * @param progress called with a line when a server is ready or a port had to be avoided.
  * @throws when a server does not start, after stopping those that did.
@@ -120,7 +120,7 @@ export async function startEmbedded(given: NodeJS.ProcessEnv, folder: string, pr
   }
 }
 
-/** The first free port on loopback from `preferred` on. @param avoided called when it is another one. */
+/** The first free port of loopback from `preferred` on. @param avoided called when `preferred` is busy. */
 async function freePort(preferred: number, avoided: (busy: number, taken: number) => void): Promise<number> {
   for (let port = preferred; port < preferred + PORTS_TRIED; port++) {
     if (await isFree(port)) {

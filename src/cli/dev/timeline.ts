@@ -1,4 +1,4 @@
-/** The live timeline of `bill dev`: what the database says has happened, line by line, as it happens. */
+/** The live timeline of `bill dev`: each step, as the database has it, a line at a time. */
 import { styleText } from 'node:util';
 import type { Database } from '../../database/database.ts';
 import type { Recharge, TimelineStep, WebhookEvent } from '../../database/entities.ts';
@@ -6,36 +6,32 @@ import * as recharges from '../../database/recharges.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
 import { dollarsFromQuota, formatMoney, type QuotaMicros } from '../../domain/money.ts';
 import { REFUSALS } from '../../domain/policy.ts';
+import type { WorkflowLinks } from '../../workflow-links.ts';
 
-const LOOK_INTERVAL_MS = 200;
-/** Rows are looked at again for this long, so that one that was committed late is not missed. */
+const READ_INTERVAL_MS = 200;
+/** Rows are read again for this long, so that one that was committed late is not missed. */
 const OVERLAP_MS = 5_000;
-const ROWS_A_LOOK = 500;
+const MAX_ROWS = 500;
 
 type Line = { at: Date; organization: string; step: string; text: string };
 
 /**
  * Prints every step of every recharge from now on.
  *
- * @param linkTo where the Temporal Web UI shows the run of an event.
  * @param print one line for the terminal.
  */
-export function startTimeline(
-  database: Database,
-  linkTo: (eventId: string) => string | null,
-  print: (line: string) => void,
-): { stop: () => Promise<void> } {
+export function startTimeline(database: Database, links: WorkflowLinks, print: (line: string) => void): { stop: () => Promise<void> } {
   const seen = new Map<string, number>();
   const events = new Map<string, WebhookEvent>();
   const begun = new Date();
   let since = begun;
   let stopped = false;
 
-  const look = async () => {
+  const printNew = async () => {
     const em = database.fork();
     const from = new Date(since.getTime() - OVERLAP_MS);
     const started = new Date();
-    for (const event of await webhookEvents.changedSince(em, from, ROWS_A_LOOK)) {
+    for (const event of await webhookEvents.changedSince(em, from, MAX_ROWS)) {
       if (event.receivedAt < begun) seen.set(event.id, 1);
       events.set(event.id, event);
       if (!seen.has(event.id)) {
@@ -48,30 +44,30 @@ export function startTimeline(
         print(format(closing, event.receivedAt));
       }
     }
-    for (const recharge of await recharges.changedSince(em, from, ROWS_A_LOOK)) {
+    for (const recharge of await recharges.changedSince(em, from, MAX_ROWS)) {
       const lines = rechargeLines(recharge);
       const alerted = events.get(recharge.eventId)?.receivedAt ?? recharge.createdAt;
       const known = seen.get(recharge.id) ?? (recharge.createdAt < begun ? lines.length : 0);
       for (const line of lines.slice(known)) print(format(line, alerted));
       seen.set(recharge.id, lines.length);
       if (lines.length > known && recharge.timeline.at(-1)?.status !== 'charging') {
-        const link = ENDS.has(recharge.status) && linkTo(recharge.eventId);
+        const link = ENDS.has(recharge.status) && links.recharge(recharge.eventId);
         if (link) print(`${' '.repeat(10)}${styleText('dim', link)}`);
       }
     }
     since = started;
   };
 
-  const looking = (async () => {
+  const printing = (async () => {
     while (!stopped) {
-      await look().catch(() => {}); // The database may be restarting; the log of the service says so.
-      await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL_MS));
+      await printNew().catch(() => {}); // The database may be restarting; the service logs it.
+      await new Promise((resolve) => setTimeout(resolve, READ_INTERVAL_MS));
     }
   })();
   return {
     stop: async () => {
       stopped = true;
-      await looking;
+      await printing;
     },
   };
 }
@@ -96,7 +92,7 @@ function alertLine(event: WebhookEvent): Line {
   };
 }
 
-/** How an event ended that has led to no recharge; a recharge tells its own end. */
+/** The end of an event that has led to no recharge; a recharge has its own lines. */
 function closingLine({ outcome, processedAt, organizationId, teamId }: WebhookEvent): Line | undefined {
   if (!outcome || !processedAt || !(outcome in REFUSALS || outcome === 'unknown_team')) return undefined;
   const reason = outcome === 'unknown_team' ? 'no organization has this team' : REFUSALS[outcome as keyof typeof REFUSALS];
@@ -114,7 +110,7 @@ function linesOf(recharge: Recharge, step: TimelineStep): Omit<Line, 'organizati
     case 'reserved':
       return [{ at, step: 'limits', text: `balance ${cents(recharge.balanceSeen)}, so charge ${amount}` }];
     case 'charging':
-      return []; // Only the outcome is news.
+      return []; // The outcome follows.
     case 'charged':
       return [
         { at: new Date(String(step['captured_at'])), step: 'charged', text: `${amount} by ${recharge.paymentIntentId}` },
@@ -133,7 +129,7 @@ function linesOf(recharge: Recharge, step: TimelineStep): Omit<Line, 'organizati
   }
 }
 
-/** Dollars to the cent: for reading along, not for reckoning. */
+/** Dollars to the cent: for reading, not for computing. */
 function cents(quota: QuotaMicros | null | undefined): string {
   return quota === null || quota === undefined ? '?' : dollarsFromQuota(quota).toFixed(2);
 }
@@ -149,7 +145,7 @@ const COLOURS = {
   refunding: 'magenta',
 } as const;
 
-/** `alerted`: the moment that durations count from. */
+/** @param alerted when the alert came: durations count from it. */
 function format({ at, organization, step, text }: Line, alerted?: Date): string {
   const took = alerted ? `+${((at.getTime() - alerted.getTime()) / 1000).toFixed(2)} s` : '';
   const colour = COLOURS[step as keyof typeof COLOURS] ?? 'white';

@@ -1,6 +1,5 @@
-/** `bill doctor`: looks at everything that the service needs, changes nothing, and says what has to be changed. */
+/** `bill doctor`: checks everything that the service needs, and says what to change. It changes nothing itself. */
 import { styleText } from 'node:util';
-import axios from 'axios';
 import type { Config } from '../../config.ts';
 import { Database } from '../../database/database.ts';
 import * as stripeEvents from '../../database/stripe-events.ts';
@@ -8,23 +7,25 @@ import * as webhookEvents from '../../database/webhook-events.ts';
 import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
 import { openClient } from '../../temporal/connection.ts';
+import { fetchWithin } from '../fetch.ts';
+import { type Output, print } from '../output.ts';
 import { configOrExit } from '../process.ts';
 import { serviceEnvironment } from '../service-client.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
 import { ago, change, type Look, look, note, type Reading } from './reading.ts';
 import { examineTemporal } from './temporal.ts';
 
-/** Signed alerts are refused from five minutes on; a clock that is a minute off is on its way there. */
+/** Signed alerts are refused from five minutes on; a clock that is a minute off is drifting there. */
 const MAX_SKEW_MS = 60_000;
 const HTTP_DEADLINE_MS = 5_000;
 
-export async function doctor({ json }: { json: boolean }): Promise<void> {
+export async function doctor(options: Output): Promise<void> {
   const readings = await examine(configOrExit(serviceEnvironment()));
-  console.log(json ? JSON.stringify({ readings }, null, 2) : printed(readings));
+  print(options, { readings }, () => textOf(readings));
   if (readings.some(({ verdict }) => verdict === 'change')) process.exitCode = 1;
 }
 
-/** Everything, in the order in which it is best mended. */
+/** Every check, in the order in which to repair what has failed. */
 export async function examine(config: Config): Promise<Reading[]> {
   const database = await Database.open(config.databaseUrl);
   const client = openClient(config.temporal);
@@ -48,12 +49,15 @@ export async function examine(config: Config): Promise<Reading[]> {
 }
 
 async function examineDatabase(database: Database): Promise<Reading[]> {
-  const reached = await look('database', 'answers', 'set DATABASE_URL to a PostgreSQL that this machine reaches', async () => {
-    const [row] = await database.fork().execute<{ version: string }[]>("select current_setting('server_version') as version");
-    return `PostgreSQL ${row?.version}`;
-  });
+  const reached = await look(
+    { area: 'database', check: 'answers', advice: 'set DATABASE_URL to a PostgreSQL that this machine reaches' },
+    async () => {
+      const [row] = await database.fork().execute<{ version: string }[]>("select current_setting('server_version') as version");
+      return `PostgreSQL ${row?.version}`;
+    },
+  );
   if (reached.verdict !== 'ok') return [reached];
-  const migrated = await look('database', 'migrations', 'run: bill migrate', async () => {
+  const migrated = await look({ area: 'database', check: 'migrations', advice: 'run: bill migrate' }, async () => {
     const pending = await database.pendingMigrations();
     return pending.length === 0 ? 'all applied' : change(`not applied: ${pending.join(', ')}`, 'run: bill migrate');
   });
@@ -62,24 +66,27 @@ async function examineDatabase(database: Database): Promise<Reading[]> {
 
 async function examineStripe(payments: PaymentsClient, config: Config): Promise<Reading[]> {
   return Promise.all([
-    look('Stripe', 'key', 'set STRIPE_SECRET_KEY to a key that Stripe accepts, STRIPE_API_BASE to where it is', async () => {
-      const forbidden = await payments.forbiddenCalls();
-      if (forbidden.length > 0) {
-        return change(
-          `may not: ${forbidden.join(', ')}`,
-          'allow the restricted key these in the Stripe Dashboard, or set STRIPE_SECRET_KEY to another',
-        );
-      }
-      return `${/_live_/.test(config.stripe.secretKey) ? 'a live key' : 'a test key'}, may make every call`;
-    }),
-    look('Stripe', 'webhook secrets', '', async () => {
+    look(
+      { area: 'Stripe', check: 'key', advice: 'set STRIPE_SECRET_KEY to a key that Stripe accepts, STRIPE_API_BASE to where it is' },
+      async () => {
+        const forbidden = await payments.forbiddenCalls();
+        if (forbidden.length > 0) {
+          return change(
+            `may not: ${forbidden.join(', ')}`,
+            'allow the restricted key these in the Stripe Dashboard, or set STRIPE_SECRET_KEY to another',
+          );
+        }
+        return `${/_live_/.test(config.stripe.secretKey) ? 'a live key' : 'a test key'}, may make every call`;
+      },
+    ),
+    look({ area: 'Stripe', check: 'webhook secrets' }, async () => {
       if (config.stripe.webhookSecrets.length > 0) return `${config.stripe.webhookSecrets.length} set`;
       return note('STRIPE_WEBHOOK_SECRETS is not set', 'set it: without events, refunds and disputes are noticed up to an hour later');
     }),
   ]);
 }
 
-/** The teams only when nothing is the matter with the key: it would be said once for every team. */
+/** The teams are checked only when the key is fine: otherwise each of them would report the key's fault. */
 async function examineLitellmWithTeams(kms: KmsClient, database: Database | undefined): Promise<Reading[]> {
   const readings = await examineLitellm(kms);
   if (!database || readings.some(({ verdict }) => verdict !== 'ok')) return readings;
@@ -87,21 +94,25 @@ async function examineLitellmWithTeams(kms: KmsClient, database: Database | unde
 }
 
 async function examineApi({ http }: Config): Promise<Reading[]> {
-  const answers = look('webhooks', 'API', 'start it: bill serve; or set PUBLIC_URL to where it is reached', async () => {
-    await axios.get(`${http.publicUrl}/health`, { timeout: HTTP_DEADLINE_MS, maxRedirects: 0 });
-    return `answers at ${http.publicUrl}`;
-  });
+  const answers = look(
+    { area: 'webhooks', check: 'API', advice: 'start it: bill serve; or set PUBLIC_URL to where it is reached' },
+    async () => {
+      const { ok, status } = await headOf(`${http.publicUrl}/health`);
+      if (!ok) throw new Error(`answers ${status}`);
+      return `answers at ${http.publicUrl}`;
+    },
+  );
   return [await answers];
 }
 
 async function examineClocks(config: Config, database: Database | undefined): Promise<Reading[]> {
   const advice = 'set the clock of this machine (NTP): alerts are refused when their time is five minutes off';
   const ofServer = (url: string) => async () => {
-    const { headers } = await axios.get(url, { timeout: HTTP_DEADLINE_MS, validateStatus: () => true, maxRedirects: 0 });
-    return headers['date'] ? new Date(headers['date']) : undefined;
+    const date = (await headOf(url)).headers.get('date');
+    return date === null ? undefined : new Date(date);
   };
   const clocks: [string, () => Promise<Date | undefined>][] = [
-    // Also without a key the answer has a date.
+    // The answer has a date also without a key.
     ['and Stripe', ofServer(`${config.stripe.apiBase}/v1/balance`)],
     ['and LiteLLM', ofServer(`${config.kms.baseUrl}/health/liveliness`)],
   ];
@@ -111,13 +122,22 @@ async function examineClocks(config: Config, database: Database | undefined): Pr
       async () => new Date((await database.fork().execute<{ now: string }[]>('select clock_timestamp() as now'))[0]?.now ?? Number.NaN),
     ]);
   }
-  return Promise.all(clocks.map(([whose, read]) => look('clock', whose, 'see the line about it', () => skewOf(read, advice))));
+  return Promise.all(
+    clocks.map(([whose, read]) => look({ area: 'clock', check: whose, advice: 'see the line about it' }, () => skewOf(read, advice))),
+  );
+}
+
+/** Status and headers of a GET. Redirects are not followed. @throws when there is no answer. */
+async function headOf(url: string): Promise<Response> {
+  const response = await fetchWithin(HTTP_DEADLINE_MS, url, { redirect: 'manual' });
+  await response.body?.cancel();
+  return response;
 }
 
 async function skewOf(read: () => Promise<Date | undefined>, advice: string): Promise<Look> {
   const before = Date.now();
   const theirs = await read();
-  // An HTTP date is cut to the second; ours is that of the middle of the call.
+  // An HTTP date is whole seconds; ours is the middle of the call.
   const skew = theirs ? theirs.getTime() - (before + Date.now()) / 2 : Number.NaN;
   if (Number.isNaN(skew)) return note('says no time', 'none');
   const seen = `${Math.round(Math.abs(skew) / 1000)} s apart`;
@@ -127,15 +147,15 @@ async function skewOf(read: () => Promise<Date | undefined>, advice: string): Pr
 async function examineWebhooks(database: Database, config: Config): Promise<Reading[]> {
   const url = config.http.publicUrl;
   return Promise.all([
-    look('webhooks', 'LiteLLM', 'see the line about the database', async () => {
+    look({ area: 'webhooks', check: 'LiteLLM', advice: 'see the line about the database' }, async () => {
       const last = await webhookEvents.lastAlertAt(database.fork());
       if (last) return `last alert ${ago(last)}`;
       return note(
         'no alert has ever arrived',
-        `have LiteLLM send them to ${url}/webhooks/litellm/limit-exceeded (docs/connecting-litellm.md); until then the sweep sees to it`,
+        `have LiteLLM send them to ${url}/webhooks/litellm/limit-exceeded (docs/connecting-litellm.md); until then the sweep finds low balances`,
       );
     }),
-    look('webhooks', 'Stripe', 'see the line about the database', async () => {
+    look({ area: 'webhooks', check: 'Stripe', advice: 'see the line about the database' }, async () => {
       const last = await stripeEvents.lastReceivedAt(database.fork());
       if (last) return `last event ${ago(last)}`;
       return note('no event has ever arrived', `point a webhook endpoint in the Stripe Dashboard at ${url}/webhooks/stripe`);
@@ -146,7 +166,7 @@ async function examineWebhooks(database: Database, config: Config): Promise<Read
 const MARKS = { ok: 'ok    ', note: 'note  ', change: 'CHANGE' } as const;
 const COLOURS = { ok: 'green', note: 'yellow', change: 'red' } as const;
 
-function printed(readings: Reading[]): string {
+function textOf(readings: Reading[]): string {
   const width = Math.max(...readings.map(({ area, check }) => area.length + check.length + 1));
   const lines = readings.map(({ area, check, verdict, seen, advice }) => {
     const line = `${styleText(COLOURS[verdict], MARKS[verdict])}  ${`${area} ${check}`.padEnd(width)}  ${seen}`;

@@ -9,44 +9,52 @@ import { KMS_ROUTES, type KmsRoute } from '../../kms/routes.ts';
 import { change, type Look, look, note, type Reading } from './reading.ts';
 
 const AREA = 'LiteLLM';
-/** Teams looked at; whoever has more hears of the others from the sweep. */
+/** At most this many teams are checked; the sweep reports on the others. */
 const TEAMS_LIMIT = 200;
 
 export async function examineLitellm(kms: KmsClient): Promise<Reading[]> {
-  const answers = await look(AREA, 'answers', 'set KMS_BASE_URL to the address of the LiteLLM proxy, and start it', async () => {
-    return `in ${Math.round(await kms.ping())} ms, its database connected`;
-  });
+  const answers = await look(
+    { area: AREA, check: 'answers', advice: 'set KMS_BASE_URL to the address of the LiteLLM proxy, and start it' },
+    async () => {
+      return `in ${Math.round(await kms.ping())} ms, its database connected`;
+    },
+  );
   if (answers.verdict !== 'ok') return [answers];
   const refusals = await Promise.all(KMS_ROUTES.map(async (route) => [route, await kms.refusalOf(route)] as const));
-  // Whatever it may do, a key that is known is not refused everywhere.
+  // LiteLLM refuses a known key on some routes at most, so one that is refused on all is unknown.
   if (refusals.every(([, refusal]) => refusal?.kind === 'unauthenticated')) {
-    const key = look(AREA, 'key', 'set KMS_API_KEY to a key that this LiteLLM knows', async () => {
+    const key = look({ area: AREA, check: 'key', advice: 'set KMS_API_KEY to a key that this LiteLLM knows' }, async () => {
       throw refusals[0]?.[1];
     });
     return [answers, await key];
   }
   const refused = refusals.flatMap(([route, refusal]) => (refusal ? [lack(route, refusal)] : []));
   if (refused.length > 0) return [answers, ...(await Promise.all(refused))];
-  return [answers, await look(AREA, 'key', '', async () => `may call all ${KMS_ROUTES.length} routes of the service`)];
+  return [answers, await look({ area: AREA, check: 'key' }, async () => `may call all ${KMS_ROUTES.length} routes of the service`)];
 }
 
 function lack({ method, path }: KmsRoute, refusal: KmsError): Promise<Reading> {
-  return look(AREA, `may call ${method} ${path}`, 'look at LiteLLM: its answer says neither yes nor no', async () => {
-    if (refusal.kind !== 'forbidden' && refusal.kind !== 'unauthenticated') throw refusal;
-    const isForbiddenRoute = /not allowed to call this route/.test(refusal.message);
-    const advice = isForbiddenRoute
-      ? `add "${path}" to the key's allowed_routes`
-      : 'give the user that the key belongs to the role proxy_admin: allowed_routes alone do not suffice';
-    return change(isForbiddenRoute ? 'no' : `no: ${refusal.message}`, advice);
-  });
+  return look(
+    { area: AREA, check: `may call ${method} ${path}`, advice: 'look at LiteLLM: its answer says neither yes nor no' },
+    async () => {
+      if (refusal.kind !== 'forbidden' && refusal.kind !== 'unauthenticated') throw refusal;
+      const isForbiddenRoute = /not allowed to call this route/.test(refusal.message);
+      const advice = isForbiddenRoute
+        ? `add "${path}" to the key's allowed_routes`
+        : 'give the user that the key belongs to the role proxy_admin: allowed_routes alone do not suffice';
+      return change(isForbiddenRoute ? 'no' : `no: ${refusal.message}`, advice);
+    },
+  );
 }
 
-/** The teams of the organizations that are charged by themselves. */
+/** The teams of the organizations that are recharged automatically. */
 export async function examineTeams(em: EntityManager, kms: KmsClient): Promise<Reading[]> {
   const { data, nextCursor } = await organizations.list(em, { limit: TEAMS_LIMIT, cursor: undefined });
   const charged = data.filter(({ autoRechargeEnabled, suspendedAt }) => autoRechargeEnabled && !suspendedAt);
   const readings = await Promise.all(
-    charged.map((organization) => look('teams', organization.id, 'look at the team in LiteLLM', async () => fitnessOf(organization, kms))),
+    charged.map((organization) =>
+      look({ area: 'teams', check: organization.id, advice: 'look at the team in LiteLLM' }, async () => fitnessOf(organization, kms)),
+    ),
   );
   const unfit = readings.filter(({ verdict }) => verdict !== 'ok');
   const seen = `${readings.length - unfit.length} of ${readings.length} can be recharged${nextCursor ? `; only the newest ${TEAMS_LIMIT} organizations were looked at` : ''}`;
@@ -64,7 +72,7 @@ async function fitnessOf({ litellmTeamId, litellmSeenAt }: Organization, kms: Km
   }
 }
 
-/** The policy's own sentences say what is wrong, a colon, and what to change. */
+/** The policy's sentences have the form "what is wrong: what to change". */
 function splitAdvice(refusal: keyof typeof REFUSALS): Look {
   const [seen = '', advice = ''] = REFUSALS[refusal].split(': ');
   return change(seen, advice);

@@ -1,24 +1,26 @@
-/** What `bill doctor` says about one thing that it has looked at. */
+/** One check of `bill doctor`, and its reading. */
 import { withDeadline } from '../../deadline.ts';
 
 export type Reading = {
   area: string;
   check: string;
-  /** `note`: works, but worth knowing; `change`: has to be changed. */
+  /** `note`: works, but worth knowing; `change`: does not work until it is changed. */
   verdict: 'ok' | 'note' | 'change';
   seen: string;
   /** What to change. */
   advice: string | null;
 };
 
-/** A look tells what it saw; what it throws has to be changed. */
+/** What a check saw; a text alone is fine. A check that throws has found something to change. */
 export type Look = string | Pick<Reading, 'verdict' | 'seen' | 'advice'>;
 
-/** Nothing that is well takes so long. */
+/** A check that takes longer counts as failed. */
 const LOOK_DEADLINE_MS = 20_000;
 
-/** @param advice what to change when the look throws. */
-export async function look(area: string, check: string, advice: string, work: () => Promise<Look>): Promise<Reading> {
+/** What is checked, and what to change when the check throws. */
+type Question = { area: string; check: string; advice?: string };
+
+export async function look({ area, check, advice = '' }: Question, work: () => Promise<Look>): Promise<Reading> {
   try {
     const seen = await withDeadline(work(), LOOK_DEADLINE_MS);
     return { area, check, ...(typeof seen === 'string' ? { verdict: 'ok', seen, advice: null } : seen) };

@@ -1,6 +1,6 @@
-/** Temporal: whether it can be reached, has what `bill migrate` makes, and runs what it is scheduled to run. */
+/** Temporal: whether it can be reached, has what `bill migrate` makes, and runs its schedules. */
 import { type Client, type ScheduleDescription, ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
-import type { Config } from '../../config.ts';
+import type { TemporalConfig } from '../../config.ts';
 import { namespaceOf } from '../../temporal/connection.ts';
 import { scheduleIds } from '../../temporal/schedules.ts';
 import { missingSearchAttributes } from '../../temporal/search-attribute-setup.ts';
@@ -9,17 +9,15 @@ import { ago, change, type Look, look, note, type Reading } from './reading.ts';
 const AREA = 'Temporal';
 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
 const WORKFLOW_TASKS = 1;
-/** A schedule whose last success is older than so many of its intervals has stopped working. */
+/** A schedule whose last success is more than this many intervals ago has stopped working. */
 const MISSED_INTERVALS = 3;
-/** A worker that was just started needs a little. */
-const LEAST_PATIENCE_MS = 5 * 60 * 1000;
+/** At least this long, so that a worker that has just started is not reported. */
+const LEAST_GRACE_MS = 5 * 60 * 1000;
 
-export async function examineTemporal(client: Client, temporal: Config['temporal']): Promise<Reading[]> {
+export async function examineTemporal(client: Client, temporal: TemporalConfig): Promise<Reading[]> {
   const namespace = namespaceOf(temporal);
   const reached = await look(
-    AREA,
-    'namespace',
-    'set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE (TEMPORAL_API_KEY for Temporal Cloud)',
+    { area: AREA, check: 'namespace', advice: 'set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE (TEMPORAL_API_KEY for Temporal Cloud)' },
     async () => {
       await client.workflowService.describeNamespace({ namespace });
       return `${namespace} is there`;
@@ -29,11 +27,11 @@ export async function examineTemporal(client: Client, temporal: Config['temporal
   return [
     reached,
     ...(await Promise.all([
-      look(AREA, 'search attributes', 'run: bill migrate', async () => {
+      look({ area: AREA, check: 'search attributes', advice: 'run: bill migrate' }, async () => {
         const missing = await missingSearchAttributes(client, namespace);
         return missing.length === 0 ? 'registered' : change(`missing: ${missing.join(', ')}`, 'run: bill migrate');
       }),
-      look(AREA, 'workers', 'start one: bill worker', async () => {
+      look({ area: AREA, check: 'workers', advice: 'start one: bill worker' }, async () => {
         const { pollers } = await client.workflowService.describeTaskQueue({
           namespace,
           taskQueue: { name: temporal.taskQueue },
@@ -43,7 +41,7 @@ export async function examineTemporal(client: Client, temporal: Config['temporal
         return count > 0 ? `${count} on ${temporal.taskQueue}` : change(`none polls ${temporal.taskQueue}`, 'start one: bill worker');
       }),
       ...scheduleIds().map((id) =>
-        look(AREA, `schedule ${id}`, 'run: bill migrate', () => examineSchedule(client, id, temporal.taskQueue)),
+        look({ area: AREA, check: `schedule ${id}`, advice: 'run: bill migrate' }, () => examineSchedule(client, id, temporal.taskQueue)),
       ),
     ])),
   ];
@@ -62,19 +60,19 @@ async function examineSchedule(client: Client, id: string, taskQueue: string): P
   if (paused)
     return change(`is paused${why ? `: ${why}` : ''}`, `when the reason is gone: temporal schedule toggle --unpause --schedule-id ${id}`);
   if (schedule.action.taskQueue !== taskQueue) {
-    return change(`starts its runs on ${schedule.action.taskQueue}, where no worker of ours is`, 'run: bill migrate');
+    return change(`starts its runs on ${schedule.action.taskQueue}, which our workers do not poll`, 'run: bill migrate');
   }
-  const patience = Math.max(MISSED_INTERVALS * (schedule.spec.intervals?.[0]?.every ?? 0), LEAST_PATIENCE_MS);
+  const grace = Math.max(MISSED_INTERVALS * (schedule.spec.intervals?.[0]?.every ?? 0), LEAST_GRACE_MS);
   const success = await lastSuccess(client, schedule);
-  if (success && Date.now() - success.getTime() <= patience) return `last succeeded ${ago(success)}`;
+  if (success && Date.now() - success.getTime() <= grace) return `last succeeded ${ago(success)}`;
   const since = schedule.info.lastUpdatedAt ?? schedule.info.createdAt;
-  if (!success && Date.now() - since.getTime() <= patience)
+  if (!success && Date.now() - since.getTime() <= grace)
     return note('has not succeeded yet', 'none: it was made or changed a short while ago');
   const seen = success ? `last succeeded ${ago(success)}` : `has not succeeded in its last ${schedule.info.recentActions.length} runs`;
   return change(seen, 'look at its runs in the Temporal Web UI, and whether a worker runs');
 }
 
-/** Of the ten runs that Temporal remembers. */
+/** Among the ten latest runs, which Temporal keeps. */
 async function lastSuccess(client: Client, { info }: ScheduleDescription): Promise<Date | undefined> {
   for (const { action } of info.recentActions.toReversed()) {
     const run = await client.workflow

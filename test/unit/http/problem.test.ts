@@ -51,7 +51,7 @@ test('a problem is told as RFC 9457 has it', () => {
   expect([response.code, response.headers['content-type']]).toEqual([409, 'application/problem+json']);
   expect(response.problem).toEqual({
     type: 'urn:bill-service:problem:conflict',
-    title: 'The request contradicts what is there',
+    title: 'The request conflicts with the present state',
     status: 409,
     detail: 'webhook-id msg_1 was sent before with another body',
   });

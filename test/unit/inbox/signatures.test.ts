@@ -2,14 +2,14 @@ import { createHmac } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
-import { authenticate, type Secrets, type SignedRequest } from '../../../src/inbox/signatures.ts';
+import { type AlertSecrets, authenticate, type SignedRequest } from '../../../src/inbox/signatures.ts';
 
 const NOW = 1_700_000_000;
 const SECRET = 'a-shared-secret';
 const ALERT = '{"event":"budget_crossed","team_id":"t1","event_group":"team"}';
 const REFUSED = { authentic: false };
 
-const secrets = (...hmacSecrets: string[]): Secrets => ({ hmacSecrets, urlTokens: [] });
+const secrets = (...hmacSecrets: string[]): AlertSecrets => ({ hmacSecrets, urlTokens: [] });
 
 function request(headers: SignedRequest['headers'], body: string | Buffer = ALERT, tokens: string[] = []): SignedRequest {
   return { headers, tokens, body: Buffer.from(body as string) };
@@ -307,7 +307,7 @@ describe('a secret', () => {
 });
 
 describe('a token in the URL', () => {
-  const accepted: Secrets = { hmacSecrets: [SECRET], urlTokens: ['the-old-token', 'the-new-token'] };
+  const accepted: AlertSecrets = { hmacSecrets: [SECRET], urlTokens: ['the-old-token', 'the-new-token'] };
   const check = (...tokens: string[]) => authenticate(request({}, ALERT, tokens), accepted, NOW);
 
   test('is authentic when it is one of those accepted, and gives no delivery id', () => {
@@ -344,7 +344,7 @@ describe('a token in the URL', () => {
 });
 
 test('any one of the three suffices, though another is wrong', () => {
-  const accepted: Secrets = { hmacSecrets: [SECRET], urlTokens: ['the-new-token'] };
+  const accepted: AlertSecrets = { hmacSecrets: [SECRET], urlTokens: ['the-new-token'] };
   const wrong = { 'x-litellm-signature': [`sha256=${'0'.repeat(64)}`], 'webhook-signature': ['v1,AAAA'] };
   expect(authenticate(request(wrong, ALERT, ['the-new-token']), accepted, NOW)).toEqual({ authentic: true, deliveryId: null });
   expect(authenticate(request({ ...wrong, ...standardHeaders() }, ALERT, ['wrong']), accepted, NOW)).toEqual({

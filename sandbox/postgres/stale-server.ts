@@ -1,26 +1,26 @@
-/** What a former run left behind on the same data: nothing, a stale lock file, or a server whose starter was killed. */
+/** What an earlier run may have left on the same data: a stale lock file, or a server whose starter was killed. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** An orphan gets this long to close its connections, then as long again to end at once. */
+/** How long each of two signals may take: first to close its connections, then to end at once. */
 const PATIENCE_MS = 10_000;
 
-/** Goes on the server's command line as its cluster_name, so that a later run can tell who started it. */
+/** The server's cluster_name, which is on its command line: a later run sees who started it. */
 export const starterMark = (pid: number) => `started_by_${pid}`;
 
 /**
- * Ends a server that runs on this data and whose starter is gone, and removes a lock file that nothing holds.
+ * Ends a server that runs on this data and whose starter has ended, and removes a lock file that no process holds.
  *
- * @throws when the starter lives: two servers cannot share one folder.
+ * @throws when the starter still runs: two servers cannot share one folder.
  */
-export async function endFormerRun(data: string): Promise<void> {
+export async function endStaleServer(data: string): Promise<void> {
   const lock = join(data, 'postmaster.pid');
   if (!existsSync(lock)) return;
   const pid = Number.parseInt(readFileSync(lock, 'utf8'), 10);
   const runs = () => commandLine(pid).includes(` -D ${data} `);
   if (!runs()) {
-    // After a reboot the number may belong to another process of ours, and PostgreSQL would take that for its rival.
+    // After a reboot the number may belong to another process of ours, and PostgreSQL would take that for a running server.
     rmSync(lock, { force: true });
     return;
   }
@@ -35,7 +35,7 @@ export async function endFormerRun(data: string): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
-  throw new Error(`PostgreSQL process ${pid} of a former run on ${data} does not end: end it with kill -9 ${pid}`);
+  throw new Error(`PostgreSQL process ${pid} of an earlier run on ${data} does not end: end it with kill -9 ${pid}`);
 }
 
 /** A process's command line, its words joined by spaces; empty for one that does not run. */

@@ -1,0 +1,21 @@
+/** How the stand-in behaves. */
+
+export type Settings = {
+  /** The proxy admin key; it must start with `sk-`. */
+  master_key: string;
+  /** Where budget alerts are posted; null sends none. */
+  webhook_url: string | null;
+  /** How long the same alert is not repeated after a 2xx, in seconds. */
+  alert_ttl_s: number;
+  /** Copies of one alert, as that many worker processes without Redis send. */
+  alert_copies: number;
+  /** From a costed request to the `spend` that `/team/info` shows, in milliseconds; 0 shows it at once. */
+  spend_lag_ms: number;
+  /** What one chat completion costs, in US dollars. */
+  call_cost: number;
+  /** Behaves like a proxy whose PostgreSQL is unavailable. */
+  database_down: boolean;
+};
+
+/** Used unless an option says otherwise: the real proxy's defaults, where it has one. */
+export const DEFAULTS = { master_key: 'sk-1234', alert_ttl_s: 86_400, alert_copies: 1, spend_lag_ms: 10_000, call_cost: 0.0002 };

@@ -1,0 +1,43 @@
+/** `bill recharges`, `bill reversals` and `bill events`: what has happened, newest first. */
+import type { Command } from 'commander';
+import { type List, type Paged, pageOf, printList, withPages } from '../output.ts';
+import { callService } from '../service-client.ts';
+
+const RECHARGE_COLUMNS = ['created_at', 'organization_id', 'amount', 'currency', 'status', 'quota_before', 'quota_after', 'id'];
+const REVERSAL_COLUMNS = ['created_at', 'organization_id', 'recharge_id', 'amount', 'currency', 'status', 'quota', 'id'];
+const EVENT_COLUMNS = ['received_at', 'organization_id', 'team_id', 'event_type', 'source', 'outcome', 'id'];
+
+export function addListCommands(bill: Command): void {
+  withPages(withNeedsAttention(bill.command('recharges').argument('[organization]').description('recharges, newest first')))
+    .option('--status <status>', 'only those in this status')
+    .action(async (organization: string | undefined, options: Paged & { status?: string; needsAttention?: boolean }) => {
+      const status = options.needsAttention ? 'needs_attention' : options.status;
+      const query = { ...pageOf(options), organization_id: organization, status };
+      printList(options, await callService<List>('GET', '/api/v1/recharges', { query }), RECHARGE_COLUMNS);
+    });
+
+  withPages(
+    withNeedsAttention(
+      bill
+        .command('reversals')
+        .argument('[organization]')
+        .description('refunds and disputes made elsewhere, newest first, and what became of the quota'),
+    ),
+  ).action(async (organization: string | undefined, options: Paged & { needsAttention?: boolean }) => {
+    const query = { ...pageOf(options), organization_id: organization, status: options.needsAttention ? 'needs_attention' : undefined };
+    printList(options, await callService<List>('GET', '/api/v1/reversals', { query }), REVERSAL_COLUMNS);
+  });
+
+  withPages(bill.command('events').description('what came into the inbox, newest first'))
+    .option('--org <id>', 'only of this organization')
+    .option('--team <id>', 'only of this LiteLLM team')
+    .option('--outcome <outcome>', 'only with this outcome')
+    .action(async (options: Paged & { org?: string; team?: string; outcome?: string }) => {
+      const query = { ...pageOf(options), organization_id: options.org, team_id: options.team, outcome: options.outcome };
+      printList(options, await callService<List>('GET', '/webhooks/events', { query }), EVENT_COLUMNS);
+    });
+}
+
+function withNeedsAttention(command: Command): Command {
+  return command.option('--needs-attention', 'only those that a person has to settle');
+}

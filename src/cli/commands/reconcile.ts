@@ -1,0 +1,42 @@
+/** `bill reconcile`: runs the reconciliation now and shows its findings. */
+import type { Command } from 'commander';
+import type { ReconcileResult, ReconcileWorkflow } from '../../../workflows/contract.ts';
+import { type Output, print, withJson } from '../output.ts';
+import { tableBelow } from '../table.ts';
+import type { RunByHand } from '../workflow-run.ts';
+
+export function addReconcileCommand(bill: Command): void {
+  withJson(
+    bill
+      .command('reconcile')
+      .description('compare the database with Stripe and LiteLLM, and show what differs')
+      .option('--fix', 'resume what is safe to resume'),
+  ).action(async (options: Output & { fix?: boolean }) => {
+    const { runByHand } = await import('../workflow-run.ts');
+    const { reconcileProgress, WORKFLOW_TYPES } = await import('../../../workflows/contract.ts');
+    const run: RunByHand<ReconcileWorkflow> = {
+      type: WORKFLOW_TYPES.reconcile,
+      name: 'reconcile',
+      args: [{ fix: options.fix ?? false }],
+      query: reconcileProgress,
+    };
+    const result = await runByHand(run, (seen) => {
+      if (!options.json) console.error(`${compared(seen)} …`);
+    });
+    print(options, result, () => `${compared(result)}, ${result.findings.length} findings${tableBelow(findingRows(result))}`);
+  });
+}
+
+function compared({ intents, organizations }: ReconcileResult): string {
+  return `${intents} intents and ${organizations} organizations compared`;
+}
+
+function findingRows({ findings }: ReconcileResult): Record<string, string>[] {
+  return findings.map(({ kind, organizationId, subject, seen, settled, command }) => ({
+    kind,
+    organization: organizationId,
+    subject,
+    seen,
+    settled: settled ? 'yes' : command,
+  }));
+}

@@ -1,0 +1,27 @@
+/** `bill resolve`: settles what needs attention. */
+import { userInfo } from 'node:os';
+import type { Command } from 'commander';
+import { RESOLUTIONS, type Resolution } from '../../domain/resolution.ts';
+import { type Output, print, withJson } from '../output.ts';
+import { callService, ServiceError } from '../service-client.ts';
+
+export function addResolveCommand(bill: Command): void {
+  withJson(
+    bill
+      .command('resolve')
+      .argument('<id>', 'a recharge, or the refund or dispute of a reversal')
+      .description('settle a recharge or a reversal that needs attention; the reason is kept')
+      .option('--grant <reason>', 'raise the quota by what is held')
+      .option('--refund <reason>', 'give back what is held')
+      .option('--accept <reason>', 'it is right as it is: what is held counts as granted'),
+  ).action(async (id: string, options: Output & Partial<Record<Resolution, string>>) => {
+    const chosen = RESOLUTIONS.filter((resolution) => options[resolution] !== undefined);
+    const [resolution] = chosen;
+    if (chosen.length !== 1 || !resolution) throw new ServiceError('name one of --grant, --refund and --accept, each with the reason');
+    const kind = id.startsWith('rch_') ? 'recharges' : 'reversals';
+    const body = { resolution, reason: options[resolution], by: userInfo().username };
+    const path = `/api/v1/${kind}/${encodeURIComponent(id)}/resolve`;
+    const settled = await callService<{ id: string; status: string }>('POST', path, { body });
+    print(options, settled, () => `${settled.id} is ${settled.status}`);
+  });
+}

@@ -1,0 +1,45 @@
+/** `bill sweep`: runs the balance sweep now and shows what it has reported. */
+import type { Command } from 'commander';
+import type { SweepCounts } from '../../../activities/sweep/types.ts';
+import type { BalanceSweepWorkflow } from '../../../workflows/contract.ts';
+import { type Output, print, withJson } from '../output.ts';
+import { tableBelow } from '../table.ts';
+import type { RunByHand } from '../workflow-run.ts';
+
+export function addSweepCommand(bill: Command): void {
+  withJson(bill.command('sweep').description('read every balance now, and recharge what is low or soon will be')).action(
+    async (options: Output) => {
+      const { runByHand } = await import('../workflow-run.ts');
+      const { sweepProgress, WORKFLOW_TYPES } = await import('../../../workflows/contract.ts');
+      const run: RunByHand<BalanceSweepWorkflow> = { type: WORKFLOW_TYPES.sweep, name: 'balance-sweep', args: [], query: sweepProgress };
+      const counts = await runByHand(run, (seen) => {
+        if (!options.json) console.error(`${teamsRead(seen)} …`);
+      });
+      print(options, counts, () => `${summaryOf(counts)}${tableBelow(reportedRows(counts))}`);
+    },
+  );
+}
+
+function teamsRead({ teams, organizations }: SweepCounts): string {
+  return `${teams} teams looked at, ${organizations} of them ours`;
+}
+
+function summaryOf(counts: SweepCounts): string {
+  const { reported, waiting, unreadable, failedPages } = counts;
+  return [
+    `${teamsRead(counts)}, ${reported.length} reported, ${waiting} waiting after failed attempts`,
+    unreadable > 0 && `${unreadable} teams could not be read: the log says why`,
+    failedPages.length > 0 && `pages ${failedPages.join(', ')} could not be read: the next sweep tries again`,
+  ]
+    .filter(Boolean)
+    .join('\n');
+}
+
+function reportedRows({ reported }: SweepCounts): Record<string, string>[] {
+  return reported.map(({ organizationId, eventType, balance, eventId }) => ({
+    organization: organizationId,
+    why: eventType,
+    balance,
+    event: eventId,
+  }));
+}

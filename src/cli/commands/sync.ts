@@ -1,0 +1,73 @@
+/** `bill sync`: starts a synchronisation with LiteLLM, and shows what differed. */
+import type { Command } from 'commander';
+import { list } from '../arguments.ts';
+import { type Output, print, withJson } from '../output.ts';
+import { callService } from '../service-client.ts';
+import { tableBelow } from '../table.ts';
+
+/** Between two reads of a run under way. */
+const PROGRESS_MS = 1_000;
+
+type SyncItem = Record<'kind' | 'subject' | 'ours' | 'theirs' | 'action' | 'outcome' | 'reason', string | null>;
+type SyncRun = {
+  id: string;
+  status: 'running' | 'succeeded' | 'failed';
+  counts: { teams: number; organizations: number; unmanaged_teams: number; failed_pages: number[] };
+  failure: string | null;
+  temporal_ui_url: string | null;
+  items?: SyncItem[];
+};
+
+type SyncOptions = Output & { org?: string[]; dryRun?: boolean; wait?: boolean };
+
+export function addSyncCommand(bill: Command): void {
+  withJson(
+    bill
+      .command('sync')
+      .description('bring LiteLLM and the database together, and show what differed')
+      .option('--org <id>', 'only this organization; may be repeated', list)
+      .option('--dry-run', 'show the differences and change nothing')
+      .option('--wait', 'until the run is over'),
+  ).action(sync);
+}
+
+async function sync(options: SyncOptions): Promise<void> {
+  const body = { organization_ids: options.org ?? null, dry_run: options.dryRun ?? false };
+  let run = await callService<SyncRun>('POST', '/api/v1/sync', { body });
+  while (options.wait && run.status === 'running') {
+    await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
+    run = await callService<SyncRun>('GET', `/api/v1/sync/${run.id}`);
+    if (!options.json) console.error(`${compared(run)} …`);
+  }
+  if (run.status === 'failed') process.exitCode = 1;
+  if (options.wait) {
+    print(options, run, () => `${summaryOf(run)}${tableBelow(itemRows(run))}`);
+    if (!options.json && run.failure !== null) console.error(`${run.id} has failed: ${run.failure}`);
+  } else {
+    print(options, run, () => [`${run.id} has been started`, run.temporal_ui_url].filter(Boolean).join('\n'));
+  }
+}
+
+function compared({ counts }: SyncRun): string {
+  return `${counts.teams} teams looked at, ${counts.organizations} organizations compared`;
+}
+
+function summaryOf(run: SyncRun): string {
+  const { counts, items = [] } = run;
+  const failedPages =
+    counts.failed_pages.length > 0 && `pages ${counts.failed_pages.join(', ')} could not be read: the next run tries again`;
+  return [`${compared(run)}, ${items.length} differences, ${counts.unmanaged_teams} unmanaged teams`, failedPages]
+    .filter(Boolean)
+    .join('\n');
+}
+
+function itemRows({ items = [] }: SyncRun): Record<string, string>[] {
+  return items.map(({ kind, subject, ours, theirs, action, outcome, reason }) => ({
+    kind: kind ?? '',
+    subject: subject ?? '',
+    ours: ours ?? '-',
+    theirs: theirs ?? '-',
+    outcome: [action, outcome].filter(Boolean).join(' '),
+    reason: reason ?? '-',
+  }));
+}

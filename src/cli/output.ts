@@ -1,0 +1,46 @@
+/** How commands print: text for people, or with `--json` one JSON value and nothing else. */
+import type { Command } from 'commander';
+import { table } from './table.ts';
+
+export type Output = { json?: boolean };
+export type Row = Record<string, unknown>;
+/** A page of a list as the API answers it. */
+export type List = { data: Row[]; next_cursor: string | null };
+/** Options of a command that lists. */
+export type Paged = Output & { limit: string; cursor?: string };
+
+export function withJson(command: Command): Command {
+  return command.option('--json', 'machine-readable output');
+}
+
+export function withPages(command: Command): Command {
+  return withJson(command).option('--limit <n>', 'at most this many', '20').option('--cursor <cursor>', 'continue where a page ended');
+}
+
+export function pageOf({ limit, cursor }: Paged): { limit: string; cursor: string | undefined } {
+  return { limit, cursor };
+}
+
+/** @param text what is printed without `--json`. */
+export function print({ json }: Output, value: unknown, text: () => string): void {
+  console.log(json ? JSON.stringify(value, null, 2) : text());
+}
+
+/** A line for each column. */
+export function printRow(options: Output, row: Row, columns = Object.keys(row)): void {
+  const width = Math.max(...columns.map((column) => column.length));
+  print(options, row, () => columns.map((column) => `${column.padEnd(width)}  ${cell(row[column])}`).join('\n'));
+}
+
+export function printList(options: Output, list: List, columns: readonly string[]): void {
+  const more = list.next_cursor ? `\n\nmore: --cursor ${list.next_cursor}` : '';
+  print(
+    options,
+    list,
+    () => table(list.data.map((row) => Object.fromEntries(columns.map((column) => [column, cell(row[column])])))) + more,
+  );
+}
+
+function cell(value: unknown): string {
+  return value === null || value === undefined ? '-' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+}

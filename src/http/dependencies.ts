@@ -1,0 +1,29 @@
+import type { Database } from '../database/database.ts';
+import type { Recharge, Reversal } from '../database/entities.ts';
+import type { AlertSecrets } from '../inbox/signatures.ts';
+import type { KmsClient } from '../kms/client.ts';
+import type { Logger } from '../observability/log.ts';
+import type { WorkflowLinks } from '../workflow-links.ts';
+import type { WorkflowStarter } from '../workflow-starter.ts';
+
+/** Round trip to a dependency in milliseconds; throws when it cannot be used. */
+export type Probe = () => Promise<number>;
+export type Probes = Record<'database' | 'temporal' | 'kms' | 'stripe', Probe>;
+
+/** What the routes work with. Each route factory names the parts that it uses. */
+export type HttpDependencies = {
+  database: Database;
+  kms: KmsClient;
+  workflows: WorkflowStarter;
+  links: WorkflowLinks;
+  probes: Probes;
+  alertSecrets: AlertSecrets;
+  stripeSigningSecrets: readonly string[];
+  adminApiKey: string;
+  /** Called when an alert, or one of Stripe's events, has become durable. */
+  alertAccepted: () => void;
+  stripeEventAccepted: () => void;
+  /** Whether the customer has a reversal's money now, as Stripe says. */
+  isMoneyGone: (reversal: Reversal, recharge: Recharge) => Promise<boolean>;
+  log: Logger;
+};
