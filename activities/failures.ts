@@ -1,17 +1,16 @@
 /**
  * The boundary between our errors and Temporal's: the one place where an error becomes an ApplicationFailure.
  *
- * Whatever an activity throws is kept in workflow history for weeks, so only a type and a sentence pass: an AxiosError
- * carries the Authorization header, a database error the statement with its parameters.
+ * Whatever an activity throws is kept in workflow history for weeks, so only a type and a sentence pass: an
+ * AxiosError carries the Authorization header, a database error the statement with its parameters.
  */
 import { ApplicationFailure } from '@temporalio/activity';
-import Stripe from 'stripe';
 import { isDatabaseError } from '../src/database/errors.ts';
 import { UnexpectedStatusError } from '../src/database/recharges.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
 import { NotificationError } from '../src/notifications/notifier.ts';
-import { classifyStripeError, describeStripeError } from '../src/payments/outcome.ts';
+import { PaymentsError, type PaymentsErrorKind } from '../src/payments/errors.ts';
 
 const KMS_FAILURES: Readonly<Record<KmsErrorKind, string>> = {
   not_found: FAILURE.kmsTeamNotFound,
@@ -23,13 +22,13 @@ const KMS_FAILURES: Readonly<Record<KmsErrorKind, string>> = {
   unknown_outcome: FAILURE.kmsUnknownOutcome,
 };
 
-const STRIPE_FAILURES = {
+const STRIPE_FAILURES: Readonly<Record<PaymentsErrorKind, string>> = {
   key: FAILURE.stripeKeyRefused,
   busy: FAILURE.stripeBusy,
   card: FAILURE.stripeUnavailable,
   refused: FAILURE.stripeUnavailable,
   unknown: FAILURE.stripeUnavailable,
-} as const;
+};
 
 /** Whether a failure is retried is the workflow's decision, beside its proxies. */
 export function toApplicationFailure(error: unknown): ApplicationFailure {
@@ -37,9 +36,7 @@ export function toApplicationFailure(error: unknown): ApplicationFailure {
   if (error instanceof KmsError) return ApplicationFailure.create({ message: error.message, type: KMS_FAILURES[error.kind] });
   if (error instanceof UnexpectedStatusError) return ApplicationFailure.create({ message: error.message, type: FAILURE.unexpectedStatus });
   if (error instanceof NotificationError) return ApplicationFailure.create({ message: error.message, type: FAILURE.notificationRefused });
-  if (error instanceof Stripe.errors.StripeError) {
-    return ApplicationFailure.create({ message: describeStripeError(error), type: STRIPE_FAILURES[classifyStripeError(error)] });
-  }
+  if (error instanceof PaymentsError) return ApplicationFailure.create({ message: error.message, type: STRIPE_FAILURES[error.kind] });
   if (isDatabaseError(error)) {
     const { code = 'no code' } = error as { code?: string };
     return ApplicationFailure.create({ message: `PostgreSQL: ${(error as Error).name} (${code})`, type: FAILURE.databaseUnavailable });

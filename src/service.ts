@@ -35,6 +35,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const app = createApp({
     database,
     kms,
+    payments,
     workflows,
     links: new TemporalLinks(config.temporal),
     probes: {
@@ -48,8 +49,6 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     adminApiKey: config.http.adminApiKey,
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
-    isMoneyGone: async ({ id }, { paymentIntentId }) =>
-      (await payments.returnedMoneyOf(paymentIntentId ?? '')).find((money) => money.id === id)?.isGone ?? true,
     log,
   });
   const server = await listen(app, config.http.host, config.http.port);

@@ -1,5 +1,8 @@
-/** `npm test`: type check, lint, the callback's tests, every other, then the simulation, which wants the machine to itself. Ends at the first that fails. */
-import { spawnSync } from 'node:child_process';
+/**
+ * `npm test`: type check, lint, the callback's tests, every other, then the simulation, which wants the
+ * machine to itself. Ends at the first that fails.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
 
 const JEST = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];
 
@@ -7,25 +10,48 @@ const JEST = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarnin
 const selection = process.argv.slice(2);
 
 /** A failed run says how to repeat it and to look for the shortest schedule that fails. */
-const SIMULATION = ['test/simulation/main.ts', '--runs', '200', '--seed', '2026', '--no-shrink'];
+const SIMULATION = ['test/simulation/main.ts', '--runs', '200', '--seed', '2026', '--workers', '2', '--no-shrink'];
 
-const CALLBACK = { title: 'callback for LiteLLM', command: process.execPath, args: ['test/callback.ts'] };
+/** Where a step says nothing by itself, its seconds are counted so often. */
+const SILENT_STEP_MS = 5_000;
+/** Jest shows what runs in a terminal; a log gets a line when a file has passed, which may take a minute. */
+const JEST_IN_A_LOG_MS = 10_000;
 
-const STEPS: { title: string; command: string; args: string[] }[] = [
-  { title: 'type check', command: 'node_modules/.bin/tsc', args: [] },
-  { title: 'lint and format', command: 'node_modules/.bin/biome', args: ['check', '.'] },
+type Step = { title: string; command: string; args: string[]; countMs?: number | undefined };
+
+const CALLBACK: Step = { title: 'callback for LiteLLM', command: process.execPath, args: ['test/callback.ts'] };
+
+const STEPS: Step[] = [
+  { title: 'type check', command: 'node_modules/.bin/tsc', args: [], countMs: SILENT_STEP_MS },
+  { title: 'lint and format', command: 'node_modules/.bin/biome', args: ['check', '.'], countMs: SILENT_STEP_MS },
   ...(selection.length === 0 ? [CALLBACK] : []),
-  { title: 'tests', command: process.execPath, args: [...JEST, '--selectProjects', 'unit', 'integration', ...selection] },
+  {
+    title: 'tests',
+    command: process.execPath,
+    args: [...JEST, '--selectProjects', 'unit', 'integration', ...selection],
+    countMs: process.stdout.isTTY ? undefined : JEST_IN_A_LOG_MS,
+  },
   ...(selection.length === 0 ? [{ title: 'simulation', command: process.execPath, args: SIMULATION }] : []),
 ];
 
-for (const { title, command, args } of STEPS) {
+for (const step of STEPS) {
   const started = performance.now();
-  console.log(`\n— ${title} …`);
-  const { status, error } = spawnSync(command, args, { stdio: 'inherit' });
-  if (status !== 0) {
-    console.error(`\n— ${title} failed${error ? `: ${error.message}` : ''}`);
-    process.exit(status ?? 1);
+  const seconds = () => (performance.now() - started) / 1000;
+  console.log(`\n— ${step.title} …`);
+  const counting = step.countMs && setInterval(() => console.log(`— ${step.title}: ${seconds().toFixed(0)} s`), step.countMs);
+  const { code, problem } = await ended(spawn(step.command, step.args, { stdio: 'inherit' }));
+  if (counting) clearInterval(counting);
+  if (code !== 0) {
+    console.error(`\n— ${step.title} failed${problem}`);
+    process.exit(code);
   }
-  console.log(`— ${title}: fine (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+  console.log(`— ${step.title}: fine (${seconds().toFixed(1)} s)`);
+}
+
+/** How a step has ended: its exit code, 1 when it has none, and what else there is to say. */
+function ended(child: ChildProcess): Promise<{ code: number; problem: string }> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve({ code: 1, problem: `: ${error.message}` }));
+    child.once('exit', (code, signal) => resolve({ code: code ?? 1, problem: signal ? `: ${signal}` : '' }));
+  });
 }

@@ -1,6 +1,7 @@
 /**
- * Money of one recharge has gone back to the customer without us: take the quota back, and give it back should the money
- * come again. One run for a recharge at a time; every refund and dispute of it is looked at, whatever event started the run.
+ * Money of one recharge has gone back to the customer without us: take the quota back, give it back when the
+ * money comes again, and take it back once more when the money goes once more. One run for a recharge at a
+ * time; every refund and dispute of it is looked at, whatever event started the run.
  */
 import { ApplicationFailure, condition, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
@@ -13,14 +14,15 @@ const LOOK_EVERY = '6 hours';
 /** Disputes end within a few months. */
 const MAX_LOOKS = 1_000;
 
-// Reads Stripe and notes what it finds, for as long as either is away, or the recharge is still being worked on.
+// Reads Stripe and records what it finds; retried while Stripe or the database is unavailable, or a run works
+// on the recharge.
 const { findReversals } = proxyActivities<Activities>({
   startToCloseTimeout: '90 seconds',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
 });
 
-// The money has moved already, so LiteLLM is asked until it follows, however long it is away.
+// The money has moved already, so the budget has to follow it, however long LiteLLM is unavailable.
 const { takeBackQuota, giveBackQuota } = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -44,9 +46,10 @@ export async function reversalWorkflow({ rechargeId }: ReversalInput): Promise<v
       setCurrentDetails(`${step} the quota of ${reversalId}, recharge ${rechargeId}`);
       const summary = `${step} for ${reversalId}`;
       if (step === 'take_back') await takeBackQuota.executeWithOptions({ summary }, [{ reversalId }]);
+      // Also `dismiss`, which runs that began earlier have as `never_mind`.
       else await giveBackQuota.executeWithOptions({ summary }, [{ reversalId }]);
     }
-    // After a step, what came of it is looked at once more.
+    // A step may make room for money that waited for it, so look again.
     if (steps.length > 0 || changed) continue;
     if (parked.length > 0) {
       throw ApplicationFailure.nonRetryable(

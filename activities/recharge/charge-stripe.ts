@@ -1,27 +1,22 @@
-import type Stripe from 'stripe';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { minorUnits } from '../../src/domain/money.ts';
 import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
+import type { ChargeFailure, ChargeOutcome } from '../../src/payments/charge-outcome.ts';
 import type { PaymentsClient } from '../../src/payments/client.ts';
-import {
-  type ChargeFailure,
-  type ChargeOutcome,
-  classifyStripeError,
-  failureOfError,
-  isSavedServerError,
-  outcomeOf,
-} from '../../src/payments/outcome.ts';
+import { PaymentsError } from '../../src/payments/errors.ts';
+import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { ChargeResult, RechargeRef } from './types.ts';
 
 /**
  * Charges the card once: creates a PaymentIntent, stores its id, confirms it, and says what came of it.
  *
- * From the moment its id is stored the intent is the truth: every further attempt reads it first, so a lost answer, a
- * crash or a saved 500 is read back and never guessed. Throws while the outcome is unknown; the next attempt looks again.
+ * From the moment its id is stored the intent is the truth: every further attempt reads it first, so a lost
+ * answer, a crash or a saved 500 is read back and never guessed. Throws while the outcome is unknown; the
+ * next attempt looks again.
  */
 export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
   return async ({ rechargeId }: RechargeRef): Promise<ChargeResult> => {
@@ -30,7 +25,7 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
     switch (recharge.status) {
       case 'reserved': {
         if (await isSuspended(em, recharge))
-          return ended(await recharges.move(em, recharge, 'cancelled', { facts: { reason: 'suspended' } }));
+          return ended(await recharges.move(em, recharge, { to: 'cancelled', facts: { reason: 'suspended' } }));
         const created = await createIntent(em, payments, recharge);
         return created.kind === 'refused'
           ? decline(em, created.recharge, 'declined', created.failure, ['reserved'])
@@ -53,9 +48,7 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
   };
 }
 
-type Created =
-  | { kind: 'created'; recharge: Recharge; intent: Stripe.PaymentIntent }
-  | { kind: 'refused'; recharge: Recharge; failure: ChargeFailure };
+type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind: 'refused'; recharge: Recharge; failure: ChargeFailure };
 
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
 async function createIntent(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<Created> {
@@ -68,40 +61,36 @@ async function createIntent(em: EntityManager, payments: PaymentsClient, recharg
       return { kind: 'refused', recharge, failure: { code: 'card_refused_before', declineCode: null, adviceCode: null, message } };
     }
     const intent = await payments.createIntent(recharge, card.id);
-    const charging = await recharges.move(em, recharge, 'charging', {
+    const charging = await recharges.move(em, recharge, {
+      to: 'charging',
       changes: { paymentIntentId: intent.id, paymentMethodId: card.id },
       facts: { payment_intent: intent.id },
     });
     return { kind: 'created', recharge: charging, intent };
   } catch (error) {
-    if (classifyStripeError(error) === 'refused') return { kind: 'refused', recharge, failure: failureOfError(error) };
+    if (!(error instanceof PaymentsError)) throw error;
+    if (error.kind === 'refused') return { kind: 'refused', recharge, failure: error.failure };
     // Should the answered request have created an intent, it stays unconfirmed and harmless.
-    if (isSavedServerError(error)) await recharges.countSpentKey(em, recharge);
+    if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
     throw error;
   }
 }
 
 /** Confirms where that is outstanding, and records whatever is final. */
-async function settle(
-  em: EntityManager,
-  payments: PaymentsClient,
-  recharge: Recharge,
-  intent: Stripe.PaymentIntent,
-): Promise<ChargeResult> {
-  const seen = outcomeOf(intent);
-  const outcome = seen.kind === 'unconfirmed' ? await confirm(em, payments, recharge) : seen;
+async function settle(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
+  const outcome = intent.outcome.kind === 'unconfirmed' ? await confirm(em, payments, recharge) : intent.outcome;
   switch (outcome.kind) {
     case 'captured':
       if (outcome.amountMinor === recharge.amountMinor && outcome.currency === recharge.currency) return captured();
       return parkCaptured(em, recharge, outcome);
     case 'processing':
-      if (recharge.status !== 'processing') await recharges.move(em, recharge, 'processing');
+      if (recharge.status !== 'processing') await recharges.move(em, recharge, { to: 'processing' });
       return { kind: 'processing' };
     case 'unexpected':
       return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} is in the unknown status "${outcome.status}"`);
     case 'declined':
     case 'action_required': {
-      // Nothing is left behind that could still be confirmed. Refused when the intent has moved in between: read it again.
+      // Nothing is left that could still be confirmed. Refused when the intent has moved since: read it again.
       const late = await cancel(em, payments, recharge);
       if (late.kind === 'captured' || late.kind === 'processing')
         return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
@@ -113,34 +102,35 @@ async function settle(
 type ConfirmedOutcome = Exclude<ChargeOutcome, { kind: 'unconfirmed' }>;
 
 async function confirm(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<ConfirmedOutcome> {
-  let refusal: unknown;
+  let refusal: PaymentsError | undefined;
   try {
-    const outcome = outcomeOf(await payments.confirmIntent(recharge, intentIdOf(recharge)));
+    const { outcome } = await payments.confirmIntent(recharge, intentIdOf(recharge));
     if (outcome.kind !== 'unconfirmed') return outcome;
   } catch (error) {
-    const kind = classifyStripeError(error);
-    if (kind !== 'card' && kind !== 'refused' && !isSavedServerError(error)) throw error;
+    if (!(error instanceof PaymentsError)) throw error;
+    if (error.kind !== 'card' && error.kind !== 'refused' && !error.isSavedServerError) throw error;
     refusal = error;
   }
 
-  const outcome = outcomeOf(await payments.readIntent(intentIdOf(recharge)));
+  const { outcome } = await payments.readIntent(intentIdOf(recharge));
   if (outcome.kind !== 'unconfirmed') return outcome;
-  if (classifyStripeError(refusal) === 'refused') return { kind: 'declined', failure: failureOfError(refusal) };
+  if (refusal?.kind === 'refused') return { kind: 'declined', failure: refusal.failure };
   // The intent shows that nothing was charged, and one intent succeeds only once: a new key for it is safe.
   await recharges.countSpentKey(em, recharge);
   throw refusal ?? new Error(`PaymentIntent ${recharge.paymentIntentId} is still unconfirmed after a confirm`);
 }
 
-/** Cancels the intent, or answers what it has become where it cannot be cancelled any more. */
+/** Cancels the intent, or returns what it has become where it cannot be cancelled any more. */
 async function cancel(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<ChargeOutcome> {
   const intent = await payments.readIntent(intentIdOf(recharge));
-  if (intent.status === 'canceled') return outcomeOf(intent);
+  if (intent.isCanceled) return intent.outcome;
   try {
-    return outcomeOf(await payments.cancelIntent(recharge, intent.id));
+    return (await payments.cancelIntent(recharge, intent.id)).outcome;
   } catch (error) {
-    if (isSavedServerError(error)) await recharges.countSpentKey(em, recharge);
-    if (classifyStripeError(error) !== 'refused') throw error;
-    return outcomeOf(await payments.readIntent(intent.id));
+    if (!(error instanceof PaymentsError)) throw error;
+    if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
+    if (error.kind !== 'refused') throw error;
+    return (await payments.readIntent(intent.id)).outcome;
   }
 }
 
@@ -155,7 +145,8 @@ async function decline(
   failure: ChargeFailure,
   from?: RechargeStatus[],
 ): Promise<ChargeResult> {
-  const moved = await recharges.move(em, recharge, to, {
+  const moved = await recharges.move(em, recharge, {
+    to,
     ...(from && { from }),
     changes: {
       failureCode: failure.code,
@@ -177,17 +168,18 @@ async function parkCaptured(
   const reason = `Stripe captured ${amountMinor} ${currency}, expected ${recharge.amountMinor} ${recharge.currency}`;
   const portion = { reference: '', amountMinor: minorUnits(amountMinor), quotaMicros: recharge.quotaGranted };
   const changes = { failureCode: 'unexpected_charge', failureMessage: reason };
-  return ended(await recharges.move(em, recharge, 'needs_attention', { changes, facts: { reason }, transfer: 'charge', portion }));
+  return ended(await recharges.move(em, recharge, { to: 'needs_attention', changes, facts: { reason }, transfer: 'charge', portion }));
 }
 
-/** An operator may have suspended the organization while Stripe could not be reached; nothing has been charged yet. */
+/** An operator may have suspended the organization while Stripe was unavailable; nothing is charged yet. */
 async function isSuspended(em: EntityManager, { organizationId }: Recharge): Promise<boolean> {
   return (await organizations.find(em, organizationId))?.suspendedAt !== null;
 }
 
 async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<ChargeResult> {
   return ended(
-    await recharges.move(em, recharge, 'needs_attention', {
+    await recharges.move(em, recharge, {
+      to: 'needs_attention',
       changes: { failureCode: 'unexpected_charge', failureMessage: reason },
       facts: { reason },
     }),

@@ -43,9 +43,11 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
       }
 
       const occasion: Occasion = event.source === 'sweep' ? await occasionOfSweep(em, organization, budget) : { kind: 'alert' };
-      const reservation = await recharges.reserve(database.fork(), event, organization.id, organization.version, (policy, history) =>
-        decideRecharge({ policy, budget, history, occasion }),
-      );
+      const reservation = await recharges.reserve(database.fork(), event, {
+        organizationId: organization.id,
+        seenVersion: organization.version,
+        decide: (policy, history) => decideRecharge({ policy, budget, history, occasion }),
+      });
       if (reservation.kind === 'event_closed') return { kind: 'refused', outcome: 'cancelled', reason: 'the event was closed before' };
       if (reservation.kind === 'refused') return refused(reservation.refusal);
       if (reservation.kind === 'reserved') return { kind: 'reserved', recharge: describe(reservation.recharge, organization, event) };

@@ -13,7 +13,8 @@ export function recordRecharge({ database }: Pick<ActivityDependencies, 'databas
     const em = database.fork();
     const recharge = await recharges.get(em, rechargeId);
     if (recharge.status !== 'charging' && recharge.status !== 'processing') return;
-    await recharges.move(em, recharge, 'charged', {
+    await recharges.move(em, recharge, {
+      to: 'charged',
       transfer: 'charge',
       facts: { captured_at: capturedAt, amount: formatMoney(recharge.amountMinor, recharge.currency) },
     });

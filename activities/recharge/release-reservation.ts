@@ -12,7 +12,7 @@ export function releaseReservation({ database }: Pick<ActivityDependencies, 'dat
     const em = database.fork();
     const recharge = await recharges.findByEvent(em, eventId);
     if (recharge && recharge.status !== 'reserved' && recharge.status !== 'cancelled') return { released: false };
-    if (recharge) await recharges.move(em, recharge, 'cancelled', { facts: { reason: 'the run was cancelled' } });
+    if (recharge) await recharges.move(em, recharge, { to: 'cancelled', facts: { reason: 'the run was cancelled' } });
     await webhookEvents.close(em, eventId, 'cancelled');
     return { released: true };
   };

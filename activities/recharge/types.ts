@@ -1,7 +1,7 @@
 /** What the activities of a recharge take and return: JSON that stays in workflow history. */
-import type { RechargeSource } from '../../src/database/entities.ts';
 import type { Outcome } from '../../src/domain/outcome.ts';
 import type { Refusal } from '../../src/domain/policy.ts';
+import type { RechargeSource } from '../../src/domain/recharge-source.ts';
 
 export type EventRef = { eventId: string };
 export type RechargeRef = { rechargeId: string };

@@ -22,14 +22,15 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
       recharges.planQuotaWrite(em, recharge, live),
     );
     if (write.kind === 'edited') {
-      await recharges.move(em, recharge, 'needs_attention', {
+      await recharges.move(em, recharge, {
+        to: 'needs_attention',
         changes: { failureCode: 'foreign_budget_edit', failureMessage: write.reason },
         facts: { reason: write.reason },
       });
       return { kind: 'needs_attention', reason: write.reason };
     }
     const facts = { quota_before: formatQuota(write.before), quota_after: formatQuota(write.after) };
-    return granted(await recharges.move(em, recharge, 'succeeded', { transfer: 'grant', facts }));
+    return granted(await recharges.move(em, recharge, { to: 'succeeded', transfer: 'grant', facts }));
   };
 }
 

@@ -15,9 +15,9 @@ const ORGANIZATIONS_A_PAGE = 100;
 
 /** One page of organizations: each one's ledger, its parked reversals, and its team's budget in LiteLLM against our last write. */
 export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
-  return async ({ after }: { after?: string }): Promise<BudgetsPage> => {
+  return async ({ after = '' }: { after?: string }): Promise<BudgetsPage> => {
     const em = database.fork();
-    const { data, nextCursor } = await organizations.list(em, { limit: ORGANIZATIONS_A_PAGE, cursor: after });
+    const data = await organizations.inOrderOfId(em, { after, limit: ORGANIZATIONS_A_PAGE });
     const budgets = await organizations.budgetsLeft(
       em,
       data.map(({ id }) => id),
@@ -28,7 +28,8 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
       findings.push(...(await findParkedReversals(em, organization)));
       findings.push(...(await findBudgetDifference({ em, kms }, organization, budgets.get(organization.id))));
     }
-    return { compared: data.length, findings, next: nextCursor };
+    const next = data.length === ORGANIZATIONS_A_PAGE ? (data.at(-1)?.id ?? null) : null;
+    return { compared: data.length, findings, next };
   };
 }
 

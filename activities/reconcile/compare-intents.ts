@@ -1,12 +1,11 @@
-import type Stripe from 'stripe';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as ledger from '../../src/database/ledger.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
-import { minorUnits } from '../../src/domain/money.ts';
+import { type MinorUnits, minorUnits } from '../../src/domain/money.ts';
 import { isOpen } from '../../src/domain/recharge-status.ts';
-import type { IntentMetadata } from '../../src/payments/client.ts';
+import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { followReturnedMoney } from './follow-returned-money.ts';
 import type { IntentsPage } from './types.ts';
@@ -22,10 +21,10 @@ export function compareIntents({ database, payments, workflows }: Pick<ActivityD
     const page: IntentsPage = { compared: 0, findings: [], lost: [], next: hasMore ? (intents.at(-1)?.id ?? null) : null };
     if (after === undefined) page.findings.push(...(await followReturnedMoney({ em, payments, workflows }, fix)));
     for (const intent of intents) {
-      const rechargeId = rechargeIdOf(intent);
-      if (!rechargeId) continue;
+      // Without our metadata it is somebody else's intent in the same Stripe account.
+      if (!intent.metadata) continue;
       page.compared++;
-      const recharge = await recharges.find(em, rechargeId);
+      const recharge = await recharges.find(em, intent.metadata.rechargeId);
       if (recharge) page.findings.push(...(await compare({ em, recharge, intent, fix })));
       else if (mayHoldMoney(intent)) page.lost.push({ intentId: intent.id });
     }
@@ -33,37 +32,33 @@ export function compareIntents({ database, payments, workflows }: Pick<ActivityD
   };
 }
 
-/** Undefined for an intent of somebody else in the same Stripe account. */
-function rechargeIdOf({ metadata }: Stripe.PaymentIntent): string | undefined {
-  return (metadata as Partial<IntentMetadata>).recharge_id;
-}
-
 /** False for an intent that was never confirmed, or is over without money. */
-function mayHoldMoney({ status }: Stripe.PaymentIntent): boolean {
-  return status !== 'canceled' && status !== 'requires_confirmation';
+function mayHoldMoney({ isCanceled, outcome }: Intent): boolean {
+  return !isCanceled && outcome.kind !== 'unconfirmed';
 }
 
-type Comparison = { em: EntityManager; recharge: Recharge; intent: Stripe.PaymentIntent; fix: boolean };
+type Comparison = { em: EntityManager; recharge: Recharge; intent: Intent; fix: boolean };
 
 async function compare({ em, recharge, intent, fix }: Comparison): Promise<Finding[]> {
   const { id: subject, organizationId } = recharge;
   const isEntered = (await ledger.transfersOf(em, recharge.id)).some(({ kind }) => kind === 'charge');
-  const isCaptured = intent.status === 'succeeded';
-  if (isEntered && !isCaptured) {
+  const { outcome } = intent;
+  if (outcome.kind !== 'captured') {
+    if (!isEntered) return [];
     return [findingOf('ledger_without_capture', { subject, organizationId, seen: `PaymentIntent ${intent.id} is ${intent.status}` })];
   }
   // What is open is entered by its own run.
-  if (!isCaptured || isEntered || isOpen(recharge.status)) return [];
+  if (isEntered || isOpen(recharge.status)) return [];
   const reason = `PaymentIntent ${intent.id} was captured, the recharge is ${recharge.status}`;
-  if (fix) await holdUnexpectedCharge(em, recharge, { intent, reason });
+  if (fix) await holdUnexpectedCharge(em, recharge, { amountMinor: minorUnits(outcome.amountMinor), reason });
   return [findingOf('captured_unknown', { subject, organizationId, seen: reason })];
 }
 
 async function holdUnexpectedCharge(
   em: EntityManager,
   recharge: Recharge,
-  { intent, reason }: { intent: Stripe.PaymentIntent; reason: string },
+  { amountMinor, reason }: { amountMinor: MinorUnits; reason: string },
 ): Promise<void> {
-  const portion = { reference: '', amountMinor: minorUnits(intent.amount_received), quotaMicros: recharge.quotaGranted };
+  const portion = { reference: '', amountMinor, quotaMicros: recharge.quotaGranted };
   await recharges.reopen(em, recharge, { code: 'unexpected_charge', reason, transfer: 'charge', portion });
 }

@@ -1,9 +1,8 @@
 import type { EntityManager } from '../../src/database/database.ts';
-import type { Recharge } from '../../src/database/entities.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
-import type { ReturnedMoney } from '../../src/payments/returned-money.ts';
+import { isFollowed, type ReturnedMoney } from '../../src/domain/reversal.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 
 /** Refunds fail, and disputes end, within four months of their making. What is older was compared thousands of times. */
@@ -20,7 +19,7 @@ export async function followReturnedMoney(
   const findings: Finding[] = [];
   for (const { intentId, money } of await payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
     const recharge = await recharges.findByIntent(em, intentId);
-    if (!recharge || (await isFollowed(em, recharge, money))) continue;
+    if (!recharge || isFollowed(recharge, money, await reversals.ofRecharge(em, recharge.id))) continue;
     if (fix) await workflows.followReversals(recharge);
     const { id: rechargeId, organizationId } = recharge;
     findings.push(findingOf('money_returned', { subject: money.id, organizationId, seen: describe(money), settled: fix, rechargeId }));
@@ -30,12 +29,4 @@ export async function followReturnedMoney(
 
 function describe({ id, kind, isGone }: ReturnedMoney): string {
   return `the money of ${kind} ${id} ${isGone ? 'has gone back to the customer' : 'is ours again'}`;
-}
-
-async function isFollowed(em: EntityManager, recharge: Recharge, { id, isGone }: ReturnedMoney): Promise<boolean> {
-  if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
-  const reversal = await reversals.find(em, id);
-  if (!reversal) return !isGone;
-  if (reversal.status === 'taken_back') return isGone || reversal.quota === 0;
-  return reversal.status === 'needs_attention' || (reversal.status === 'given_back' && !isGone);
 }

@@ -4,7 +4,7 @@ import * as balanceSamples from '../../src/database/balance-samples.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
-import * as recharges from '../../src/database/recharges.ts';
+import { historiesOf } from '../../src/database/recharge-history.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
 import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
@@ -39,7 +39,7 @@ type Decided = Candidate & { decision: SweepDecision };
 type ReportedBalance = SweepCounts['reported'][number];
 
 async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<Swept> {
-  const ours = await organizations.ofTeams(
+  const ours = await organizations.ofLitellmTeams(
     em,
     teams.map(({ teamId }) => teamId),
   );
@@ -56,7 +56,7 @@ async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<
 async function readCandidates(em: EntityManager, ours: readonly Organization[], teams: readonly KmsTeam[]): Promise<Candidate[]> {
   const ids = ours.map(({ id }) => id);
   const samples = await balanceSamples.recent(em, ids, SPEND_WINDOW_MS);
-  const histories = await recharges.historiesOf(em, ids);
+  const histories = await historiesOf(em, ids);
   const standings = await webhookEvents.sweepStandings(em, ids);
   const shown = new Map(teams.map((team) => [team.teamId, team]));
   return ours.flatMap((organization) => {
@@ -80,7 +80,7 @@ async function report(em: EntityManager, { organization, facts, decision }: Deci
 async function recordSamples(em: EntityManager, candidates: readonly Candidate[]): Promise<void> {
   const seen = candidates.map(({ organization, team }) => ({ organizationId: organization.id, quota: team.quota, spend: team.spend }));
   await balanceSamples.record(em, seen);
-  await balanceSamples.forget(em, SAMPLES_REMOVED_A_PAGE);
+  await balanceSamples.deleteExpired(em, SAMPLES_REMOVED_A_PAGE);
 }
 
 /** The event in the words of LiteLLM's alert, with what the sweep knows beyond it. Nothing is decided on it: the run reads live figures. */

@@ -12,7 +12,7 @@ export function finishSync({ database }: Pick<ActivityDependencies, 'database'>)
   return async ({ run, counts, isComplete, failure }: FinishSyncInput): Promise<SyncSummary> => {
     const em = database.fork();
     if (isComplete && !run.dryRun) await litellmTeams.markGone(em, new Date(run.since));
-    await syncRuns.finish(em, run.runId, counts, failure);
+    await syncRuns.finish(em, run.runId, { counts, failure });
     return { runId: run.runId, counts, outcomes: (await syncRuns.outcomesOf(em, [run.runId])).get(run.runId) ?? {} };
   };
 }

@@ -21,7 +21,7 @@ export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'da
     const found = { organizations: 0, unmanaged: 0 };
     const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams) => {
       const em = database.fork();
-      const ours = await organizations.ofTeams(
+      const ours = await organizations.ofLitellmTeams(
         em,
         teams.map(({ teamId }) => teamId),
       );

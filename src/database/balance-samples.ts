@@ -1,6 +1,6 @@
 /**
- * What the sweeps have seen of each organization's balance. One row for one figure: while nothing is spent or raised, the
- * newest row only moves on in time, so that a team at rest costs one row.
+ * The balances that sweeps have seen. One row for one figure: while nothing is spent or raised, the newest
+ * row only moves on in time, so that an idle team costs one row.
  */
 import type { SpendSample } from '../domain/forecast.ts';
 import { formatQuota, parseQuota, type QuotaMicros } from '../domain/money.ts';
@@ -12,8 +12,8 @@ const RETENTION_DAYS = 7;
 export type BalanceSeen = { organizationId: string; quota: QuotaMicros | null; spend: QuotaMicros };
 
 /**
- * Stores what has just been seen. Sweeps that run side by side may store one figure twice, which changes no reckoning; they lock
- * rows in one order, so that none waits for another in a circle.
+ * Stores the balances as just seen. Concurrent sweeps may store one figure twice, which changes no forecast.
+ * They lock rows in one order, so that no two wait for each other.
  */
 export async function record(em: EntityManager, balances: readonly BalanceSeen[]): Promise<void> {
   await em.execute(
@@ -41,7 +41,7 @@ export async function record(em: EntityManager, balances: readonly BalanceSeen[]
   );
 }
 
-/** The samples of the last `windowMs`, by organization; one without any is not in the answer. */
+/** The samples of the last `windowMs`, by organization. One without samples has no entry. */
 export async function recent(em: EntityManager, organizationIds: readonly string[], windowMs: number): Promise<Map<string, SpendSample[]>> {
   const rows = await em.execute<{ id: string; ago_ms: number; spend: string }[]>(
     `select organization_id as id, (extract(epoch from now() - at) * 1000)::float as ago_ms, spend::text as spend from balance_sample
@@ -49,11 +49,11 @@ export async function recent(em: EntityManager, organizationIds: readonly string
     [JSON.stringify(organizationIds), windowMs],
   );
   const samples = Map.groupBy(rows, ({ id }) => id);
-  return new Map([...samples].map(([id, of]) => [id, of.map(({ ago_ms: agoMs, spend }) => ({ agoMs, spend: parseQuota(spend) }))]));
+  return new Map([...samples].map(([id, seen]) => [id, seen.map(({ ago_ms: agoMs, spend }) => ({ agoMs, spend: parseQuota(spend) }))]));
 }
 
-/** Removes up to `limit` samples whose time is over. */
-export async function forget(em: EntityManager, limit: number): Promise<void> {
+/** Deletes up to `limit` samples that are past their retention. */
+export async function deleteExpired(em: EntityManager, limit: number): Promise<void> {
   await em.execute(
     `delete from balance_sample where id in (
        select id from balance_sample where at < now() - ? * interval '1 day' order by at limit ? for update skip locked)`,

@@ -9,10 +9,11 @@ import { SpendingLimit } from './migrations/0004-spending-limit.ts';
 import { BalanceSamples } from './migrations/0005-balance-samples.ts';
 import { TeamsAndKeys } from './migrations/0006-teams-and-keys.ts';
 import { Synchronisation } from './migrations/0007-synchronisation.ts';
+import { TransfersWithoutQuota } from './migrations/0008-transfers-without-quota.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
-/** Longer than any statement of ours takes on a healthy database, but for migrations; a stuck one must not hold a lock for ever. */
+/** Longer than any statement but a migration takes on a healthy database. A stuck one is ended. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 /** How long a request waits for a pool connection before it fails. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -39,7 +40,11 @@ export class Database {
         application_name: 'bill-service',
         keepAlive: true,
       },
-      // What is applied is for the caller to say, in its own log.
+      // Every read returns what the database has now, in objects of its own. With an identity map a second
+      // read would return the object of the first, with the values of then, and whoever held it would see it
+      // change under a later read.
+      disableIdentityMap: true,
+      // The caller logs what was applied.
       logger: () => {},
       migrations: {
         tableName: 'bill_migration',
@@ -51,6 +56,7 @@ export class Database {
           BalanceSamples,
           TeamsAndKeys,
           Synchronisation,
+          TransfersWithoutQuota,
         ],
         snapshot: false,
       },
@@ -63,17 +69,20 @@ export class Database {
     return this.orm.em.fork();
   }
 
-  /** Applies outstanding migrations; answers their names. Safe to run from several processes at once: one waits for the other. */
+  /**
+   * Applies outstanding migrations and returns their names. Safe from several processes at once: one waits
+   * for the other.
+   */
   async migrate(): Promise<string[]> {
     return this.fork().transactional(async (em) => {
-      // Any constant does; it only has to be the same in every process.
+      // Any constant serves; it has to be the same in every process.
       await em.execute('select pg_advisory_xact_lock(20260101)');
       const applied = await this.orm.migrator.up();
       return applied.map((migration) => migration.name);
     });
   }
 
-  /** Names of the migrations that this version has and the database has not. */
+  /** Names of the migrations that this version has and the database does not have. */
   async pendingMigrations(): Promise<string[]> {
     return (await this.orm.migrator.getPending()).map(({ name }) => name);
   }

@@ -1,16 +1,20 @@
-/** The tables as MikroORM sees them. What they must never allow is in the migrations: constraints, partial indexes, triggers. */
+/**
+ * The tables as MikroORM maps them. What they must never allow is in the migrations: constraints, partial
+ * indexes, triggers.
+ */
 import { type InferEntity, p, Type } from '@mikro-orm/core';
 import { defineEntity } from '@mikro-orm/postgresql';
+import { LEDGER_ACCOUNTS, TRANSFER_KINDS } from '../domain/ledger.ts';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { Outcome } from '../domain/outcome.ts';
+import { RECHARGE_SOURCES } from '../domain/recharge-source.ts';
 import { RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
-import { type DriftAction, type DriftKind, SYNC_OUTCOMES, type SyncCounts } from '../domain/sync.ts';
+import { REVERSAL_KINDS, REVERSAL_STATUSES } from '../domain/reversal.ts';
+import { type DriftAction, type DriftKind, SYNC_OUTCOMES, SYNC_STATUSES, type SyncCounts } from '../domain/sync.ts';
 
-/** Where a recharge came from, also the `RechargeSource` search attribute. */
-export const RECHARGE_SOURCES = ['webhook', 'sweep', 'manual'] as const;
-export type RechargeSource = (typeof RECHARGE_SOURCES)[number];
-
-/** Dollars of quota as numeric(18,6) in a column that a person may read; integer micro-dollars in the program. */
+/**
+ * Dollars of quota as numeric(18,6) in a column that a person may read; integer micro-dollars in the program.
+ */
 class QuotaColumn extends Type<QuotaMicros | null, string | null> {
   override convertToDatabaseValue(value: QuotaMicros | null): string | null {
     return value === null || value === undefined ? null : formatQuota(value);
@@ -47,16 +51,19 @@ export const Organization = defineEntity({
     timeZone: p.string(),
     suspendedAt: p.datetime().nullable(),
     suspendedReason: p.text().nullable(),
-    /** Whether the team is to be refused by LiteLLM whatever its balance; apart from `suspendedAt`, which only ends the charging. */
-    blocked: p.boolean().onCreate(() => false),
-    /** When LiteLLM was last seen to have the team; null: never, so it is to be made. One that was seen and is gone is not made again. */
+    /** Whether LiteLLM refuses the team whatever its balance. `suspendedAt` only ends the charging. */
+    blocked: p.boolean().default(false),
+    /**
+     * When LiteLLM was last seen to have the team. null: never, so the team is created; one that was seen and
+     * is gone is not.
+     */
     litellmSeenAt: p.datetime().nullable(),
-    /** Advanced by every recharge that comes to rest: a balance read before that is stale. */
-    version: p.integer().onCreate(() => 0),
-    /** The recharge or reversal that is changing the team's budget: LiteLLM has no increment, so one at a time. */
+    /** Advanced by every recharge that is settled: a balance read before that is stale. */
+    version: p.integer().default(0),
+    /** The recharge or reversal that is changing the team's budget: LiteLLM has no increment, so one. */
     budgetWriter: p.string().nullable(),
-    createdAt: p.datetime().onCreate(() => new Date()),
-    updatedAt: p.datetime().onCreate(() => new Date()),
+    createdAt: p.datetime().defaultRaw('now()'),
+    updatedAt: p.datetime().defaultRaw('now()'),
   },
 });
 export type Organization = InferEntity<typeof Organization>;
@@ -72,11 +79,11 @@ export const Team = defineEntity({
     name: p.string(),
     /** How much of the organization's quota it may spend; null: all of it. */
     maxBudgetInTeam: quotaColumn().nullable(),
-    createdAt: p.datetime(),
-    updatedAt: p.datetime(),
-    /** When LiteLLM was last brought to what this row says. */
+    createdAt: p.datetime().defaultRaw('now()'),
+    updatedAt: p.datetime().defaultRaw('now()'),
+    /** When LiteLLM was last seen to have what this row says. null: not since its last change. */
     syncedAt: p.datetime().nullable(),
-    /** When it was asked to go; the row goes when LiteLLM has let go of it. */
+    /** When its removal was requested. The row is deleted when LiteLLM has neither member nor user. */
     removedAt: p.datetime().nullable(),
   },
 });
@@ -94,10 +101,10 @@ export const TeamKey = defineEntity({
     token: p.string().unique(),
     /** In LiteLLM, where no two keys share one. */
     alias: p.string(),
-    createdAt: p.datetime(),
-    /** When LiteLLM was seen to have it; null: it is being made, or its making was given up. */
+    createdAt: p.datetime().defaultRaw('now()'),
+    /** When LiteLLM was seen to have it. null: it is being created, or that was given up. */
     issuedAt: p.datetime().nullable(),
-    /** When it was asked to go, and when LiteLLM was seen to be without it. */
+    /** When its deletion was requested, and when LiteLLM was seen to be without it. */
     revokedAt: p.datetime().nullable(),
     deletedAt: p.datetime().nullable(),
   },
@@ -124,7 +131,7 @@ export const WebhookEvent = defineEntity({
     success: p.boolean().nullable(),
     outcome: p.string().$type<Outcome>().nullable(),
     receivedAt: p.datetime(),
-    /** A dispatcher that took the event has until then to start its workflow. */
+    /** The dispatcher that claimed the event has until then to start its workflow. */
     claimedUntil: p.datetime().nullable(),
     dispatchAttempts: p.integer(),
     dispatchedAt: p.datetime().nullable(),
@@ -156,7 +163,8 @@ export const Recharge = defineEntity({
     paymentIntentId: p.string().nullable().unique(),
     /** How many idempotency keys Stripe answers from a saved 500; part of the next keys. */
     keysSpent: p.integer(),
-    // The team's budget when this was decided, and what it is to become: written as it stands, however often it takes.
+    // The team's budget when this was decided, and the one to write: an absolute value, so every retry writes
+    // the same.
     quotaBefore: quotaColumn().nullable(),
     quotaAfter: quotaColumn().nullable(),
     refundId: p.string().nullable(),
@@ -171,17 +179,12 @@ export const Recharge = defineEntity({
 });
 export type Recharge = InferEntity<typeof Recharge>;
 
-export const REVERSAL_KINDS = ['refund', 'dispute'] as const;
-export type ReversalKind = (typeof REVERSAL_KINDS)[number];
-export const REVERSAL_STATUSES = ['open', 'taken_back', 'given_back', 'needs_attention'] as const;
-export type ReversalStatus = (typeof REVERSAL_STATUSES)[number];
-
-/** Money of a granted recharge that went back to the customer without us: a refund made elsewhere, or a dispute. */
+/** Money of a granted recharge that went back without us: a refund made elsewhere, or a dispute. */
 export const Reversal = defineEntity({
   name: 'Reversal',
   tableName: 'reversal',
   properties: {
-    /** Stripe's id of the refund or dispute. */
+    /** Stripe's id of the refund or dispute, and from the second time on that its money goes: `du_1.2`. */
     id: p.string().primary(),
     kind: p.enum(REVERSAL_KINDS),
     rechargeId: p.string(),
@@ -203,7 +206,10 @@ export const Reversal = defineEntity({
 });
 export type Reversal = InferEntity<typeof Reversal>;
 
-/** One of Stripe's events: only what it is about. What it says is read from Stripe, since events come late, twice and in any order. */
+/**
+ * One of Stripe's events: only what it is about. The facts are read from Stripe, since events come late,
+ * twice and in any order.
+ */
 export const StripeEvent = defineEntity({
   name: 'StripeEvent',
   tableName: 'stripe_event',
@@ -220,11 +226,6 @@ export const StripeEvent = defineEntity({
 });
 export type StripeEvent = InferEntity<typeof StripeEvent>;
 
-export const LEDGER_ACCOUNTS = ['stripe', 'prepaid', 'granted'] as const;
-export type LedgerAccount = (typeof LEDGER_ACCOUNTS)[number];
-export const TRANSFER_KINDS = ['charge', 'grant', 'refund', 'reversal', 'chargeback', 'recovery'] as const;
-export type TransferKind = (typeof TRANSFER_KINDS)[number];
-
 export const LedgerTransfer = defineEntity({
   name: 'LedgerTransfer',
   tableName: 'ledger_transfer',
@@ -233,7 +234,7 @@ export const LedgerTransfer = defineEntity({
     organizationId: p.string(),
     rechargeId: p.string(),
     kind: p.enum(TRANSFER_KINDS),
-    /** Stripe's refund or dispute that the transfer goes back to; empty for what the recharge itself does. */
+    /** The reversal, or our own refund, that the transfer belongs to; empty for a transfer of the recharge itself. */
     reference: p.string(),
     debitAccount: p.enum(LEDGER_ACCOUNTS),
     creditAccount: p.enum(LEDGER_ACCOUNTS),
@@ -250,16 +251,13 @@ export const LedgerTransfer = defineEntity({
 });
 export type LedgerTransfer = InferEntity<typeof LedgerTransfer>;
 
-export const SYNC_STATUSES = ['running', 'succeeded', 'failed'] as const;
-export type SyncStatus = (typeof SYNC_STATUSES)[number];
-
 /** One run of the synchronisation with LiteLLM. */
 export const SyncRun = defineEntity({
   name: 'SyncRun',
   tableName: 'sync_run',
   properties: {
     id: p.string().primary(),
-    /** Temporal's workflow and run, where it began the run itself. */
+    /** Temporal's workflow and run, for a run that Temporal started by itself. */
     workflow: p.string().nullable().unique(),
     dryRun: p.boolean(),
     /** null: all of them. */
@@ -273,7 +271,7 @@ export const SyncRun = defineEntity({
 });
 export type SyncRun = InferEntity<typeof SyncRun>;
 
-/** A difference that a run has found, and what came of it. */
+/** A difference that a run found, and its outcome. */
 export const SyncItem = defineEntity({
   name: 'SyncItem',
   tableName: 'sync_item',

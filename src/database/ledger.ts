@@ -1,32 +1,22 @@
 /** The ledger: append-only double entry, chained by hashes for each organization. */
 import { createHash } from 'node:crypto';
+import { ACCOUNTS, type LedgerAccount, type TransferKind } from '../domain/ledger.ts';
 import { type Currency, type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
-import { type LedgerAccount, LedgerTransfer, type Recharge, type TransferKind } from './entities.ts';
+import { LedgerTransfer, type Recharge } from './entities.ts';
 import { newId } from './ids.ts';
 
-/** Which accounts a transfer of each kind runs between. At rest `prepaid` is zero: what was captured was granted or refunded. */
-const ACCOUNTS: Readonly<Record<TransferKind, { debitAccount: LedgerAccount; creditAccount: LedgerAccount }>> = {
-  charge: { debitAccount: 'stripe', creditAccount: 'prepaid' },
-  grant: { debitAccount: 'prepaid', creditAccount: 'granted' },
-  refund: { debitAccount: 'prepaid', creditAccount: 'stripe' },
-  // Quota that is taken back because the money has gone back,
-  reversal: { debitAccount: 'granted', creditAccount: 'prepaid' },
-  // the money of a dispute,
-  chargeback: { debitAccount: 'prepaid', creditAccount: 'stripe' },
-  // and money that has come again: a dispute that was won, a refund that failed.
-  recovery: { debitAccount: 'stripe', creditAccount: 'prepaid' },
-};
-
-/** What a transfer moves: all of a recharge unless it goes back to one refund or dispute. */
+/** What a transfer moves: all of a recharge unless it belongs to one refund or dispute. */
 export type Portion = Pick<LedgerTransfer, 'reference' | 'amountMinor' | 'quotaMicros'>;
 
-/** Enters a transfer; at most one of each kind and reference for a recharge, which the database holds. Locks the organization until the commit. */
+/**
+ * Enters a transfer and locks the organization until the commit. A unique constraint allows one of each kind
+ * and reference for a recharge.
+ */
 export async function append(
   tx: EntityManager,
   recharge: Recharge,
-  kind: TransferKind,
-  portion: Portion = wholeOf(recharge),
+  { kind, portion = wholeOf(recharge) }: { kind: TransferKind; portion?: Portion | undefined },
 ): Promise<void> {
   const { debitAccount, creditAccount } = ACCOUNTS[kind];
   await tx.execute(
@@ -51,7 +41,7 @@ function wholeOf({ amountMinor, quotaGranted }: Recharge): Portion {
   return { reference: '', amountMinor, quotaMicros: quotaGranted };
 }
 
-/** What is held for a recharge, in minor units: captured, and neither granted nor given back. */
+/** What is held for a recharge, in minor units: captured, and neither granted nor refunded. */
 export async function heldFor(em: EntityManager, rechargeId: string): Promise<number> {
   const [row] = await em.execute<{ held: string }[]>(
     `select coalesce(sum(case when credit_account = 'prepaid' then amount_minor when debit_account = 'prepaid' then -amount_minor else 0 end), 0) as held
@@ -61,18 +51,18 @@ export async function heldFor(em: EntityManager, rechargeId: string): Promise<nu
   return Number(row?.held ?? 0);
 }
 
-/** Where an organization's money of one currency is, in minor units, and the quota that it has become. */
+/** Where an organization's money of one currency is, in minor units, and the quota that it became. */
 export type Balance = {
   currency: Currency;
-  /** Captured and not given back. */
+  /** Captured and not refunded. */
   paid: MinorUnits;
-  /** Neither granted nor given back yet: zero at rest. */
+  /** Neither granted nor refunded yet: zero when every recharge is settled. */
   held: MinorUnits;
   granted: MinorUnits;
   quotaGranted: QuotaMicros;
 };
 
-/** One balance for each currency that the organization has ever paid in. */
+/** One balance for each currency that the organization ever paid in. */
 export async function balancesOf(em: EntityManager, organizationId: string): Promise<Balance[]> {
   const rows = await em.execute<{ currency: Currency; account: LedgerAccount; amount: string; quota: string }[]>(
     `select currency, account, sum(amount) as amount, sum(quota) as quota from (
@@ -83,19 +73,19 @@ export async function balancesOf(em: EntityManager, organizationId: string): Pro
     [organizationId, organizationId],
   );
   return [...Map.groupBy(rows, ({ currency }) => currency)].map(([currency, accounts]) => {
-    const of = (account: LedgerAccount) => accounts.find((row) => row.account === account);
-    const amountOf = (account: LedgerAccount) => Number(of(account)?.amount ?? 0);
+    const entryOf = (account: LedgerAccount) => accounts.find((row) => row.account === account);
+    const amountOf = (account: LedgerAccount) => Number(entryOf(account)?.amount ?? 0);
     return {
       currency,
       paid: minorUnits(0 - amountOf('stripe')),
       held: minorUnits(amountOf('prepaid')),
       granted: minorUnits(amountOf('granted')),
-      quotaGranted: quotaMicros(Number(of('granted')?.quota ?? 0)),
+      quotaGranted: quotaMicros(Number(entryOf('granted')?.quota ?? 0)),
     };
   });
 }
 
-/** Oldest first. */
+/** The transfers of a recharge, oldest first. */
 export async function transfersOf(em: EntityManager, rechargeId: string): Promise<LedgerTransfer[]> {
   return em.find(LedgerTransfer, { rechargeId }, { orderBy: { sequence: 'asc' } });
 }
@@ -106,8 +96,8 @@ export type ChainFault = { organizationId: string; sequence: number; transferId:
 const VERIFY_PAGE = 1_000;
 
 /**
- * Computes every link of every chain again and compares it with what is stored: finds a transfer that was changed, removed,
- * inserted or moved, and a chain that was cut off at its end.
+ * Computes every link of every chain again and compares it with the stored one: finds a transfer that was
+ * changed, removed, inserted or moved, and a chain that was cut off at its end.
  *
  * @param organizationId only this organization's chain.
  */
@@ -138,9 +128,8 @@ async function verifyChain(em: EntityManager, organizationId: string): Promise<{
   let last: Link = { sequence: 0, hash: '' };
   let transfers = 0;
   for (;;) {
-    const page = await em
-      .fork()
-      .find(LedgerTransfer, { organizationId, sequence: { $gt: last.sequence } }, { orderBy: { sequence: 'asc' }, limit: VERIFY_PAGE });
+    const rest = { organizationId, sequence: { $gt: last.sequence } };
+    const page = await em.find(LedgerTransfer, rest, { orderBy: { sequence: 'asc' }, limit: VERIFY_PAGE });
     for (const transfer of page) {
       const fault = faultOf(transfer, last);
       if (fault) faults.push({ organizationId, sequence: transfer.sequence, transferId: transfer.id, fault });
@@ -158,7 +147,9 @@ function faultOf(transfer: LedgerTransfer, last: Link): string | undefined {
   return undefined;
 }
 
-/** The digest that the database's `ledger_transfer_digest` computes, from the same fields in the same order. */
+/**
+ * The digest that the database's `ledger_transfer_digest` computes, from the same fields in the same order.
+ */
 function digest(t: LedgerTransfer): string {
   const fields = [
     t.previousHash,

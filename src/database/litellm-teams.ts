@@ -1,4 +1,6 @@
-/** LiteLLM's teams as they were last seen, ours and others: a mirror to look at, never to decide on. */
+/**
+ * LiteLLM's teams as they were last seen, managed here or not. A mirror to look at: nothing is decided on it.
+ */
 import { formatQuota } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
 import { claimOf, type Stranger } from '../domain/sync.ts';
@@ -6,10 +8,15 @@ import type { EntityManager } from './database.ts';
 
 export type SeenTeam = LiveBudget & Stranger & { blocked: boolean; membersCount: number; keysCount: number };
 
-/** Ids of ours are shorter; an index entry cannot be as long as LiteLLM lets an id be. */
+/**
+ * A b-tree entry has a limit, and LiteLLM's ids have none. An organization's own litellm_team_id is shorter.
+ */
 const MAX_ID_LENGTH = 500;
 
-/** Stores what has just been seen, in one order of rows: runs may be side by side. A block of ours that is gone is nobody's. */
+/**
+ * Stores the teams as just seen. Rows are locked in one order, because runs may be concurrent. Our block ends
+ * when the team is seen unblocked.
+ */
 export async function record(em: EntityManager, teams: readonly SeenTeam[]): Promise<void> {
   const rows = teams
     .filter(({ teamId }) => teamId.length <= MAX_ID_LENGTH)
@@ -41,7 +48,7 @@ export async function record(em: EntityManager, teams: readonly SeenTeam[]): Pro
   );
 }
 
-/** Of these teams those whose block is ours. */
+/** Those of the teams that we have blocked. */
 export async function blockedByUs(em: EntityManager, teamIds: readonly string[]): Promise<Set<string>> {
   const rows = await em.execute<{ id: string }[]>(
     'select team_id as id from litellm_team where blocked_by_us and team_id in (select jsonb_array_elements_text(?::jsonb))',
@@ -50,12 +57,12 @@ export async function blockedByUs(em: EntityManager, teamIds: readonly string[])
   return new Set(rows.map(({ id }) => id));
 }
 
-/** Remembers that we are about to block the team or have unblocked it, for only a block of ours is ours to lift. */
+/** Notes that we are about to block the team, or have unblocked it: we lift no block but our own. */
 export async function noteBlock(em: EntityManager, teamId: string, blocked: boolean): Promise<void> {
   await em.execute('update litellm_team set blocked_by_us = ? where team_id = ?', [blocked, teamId]);
 }
 
-/** What a whole look at LiteLLM that began at `since` has not seen is gone. */
+/** Marks as gone what a complete run that began at `since` has not seen in LiteLLM. */
 export async function markGone(em: EntityManager, since: Date): Promise<void> {
   await em.execute(
     `update litellm_team set gone_at = now() where team_id in (

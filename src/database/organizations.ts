@@ -3,9 +3,12 @@ import { LockMode, type RequiredEntityData, UniqueConstraintViolationException }
 import { parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { RechargePolicy } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
+import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
+import { now } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Team } from './entities.ts';
-import { type Page, type PageRequest, toPage } from './page.ts';
+import { type Page, type PageRequest, pageByCreation } from './page.ts';
+import { sqlList } from './sql.ts';
 
 export type OrganizationSettings = Pick<
   Organization,
@@ -23,53 +26,50 @@ export type OrganizationSettings = Pick<
   | 'blocked'
 >;
 
-/** The id or the LiteLLM team belongs to another organization already. */
+/** Another organization has the id or the LiteLLM team. */
 export class OrganizationExistsError extends Error {
   override name = 'OrganizationExistsError';
 }
 
-/** The organization's past or present forbids the change. */
+/** The organization's recharges, teams or events forbid the change. */
 export class OrganizationInUseError extends Error {
   override name = 'OrganizationInUseError';
 }
 
+/** @throws OrganizationExistsError */
 export async function create(em: EntityManager, id: string, settings: OrganizationSettings): Promise<Organization> {
-  await refusingDoubles(() => em.insert(Organization, { id, ...settings } as RequiredEntityData<Organization>));
+  await refusingDuplicates(() => em.insert(Organization, { id, ...settings } as RequiredEntityData<Organization>));
   return em.findOneOrFail(Organization, id);
 }
 
 export async function find(em: EntityManager, id: string): Promise<Organization | null> {
-  return em.findOne(Organization, id, { refresh: true });
+  return em.findOne(Organization, id);
 }
 
-export async function list(em: EntityManager, { limit, cursor }: PageRequest): Promise<Page<Organization>> {
-  const after = cursor
-    ? 'where (created_at, c_organization_id) < (select created_at, c_organization_id from organization_balance_config where c_organization_id = ?)'
-    : '';
-  const ids = await em.execute<{ id: string }[]>(
-    `select c_organization_id as id from organization_balance_config ${after} order by created_at desc, c_organization_id desc limit ?`,
-    [...(cursor ? [cursor] : []), limit + 1],
-  );
-  const found = new Map(
-    (await em.find(Organization, { id: { $in: ids.map(({ id }) => id) } })).map((organization) => [organization.id, organization]),
-  );
-  return toPage(
-    ids.flatMap(({ id }) => found.get(id) ?? []),
-    limit,
-  );
+/** Newest first. @throws BadCursorError */
+export async function list(em: EntityManager, page: PageRequest): Promise<Page<Organization>> {
+  return pageByCreation(em, Organization, { filter: {}, ...page });
+}
+
+/** Up to `limit` organizations behind the id `after`, in the order of ids: for work on all of them. */
+export async function inOrderOfId(em: EntityManager, { after, limit }: { after: string; limit: number }): Promise<Organization[]> {
+  return em.find(Organization, { id: { $gt: after } }, { orderBy: { id: 'asc' }, limit });
 }
 
 /** Those of the ids that are organizations. */
-export async function known(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
+export async function existing(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
   return new Set((await em.find(Organization, { id: { $in: [...ids] } }, { fields: ['id'] })).map(({ id }) => id));
 }
 
 /** The organizations whose LiteLLM teams are among these. */
-export async function ofTeams(em: EntityManager, teamIds: readonly string[]): Promise<Organization[]> {
-  return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } }, { refresh: true });
+export async function ofLitellmTeams(em: EntityManager, teamIds: readonly string[]): Promise<Organization[]> {
+  return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } });
 }
 
-/** LiteLLM has just been seen to have these teams of organizations. Locks them in one order: runs may be side by side. */
+/**
+ * Notes that LiteLLM was just seen to have these teams. Locks their organizations in one order, because runs
+ * may be concurrent.
+ */
 export async function markSeen(em: EntityManager, teamIds: readonly string[]): Promise<void> {
   await em.execute(
     `update organization_balance_config set litellm_seen_at = now() where c_organization_id in (
@@ -79,7 +79,11 @@ export async function markSeen(em: EntityManager, teamIds: readonly string[]): P
   );
 }
 
-/** Up to `limit` organizations behind `after` whose team LiteLLM was not seen to have since then. @param among only these; null for all. */
+/**
+ * Up to `limit` organizations behind the id `after` whose team was not seen in LiteLLM since then.
+ *
+ * @param among only these; null: all.
+ */
 export async function unseenSince(
   em: EntityManager,
   since: Date,
@@ -87,12 +91,12 @@ export async function unseenSince(
 ): Promise<Organization[]> {
   const unseen = { $or: [{ litellmSeenAt: null }, { litellmSeenAt: { $lt: since } }] };
   const where = { ...unseen, id: { $gt: after, ...(among && { $in: [...among] }) } };
-  return em.find(Organization, where, { orderBy: { id: 'asc' }, limit, refresh: true });
+  return em.find(Organization, where, { orderBy: { id: 'asc' }, limit });
 }
 
 /**
- * What the last change of ours left as the budget of each organization's team. An organization is not in the answer when there was
- * no change, or while one is under way.
+ * The budget that our last change left for each organization's LiteLLM team. An organization has no entry
+ * when there was no change, or while one is under way.
  */
 export async function budgetsLeft(em: EntityManager, ids: readonly string[]): Promise<Map<string, QuotaMicros>> {
   const rows = await em.execute<{ id: string; budget: string }[]>(
@@ -105,19 +109,19 @@ export async function budgetsLeft(em: EntityManager, ids: readonly string[]): Pr
           order by r.created_at desc limit 1)
          union all
          (select coalesce(given_after, taken_after), updated_at from reversal v
-          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in ('taken_back', 'given_back')
+          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
           order by v.updated_at desc limit 1)) change
        order by updated_at desc limit 1) last
      where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and o.budget_writer is null and last.budget is not null
        and not exists (select from recharge r where r.organization_id = o.c_organization_id
-         and r.status in ('reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention'))
-       and not exists (select from reversal v where v.organization_id = o.c_organization_id and v.status in ('open', 'needs_attention'))`,
+         and r.status in (${sqlList(OPEN_STATUSES)}))
+       and not exists (select from reversal v where v.organization_id = o.c_organization_id and v.status in (${sqlList(UNSETTLED_REVERSAL_STATUSES)}))`,
     [JSON.stringify(ids)],
   );
   return new Map(rows.map(({ id, budget }) => [id, parseQuota(budget)]));
 }
 
-/** Null when there is no such organization. @throws OrganizationExistsError, OrganizationInUseError */
+/** Null when the organization is not found. @throws OrganizationExistsError, OrganizationInUseError */
 export async function change(
   em: EntityManager,
   id: string,
@@ -131,12 +135,16 @@ export async function change(
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
     }
     const unseen = movesTeam ? { litellmSeenAt: null } : {};
-    await refusingDoubles(() => tx.nativeUpdate(Organization, { id }, { ...changes, ...unseen, updatedAt: new Date() }));
-    return tx.findOne(Organization, id, { refresh: true });
+    await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...changes, ...unseen, updatedAt: now() }));
+    return tx.findOne(Organization, id);
   });
 }
 
-/** True when it is gone; false when there is none. @throws OrganizationInUseError when it has teams or recharges, or an event under way. */
+/**
+ * True when it was deleted; false when it is not found.
+ *
+ * @throws OrganizationInUseError when it has teams, recharges or an open event.
+ */
 export async function remove(em: EntityManager, id: string): Promise<boolean> {
   const removed = await em.execute(
     `delete from organization_balance_config o where c_organization_id = ?
@@ -154,21 +162,22 @@ export async function remove(em: EntityManager, id: string): Promise<boolean> {
   return removed.length === 1;
 }
 
-/** Whether PostgreSQL, which reckons the days, knows the zone. */
+/** Whether PostgreSQL, which computes the days and months of the limits, knows the zone. */
 export async function knowsTimeZone(em: EntityManager, name: string): Promise<boolean> {
   return (await em.execute('select from pg_timezone_names where name = ?', [name])).length > 0;
 }
 
 /**
- * Makes `writer` (a recharge or a reversal) the only one that may change the team's budget, until it lets go. LiteLLM knows
- * absolute values only, so two at a time would undo each other. False while another one is at it.
+ * Claims the team's budget for `writer`, a recharge or a reversal: until it releases the budget no other may
+ * change it. LiteLLM takes absolute values only, so two at a time would undo each other. False while another
+ * one has claimed it.
  */
 export async function claimBudget(em: EntityManager, id: string, writer: string): Promise<boolean> {
   const isFree = { $or: [{ budgetWriter: null }, { budgetWriter: writer }] };
   return (await em.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer })) === 1;
 }
 
-/** Lets go of the budget; harmless when `writer` does not hold it. */
+/** Releases the budget. Does nothing when `writer` has not claimed it. */
 export async function releaseBudget(em: EntityManager, id: string, writer: string): Promise<void> {
   await em.nativeUpdate(Organization, { id, budgetWriter: writer }, { budgetWriter: null });
 }
@@ -177,7 +186,7 @@ export function policyOf(organization: Organization): RechargePolicy {
   return { ...organization, maxMonthlyAmount: organization.maxMonthlyAmount ?? null, suspended: organization.suspendedAt !== null };
 }
 
-async function refusingDoubles<T>(write: () => Promise<T>): Promise<T> {
+async function refusingDuplicates<T>(write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (error) {

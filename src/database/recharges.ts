@@ -1,17 +1,23 @@
-/** Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change together. */
+/**
+ * Recharges, and with them the ledger: a recharge's status and the transfer that the status stands for change
+ * together.
+ */
 import { type EntityData, LockMode, type RequiredEntityData, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
 import { classifyDecline } from '../domain/decline.ts';
-import { formatQuota, minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import type { TransferKind } from '../domain/ledger.ts';
+import { formatQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { Decision, RechargeHistory, RechargePolicy, Refusal } from '../domain/policy.ts';
 import { isOpen, LATE_MOVES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
+import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
-import { Organization, Recharge, type TimelineStep, type TransferKind, WebhookEvent } from './entities.ts';
+import { Organization, Recharge, type TimelineStep, WebhookEvent } from './entities.ts';
 import { newId } from './ids.ts';
 import * as ledger from './ledger.ts';
 import { policyOf, releaseBudget } from './organizations.ts';
-import { type Page, type PageRequest, toPage } from './page.ts';
+import { type Page, type PageRequest, pageById } from './page.ts';
+import { historyOf } from './recharge-history.ts';
 
-/** The recharge is in a status from which the wanted move does not start: somebody else has moved it. */
+/** The recharge is in a status from which the move does not start: another writer has moved it. */
 export class UnexpectedStatusError extends Error {
   override name = 'UnexpectedStatusError';
   constructor(id: string, to: RechargeStatus, actual: RechargeStatus) {
@@ -26,35 +32,36 @@ export type Reservation =
   | { kind: 'event_closed' };
 
 /**
- * Decides under the organization's lock and, when the decision is to recharge, reserves it: the amount is frozen, and no
- * other recharge of the organization can begin. An event that has a recharge already gets that one.
+ * Decides under the organization's lock and, when the decision is to recharge, reserves it: the amount is
+ * frozen, and no other recharge of the organization can begin. An event that has a recharge already gets that
+ * one.
  *
- * @param seenVersion the organization's version from before its balance was read; `stale` when a recharge has come to rest
- *   since, because the balance then is not what `decide` believes.
+ * @param seenVersion the organization's version from before its balance was read. The result is `stale` when
+ *   a recharge was settled since, because `decide` then holds an old balance.
  */
 export async function reserve(
   em: EntityManager,
   event: Pick<WebhookEvent, 'id' | 'source'>,
-  organizationId: string,
-  seenVersion: number,
-  decide: (policy: RechargePolicy, history: RechargeHistory) => Decision,
+  {
+    organizationId,
+    seenVersion,
+    decide,
+  }: { organizationId: string; seenVersion: number; decide: (policy: RechargePolicy, history: RechargeHistory) => Decision },
 ): Promise<Reservation> {
   return em.transactional(async (tx) => {
     const organization = await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
     const existing = await tx.findOne(Recharge, { eventId: event.id });
     if (existing) return { kind: 'reserved', recharge: existing };
-    const { processed } = await tx.findOneOrFail(WebhookEvent, event.id, { lockMode: LockMode.PESSIMISTIC_READ, refresh: true });
+    const { processed } = await tx.findOneOrFail(WebhookEvent, event.id, { lockMode: LockMode.PESSIMISTIC_READ });
     if (processed) return { kind: 'event_closed' };
     if (organization.version !== seenVersion) return { kind: 'stale' };
 
-    const decision = decide(policyOf(organization), await historyOf(tx, organization));
+    const decision = decide(policyOf(organization), await historyOf(tx, organization.id));
     if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal };
 
     const id = newId('rch');
-    // PostgreSQL's clock, by which the days of the daily limit are reckoned too.
-    const now = raw('now()');
     // The decision was made on a budget that LiteLLM has just shown.
-    await tx.nativeUpdate(Organization, organizationId, { litellmSeenAt: now as unknown as Date });
+    await tx.nativeUpdate(Organization, organizationId, { litellmSeenAt: now() });
     await tx.insert(Recharge, {
       id,
       eventId: event.id,
@@ -70,69 +77,13 @@ export async function reserve(
       quotaBefore: decision.quotaBefore,
       quotaAfter: quotaMicros(decision.quotaBefore + decision.quota),
       keysSpent: 0,
-      timeline: [{ at: new Date().toISOString(), status: 'reserved' }],
-      createdAt: now,
-      updatedAt: now,
+      timeline: timelineOf({ status: 'reserved' }),
+      // The clock by which the days of the daily limit are computed.
+      createdAt: now(),
+      updatedAt: now(),
     } as unknown as RequiredEntityData<Recharge>);
     return { kind: 'reserved', recharge: await tx.findOneOrFail(Recharge, id) };
   });
-}
-
-/** SQL for the beginning of the day or month in which `instant` lies, in a time zone. @param zone SQL for its IANA name. */
-export function beginningOf(unit: 'day' | 'month', zone: string, instant = 'now()'): string {
-  return `date_trunc('${unit}', ${instant} at time zone ${zone}) at time zone ${zone}`;
-}
-
-async function historyOf(tx: EntityManager, { id }: Organization): Promise<RechargeHistory> {
-  const history = (await historiesOf(tx, [id])).get(id);
-  if (!history) throw new Error(`organization ${id} is gone`);
-  return history;
-}
-
-type HistoryRow = { id: string; attempts: number; charged: string; open: boolean; failures: number; failed_ago_ms: number | null };
-
-/**
- * What has been tried, by organization: every attempt of its calendar day, declined ones too, while a cancelled one reached
- * no card; what its calendar month has cost, or may yet; and the failures since its last success, whoever asked for them.
- * PostgreSQL's clock and its time zones decide, whatever a worker's clock says.
- */
-export async function historiesOf(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, RechargeHistory>> {
-  const rows = await em.execute<HistoryRow[]>(
-    `select o.c_organization_id as id, today.attempts, month.charged, open.open, failed.failures, failed.failed_ago_ms
-     from organization_balance_config o,
-     lateral (
-       select count(*)::integer as attempts from recharge r
-       where r.organization_id = o.c_organization_id and r.status <> 'cancelled'
-         and r.created_at >= ${beginningOf('day', 'o.time_zone')}) today,
-     lateral (
-       select coalesce(sum(r.amount_minor), 0) as charged from recharge r
-       where r.organization_id = o.c_organization_id and r.currency = o.currency
-         and r.status not in ('cancelled', 'declined', 'action_required', 'refunded')
-         and r.created_at >= ${beginningOf('month', 'o.time_zone')}) month,
-     lateral (
-       select exists (select from recharge r where r.organization_id = o.c_organization_id
-         and r.status in ('reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention'))) open (open),
-     lateral (
-       select count(*)::integer as failures, (extract(epoch from now() - max(r.updated_at)) * 1000)::float as failed_ago_ms
-       from recharge r
-       where r.organization_id = o.c_organization_id and r.status in ('declined', 'action_required', 'refunded')
-         and r.created_at > coalesce(
-           (select s.created_at from recharge s where s.organization_id = o.c_organization_id and s.status = 'succeeded'
-            order by s.created_at desc limit 1), '-infinity')) failed
-     where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
-    [JSON.stringify(organizationIds)],
-  );
-  return new Map(
-    rows.map(({ id, attempts, charged, open, failures, failed_ago_ms: lastAgoMs }) => [
-      id,
-      {
-        attemptsToday: attempts,
-        chargedThisMonth: minorUnits(Number(charged)),
-        hasOpenRecharge: open,
-        failures: { count: failures, lastAgoMs },
-      },
-    ]),
-  );
 }
 
 export type Changes = Partial<
@@ -140,6 +91,7 @@ export type Changes = Partial<
 >;
 
 export type Move = {
+  to: RechargeStatus;
   changes?: Changes;
   /** What an operator wants to know about this step, for the timeline. */
   facts?: Omit<TimelineStep, 'at' | 'status'>;
@@ -147,21 +99,21 @@ export type Move = {
   transfer?: TransferKind;
   /** How much of it; all of the recharge unless said. */
   portion?: ledger.Portion;
-  /** The statuses that the move may start from, where those of the ordinary moves are too many or too few. */
+  /** The statuses that the move may start from; those of the ordinary moves unless said. */
   from?: readonly RechargeStatus[];
 };
 
 /**
- * Moves a recharge forward: the status, its timeline, the ledger transfer and, when the recharge comes to rest, the
- * organization's version and its hold on the budget, all or nothing. A recharge that is in `to` already is left as it is, so a retry is harmless.
+ * Moves a recharge forward: the status, its timeline, the ledger transfer and, when the recharge is settled,
+ * the organization's version and the claim on its budget, all or nothing. Idempotent: a recharge that is in
+ * `to` already stays as it is.
  *
  * @throws UnexpectedStatusError from any other status that the move does not start from.
  */
 export async function move(
   em: EntityManager,
   recharge: Recharge,
-  to: RechargeStatus,
-  { changes = {}, facts = {}, transfer, portion, from = statusesBefore(to) }: Move = {},
+  { to, changes = {}, facts = {}, transfer, portion, from = statusesBefore(to) }: Move,
 ): Promise<Recharge> {
   return em.transactional(async (tx) => {
     // The organization first, as `reserve` does, so that no two can wait for each other.
@@ -172,20 +124,20 @@ export async function move(
     const moved = await tx.nativeUpdate(Recharge, { id: recharge.id, status: { $in: [...from] } }, {
       ...changes,
       status: to,
-      updatedAt: raw('clock_timestamp()'),
-      timeline: appended({ status: to, ...facts }),
+      updatedAt: statementTime(),
+      timeline: timelineWith({ status: to, ...facts }),
     } as EntityData<Recharge>);
-    const current = await tx.findOneOrFail(Recharge, recharge.id, { refresh: true });
+    const current = await get(tx, recharge.id);
     if (moved === 0 && current.status !== to) throw new UnexpectedStatusError(recharge.id, to, current.status);
-    if (moved === 1 && transfer) await ledger.append(tx, current, transfer, portion);
+    if (moved === 1 && transfer) await ledger.append(tx, current, { kind: transfer, portion });
     if (to !== 'charged') await releaseBudget(tx, recharge.organizationId, recharge.id);
     return current;
   });
 }
 
 /**
- * Gives a recharge at rest to a person, with the money that Stripe holds for it after all. False while another recharge of
- * the organization is open: one at a time.
+ * Moves a settled recharge to `needs_attention`, with money that Stripe turned out to hold for it. False
+ * while another recharge of the organization is open: one at a time.
  */
 export async function reopen(
   em: EntityManager,
@@ -195,7 +147,7 @@ export async function reopen(
   const changes = { failureCode: code, failureMessage: reason };
   const from = LATE_MOVES.reopen.from;
   try {
-    await move(em, recharge, 'needs_attention', { from, changes, facts: { reason }, transfer, portion });
+    await move(em, recharge, { to: 'needs_attention', from, changes, facts: { reason }, transfer, portion });
     return true;
   } catch (error) {
     if (error instanceof UniqueConstraintViolationException) return false;
@@ -203,22 +155,32 @@ export async function reopen(
   }
 }
 
-/** Tells of something that leaves the recharge's status as it is. */
+/** Adds to the timeline an event that leaves the recharge's status as it is. */
 export async function addToTimeline(em: EntityManager, id: string, facts: NonNullable<Move['facts']>): Promise<void> {
   const { status } = await get(em, id);
-  await em.nativeUpdate(Recharge, { id }, { timeline: appended({ status, ...facts }) } as EntityData<Recharge>);
+  await em.nativeUpdate(Recharge, { id }, { timeline: timelineWith({ status, ...facts }) } as EntityData<Recharge>);
 }
 
-function appended(step: Record<string, string | number | null>) {
-  return raw(
-    `timeline || jsonb_build_array(jsonb_build_object('at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) || ?::jsonb)`,
-    [JSON.stringify(step)],
-  );
+type NewStep = Omit<TimelineStep, 'at'>;
+
+/**
+ * SQL for a timeline of one step, its facts a parameter. The steps of one transaction are in the order of its
+ * statements; see clock.ts.
+ */
+const ONE_STEP = `jsonb_build_array(jsonb_build_object('at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) || ?::jsonb)`;
+
+function timelineOf(first: NewStep) {
+  return raw(ONE_STEP, [JSON.stringify(first)]);
+}
+
+function timelineWith(next: NewStep) {
+  return raw(`timeline || ${ONE_STEP}`, [JSON.stringify(next)]);
 }
 
 /**
- * Which budget the quota write starts from and which it ends at. Both were stored when the amount was decided; where a person
- * has had them forgotten, `live` and `live` plus what is granted are stored now. Every retry gets the same two values.
+ * The budgets before and after the quota write. Both were stored when the amount was decided. A person's
+ * resolution clears them: then `live`, and `live` plus the granted quota, are stored now. Every retry gets
+ * the same two values.
  *
  * @throws UnexpectedStatusError when the recharge is not `charged` any more.
  */
@@ -230,17 +192,17 @@ export async function planQuotaWrite(
   const after = quotaMicros(live + recharge.quotaGranted);
   await em.nativeUpdate(Recharge, { id: recharge.id, status: 'charged', quotaBefore: null }, { quotaBefore: live, quotaAfter: after });
   const planned = await get(em, recharge.id);
-  // An attempt that was held up for long may find that another one has settled the recharge meanwhile.
+  // Another attempt may have settled the recharge while this one was delayed.
   if (planned.status !== 'charged') throw new UnexpectedStatusError(recharge.id, 'succeeded', planned.status);
   return { before: planned.quotaBefore ?? live, after: planned.quotaAfter ?? after };
 }
 
-/** Stripe answers the current idempotency key from a saved 500: the next attempt goes under another one. */
+/** Stripe replays a saved 500 for the current idempotency key: the next attempt uses another one. */
 export async function countSpentKey(em: EntityManager, { id, keysSpent }: Recharge): Promise<void> {
   await em.nativeUpdate(Recharge, { id, keysSpent }, { keysSpent: keysSpent + 1 });
 }
 
-/** Stores the id of the refund that was asked for, before its outcome is known. */
+/** Stores the id of a refund that was requested, before its outcome is known. */
 export async function noteRefund(em: EntityManager, recharge: Recharge, refundId: string): Promise<void> {
   await em.nativeUpdate(Recharge, { id: recharge.id }, { refundId });
 }
@@ -260,54 +222,57 @@ export type LostRecharge = Pick<
 > & { quotaBefore: QuotaMicros };
 
 /**
- * Enters a recharge again that the database has lost, in `charging`, as its intent remembers it: its run then finds out
- * what became of it, and since the budgets before and after are known, nothing is granted twice.
+ * Stores again a recharge that the database lost, in `charging`, from the metadata of its PaymentIntent. Its
+ * run then reads the outcome from Stripe, and since the budgets before and after are stored, nothing is
+ * granted twice.
  *
- * @returns false while another recharge of the organization is open, or when this one is there.
+ * @returns false while another recharge of the organization is open, or when this one is not lost.
  */
 export async function restore(em: EntityManager, lost: LostRecharge): Promise<boolean> {
-  return em.transactional(async (tx) => {
-    const rows = await tx.execute(
-      `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
+  const rows = await em.execute(
+    `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
          quota_granted, balance_seen, quota_before, quota_after, payment_intent_id, timeline)
-       values (?, ?, ?, ?, 'webhook', 'charging', ?, ?, ?, ?, ?, ?, ?, ?, jsonb_build_array(jsonb_build_object('at', now(), 'status', 'charging', 'restored', 1)))
+       values (?, ?, ?, ?, 'webhook', 'charging', ?, ?, ?, ?, ?, ?, ?, ?, ${ONE_STEP})
        on conflict do nothing returning id`,
-      [
-        lost.id,
-        lost.eventId,
-        lost.organizationId,
-        lost.litellmTeamId,
-        lost.stripeCustomerId,
-        lost.amountMinor,
-        lost.currency,
-        formatQuota(lost.quotaGranted),
-        formatQuota(lost.balanceSeen),
-        formatQuota(lost.quotaBefore),
-        formatQuota(quotaMicros(lost.quotaBefore + lost.quotaGranted)),
-        lost.paymentIntentId,
-      ],
-    );
-    return rows.length === 1;
-  });
+    [
+      lost.id,
+      lost.eventId,
+      lost.organizationId,
+      lost.litellmTeamId,
+      lost.stripeCustomerId,
+      lost.amountMinor,
+      lost.currency,
+      formatQuota(lost.quotaGranted),
+      formatQuota(lost.balanceSeen),
+      formatQuota(lost.quotaBefore),
+      formatQuota(quotaMicros(lost.quotaBefore + lost.quotaGranted)),
+      lost.paymentIntentId,
+      JSON.stringify({ status: 'charging', restored: 1 } satisfies NewStep),
+    ],
+  );
+  return rows.length === 1;
 }
 
 export async function get(em: EntityManager, id: string): Promise<Recharge> {
-  return em.findOneOrFail(Recharge, id, { refresh: true });
+  return em.findOneOrFail(Recharge, id);
 }
 
 export async function find(em: EntityManager, id: string): Promise<Recharge | null> {
-  return em.findOne(Recharge, id, { refresh: true });
+  return em.findOne(Recharge, id);
 }
 
 export async function findByEvent(em: EntityManager, eventId: string): Promise<Recharge | null> {
-  return em.findOne(Recharge, { eventId }, { refresh: true });
+  return em.findOne(Recharge, { eventId });
 }
 
 export async function findByIntent(em: EntityManager, paymentIntentId: string): Promise<Recharge | null> {
-  return em.findOne(Recharge, { paymentIntentId }, { refresh: true });
+  return em.findOne(Recharge, { paymentIntentId });
 }
 
-/** Whether this card was refused for good in an earlier recharge of the organization: another attempt only counts against it. */
+/**
+ * Whether the card was refused for good in an earlier recharge of the organization. Another attempt would
+ * only count against it.
+ */
 export async function isCardRefused(em: EntityManager, { organizationId }: Recharge, paymentMethodId: string): Promise<boolean> {
   const declined = await em.find(Recharge, { organizationId, paymentMethodId, status: 'declined' }, { orderBy: { id: 'desc' }, limit: 20 });
   return declined.some(
@@ -316,7 +281,10 @@ export async function isCardRefused(em: EntityManager, { organizationId }: Recha
   );
 }
 
-/** The last recharge of the organization's present team that was granted within `withinMs` and of which nothing has been taken back. */
+/**
+ * The last recharge of the organization's present team that was granted in the last `withinMs` and has no
+ * reversal.
+ */
 export async function justGranted(
   em: EntityManager,
   { id, litellmTeamId }: Pick<Organization, 'id' | 'litellmTeamId'>,
@@ -332,18 +300,13 @@ export async function justGranted(
   return rows[0] ? get(em, rows[0].id) : null;
 }
 
-/** Newest first. */
+/** Newest first. @throws BadCursorError */
 export async function list(
   em: EntityManager,
   filter: Partial<Pick<Recharge, 'organizationId' | 'status'>>,
-  { limit, cursor }: PageRequest,
+  page: PageRequest,
 ): Promise<Page<Recharge>> {
-  const rows = await em.find(
-    Recharge,
-    { ...filter, ...(cursor && { id: { $lt: cursor } }) },
-    { orderBy: { id: 'desc' }, limit: limit + 1 },
-  );
-  return toPage(rows, limit);
+  return pageById(em, Recharge, { prefix: 'rch', filter, ...page });
 }
 
 /** Up to `limit` recharges changed at or after `since`, in the order of change. */

@@ -1,4 +1,7 @@
-/** A person settles a recharge that needs attention: who, when and why stay in its timeline, and the ledger follows. */
+/**
+ * A person settles a recharge that needs attention: who, when and why stay in its timeline, and the ledger
+ * follows.
+ */
 import { minorUnits } from '../domain/money.ts';
 import { LATE_MOVES } from '../domain/recharge-status.ts';
 import { destinationOf, type ResolutionRequest } from '../domain/resolution.ts';
@@ -7,14 +10,14 @@ import { Recharge } from './entities.ts';
 import * as ledger from './ledger.ts';
 import * as recharges from './recharges.ts';
 
-/** The recharge needs no attention, or what is wanted is not possible; the message says what is. */
+/** The recharge needs no attention, or the resolution is not possible; the message says what is. */
 export class NotResolvableError extends Error {
   override name = 'NotResolvableError';
 }
 
 /**
- * Moves a recharge from `needs_attention` to where the resolution takes it. `grant` and `refund` go on from there in a
- * workflow of their own; `accept` is final.
+ * Moves a recharge from `needs_attention` to where the resolution takes it. `grant` and `refund` continue in
+ * a workflow; `accept` is final.
  *
  * @throws NotResolvableError
  */
@@ -25,12 +28,13 @@ export async function begin(em: EntityManager, recharge: Recharge, { resolution,
   const to = destinationOf(resolution, held > 0);
   if (!to) throw new NotResolvableError(`nothing is held for recharge ${recharge.id} that could be given on or back: accept it`);
   return em.transactional(async (tx) => {
-    // The quota is planned anew: what LiteLLM shows now is what the person has looked at.
-    // A refund that has failed is not the one that is wanted now; nor is the key under which Stripe remembers it.
+    // The quota is planned anew: the person decided on what LiteLLM shows now. A failed refund is not the one
+    // that is asked for now, and Stripe remembers it under its idempotency key.
     const fresh = { quotaBefore: null, quotaAfter: null, refundId: null, keysSpent: recharge.keysSpent + 1 };
     await tx.nativeUpdate(Recharge, { id: recharge.id, status: 'needs_attention' }, fresh);
     const portion = { reference: '', amountMinor: minorUnits(held), quotaMicros: recharge.quotaGranted };
-    return recharges.move(tx, recharge, to, {
+    return recharges.move(tx, recharge, {
+      to,
       from: LATE_MOVES.resolve.from,
       facts: { resolution, by, reason },
       ...(to === 'succeeded' && { transfer: 'grant', portion }),

@@ -1,91 +1,106 @@
-/** Reversals: money of a granted recharge that went back to the customer without us, and the quota that follows it. */
-
-import { minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+/**
+ * Reversals: money of a recharge that went back to the customer without us, and the quota that follows it.
+ * The rules are in `domain/reversal.ts`; here each of their moves is one transaction, with the ledger
+ * transfers that it stands for.
+ */
+import { LockMode } from '@mikro-orm/core';
+import type { TransferKind } from '../domain/ledger.ts';
+import { formatQuota, type QuotaMicros } from '../domain/money.ts';
+import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
+import {
+  budgetAfter,
+  lackingTransfers,
+  type OpenedReversal,
+  type ReversalDecision,
+  type ReversalKind,
+  type ReversalMove,
+  type ReversalStatus,
+  takenBy,
+} from '../domain/reversal.ts';
+import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
-import { LedgerTransfer, Organization, type Recharge, Reversal, type ReversalKind } from './entities.ts';
+import { LedgerTransfer, Organization, type Recharge, Reversal } from './entities.ts';
 import * as ledger from './ledger.ts';
 import { releaseBudget } from './organizations.ts';
-import { type Page, type PageRequest, toPage } from './page.ts';
+import { type Page, type PageRequest, pageByCreation } from './page.ts';
 import * as recharges from './recharges.ts';
+import { sqlList } from './sql.ts';
 
-/** The reversal is not in the status that the wanted write starts from: another attempt has made it meanwhile. */
+/** The reversal is not in the status that the write starts from: another attempt has made it. */
 export class ReversalSettledError extends Error {
   override name = 'ReversalSettledError';
 }
 
-export type MoneyGone = { id: string; kind: ReversalKind; amountMinor: Reversal['amountMinor'] };
-
 /**
- * Notes that money of a recharge has gone, once, and suspends the organization: whoever disputes a charge or was refunded
+ * Decides under the organization's lock, on the recharge and its reversals as they are then, and enters what
+ * is to be opened. Money that has gone suspends the organization: whoever disputes a charge or was refunded
  * by hand is not charged again before a person has looked.
- *
- * @param rest what of the recharge is granted and not taken back for another reversal; the reversal takes no more than that.
- *   Where there is none, money has gone for which no quota is left to follow it, and a person decides. Should the recharge be
- *   granted after that, which a person can do when our own refund has failed, the reversal begins anew and takes that quota.
  */
 export async function open(
   em: EntityManager,
-  recharge: Recharge,
-  { id, kind, amountMinor }: MoneyGone,
-  rest: Reversal['amountMinor'],
-): Promise<Reversal> {
+  { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
+  decide: (recharge: Recharge, known: Reversal[]) => ReversalDecision,
+): Promise<ReversalDecision> {
   return em.transactional(async (tx) => {
-    const amount = rest > 0 ? Math.min(amountMinor, rest) : amountMinor;
-    const rows = await tx.execute(
-      `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, failure_message)
-       values (?, ?, ?, ?, ?, ?, ?, ?, ?::numeric / 1000000, ?)
-       on conflict (id) do update set status = excluded.status, amount_minor = excluded.amount_minor, quota = excluded.quota,
-         failure_message = null, updated_at = now() where reversal.quota = 0 and excluded.quota > 0
-       returning id`,
-      [
-        id,
-        kind,
-        recharge.id,
-        recharge.organizationId,
-        recharge.litellmTeamId,
-        rest > 0 ? 'open' : 'needs_attention',
-        amount,
-        recharge.currency,
-        rest > 0 ? portionOfQuota(recharge, amount) : 0,
-        rest > 0 ? null : `${kind} ${id} takes money for which no quota is left to take back: settle it at Stripe, then accept it`,
-      ],
-    );
-    if (rows.length === 1) {
-      await tx.nativeUpdate(
-        Organization,
-        { id: recharge.organizationId, suspendedAt: null },
-        { suspendedAt: new Date(), suspendedReason: `${kind} ${id} of recharge ${recharge.id}` },
-      );
+    // The organization first, as everybody does.
+    await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    const recharge = await recharges.get(tx, id);
+    const decision = decide(recharge, await ofRecharge(tx, id));
+    for (const opened of decision.open) {
+      if (await enter(tx, recharge, opened)) await suspend(tx, recharge, opened);
     }
-    return tx.findOneOrFail(Reversal, id, { refresh: true });
+    return decision;
   });
 }
 
-/** What of a recharge is granted, in minor units, less what goes with the reversals that stand. */
-export function restOf(recharge: Recharge, standing: readonly Reversal[]): Reversal['amountMinor'] {
-  if (recharge.status !== 'succeeded') return minorUnits(0);
-  const withQuota = standing.filter(({ quota }) => quota > 0);
-  return minorUnits(recharge.amountMinor - withQuota.reduce((sum, { amountMinor }) => sum + amountMinor, 0));
+/** Once; a reversal without quota opens anew when there is some. False when it is there already. */
+async function enter(tx: EntityManager, recharge: Recharge, { id, kind, status, amountMinor, quota }: OpenedReversal): Promise<boolean> {
+  const nothingLeft = `${kind} ${id} takes money for which no quota is left to take back: settle it at Stripe, then accept it`;
+  const rows = await tx.execute(
+    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, failure_message)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     on conflict (id) do update set status = excluded.status, amount_minor = excluded.amount_minor, quota = excluded.quota,
+       failure_message = null, updated_at = now() where reversal.quota = 0 and excluded.quota > 0
+     returning id`,
+    [
+      id,
+      kind,
+      recharge.id,
+      recharge.organizationId,
+      recharge.litellmTeamId,
+      status,
+      amountMinor,
+      recharge.currency,
+      formatQuota(quota),
+      status === 'needs_attention' ? nothingLeft : null,
+    ],
+  );
+  return rows.length === 1;
 }
 
-/** Rounded down, so that the parts of a recharge never add up to more than its whole. */
-function portionOfQuota({ quotaGranted, amountMinor: whole }: Recharge, amountMinor: number): QuotaMicros {
-  return quotaMicros(Number((BigInt(quotaGranted) * BigInt(amountMinor)) / BigInt(whole)));
+async function suspend(tx: EntityManager, recharge: Recharge, { id, kind }: OpenedReversal): Promise<void> {
+  await tx.nativeUpdate(
+    Organization,
+    { id: recharge.organizationId, suspendedAt: null },
+    { suspendedAt: now(), suspendedReason: `${kind} ${id} of recharge ${recharge.id}` },
+  );
 }
 
 /**
- * Settles the budget before and after the write that takes quota back or gives it back; the first to ask decides.
+ * Stores the budget before and after the write that takes quota back or gives it back, at the first call;
+ * every further call returns the stored two.
  *
- * @throws ReversalSettledError when there is nothing to write any more, as an attempt finds that was held up for long.
+ * @throws ReversalSettledError when there is nothing to write any more, as an attempt finds that was held up
+ *   for long.
  */
 export async function planWrite(
   em: EntityManager,
-  { id, quota }: Reversal,
+  reversal: Reversal,
   direction: 'take' | 'give',
   live: QuotaMicros,
 ): Promise<{ before: QuotaMicros; after: QuotaMicros }> {
-  // LiteLLM refuses a negative budget; a team whose budget is nothing is refused all the same.
-  const after = quotaMicros(direction === 'take' ? Math.max(0, live - quota) : live + quota);
+  const { id } = reversal;
+  const after = budgetAfter(reversal, direction, live);
   const [status, beforeField, afterField] =
     direction === 'take' ? (['open', 'takenBefore', 'takenAfter'] as const) : (['taken_back', 'givenBefore', 'givenAfter'] as const);
   await em.nativeUpdate(Reversal, { id, status, [beforeField]: null }, { [beforeField]: live, [afterField]: after });
@@ -94,54 +109,52 @@ export async function planWrite(
   return { before: planned[beforeField] ?? live, after: planned[afterField] ?? after };
 }
 
-/** The quota has been taken back, or never needs to be: granted → prepaid → stripe. Harmless when that is recorded. */
-export async function takenBack(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, 'open', 'taken_back', takingBack(reversal));
+/** The quota has been taken back, as much as there was: granted → prepaid → stripe. Idempotent. */
+export async function recordTakenBack(em: EntityManager, reversal: Reversal): Promise<void> {
+  await settle(em, reversal, { from: 'open', to: 'taken_back' }, taking(reversal.kind));
 }
 
-type Transfers = Parameters<typeof ledger.append>[2][];
+/** The money has come again and the quota been given back: stripe → prepaid → granted. Idempotent. */
+export async function recordGivenBack(em: EntityManager, reversal: Reversal): Promise<void> {
+  await settle(em, reversal, { from: 'taken_back', to: 'given_back' }, GIVING);
+}
 
-function takingBack({ kind }: Reversal): Transfers {
+/** The money came again before anything was taken. */
+export async function dismiss(em: EntityManager, reversal: Reversal): Promise<void> {
+  await settle(em, reversal, { from: 'open', to: 'given_back' }, []);
+}
+
+function taking(kind: ReversalKind): TransferKind[] {
   return ['reversal', kind === 'dispute' ? 'chargeback' : 'refund'];
 }
 
-const GIVING_BACK: Transfers = ['recovery', 'grant'];
-
-/** The money has come again and the quota been given back: stripe → prepaid → granted. Harmless when that is recorded. */
-export async function givenBack(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, 'taken_back', 'given_back', GIVING_BACK);
-}
+const GIVING: TransferKind[] = ['recovery', 'grant'];
 
 /**
- * A person says that the budget is right now: the ledger follows the money, and who and why stay in the recharge's timeline.
- * False when the reversal needs no attention.
+ * A person says that the budget is right now: the ledger follows the money, and who and why stay in the
+ * recharge's timeline. False when the reversal needs no attention.
  *
- * @param isGone whether the customer has the money at this moment; it may have come again since the reversal was parked.
+ * @param isGone whether the customer has the money at this moment; it may have come again since the reversal
+ *   was parked.
  */
 export async function accept(
   em: EntityManager,
   reversal: Reversal,
   { by, reason, isGone }: { by: string; reason: string; isGone: boolean },
 ): Promise<boolean> {
-  const isBooked = (await em.count(LedgerTransfer, { rechargeId: reversal.rechargeId, kind: 'reversal', reference: reversal.id })) > 0;
-  // Without quota in it, no account of ours has ever held what has gone.
-  const transfers = reversal.quota === 0 || isBooked === isGone ? [] : isGone ? takingBack(reversal) : GIVING_BACK;
+  const isTaken = (await em.count(LedgerTransfer, { rechargeId: reversal.rechargeId, kind: 'reversal', reference: reversal.id })) > 0;
+  const transfers = { taking: taking(reversal.kind), giving: GIVING, none: [] }[lackingTransfers(reversal, { isTaken, isGone })];
   return em.transactional(async (tx) => {
-    const isSettled = await settle(tx, reversal, 'needs_attention', isGone ? 'taken_back' : 'given_back', transfers);
+    const isSettled = await settle(tx, reversal, { from: 'needs_attention', to: isGone ? 'taken_back' : 'given_back' }, transfers);
     if (isSettled) await recharges.addToTimeline(tx, reversal.rechargeId, { reversal: reversal.id, resolution: 'accept', by, reason });
     return isSettled;
   });
 }
 
-/** The money came again before anything was taken back. */
-export async function neverMind(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, 'open', 'given_back', []);
-}
-
 /** A person decides, unless another attempt has moved the reversal on since it was read. */
 export async function park(em: EntityManager, { id, organizationId, status }: Reversal, failureMessage: string): Promise<void> {
   await em.transactional(async (tx) => {
-    await tx.nativeUpdate(Reversal, { id, status }, { status: 'needs_attention', failureMessage, updatedAt: new Date() });
+    await tx.nativeUpdate(Reversal, { id, status }, { status: 'needs_attention', failureMessage, updatedAt: statementTime() });
     await releaseBudget(tx, organizationId, id);
   });
 }
@@ -149,19 +162,20 @@ export async function park(em: EntityManager, { id, organizationId, status }: Re
 /** False when the reversal is not in `from` any more. */
 async function settle(
   em: EntityManager,
-  reversal: Reversal,
-  from: Reversal['status'],
-  to: Reversal['status'],
-  transfers: Transfers,
+  { id, organizationId, rechargeId }: Reversal,
+  { from, to }: ReversalMove,
+  transfers: readonly TransferKind[],
 ): Promise<boolean> {
   return em.transactional(async (tx) => {
-    // The organization first, as everybody does; its balance is another one now.
-    await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [reversal.organizationId]);
-    await releaseBudget(tx, reversal.organizationId, reversal.id);
-    if ((await tx.nativeUpdate(Reversal, { id: reversal.id, status: from }, { status: to, updatedAt: new Date() })) === 0) return false;
-    const recharge = await recharges.get(tx, reversal.rechargeId);
-    const portion = { reference: reversal.id, amountMinor: reversal.amountMinor, quotaMicros: reversal.quota };
-    for (const kind of transfers) await ledger.append(tx, recharge, kind, portion);
+    // The organization first, as everybody does; a balance that was read before is stale now.
+    await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [organizationId]);
+    await releaseBudget(tx, organizationId, id);
+    if ((await tx.nativeUpdate(Reversal, { id, status: from }, { status: to, updatedAt: statementTime() })) === 0) return false;
+    const recharge = await recharges.get(tx, rechargeId);
+    // Read again: what was planned, and so what was taken, may be younger than what the caller has read.
+    const reversal = await get(tx, id);
+    const portion = { reference: id, amountMinor: reversal.amountMinor, quotaMicros: takenBy(reversal) };
+    for (const kind of transfers) await ledger.append(tx, recharge, { kind, portion });
     // What a person has settled was written by that person.
     if (from !== 'needs_attention') await shiftPlans(tx, reversal, to);
     return true;
@@ -169,31 +183,33 @@ async function settle(
 }
 
 /**
- * A recharge that was decided on the budget as it was before goes from the one that is now. It has not been written: while a
- * reversal holds the budget, no recharge does. One that was decided on what the reversal had written already, or of another
- * team that the organization has had, is right as it is.
+ * A recharge that was decided on the budget from before the reversal's write starts from the one after it. It
+ * has not been written: while a reversal claims the budget, no recharge writes. One that was decided on what
+ * the reversal had written already, or on the budget of another team that the organization has had, is right
+ * as it is.
  */
-async function shiftPlans(tx: EntityManager, { id, organizationId, litellmTeamId }: Reversal, to: Reversal['status']): Promise<void> {
+async function shiftPlans(tx: EntityManager, { id, organizationId, litellmTeamId }: Reversal, to: ReversalStatus): Promise<void> {
   const [before, after] = to === 'taken_back' ? ['taken_before', 'taken_after'] : ['given_before', 'given_after'];
   await tx.execute(
     `update recharge r set quota_before = v.${after}, quota_after = v.${after} + r.quota_granted
      from (select ${before}, ${after} from reversal where id = ?) v
      where r.quota_before = v.${before} and r.organization_id = ? and r.litellm_team_id = ?
-       and r.status in ('reserved', 'charging', 'processing', 'charged')`,
+       and r.status in (${sqlList(QUOTA_DUE_STATUSES)})`,
     [id, organizationId, litellmTeamId],
   );
 }
 
 export async function get(em: EntityManager, id: string): Promise<Reversal> {
-  return em.findOneOrFail(Reversal, id, { refresh: true });
+  return em.findOneOrFail(Reversal, id);
 }
 
-export async function of(em: EntityManager, rechargeId: string): Promise<Reversal[]> {
-  return em.find(Reversal, { rechargeId }, { orderBy: { createdAt: 'asc' }, refresh: true });
+/** The reversals of a recharge, oldest first. */
+export async function ofRecharge(em: EntityManager, rechargeId: string): Promise<Reversal[]> {
+  return em.find(Reversal, { rechargeId }, { orderBy: { createdAt: 'asc' } });
 }
 
 export async function find(em: EntityManager, id: string): Promise<Reversal | null> {
-  return em.findOne(Reversal, id, { refresh: true });
+  return em.findOne(Reversal, id);
 }
 
 /** The reversals of an organization that a person has to settle. */
@@ -201,14 +217,11 @@ export async function parked(em: EntityManager, organizationId: string): Promise
   return em.find(Reversal, { organizationId, status: 'needs_attention' });
 }
 
-/** Newest first; the cursor is the id of the last one seen. */
+/** Newest first. @throws BadCursorError */
 export async function list(
   em: EntityManager,
   filter: Partial<Pick<Reversal, 'organizationId' | 'status'>>,
-  { limit, cursor }: PageRequest,
+  page: PageRequest,
 ): Promise<Page<Reversal>> {
-  const last = cursor ? await find(em, cursor) : null;
-  const older = last && { $or: [{ createdAt: { $lt: last.createdAt } }, { createdAt: last.createdAt, id: { $lt: last.id } }] };
-  const rows = await em.find(Reversal, { ...filter, ...older }, { orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], limit: limit + 1 });
-  return toPage(rows, limit);
+  return pageByCreation(em, Reversal, { filter, ...page });
 }

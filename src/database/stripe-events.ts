@@ -1,12 +1,21 @@
-/** Stripe's events, stored before they are answered. Each only says that an object is worth looking at. */
+/** Stripe's events, stored before they are answered. Each only says that an object is worth a look. */
 import type { EntityManager } from './database.ts';
 import { StripeEvent } from './entities.ts';
+import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
 
 export type Notice = { id: string; type: string; objectId: string; paymentIntentId: string | null };
 
+const INBOX: Inbox = {
+  table: 'stripe_event',
+  doneAt: 'handled_at',
+  pending: 'handled_at is null',
+  orderBy: 'received_at',
+  columns: 'id, type, object_id as "objectId", payment_intent_id as "paymentIntentId"',
+};
+
 /**
- * Stores an event, once. False when it is known, or when another event of the same object and type is still waiting, taken
- * up by nobody: the look that it causes will be after this.
+ * Stores an event, once. False when it is stored already, or when another event of the same object and type
+ * is still waiting, claimed by nobody: the look that it causes will be after this.
  */
 export async function receive(em: EntityManager, { id, type, objectId, paymentIntentId }: Notice): Promise<boolean> {
   const rows = await em.execute(
@@ -16,32 +25,22 @@ export async function receive(em: EntityManager, { id, type, objectId, paymentIn
   return rows.length === 1;
 }
 
-/** Takes up to `limit` unhandled events for `leaseMs`, as `webhookEvents.claimForDispatch` does. */
+/** Claims up to `limit` events that are not handled, for `leaseMs`; see lease.ts. */
 export async function claim(em: EntityManager, limit: number, leaseMs: number): Promise<Notice[]> {
-  return em.execute<Notice[]>(
-    `update stripe_event set claimed_until = now() + ? * interval '1 millisecond', dispatch_attempts = dispatch_attempts + 1
-     where id in (
-       select id from stripe_event where handled_at is null and (claimed_until is null or claimed_until < now())
-       order by received_at limit ? for update skip locked)
-     returning id, type, object_id as "objectId", payment_intent_id as "paymentIntentId"`,
-    [leaseMs, limit],
-  );
+  return claimRows<Notice>(em, INBOX, { limit, leaseMs });
+}
+
+export async function markHandled(em: EntityManager, id: string): Promise<void> {
+  await markDone(em, INBOX, id);
+}
+
+/** Releases a claim in `delayMs`. */
+export async function releaseClaim(em: EntityManager, id: string, delayMs: number): Promise<void> {
+  await releaseRow(em, INBOX, { id, delayMs });
 }
 
 /** When the last of Stripe's events arrived; null when none ever did. */
 export async function lastReceivedAt(em: EntityManager): Promise<Date | null> {
   const [last] = await em.find(StripeEvent, {}, { orderBy: { receivedAt: 'desc' }, limit: 1 });
   return last?.receivedAt ?? null;
-}
-
-export async function markHandled(em: EntityManager, id: string): Promise<void> {
-  await em.execute('update stripe_event set handled_at = now(), claimed_until = null where id = ? and handled_at is null', [id]);
-}
-
-/** Gives a claim back, to be taken again after `delayMs`. */
-export async function release(em: EntityManager, id: string, delayMs: number): Promise<void> {
-  await em.execute(`update stripe_event set claimed_until = now() + ? * interval '1 millisecond' where id = ? and handled_at is null`, [
-    delayMs,
-    id,
-  ]);
 }

@@ -1,20 +1,25 @@
 /** The runs of the synchronisation, and what each found and did. */
-import type { Drift, SyncCounts, SyncOutcome } from '../domain/sync.ts';
-import { NOTHING_SYNCED } from '../domain/sync.ts';
+import { type Drift, NOTHING_SYNCED, type SyncCounts, type SyncOutcome } from '../domain/sync.ts';
+import { now } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { SyncItem, SyncRun } from './entities.ts';
 import { newId } from './ids.ts';
-import { type Page, type PageRequest, toPage } from './page.ts';
+import { type Page, type PageRequest, pageById } from './page.ts';
 
-/** Of one run. More drift is settled, but not kept: a first run over twenty thousand organizations with a team each has this many. */
+/**
+ * Items that are kept of one run; a first run over twenty thousand organizations with a team each has this
+ * many. More are settled too.
+ */
 const MAX_ITEMS = 50_000;
 const RETENTION_DAYS = 7;
-/** Old runs that one run takes away: there is one each quarter of an hour. */
-const FORGOTTEN_A_RUN = 20;
+/** Old runs that one run deletes. A run starts every quarter of an hour, so one would do. */
+const DELETED_A_RUN = 20;
 
 export type SyncWish = { organizationIds: string[] | null; dryRun: boolean };
 
-/** @param workflow Temporal's run, once it is known: it has one row, however often this is tried. */
+/**
+ * @param workflow Temporal's run, where Temporal started it: it has one row, however often this is retried.
+ */
 export async function create(em: EntityManager, { organizationIds, dryRun }: SyncWish, workflow: string | null = null): Promise<SyncRun> {
   const id = newId('syn');
   await em.execute(
@@ -22,13 +27,13 @@ export async function create(em: EntityManager, { organizationIds, dryRun }: Syn
      on conflict (workflow) do nothing`,
     [id, workflow, dryRun, organizationIds === null ? null : JSON.stringify(organizationIds), JSON.stringify(NOTHING_SYNCED)],
   );
-  return em.findOneOrFail(SyncRun, workflow === null ? { id } : { workflow }, { refresh: true });
+  return em.findOneOrFail(SyncRun, workflow === null ? { id } : { workflow });
 }
 
 /** Longer than any run takes. */
 const LOST_HOURS = 3;
 
-/** Closes the rows of runs that were ended without a word. */
+/** Closes the rows of runs that ended without recording it, such as terminated ones. */
 export async function closeLost(em: EntityManager): Promise<void> {
   await em.execute(
     `update sync_run set status = 'failed', failure_message = 'its run ended without a word', finished_at = now()
@@ -38,37 +43,44 @@ export async function closeLost(em: EntityManager): Promise<void> {
 }
 
 export async function find(em: EntityManager, id: string): Promise<SyncRun | null> {
-  return em.findOne(SyncRun, id, { refresh: true });
+  return em.findOne(SyncRun, id);
 }
 
-/** Newest first. */
-export async function list(em: EntityManager, { limit, cursor }: PageRequest): Promise<Page<SyncRun>> {
-  return toPage(await em.find(SyncRun, cursor ? { id: { $lt: cursor } } : {}, { orderBy: { id: 'desc' }, limit: limit + 1 }), limit);
+/** Newest first. @throws BadCursorError */
+export async function list(em: EntityManager, page: PageRequest): Promise<Page<SyncRun>> {
+  return pageById(em, SyncRun, { prefix: 'syn', filter: {}, ...page });
 }
 
 export async function noteCounts(em: EntityManager, id: string, counts: SyncCounts): Promise<void> {
   await em.nativeUpdate(SyncRun, { id, status: 'running' }, { counts });
 }
 
-/** The first end stands. @param failure null when the run has gone through everything. */
-export async function finish(em: EntityManager, id: string, counts: SyncCounts, failure: string | null): Promise<void> {
+/**
+ * Ends a run and deletes old ones. The first end stands.
+ *
+ * @param failure null when the run went through everything.
+ */
+export async function finish(
+  em: EntityManager,
+  id: string,
+  { counts, failure }: { counts: SyncCounts; failure: string | null },
+): Promise<void> {
   const status = failure === null ? 'succeeded' : 'failed';
-  await em.nativeUpdate(SyncRun, { id, status: 'running' }, { status, counts, failureMessage: failure, finishedAt: new Date() });
+  await em.nativeUpdate(SyncRun, { id, status: 'running' }, { status, counts, failureMessage: failure, finishedAt: now() });
   await em.execute(
     `delete from sync_run where id in (
        select id from sync_run where started_at < now() - ? * interval '1 day' order by started_at limit ? for update skip locked)`,
-    [RETENTION_DAYS, FORGOTTEN_A_RUN],
+    [RETENTION_DAYS, DELETED_A_RUN],
   );
 }
 
-/** Keeps what came of a drift; one that is met again in the same run is kept as it ended last. */
-export async function record(
+/** Records the outcome of a drift. Of one that is met again in the same run the last outcome is kept. */
+export async function recordItem(
   em: EntityManager,
   runId: string,
-  { kind, subject, organizationId, ours, theirs, action }: Drift,
-  outcome: SyncOutcome,
-  reason: string | null,
+  { drift, outcome, reason }: { drift: Drift; outcome: SyncOutcome; reason: string | null },
 ): Promise<void> {
+  const { kind, subject, organizationId, ours, theirs, action } = drift;
   await em.execute(
     `with run as (update sync_run set items = items + 1 where id = ? and items < ? returning id)
      insert into sync_item (run_id, kind, subject, organization_id, ours, theirs, action, outcome, reason)
@@ -78,7 +90,7 @@ export async function record(
   );
 }
 
-/** Up to `limit` items of the run, in their order. */
+/** Up to `limit` items of the run, in the order in which they were found. */
 export async function itemsOf(em: EntityManager, runId: string, limit: number): Promise<SyncItem[]> {
   return em.find(SyncItem, { runId }, { orderBy: { at: 'asc', kind: 'asc', subject: 'asc' }, limit });
 }
@@ -91,10 +103,10 @@ export async function outcomesOf(em: EntityManager, runIds: readonly string[]): 
     [JSON.stringify(runIds)],
   );
   const byRun = Map.groupBy(rows, ({ id }) => id);
-  return new Map([...byRun].map(([id, of]) => [id, Object.fromEntries(of.map(({ outcome, count }) => [outcome, count]))]));
+  return new Map([...byRun].map(([id, items]) => [id, Object.fromEntries(items.map(({ outcome, count }) => [outcome, count]))]));
 }
 
-/** Whether the run has met a team that names the organization and might yet become its team. */
+/** Whether the run has found a team that names the organization and may still become its team. */
 export async function isClaimPending(em: EntityManager, runId: string, organizationId: string): Promise<boolean> {
   return (await em.count(SyncItem, { runId, organizationId, kind: 'team_claimed', outcome: { $in: ['planned', 'failed'] } })) > 0;
 }

@@ -1,88 +1,80 @@
-/** The teams of organizations and the keys issued to them: what is wanted, which LiteLLM then follows. */
-import { LockMode, type RequiredEntityData, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
+/** The teams of organizations and the keys issued to them. A row says what is wanted; LiteLLM follows. */
+import { LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { QuotaMicros } from '../domain/money.ts';
+import { now } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Team, TeamKey } from './entities.ts';
 import { newId } from './ids.ts';
-import { type Page, type PageRequest, toPage } from './page.ts';
+import { type Page, type PageRequest, pageByCreation, pageById } from './page.ts';
 
 export type TeamRef = { organizationId: string; id: string };
 export type NewTeam = TeamRef & { name: string; maxBudgetInTeam: QuotaMicros | null };
 
-/** A key of this alias is there already, and has not been deleted. */
+/** A key of this alias exists and has not been deleted. */
 export class KeyExistsError extends Error {
   override name = 'KeyExistsError';
 }
 
-// PostgreSQL's clock, by which rows are compared.
-const now = () => raw('now()') as unknown as Date;
-
 /**
- * The user that stands for a team in LiteLLM. The ids hold no slash, so no two teams share one, and a team that is made again
+ * A team's user in LiteLLM. Ids contain no slash, so no two teams share one, and a team that is created again
  * is the same user.
  */
 export function litellmUserId({ organizationId, id }: TeamRef): string {
   return `${organizationId}/${id}`;
 }
 
-/** Makes a team, or answers the one of this id, which may be wanted otherwise. */
+/** Creates a team, or returns the one of this id, which may have another name or limit. */
 export async function create(em: EntityManager, wanted: NewTeam): Promise<Team> {
-  const row = { ...wanted, litellmUserId: litellmUserId(wanted), createdAt: now(), updatedAt: now() };
-  await em.insert(Team, row as RequiredEntityData<Team>).catch((error) => {
+  const row = { ...wanted, litellmUserId: litellmUserId(wanted) };
+  await em.insert(Team, row).catch((error) => {
     if (!(error instanceof UniqueConstraintViolationException)) throw error;
   });
-  return em.findOneOrFail(Team, keyOf(wanted), { refresh: true });
+  return em.findOneOrFail(Team, keyOf(wanted));
 }
 
 export async function find(em: EntityManager, team: TeamRef): Promise<Team | null> {
-  return em.findOne(Team, keyOf(team), { refresh: true });
+  return em.findOne(Team, keyOf(team));
 }
 
-export async function list(em: EntityManager, organizationId: string, { limit, cursor }: PageRequest): Promise<Page<Team>> {
-  const after = cursor
-    ? 'and (created_at, c_team_id) < (select created_at, c_team_id from team where c_organization_id = ? and c_team_id = ?)'
-    : '';
-  const ids = await em.execute<{ id: string }[]>(
-    `select c_team_id as id from team where c_organization_id = ? ${after} order by created_at desc, c_team_id desc limit ?`,
-    [organizationId, ...(cursor ? [organizationId, cursor] : []), limit + 1],
-  );
-  const teams = await em.find(Team, { organizationId, id: { $in: ids.map(({ id }) => id) } });
-  const found = new Map(teams.map((team) => [team.id, team]));
-  return toPage(
-    ids.flatMap(({ id }) => found.get(id) ?? []),
-    limit,
-  );
+/** Newest first. @throws BadCursorError */
+export async function list(em: EntityManager, organizationId: string, page: PageRequest): Promise<Page<Team>> {
+  return pageByCreation(em, Team, { filter: { organizationId }, ...page });
 }
 
 /** Every team of these organizations. */
 export async function ofOrganizations(em: EntityManager, organizationIds: readonly string[]): Promise<Team[]> {
-  return em.find(Team, { organizationId: { $in: [...organizationIds] } }, { refresh: true, orderBy: { organizationId: 'asc', id: 'asc' } });
+  return em.find(Team, { organizationId: { $in: [...organizationIds] } }, { orderBy: { organizationId: 'asc', id: 'asc' } });
 }
 
-/** Null when the team is gone or going. What is wanted anew has not been synced. */
+/**
+ * Null when the team is not found or is being removed. The change waits for LiteLLM: `syncedAt` becomes null.
+ */
 export async function change(em: EntityManager, team: TeamRef, changes: Partial<Omit<NewTeam, keyof TeamRef>>): Promise<Team | null> {
   const changed = await em.nativeUpdate(Team, { ...keyOf(team), removedAt: null }, { ...changes, syncedAt: null, updatedAt: now() });
   return changed === 1 ? find(em, team) : null;
 }
 
-/** LiteLLM has been brought to this; a row that wants something else by now stays as not synced. */
+/** Notes that LiteLLM has this name and limit. A row that was changed meanwhile stays not synced. */
 export async function markSynced(em: EntityManager, { name, maxBudgetInTeam, ...team }: NewTeam): Promise<void> {
   await em.nativeUpdate(Team, { ...keyOf(team), name, maxBudgetInTeam, removedAt: null }, { syncedAt: now() });
 }
 
-/** The team is to go, and its keys with it. Null when there is none. */
-export async function askToRemove(em: EntityManager, ref: TeamRef): Promise<Team | null> {
+/** Requests the removal of the team and of its keys. Null when it is not found. */
+export async function requestRemoval(em: EntityManager, ref: TeamRef): Promise<Team | null> {
   return em.transactional(async (tx) => {
     const team = await tx.findOne(Team, keyOf(ref), { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!team) return null;
     await tx.nativeUpdate(Team, { ...keyOf(ref), removedAt: null }, { removedAt: now() });
     await tx.nativeUpdate(TeamKey, { organizationId: ref.organizationId, teamId: ref.id, revokedAt: null }, { revokedAt: now() });
-    return tx.findOneOrFail(Team, keyOf(ref), { refresh: true });
+    return tx.findOneOrFail(Team, keyOf(ref));
   });
 }
 
-/** LiteLLM has let go of the team and of all its keys. Leaves alone one that was asked for anew meanwhile. */
-export async function forget(em: EntityManager, { organizationId, id }: TeamRef): Promise<void> {
+/**
+ * Deletes the row of a team when LiteLLM has neither it nor its keys any more. One that was created again
+ * meanwhile stays.
+ */
+export async function deleteRemoved(em: EntityManager, { organizationId, id }: TeamRef): Promise<void> {
   await em.transactional(async (tx) => {
     if ((await tx.nativeDelete(Team, { organizationId, id, removedAt: { $ne: null } })) === 0) return;
     await tx.nativeUpdate(TeamKey, { organizationId, teamId: id, deletedAt: null }, { deletedAt: now() });
@@ -90,7 +82,8 @@ export async function forget(em: EntityManager, { organizationId, id }: TeamRef)
 }
 
 /**
- * A row for a key that is about to be made; it counts as issued only after `markIssued`. Null when the team is gone or going.
+ * A row for a key that is about to be created; it counts as issued after `markIssued`. Null when the team is
+ * not found or is being removed.
  *
  * @throws KeyExistsError
  */
@@ -104,8 +97,7 @@ export async function reserveKey(
     return await em.transactional(async (tx) => {
       const present = await tx.findOne(Team, { ...keyOf(team), removedAt: null }, { lockMode: LockMode.PESSIMISTIC_READ });
       if (!present) return null;
-      const row = { id, organizationId: team.organizationId, teamId: team.id, token, alias, createdAt: now() };
-      await tx.insert(TeamKey, row as RequiredEntityData<TeamKey>);
+      await tx.insert(TeamKey, { id, organizationId: team.organizationId, teamId: team.id, token, alias });
       return tx.findOneOrFail(TeamKey, id);
     });
   } catch (error) {
@@ -114,18 +106,18 @@ export async function reserveKey(
   }
 }
 
-/** False when the key has been revoked, with its team, while it was being made. */
+/** False when the key was revoked while it was being created, as happens with the removal of its team. */
 export async function markIssued(em: EntityManager, id: string): Promise<boolean> {
   return (await em.nativeUpdate(TeamKey, { id, revokedAt: null }, { issuedAt: now() })) === 1;
 }
 
-/** The key was never made. */
+/** Deletes the row of a key that was never created. */
 export async function dropKey(em: EntityManager, id: string): Promise<void> {
   await em.nativeDelete(TeamKey, { id });
 }
 
 export async function findKey(em: EntityManager, team: TeamRef, id: string): Promise<TeamKey | null> {
-  return em.findOne(TeamKey, { id, organizationId: team.organizationId, teamId: team.id }, { refresh: true });
+  return em.findOne(TeamKey, { id, organizationId: team.organizationId, teamId: team.id });
 }
 
 /** Every key that LiteLLM may still have. */
@@ -133,12 +125,15 @@ export async function liveKeys(em: EntityManager, team: TeamRef): Promise<TeamKe
   return em.find(TeamKey, { organizationId: team.organizationId, teamId: team.id, deletedAt: null });
 }
 
-export async function listKeys(em: EntityManager, team: TeamRef, { limit, cursor }: PageRequest): Promise<Page<TeamKey>> {
-  const where = { organizationId: team.organizationId, teamId: team.id, ...(cursor && { id: { $lt: cursor } }) };
-  return toPage(await em.find(TeamKey, where, { orderBy: { id: 'desc' }, limit: limit + 1 }), limit);
+/** Newest first. @throws BadCursorError */
+export async function listKeys(em: EntityManager, team: TeamRef, page: PageRequest): Promise<Page<TeamKey>> {
+  return pageById(em, TeamKey, { prefix: 'key', filter: { organizationId: team.organizationId, teamId: team.id }, ...page });
 }
 
-/** Longer than any key takes to be made: one that is not issued by then has been given up, and its secret is nobody's. */
+/**
+ * Longer than any key takes to be created. One that is not issued by then was given up, and nobody has its
+ * secret.
+ */
 const ISSUE_MS = 10 * 60_000;
 
 /** The keys of these organizations that LiteLLM may have and should not: revoked, or never issued. */
@@ -148,15 +143,15 @@ export async function leavingKeys(em: EntityManager, organizationIds: readonly s
        and (revoked_at is not null or (issued_at is null and created_at < now() - ? * interval '1 millisecond'))`,
     [JSON.stringify(organizationIds), ISSUE_MS],
   );
-  return rows.length === 0 ? [] : em.find(TeamKey, { id: { $in: rows.map(({ id }) => id) } }, { refresh: true });
+  return rows.length === 0 ? [] : em.find(TeamKey, { id: { $in: rows.map(({ id }) => id) } });
 }
 
-/** The key is to open nothing any more. */
+/** Requests the deletion of a key. */
 export async function revokeKey(em: EntityManager, id: string): Promise<void> {
   await em.nativeUpdate(TeamKey, { id, revokedAt: null }, { revokedAt: now() });
 }
 
-/** LiteLLM has no such key any more. */
+/** Notes that LiteLLM does not have the key any more. */
 export async function markKeyDeleted(em: EntityManager, id: string): Promise<void> {
   await em.nativeUpdate(TeamKey, { id, deletedAt: null }, { deletedAt: now() });
 }

@@ -1,12 +1,14 @@
 /** The inbox table: everything that asks for a recharge, stored before it is answered. */
-import type { FilterQuery } from '@mikro-orm/core';
 import type { FailuresInARow } from '../domain/cool-down.ts';
-import type { Outcome } from '../domain/outcome.ts';
-import { isSuccess } from '../domain/outcome.ts';
+import { isSuccess, type Outcome } from '../domain/outcome.ts';
+import type { RechargeSource } from '../domain/recharge-source.ts';
+import { UNDER_WAY_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
-import { Organization, type RechargeSource, WebhookEvent } from './entities.ts';
+import { Organization, WebhookEvent } from './entities.ts';
 import { newId } from './ids.ts';
-import { type Page, type PageRequest, toPage } from './page.ts';
+import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
+import { type Page, type PageRequest, pageById } from './page.ts';
+import { sqlList } from './sql.ts';
 
 export type IncomingEvent = {
   source: RechargeSource;
@@ -16,22 +18,23 @@ export type IncomingEvent = {
   bodySha256: string;
   /** The sender's permanent idempotency key, null where it has none. */
   deliveryId: string | null;
-  /** Digest of what was crossed; null for an event that asks for nothing. */
+  /** Digest of the crossing; null for an event that asks for nothing. */
   crossing: string | null;
 };
 
 export type Receipt = { eventId: string; status: 'accepted' | 'duplicate' | 'ignored' | 'conflict' };
 
-/** A crossing may close between our insert and our look at it; nothing closes this often in a row. */
+/** A crossing may close between our insert and our read of it. None closes so often in a row. */
 const MAX_RECEIVE_ATTEMPTS = 10;
 
 /**
- * Stores an event, once: a delivery id is accepted once for ever, a crossing while no event of it is open.
+ * Stores an event, once: a delivery id is accepted once for good, a crossing while no event of it is open.
  *
  * - `accepted`: stored, to be dispatched (or closed at once as `unknown_team`)
- * - `duplicate`: the same delivery again (its first event's id), or another copy of an open crossing (stored, its own id)
+ * - `duplicate`: the same delivery again (its first event's id), or another copy of an open crossing (stored,
+ *   its own id)
  * - `ignored`: stored, asks for nothing
- * - `conflict`: the delivery id is known with another body; nothing stored
+ * - `conflict`: the delivery id was stored with another body; nothing stored
  */
 export async function receive(em: EntityManager, incoming: IncomingEvent): Promise<Receipt> {
   const organization =
@@ -58,7 +61,9 @@ export async function receive(em: EntityManager, incoming: IncomingEvent): Promi
 
 type NewEvent = IncomingEvent & { id: string; organizationId: string | null; duplicateOf: string | null; outcome: Outcome | null };
 
-/** False when a unique index says that the delivery or the crossing is here already. One statement, so durable or nothing. */
+/**
+ * False when a unique index has the delivery or the crossing already. One statement, so durable or nothing.
+ */
 async function insert(em: EntityManager, event: NewEvent): Promise<boolean> {
   const rows = await em.execute(
     `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, delivery_id, body_sha256, crossing, duplicate_of,
@@ -87,36 +92,33 @@ async function insert(em: EntityManager, event: NewEvent): Promise<boolean> {
 
 export type DispatchableEvent = { id: string; organizationId: string; teamId: string; source: RechargeSource; eventType: string };
 
-/**
- * Takes up to `limit` undispatched events for `leaseMs`: no other dispatcher gets them in that time, and any gets them
- * after it, should this one die.
- */
-export async function claimForDispatch(em: EntityManager, limit: number, leaseMs: number): Promise<DispatchableEvent[]> {
-  return em.execute<DispatchableEvent[]>(
-    `update webhook_event set claimed_until = now() + ? * interval '1 millisecond', dispatch_attempts = dispatch_attempts + 1
-     where id in (
-       select id from webhook_event
-       where not processed and dispatched_at is null and (claimed_until is null or claimed_until < now())
-       order by id limit ? for update skip locked)
-     returning id, organization_id as "organizationId", team_id as "teamId", source, event_type as "eventType"`,
-    [leaseMs, limit],
-  );
+const INBOX: Inbox = {
+  table: 'webhook_event',
+  doneAt: 'dispatched_at',
+  pending: 'not processed and dispatched_at is null',
+  orderBy: 'id',
+  columns: 'id, organization_id as "organizationId", team_id as "teamId", source, event_type as "eventType"',
+};
+
+/** Claims up to `limit` events that are not dispatched, for `leaseMs`; see lease.ts. */
+export async function claim(em: EntityManager, limit: number, leaseMs: number): Promise<DispatchableEvent[]> {
+  return claimRows<DispatchableEvent>(em, INBOX, { limit, leaseMs });
 }
 
-/** To be called only when the event's workflow is known to have been started. */
+/** Call it only when the event's workflow was started: nothing starts it again by itself after this. */
 export async function markDispatched(em: EntityManager, id: string): Promise<void> {
-  await em.execute('update webhook_event set dispatched_at = now(), claimed_until = null where id = ? and dispatched_at is null', [id]);
+  await markDone(em, INBOX, id);
 }
 
-/** Gives a claim back, to be taken again after `delayMs`. */
+/** Releases a claim in `delayMs`. */
 export async function releaseClaim(em: EntityManager, id: string, delayMs: number): Promise<void> {
-  await em.execute(`update webhook_event set claimed_until = now() + ? * interval '1 millisecond' where id = ? and dispatched_at is null`, [
-    delayMs,
-    id,
-  ]);
+  await releaseRow(em, INBOX, { id, delayMs });
 }
 
-/** Closes an event with how it ended. The first close stands, so a retry changes nothing, but for what a person has settled since. */
+/**
+ * Closes an event with its outcome. The first close stands, so a retry changes nothing, unless a person
+ * settled it since.
+ */
 export async function close(em: EntityManager, id: string, outcome: Outcome): Promise<void> {
   await em.execute(
     `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
@@ -125,25 +127,29 @@ export async function close(em: EntityManager, id: string, outcome: Outcome): Pr
   );
 }
 
-/** Up to `limit` events that are open, or whose recharge is, and that nothing has moved for `idleMs`. A person's cases are left out. */
+/**
+ * Up to `limit` events that are open, or whose recharge is, and that did not change for `idleMs`. Recharges
+ * that need attention are left out.
+ */
 export async function findIdle(em: EntityManager, idleMs: number, limit: number): Promise<DispatchableEvent[]> {
   return em.execute<DispatchableEvent[]>(
     `select e.id, e.organization_id as "organizationId", e.team_id as "teamId", e.source, e.event_type as "eventType"
      from webhook_event e left join recharge r on r.event_id = e.id
      where e.organization_id is not null and e.duplicate_of is null
-       and (not e.processed or r.status in ('reserved', 'charging', 'processing', 'charged', 'refunding'))
+       and (not e.processed or r.status in (${sqlList(UNDER_WAY_STATUSES)}))
        and greatest(e.received_at, e.dispatched_at, r.updated_at) < now() - ? * interval '1 millisecond'
      order by e.id limit ?`,
     [idleMs, limit],
   );
 }
 
-/** Of one organization: whether something is being done already, and what has come of the sweep's own events. */
+/** Of one organization: whether an event is open, and the sweep's own events that brought nothing. */
 export type SweepStanding = { hasOpenEvent: boolean; fruitless: FailuresInARow };
 
 /**
- * What a sweep has to know before it reports an organization again. Fruitless are its own events since the last recharge
- * that succeeded; another recharge that was open is left out, because its outcome counts itself.
+ * What a sweep has to know before it reports an organization again. Fruitless are its own events that failed
+ * since the last recharge that succeeded. One that met an open recharge is left out, because that recharge
+ * counts by itself.
  */
 export async function sweepStandings(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, SweepStanding>> {
   const rows = await em.execute<{ id: string; open: boolean; fruitless: number; last_ago_ms: number | null }[]>(
@@ -166,8 +172,11 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
   );
 }
 
-/** Enters an event again that the database has lost, as its recharge's intent at Stripe remembers it. */
-export async function restore(em: EntityManager, id: string, organizationId: string, teamId: string): Promise<void> {
+/** Stores again an event that the database lost, from the metadata of its PaymentIntent. */
+export async function restore(
+  em: EntityManager,
+  { id, organizationId, teamId }: Pick<DispatchableEvent, 'id' | 'organizationId' | 'teamId'>,
+): Promise<void> {
   await em.execute(
     `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256)
      values (?, 'webhook', 'restored', ?, ?, '{}', '') on conflict do nothing`,
@@ -175,17 +184,20 @@ export async function restore(em: EntityManager, id: string, organizationId: str
   );
 }
 
-/** When the last alert of LiteLLM's arrived; null when none ever did. */
+/** When the last alert of LiteLLM arrived; null when none ever did. */
 export async function lastAlertAt(em: EntityManager): Promise<Date | null> {
   const [last] = await em.find(WebhookEvent, { source: 'webhook' }, { orderBy: { id: 'desc' }, limit: 1 });
   return last?.receivedAt ?? null;
 }
 
 export async function find(em: EntityManager, id: string): Promise<WebhookEvent | null> {
-  return em.findOne(WebhookEvent, id, { refresh: true });
+  return em.findOne(WebhookEvent, id);
 }
 
-/** Up to `limit` events that came in or were closed at or after `since`, oldest first; copies of an open crossing left out. */
+/**
+ * Up to `limit` events that were received or closed at or after `since`, oldest first, without copies of an
+ * open crossing.
+ */
 export async function changedSince(em: EntityManager, since: Date, limit: number): Promise<WebhookEvent[]> {
   const changed = { $or: [{ receivedAt: { $gte: since } }, { processedAt: { $gte: since } }] };
   return em.find(WebhookEvent, { ...changed, duplicateOf: null }, { orderBy: { id: 'asc' }, limit });
@@ -193,10 +205,7 @@ export async function changedSince(em: EntityManager, since: Date, limit: number
 
 export type EventFilter = Partial<Pick<WebhookEvent, 'teamId' | 'organizationId' | 'eventType' | 'processed' | 'success' | 'outcome'>>;
 
-export async function list(em: EntityManager, filter: EventFilter, { limit, cursor }: PageRequest): Promise<Page<WebhookEvent>> {
-  const rows = await em.find(WebhookEvent, { ...filter, ...(cursor && { id: { $lt: cursor } }) } as FilterQuery<WebhookEvent>, {
-    orderBy: { id: 'desc' },
-    limit: limit + 1,
-  });
-  return toPage(rows, limit);
+/** Newest first. @throws BadCursorError */
+export async function list(em: EntityManager, filter: EventFilter, page: PageRequest): Promise<Page<WebhookEvent>> {
+  return pageById(em, WebhookEvent, { prefix: 'evt', filter, ...page });
 }

@@ -51,7 +51,10 @@ export const LATE_MOVES = {
   reopen: { from: ['refunded', 'declined', 'action_required', 'cancelled'], to: ['needs_attention'] },
 } as const satisfies Record<string, { from: RechargeStatus[]; to: RechargeStatus[] }>;
 
-/** While a recharge is in one of these, its organization gets no other. The partial unique index names the same list. */
+/**
+ * While a recharge is in one of these, its organization gets no other. The partial unique index names the same
+ * list.
+ */
 export const OPEN_STATUSES = [
   'reserved',
   'charging',
@@ -60,6 +63,28 @@ export const OPEN_STATUSES = [
   'refunding',
   'needs_attention',
 ] as const satisfies RechargeStatus[];
+
+/** A run moves these on by itself: of the open ones, all but the one that waits for a person. */
+export const UNDER_WAY_STATUSES = without(OPEN_STATUSES, ['needs_attention']);
+
+/**
+ * The quota write is still to come. A refunding recharge gets no quota, and one that needs attention is
+ * planned anew when a person grants it.
+ */
+export const QUOTA_DUE_STATUSES = without(UNDER_WAY_STATUSES, ['refunding']);
+
+/** Attempts that count against the daily limit, declined ones too. A cancelled recharge reached no card. */
+export const ATTEMPTED_STATUSES = without(RECHARGE_STATUSES, ['cancelled']);
+
+/** What counts against the monthly limit: money that was kept, and money that may still be taken. */
+export const CHARGED_STATUSES = [...OPEN_STATUSES, 'succeeded'] as const satisfies RechargeStatus[];
+
+/** Attempts that brought no quota. Those after the last success are the failures in a row; see cool-down.ts. */
+export const FAILED_STATUSES = ['declined', 'action_required', 'refunded'] as const satisfies RechargeStatus[];
+
+function without(statuses: readonly RechargeStatus[], excluded: readonly RechargeStatus[]): readonly RechargeStatus[] {
+  return statuses.filter((status) => !excluded.includes(status));
+}
 
 export function isOpen(status: RechargeStatus): boolean {
   return (OPEN_STATUSES as readonly RechargeStatus[]).includes(status);

@@ -38,6 +38,10 @@ export type Drift = {
   action: DriftAction | null;
 };
 
+/** Where a run of the synchronisation stands. */
+export const SYNC_STATUSES = ['running', 'succeeded', 'failed'] as const;
+export type SyncStatus = (typeof SYNC_STATUSES)[number];
+
 /** `planned`: a dry run would do it. `noted`: there is nothing to do. */
 export const SYNC_OUTCOMES = ['planned', 'done', 'failed', 'needs_person', 'noted'] as const;
 export type SyncOutcome = (typeof SYNC_OUTCOMES)[number];

@@ -1,8 +1,8 @@
 import type { Database } from '../database/database.ts';
-import type { Recharge, Reversal } from '../database/entities.ts';
 import type { AlertSecrets } from '../inbox/signatures.ts';
 import type { KmsClient } from '../kms/client.ts';
 import type { Logger } from '../observability/log.ts';
+import type { PaymentsClient } from '../payments/client.ts';
 import type { WorkflowLinks } from '../workflow-links.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
 
@@ -14,6 +14,7 @@ export type Probes = Record<'database' | 'temporal' | 'kms' | 'stripe', Probe>;
 export type HttpDependencies = {
   database: Database;
   kms: KmsClient;
+  payments: PaymentsClient;
   workflows: WorkflowStarter;
   links: WorkflowLinks;
   probes: Probes;
@@ -23,7 +24,5 @@ export type HttpDependencies = {
   /** Called when an alert, or one of Stripe's events, has become durable. */
   alertAccepted: () => void;
   stripeEventAccepted: () => void;
-  /** Whether the customer has a reversal's money now, as Stripe says. */
-  isMoneyGone: (reversal: Reversal, recharge: Recharge) => Promise<boolean>;
   log: Logger;
 };

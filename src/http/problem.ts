@@ -2,8 +2,10 @@
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import { isDatabaseOutage } from '../database/errors.ts';
+import { BadCursorError } from '../database/page.ts';
 import { KmsError } from '../kms/errors.ts';
 import type { Logger } from '../observability/log.ts';
+import { PaymentsError } from '../payments/errors.ts';
 
 /** Every problem that the service answers with: the status and the title that go with its type. */
 const PROBLEMS = {
@@ -82,13 +84,17 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof Problem) return sendProblem(response, error);
-    sendProblem(response, ofExpress(error) ?? ofDatabase(error) ?? ofKms(error) ?? unexpected());
+    sendProblem(response, ofExpress(error) ?? ofCursor(error) ?? ofDatabase(error) ?? ofKms(error) ?? ofPayments(error) ?? unexpected());
 
     function unexpected(): Problem {
       log.error({ method: request.method, path: request.path, error: (error as Error)?.stack }, 'a request failed unexpectedly');
       return new Problem('internal', 'the request failed; the log says why');
     }
   };
+}
+
+function ofCursor(error: unknown): Problem | undefined {
+  return error instanceof BadCursorError ? invalidField('cursor', error.message) : undefined;
 }
 
 function ofDatabase(error: unknown): Problem | undefined {
@@ -108,6 +114,12 @@ function ofKms(error: unknown): Problem | undefined {
     default:
       return new Problem('unavailable', error.message);
   }
+}
+
+/** Whatever Stripe refuses us is an outage to our caller. */
+function ofPayments(error: unknown): Problem | undefined {
+  if (!(error instanceof PaymentsError)) return undefined;
+  return new Problem('unavailable', `this depends on what Stripe says, and no usable answer came: ${error.message}`);
 }
 
 /** Express's body parsers throw errors with a `type`; its router throws a URIError for a path that cannot be decoded. */

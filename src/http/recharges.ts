@@ -77,7 +77,7 @@ export function rechargeRoutes({
       ...present(recharge),
       timeline: recharge.timeline,
       ledger_transfers: (await ledger.transfersOf(em, recharge.id)).map(presentTransfer),
-      reversals: (await reversals.of(em, recharge.id)).map(presentReversal),
+      reversals: (await reversals.ofRecharge(em, recharge.id)).map(presentReversal),
       temporal_ui_url: links.recharge(recharge.eventId),
     };
   }

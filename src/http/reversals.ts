@@ -1,11 +1,11 @@
 /** `/api/v1/reversals`: refunds and disputes made elsewhere, and what became of the quota. */
 import express, { type Router } from 'express';
 import { z } from 'zod';
-import { REVERSAL_STATUSES, type Reversal } from '../database/entities.ts';
+import type { Recharge, Reversal } from '../database/entities.ts';
 import * as recharges from '../database/recharges.ts';
 import * as reversals from '../database/reversals.ts';
 import { formatMoney, formatQuota } from '../domain/money.ts';
-import { describeStripeError } from '../payments/outcome.ts';
+import { isMoneyGone, REVERSAL_STATUSES, type ReturnedMoney } from '../domain/reversal.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
@@ -23,10 +23,10 @@ const resolveBody = z.strictObject({
 
 export function reversalRoutes({
   database,
+  payments,
   workflows,
-  isMoneyGone,
   log,
-}: Pick<HttpDependencies, 'database' | 'workflows' | 'isMoneyGone' | 'log'>): Router {
+}: Pick<HttpDependencies, 'database' | 'payments' | 'workflows' | 'log'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -43,20 +43,19 @@ export function reversalRoutes({
     const recharge = await recharges.get(em, reversal.rechargeId);
     const isSettled =
       reversal.status === 'needs_attention' &&
-      (await reversals.accept(em, reversal, { ...wanted, isGone: await askStripe(() => isMoneyGone(reversal, recharge)) }));
+      (await reversals.accept(em, reversal, { ...wanted, isGone: isMoneyGone(reversal, await moneysOf(recharge)) }));
     if (!isSettled) throw new Problem('conflict', `reversal ${reversal.id} is settled: nothing is to be done`);
     // A dispute may yet be won.
     await startOrLeaveToReconciliation(() => workflows.followReversals(recharge), log);
     response.json(presentReversal(await reversals.get(em, reversal.id)));
   });
 
-  return router;
-}
+  /** Every refund and dispute of the recharge as Stripe has them now. @throws PaymentsError */
+  async function moneysOf({ paymentIntentId }: Recharge): Promise<ReturnedMoney[]> {
+    return paymentIntentId ? payments.returnedMoneyOf(paymentIntentId) : [];
+  }
 
-async function askStripe<T>(ask: () => Promise<T>): Promise<T> {
-  return ask().catch((error) => {
-    throw new Problem('unavailable', `whether the money has gone is for Stripe to say: ${describeStripeError(error)}`);
-  });
+  return router;
 }
 
 export function presentReversal(reversal: Reversal) {

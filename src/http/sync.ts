@@ -41,7 +41,7 @@ export function syncRoutes({ database, workflows, links }: Pick<HttpDependencies
     await requireOrganizations(organizationIds ?? []);
     const run = await syncRuns.create(database.fork(), { organizationIds, dryRun });
     await withDeadline(workflows.startSync(run), START_DEADLINE_MS).catch(async (error: Error) => {
-      await syncRuns.finish(database.fork(), run.id, run.counts, `it could not be started: ${error.message}`);
+      await syncRuns.finish(database.fork(), run.id, { counts: run.counts, failure: `it could not be started: ${error.message}` });
       throw new Problem('unavailable', 'Temporal cannot be reached; no synchronisation was started');
     });
     response.status(201).location(`/api/v1/sync/${run.id}`).json(present(run, undefined));
@@ -57,7 +57,7 @@ export function syncRoutes({ database, workflows, links }: Pick<HttpDependencies
   });
 
   async function requireOrganizations(ids: readonly string[]): Promise<void> {
-    const known = await organizations.known(database.fork(), ids);
+    const known = await organizations.existing(database.fork(), ids);
     const unknown = ids.filter((id) => !known.has(id));
     if (unknown.length === 0) return;
     throw invalidField('organization_ids', `there is no organization ${unknown.join(', ')}`);

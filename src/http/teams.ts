@@ -77,7 +77,7 @@ export function teamRoutes({ database, kms, log }: Pick<HttpDependencies, 'datab
 
   router.delete<'/:team_id', TeamPath>('/:team_id', async ({ params }, response) => {
     const organization = await organizationOf(params);
-    const team = await teams.askToRemove(database.fork(), refOf(params));
+    const team = await teams.requestRemoval(database.fork(), refOf(params));
     if (!team) throw missing(params);
     if (await tryMirror('removal', team, () => removeTeam({ database, kms }, organization, team))) response.status(204).end();
     else response.status(202).json(present(team));

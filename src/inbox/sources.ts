@@ -13,7 +13,7 @@ export function alertSource(
 ): Source<webhookEvents.DispatchableEvent> {
   return {
     name: 'webhook_event',
-    claim: (limit, leaseMs) => webhookEvents.claimForDispatch(database.fork(), limit, leaseMs),
+    claim: (limit, leaseMs) => webhookEvents.claim(database.fork(), limit, leaseMs),
     handle: (event) => workflows.startRecharge(event),
     done: (id) => webhookEvents.markDispatched(database.fork(), id),
     release: (id, delayMs) => webhookEvents.releaseClaim(database.fork(), id, delayMs),
@@ -35,6 +35,6 @@ export function stripeSource(
       if (!type.startsWith('payment_intent.')) await workflows.followReversals(recharge);
     },
     done: (id) => stripeEvents.markHandled(database.fork(), id),
-    release: (id, delayMs) => stripeEvents.release(database.fork(), id, delayMs),
+    release: (id, delayMs) => stripeEvents.releaseClaim(database.fork(), id, delayMs),
   };
 }

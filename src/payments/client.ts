@@ -1,43 +1,23 @@
 /**
- * Stripe, as far as the service uses it: find the card, create an intent, confirm it, read it, cancel it, refund it.
+ * Stripe, as far as the service uses it: find the card, create an intent, confirm it, read it, cancel it,
+ * refund it. What Stripe answers is returned as our own types; what fails is thrown as PaymentsError.
  *
- * Every POST carries an idempotency key made from the recharge's own id, never from a workflow run: a retried or reset
- * workflow then asks for the same thing again. Stripe keeps a 500 under its key for a day, so a key that is answered with
- * one is given up for the next; that cannot do a thing twice, for an intent is captured once and refunded once in full. Errors come out as Stripe's own; `outcome.ts` says what they mean.
+ * Every POST carries an idempotency key made from the recharge's own id, never from a workflow run: a retried
+ * or reset workflow then asks for the same thing again. Stripe keeps a 500 under its key for a day, so a key
+ * that is answered with one is given up for the next; that cannot do a thing twice, for an intent is captured
+ * once and refunded once in full.
  */
 import Stripe from 'stripe';
-import type { Recharge } from '../database/entities.ts';
-import { formatQuota } from '../domain/money.ts';
-import { describeStripeError } from './outcome.ts';
-import { ofDispute, ofRefund, type ReturnedMoney } from './returned-money.ts';
-
-/** stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited for. */
-const DEADLINE_MS = 25_000;
+import type { ReturnedMoney } from '../domain/reversal.ts';
+import { PaymentsError, paymentsErrorFrom } from './errors.ts';
+import { type ChargeOrder, type Intent, metadataOf, ofIntent } from './intent.ts';
+import { ofDispute, ofRefund, type Refund } from './returned-money.ts';
 
 /**
- * What an intent carries of its recharge: enough to enter it again, should the database have lost it. Decimal strings.
+ * stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited
+ * for.
  */
-export type IntentMetadata = {
-  recharge_id: string;
-  event_id: string;
-  organization_id: string;
-  litellm_team_id: string;
-  quota: string;
-  quota_before: string;
-  balance: string;
-};
-
-function metadataOf(recharge: Recharge): IntentMetadata {
-  return {
-    recharge_id: recharge.id,
-    event_id: recharge.eventId,
-    organization_id: recharge.organizationId,
-    litellm_team_id: recharge.litellmTeamId,
-    quota: formatQuota(recharge.quotaGranted),
-    quota_before: recharge.quotaBefore === null || recharge.quotaBefore === undefined ? '' : formatQuota(recharge.quotaBefore),
-    balance: formatQuota(recharge.balanceSeen),
-  };
-}
+const DEADLINE_MS = 25_000;
 
 export type PaymentMethodChoice = { kind: 'found'; id: string } | { kind: 'none'; code: string; message: string };
 
@@ -60,8 +40,8 @@ export class PaymentsClient {
   }
 
   /**
-   * The card to charge off-session: the customer's default for invoices (Stripe applies it to invoices only), else the only
-   * card there is.
+   * The card to charge off-session: the customer's default for invoices (Stripe applies it to invoices only),
+   * else the only card there is.
    */
   async choosePaymentMethod(customerId: string): Promise<PaymentMethodChoice> {
     const customer = await answer('customer', this.stripe.customers.retrieve(customerId));
@@ -81,9 +61,8 @@ export class PaymentsClient {
   }
 
   /** An intent that is not confirmed takes no money, so a second one after a lost answer does no harm. */
-  async createIntent(recharge: Recharge, paymentMethodId: string): Promise<Stripe.PaymentIntent> {
-    return answer(
-      'payment_intent',
+  async createIntent(recharge: ChargeOrder, paymentMethodId: string): Promise<Intent> {
+    return intentIn(
       this.stripe.paymentIntents.create(
         {
           amount: recharge.amountMinor,
@@ -101,9 +80,8 @@ export class PaymentsClient {
   }
 
   /** Takes the money. One intent can succeed only once, under whatever key. */
-  async confirmIntent(recharge: Recharge, intentId: string): Promise<Stripe.PaymentIntent> {
-    return answer(
-      'payment_intent',
+  async confirmIntent(recharge: Attempt, intentId: string): Promise<Intent> {
+    return intentIn(
       this.stripe.paymentIntents.confirm(
         intentId,
         { off_session: true, error_on_requires_action: true },
@@ -112,13 +90,12 @@ export class PaymentsClient {
     );
   }
 
-  async readIntent(intentId: string): Promise<Stripe.PaymentIntent> {
-    return answer('payment_intent', this.stripe.paymentIntents.retrieve(intentId));
+  async readIntent(intentId: string): Promise<Intent> {
+    return intentIn(this.stripe.paymentIntents.retrieve(intentId));
   }
 
-  async cancelIntent(recharge: Recharge, intentId: string): Promise<Stripe.PaymentIntent> {
-    return answer(
-      'payment_intent',
+  async cancelIntent(recharge: Attempt, intentId: string): Promise<Intent> {
+    return intentIn(
       this.stripe.paymentIntents.cancel(
         intentId,
         { cancellation_reason: 'abandoned' },
@@ -128,27 +105,29 @@ export class PaymentsClient {
   }
 
   /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
-  async refund(recharge: Recharge, intentId: string): Promise<Stripe.Refund> {
-    return answer(
-      'refund',
-      this.stripe.refunds.create(
-        { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
-        { idempotencyKey: `recharge/${recharge.id}/refund/${recharge.keysSpent}` },
+  async refund(recharge: Attempt & Pick<ChargeOrder, 'amountMinor'>, intentId: string): Promise<Refund> {
+    return ofRefund(
+      await answer(
+        'refund',
+        this.stripe.refunds.create(
+          { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
+          { idempotencyKey: `recharge/${recharge.id}/refund/${recharge.keysSpent}` },
+        ),
       ),
     );
   }
 
   /** Every refund of an intent, whoever made it. */
-  async refundsOf(intentId: string): Promise<Stripe.Refund[]> {
-    return (await answer('list', this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data;
+  async refundsOf(intentId: string): Promise<Refund[]> {
+    return (await answer('list', this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(ofRefund);
   }
 
-  async disputesOf(intentId: string): Promise<Stripe.Dispute[]> {
-    return (await answer('list', this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data;
+  async disputesOf(intentId: string): Promise<ReturnedMoney[]> {
+    return (await answer('list', this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(ofDispute);
   }
 
   async returnedMoneyOf(intentId: string): Promise<ReturnedMoney[]> {
-    return [...(await this.refundsOf(intentId)).map(ofRefund), ...(await this.disputesOf(intentId)).map(ofDispute)];
+    return [...(await this.refundsOf(intentId)), ...(await this.disputesOf(intentId))];
   }
 
   /** Every refund and dispute of an intent that was made since then, whenever its charge was. */
@@ -161,70 +140,81 @@ export class PaymentsClient {
     ].flatMap(({ intent, money }) => (intent ? [{ intentId: typeof intent === 'string' ? intent : intent.id, money }] : []));
   }
 
-  /** One page of the intents created since `since`, newest first. @param after the last id of the page before. */
-  async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Stripe.PaymentIntent[]; hasMore: boolean }> {
+  /**
+   * One page of the intents created since `since`, newest first. @param after the last id of the page before.
+   */
+  async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Intent[]; hasMore: boolean }> {
     const query = { created: from(since), limit, ...(after && { starting_after: after }) };
     const page = await answer('list', this.stripe.paymentIntents.list(query));
-    return { intents: page.data, hasMore: page.has_more };
+    return { intents: page.data.map(ofIntent), hasMore: page.has_more };
   }
 
   /**
-   * Makes each call that the service makes, in a way that changes nothing, and answers those that the key may not make: a
-   * restricted key has to be allowed each by itself.
+   * Makes each call that the service makes, in a way that changes nothing, and returns those that the key may
+   * not make: a restricted key has to be allowed each by itself.
    *
-   * @throws an error whose message anybody may read, when a call says neither yes nor no.
+   * @throws PaymentsError when a call says neither yes nor no.
    */
   async forbiddenCalls(): Promise<string[]> {
     const nobody = { customer: 'cus_BillDoctorNobody', intent: 'pi_BillDoctorNobody' };
-    const calls: [string, () => Promise<unknown>][] = [
-      ['balance: read', () => answer('balance', this.stripe.balance.retrieve())],
-      ['customers: read', () => this.stripe.customers.retrieve(nobody.customer)],
-      ['payment methods: read', () => this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 })],
-      ['payment intents: read', () => this.stripe.paymentIntents.retrieve(nobody.intent)],
-      ['payment intents: write', () => this.stripe.paymentIntents.confirm(nobody.intent)],
-      ['refunds: read', () => answer('list', this.stripe.refunds.list({ limit: 1 }))],
-      ['refunds: write', () => this.stripe.refunds.create({ payment_intent: nobody.intent })],
-      ['disputes: read', () => answer('list', this.stripe.disputes.list({ limit: 1 }))],
+    const calls: [string, Promise<unknown>][] = [
+      ['balance: read', answer('balance', this.stripe.balance.retrieve())],
+      ['customers: read', answer('customer', this.stripe.customers.retrieve(nobody.customer))],
+      ['payment methods: read', answer('list', this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 }))],
+      ['payment intents: read', intentIn(this.stripe.paymentIntents.retrieve(nobody.intent))],
+      ['payment intents: write', intentIn(this.stripe.paymentIntents.confirm(nobody.intent))],
+      ['refunds: read', answer('list', this.stripe.refunds.list({ limit: 1 }))],
+      ['refunds: write', answer('refund', this.stripe.refunds.create({ payment_intent: nobody.intent }))],
+      ['disputes: read', answer('list', this.stripe.disputes.list({ limit: 1 }))],
     ];
     const refused = await Promise.all(
       calls.map(async ([name, call]) => {
-        const error = await call().then(
+        const error = await call.then(
           () => undefined,
           (reason) => reason,
         );
         // There is no such customer, and no such payment: the key was let through.
-        if (!error || error instanceof Stripe.errors.StripeInvalidRequestError) return [];
-        if (error instanceof Stripe.errors.StripePermissionError) return [name];
-        throw error instanceof Stripe.errors.StripeError ? new Error(describeStripeError(error)) : error;
+        if (!error || (error instanceof PaymentsError && error.kind === 'refused')) return [];
+        if (error instanceof PaymentsError && error.status === 403) return [name];
+        throw error;
       }),
     );
     return refused.flat();
   }
 
-  /** Round trip in milliseconds of a call that needs a valid key. @throws an error whose message anybody may read. */
+  /** Round trip in milliseconds of a call that needs a valid key. */
   async ping(): Promise<number> {
     const started = performance.now();
-    await answer('balance', this.stripe.balance.retrieve()).catch((error) => {
-      throw error instanceof Stripe.errors.StripeError ? new Error(describeStripeError(error)) : error;
-    });
+    await answer('balance', this.stripe.balance.retrieve());
     return performance.now() - started;
   }
 }
 
+/** What a further request about a recharge needs for its idempotency key. */
+type Attempt = Pick<ChargeOrder, 'id' | 'keysSpent'>;
+
+type Answered = { object: string; lastResponse: { statusCode: number } };
+
 /**
- * stripe-node takes every JSON object without an `error` for what was asked for, whatever its status: a gateway's
- * `503 {"message":"Service Unavailable"}` would be an intent in no status, or one without an id.
+ * stripe-node takes every JSON object without an `error` for what was asked for, whatever its status: a
+ * gateway's `503 {"message":"Service Unavailable"}` would be an intent in no status, or one without an id.
+ * Such an answer says nothing of what has happened at Stripe.
  *
- * @throws StripeAPIError, which says nothing of what has happened at Stripe.
+ * @throws PaymentsError
  */
-async function answer<T extends { object: string; lastResponse: { statusCode: number } }>(
-  object: T['object'],
-  asked: Promise<T>,
-): Promise<T> {
-  const answered = await asked;
+async function answer<T extends Answered>(object: T['object'], asked: Promise<T>): Promise<T> {
+  const answered = await asked.catch((error) => {
+    throw paymentsErrorFrom(error);
+  });
   if (answered.object === object) return answered;
-  const message = `the answer is no ${object} (status ${answered.lastResponse.statusCode})`;
-  throw new Stripe.errors.StripeAPIError({ type: 'api_error', message });
+  const status = answered.lastResponse.statusCode;
+  const message = `Stripe: the answer is no ${object} (status ${status})`;
+  const failure = { code: 'unknown', declineCode: null, adviceCode: null, message };
+  throw new PaymentsError(message, { kind: 'unknown', status, failure, isSavedServerError: false });
+}
+
+async function intentIn(asked: Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {
+  return ofIntent(await answer('payment_intent', asked));
 }
 
 type ListQuery = { created: { gte: number }; limit: number; starting_after?: string };

@@ -5,7 +5,10 @@ import { z } from 'zod';
 /** Stripe's own tolerance; the library applies it to the past only, we also to the future. */
 const TOLERANCE_S = 5 * 60;
 
-/** What an event is about. What it says is left out: it comes late, twice and in any order, so the object itself is read. */
+/**
+ * What an event is about. What it says is left out: it comes late, twice and in any order, so the object
+ * itself is read.
+ */
 export type StripeNotice = { id: string; type: string; objectId: string; paymentIntentId: string | null };
 
 /** What the service listens to; an endpoint at Stripe needs no others. */
@@ -26,7 +29,10 @@ export const EVENT_TYPES = [
 
 const verifier = Stripe.webhooks.signature as Stripe.Signature;
 
-/** Authentic, and not what Stripe documents an event to be: an endpoint of another API version, or a thin event. */
+/**
+ * Authentic, and not what Stripe documents an event to be: an endpoint of another API version, or a thin
+ * event.
+ */
 export class MalformedStripeEventError extends Error {
   override name = 'MalformedStripeEventError';
 }
@@ -54,7 +60,7 @@ export function readStripeEvent(body: Buffer, signature: string, secrets: readon
   const [timestamp, ...others] = [...signature.matchAll(/(?:^|,)t=([^,]*)/g)].map((match) => match[1] ?? '');
   if (timestamp === undefined || others.length > 0 || !/^\d+$/.test(timestamp)) return undefined;
   if (Number(timestamp) - nowSeconds > TOLERANCE_S) return undefined;
-  // The library takes offence at an empty one, as if we had called it wrongly.
+  // The library throws for an empty one, as if we had called it wrongly.
   if (/(?:^|,)v1=(?:,|$)/.test(signature)) return undefined;
   return secrets.some((secret) => isSignedBy(secret, body, signature, nowSeconds)) ? noticeOf(body) : undefined;
 }

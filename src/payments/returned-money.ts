@@ -1,29 +1,49 @@
-/** Money that has gone back to a customer, or may: refunds and disputes in one form, as Stripe has them now. */
+/** Refunds and disputes, in one form, as Stripe has them now. */
 import type Stripe from 'stripe';
-import { type MinorUnits, minorUnits } from '../domain/money.ts';
+import { minorUnits } from '../domain/money.ts';
+import type { ReturnedMoney } from '../domain/reversal.ts';
 
-export type ReturnedMoney = {
-  /** Stripe's id of the refund or dispute. */
-  id: string;
-  kind: 'refund' | 'dispute';
-  amountMinor: MinorUnits;
-  /** The customer has it, or will have it unless something changes. */
-  isGone: boolean;
-  /** Stripe will not change its mind, or says so by an event weeks later. */
-  isFinal: boolean;
-  /** The bank only asks, and no money has moved; it may become a dispute under the same id. */
-  isInquiry: boolean;
+export type Refund = ReturnedMoney & {
+  kind: 'refund';
+  /**
+   * `failed`: the money is ours again. `unexpected`: a status that this version does not know, and a person
+   * looks.
+   */
+  outcome: 'succeeded' | 'pending' | 'failed' | 'unexpected';
+  /** Stripe's own words, for a person to read. */
+  status: string;
+  failureReason: string | null;
 };
 
-export function ofRefund(refund: Stripe.Refund): ReturnedMoney {
+export function ofRefund(refund: Stripe.Refund): Refund {
+  const outcome = outcomeOfRefund(refund.status);
   return {
     id: refund.id,
     kind: 'refund',
     amountMinor: minorUnits(refund.amount),
-    isGone: refund.status !== 'failed' && refund.status !== 'canceled',
-    isFinal: refund.status !== 'pending' && refund.status !== 'requires_action',
+    isGone: outcome !== 'failed',
+    isFinal: outcome !== 'pending',
     isInquiry: false,
+    rechargeId: refund.metadata?.['recharge_id'] ?? null,
+    outcome,
+    status: String(refund.status),
+    failureReason: refund.failure_reason ?? null,
   };
+}
+
+function outcomeOfRefund(status: string | null): Refund['outcome'] {
+  switch (status) {
+    case 'succeeded':
+      return 'succeeded';
+    case 'pending':
+    case 'requires_action':
+      return 'pending';
+    case 'failed':
+    case 'canceled':
+      return 'failed';
+    default:
+      return 'unexpected';
+  }
 }
 
 export function ofDispute(dispute: Stripe.Dispute): ReturnedMoney {
@@ -35,5 +55,6 @@ export function ofDispute(dispute: Stripe.Dispute): ReturnedMoney {
     isGone: dispute.status !== 'won' && !isInquiry,
     isFinal: ['won', 'lost', 'prevented', 'warning_closed'].includes(dispute.status),
     isInquiry,
+    rechargeId: null,
   };
 }

@@ -165,7 +165,7 @@ function resultWithoutAction(kind: DriftKind): Result {
 }
 
 async function record({ database, run }: Settling, drift: Drift, { outcome, reason }: Result): Promise<void> {
-  await syncRuns.record(database.fork(), run.runId, drift, outcome, reason);
+  await syncRuns.recordItem(database.fork(), run.runId, { drift, outcome, reason });
 }
 
 /**

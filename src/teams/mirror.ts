@@ -61,7 +61,7 @@ export async function removeTeam(
   for (const key of await teams.liveKeys(em, team)) await deleteKey(em, kms, key);
   await kms.removeMember(litellmTeamId, team.litellmUserId);
   await kms.deleteUser(team.litellmUserId);
-  await teams.forget(em, team);
+  await teams.deleteRemoved(em, team);
 }
 
 /**

@@ -1,27 +1,37 @@
-/** The service as real processes, killed and restarted at the worst moments: each recharge ends by itself, charged once. */
+/**
+ * The service as real processes, killed and restarted at the worst moments: each recharge ends by itself,
+ * charged once.
+ */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { freePort } from '../support/ports.ts';
 import { Processes } from '../support/processes.ts';
 import { type Organization, World } from '../support/world.ts';
+import { CHARGED_ONCE, expectRechargedOnce, startService, type Underway } from './service.ts';
 
 /** A dead worker is noticed within seconds; a busy machine takes its time all the same. */
 const RECOVERY_TIMEOUT_MS = 60_000;
 
-const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-const RECHARGED = { outcome: 'recharged', success: true };
+const UNTOUCHED = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
 
 let world: World;
 const processes = new Processes();
 
 beforeAll(async () => {
   world = await World.create();
-}, 60_000);
+});
 afterEach(async () => {
   await processes.killAll();
   await world.clearFaults();
 });
 afterAll(() => world.close());
+
+/** Sends an alert about an organization, which has to be taken in. */
+async function alert(organization: Organization): Promise<Underway> {
+  const { status, data } = await world.alert(organization.teamId);
+  expect([status, data.status]).toEqual([200, 'accepted']);
+  return { organization, eventId: data.event_id };
+}
 
 type Moment = {
   when: string;
@@ -52,54 +62,58 @@ const MOMENTS: Moment[] = [
 test.each(MOMENTS)(
   'case 46: kill -9 of the worker $when: one charge, and the quota is raised once',
   async ({ kms, stripe, reached, when }) => {
-    const [, worker] = await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
+    const { worker } = await startService(processes, world);
     const organization = await world.organization();
     if (stripe) await world.stripeFault(stripe);
     if (kms) await world.kmsFault(kms);
-    const { data } = await world.alert(organization.teamId);
+    const underway = await alert(organization);
     await world.eventually(() => reached(organization), when);
     await worker.kill();
 
     await processes.start('worker', world);
-    await expectRechargedOnce(organization, data.event_id);
+    await expectRechargedOnce(world, underway, RECOVERY_TIMEOUT_MS);
   },
-  120_000,
 );
-
-async function expectRechargedOnce(organization: Organization, eventId: string): Promise<void> {
-  expect(await world.closed(eventId, RECOVERY_TIMEOUT_MS)).toEqual(RECHARGED);
-  expect(await world.budgetOf(organization.teamId)).toBe(30.5);
-  expect(await world.books(organization)).toEqual(CHARGED_ONCE);
-}
 
 test('case 47: kill -9 of the API after the commit and before the dispatch: another API starts the workflow', async () => {
   const nowhere = `127.0.0.1:${await freePort()}`;
-  const [api] = await Promise.all([processes.start('serve', world, { TEMPORAL_ADDRESS: nowhere }), processes.start('worker', world)]);
-  const organization = await world.organization();
-  const { status, data } = await world.alert(organization.teamId);
-  expect([status, data.status]).toEqual([200, 'accepted']);
+  const { api } = await startService(processes, world, { TEMPORAL_ADDRESS: nowhere });
+  const underway = await alert(await world.organization());
   await api.kill();
-  expect((await world.sql.query('select dispatched_at from webhook_event where id = $1', [data.event_id])).rows).toEqual([
+  expect((await world.sql.query('select dispatched_at from webhook_event where id = $1', [underway.eventId])).rows).toEqual([
     { dispatched_at: null },
   ]);
 
   await processes.start('serve', world);
-  await expectRechargedOnce(organization, data.event_id);
-}, 120_000);
+  await expectRechargedOnce(world, underway, RECOVERY_TIMEOUT_MS);
+});
 
 test('SIGTERM under load: every alert that was answered 200 is handled, and both processes end with 0', async () => {
-  const [api, worker] = await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
-  const organizations = await Promise.all(Array.from({ length: 8 }, () => world.organization()));
-  const alerts = Promise.all(organizations.map(({ teamId }) => world.alert(teamId).catch(() => undefined)));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  const ALERTS = 8;
+  const { api, worker } = await startService(processes, world);
+  const organizations = await Promise.all(Array.from({ length: ALERTS }, () => world.organization()));
+  const answers = Promise.all(organizations.map(({ teamId }) => world.alert(teamId).catch(() => undefined)));
+  const teams = organizations.map(({ teamId }) => teamId);
+  await world.eventually(async () => {
+    const { rowCount } = await world.sql.query('select 1 from webhook_event where team_id = any($1)', [teams]);
+    return rowCount;
+  }, 'the first alert is stored');
   expect(await Promise.all([api.terminate(), worker.terminate()])).toEqual([0, 0]);
-  const answered = (await alerts).flatMap((answer) => (answer?.status === 200 ? [answer.data.event_id as string] : []));
+  const taken = (await answers).flatMap((answer, index) => {
+    const organization = organizations[index];
+    return organization && answer?.status === 200 ? [{ organization, eventId: answer.data.event_id as string }] : [];
+  });
+  expect(taken).not.toEqual([]);
 
-  await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
-  for (const eventId of answered) expect(await world.closed(eventId, RECOVERY_TIMEOUT_MS)).toEqual(RECHARGED);
-  for (const organization of organizations) {
-    const { charges, prepaid } = await world.books(organization);
-    expect(charges).toBeLessThanOrEqual(1);
-    expect(prepaid).toBe(0);
+  await startService(processes, world);
+  for (const underway of taken) await expectRechargedOnce(world, underway, RECOVERY_TIMEOUT_MS);
+  const cutOff = organizations.filter((organization) => !taken.some((underway) => underway.organization === organization));
+  // An alert whose answer was lost may have been stored all the same.
+  for (const organization of cutOff) {
+    await world.eventually(async () => {
+      const { rowCount } = await world.sql.query('select 1 from webhook_event where team_id = $1 and not processed', [organization.teamId]);
+      return rowCount === 0;
+    }, `nothing is open for ${organization.id}`);
+    expect([UNTOUCHED, CHARGED_ONCE]).toContainEqual(await world.books(organization));
   }
-}, 120_000);
+});

@@ -1,11 +1,14 @@
 /**
- * Temporal and PostgreSQL away for a while under the service's real processes. For as long as in the world, instead of
- * seconds: OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=integration --verbose --testPathPatterns server-outages
+ * Temporal and PostgreSQL away for a while under the service's real processes. For as long as in the world,
+ * instead of seconds:
+ *
+ *   OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=integration --testPathPatterns server-outages
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { createWorldOfItsOwn, type WorldOfItsOwn } from '../support/own-servers.ts';
 import { Processes } from '../support/processes.ts';
 import type { Organization, World } from '../support/world.ts';
+import { expectRechargedOnce, startService, type Underway } from './service.ts';
 
 /** How long Temporal is away. */
 const OUTAGE_MS = Number(process.env['OUTAGE_SECONDS'] ?? 10) * 1000;
@@ -15,9 +18,11 @@ const FAILOVER_MS = Math.min(OUTAGE_MS, 60_000);
 /** Retries have backed off to a minute at most by then; a busy machine takes its time besides. */
 const RECOVERY_TIMEOUT_MS = 120_000;
 const START_AND_STOP_MS = 60_000;
-
-const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-const RECHARGED = { outcome: 'recharged', success: true };
+/**
+ * The answer to a charge comes in the middle of the outage: long after its beginning, and before our own
+ * deadline for Stripe.
+ */
+const ANSWER_AFTER_MS = 8_000;
 
 const away = { kind: 'respond', status: 503, body: {} } as const;
 
@@ -28,7 +33,7 @@ const processes = new Processes();
 beforeAll(async () => {
   own = await createWorldOfItsOwn();
   world = own.world;
-}, 120_000);
+});
 afterEach(async () => {
   await processes.killAll();
   await world.clearFaults();
@@ -36,14 +41,8 @@ afterEach(async () => {
 });
 afterAll(() => own.close());
 
-type Underway = { organization: Organization; eventId: string };
-
-async function expectRechargedOnce(all: Underway[]): Promise<void> {
-  for (const { organization, eventId } of all) {
-    expect(await world.closed(eventId, RECOVERY_TIMEOUT_MS)).toEqual(RECHARGED);
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
-    expect(await world.books(organization)).toEqual(CHARGED_ONCE);
-  }
+async function expectAllRechargedOnce(all: Underway[]): Promise<void> {
+  for (const underway of all) await expectRechargedOnce(world, underway, RECOVERY_TIMEOUT_MS);
 }
 
 /** Its card is charged and LiteLLM does not take the budget, until `clearFaults`. */
@@ -54,26 +53,29 @@ async function chargedButNotGranted(organization: Organization): Promise<Underwa
   return { organization, eventId: data.event_id };
 }
 
-/** The card is charged, and the answer to that comes after `ms`. */
-async function chargedWithAnAnswerAfter(ms: number, organization: Organization): Promise<Underway> {
-  await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', action: { kind: 'delay', ms } });
+/** The card is charged, and the answer to that comes in the outage which now begins. */
+async function chargedButNotAnswered(organization: Organization): Promise<Underway> {
+  const late = { kind: 'delay', ms: ANSWER_AFTER_MS } as const;
+  await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', contains: organization.customerId, action: late });
   const { data } = await world.alert(organization.teamId);
   await world.eventually(async () => (await world.books(organization)).charges === 1, 'the card is charged');
   return { organization, eventId: data.event_id };
 }
 
+/** For as long as a server is away: that is what happens, and not what is waited for. */
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test(
   `case 50: Temporal is away for ${OUTAGE_MS / 1000} s: alerts are taken in meanwhile, and each is charged once when it is back`,
   async () => {
     const ALERTS = 5;
-    const [api, worker] = await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
+    const { api, worker } = await startService(processes, world);
     const organizations = await Promise.all(Array.from({ length: ALERTS + 2 }, () => world.organization()));
     const [granting, charging, ...alerting] = organizations as [Organization, Organization, ...Organization[]];
-    const underway = [await chargedButNotGranted(granting), await chargedWithAnAnswerAfter(3_000, charging)];
+    const underway = [await chargedButNotGranted(granting), await chargedButNotAnswered(charging)];
 
     await own.temporal.stop();
+    expect((await world.books(charging)).prepaid).toBe(0);
     await world.clearFaults();
     let survivor = api;
     for (const [index, organization] of alerting.entries()) {
@@ -93,7 +95,7 @@ test(
     for (const { organization } of underway.slice(2)) expect((await world.books(organization)).charges).toBe(0);
 
     await own.temporal.start();
-    await expectRechargedOnce(underway);
+    await expectAllRechargedOnce(underway);
     expect([survivor.process.exitCode, worker.process.exitCode]).toEqual([null, null]);
   },
   OUTAGE_MS + RECOVERY_TIMEOUT_MS + START_AND_STOP_MS,
@@ -102,15 +104,15 @@ test(
 test(
   `case 48: PostgreSQL is away for ${FAILOVER_MS / 1000} s while cards are charged and budgets raised: one charge each, and its quota`,
   async () => {
-    const [api, worker] = await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
+    const { api, worker } = await startService(processes, world);
     const [granting, charging, late] = await Promise.all([world.organization(), world.organization(), world.organization()]);
-    const underway = [await chargedButNotGranted(granting), await chargedWithAnAnswerAfter(3_000, charging)];
+    const underway = [await chargedButNotGranted(granting), await chargedButNotAnswered(charging)];
 
     await own.postgres.stop();
     await world.clearFaults();
     const refused = await world.alert(late.teamId);
     expect(refused.status).toBe(503);
-    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    expect(refused.headers['retry-after']).toBe('1');
     await pause(FAILOVER_MS);
     expect(await world.budgetOf(granting.teamId)).toBe(10);
 
@@ -119,17 +121,17 @@ test(
       const answer = await world.alert(late.teamId);
       return answer.status === 200 && answer;
     }, 'an alert is taken in again');
-    await expectRechargedOnce([...underway, { organization: late, eventId: data.event_id }]);
+    await expectAllRechargedOnce([...underway, { organization: late, eventId: data.event_id }]);
     expect([api.process.exitCode, worker.process.exitCode]).toEqual([null, null]);
   },
   FAILOVER_MS + RECOVERY_TIMEOUT_MS + START_AND_STOP_MS,
 );
 
 test('PostgreSQL and Temporal restarted under it: one charge, and the quota is raised', async () => {
-  await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
+  await startService(processes, world);
   const underway = await chargedButNotGranted(await world.organization());
   await Promise.all([own.postgres.stop(), own.temporal.stop()]);
   await world.clearFaults();
   await Promise.all([own.postgres.start(), own.temporal.start()]);
-  await expectRechargedOnce([underway]);
-}, 180_000);
+  await expectAllRechargedOnce([underway]);
+});

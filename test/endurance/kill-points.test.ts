@@ -1,6 +1,6 @@
 /**
- * kill -9 of a real worker at every named point of the path: before, during (after each commit) and after each activity. The
- * worker is started again, and every recharge ends by itself, charged once.
+ * kill -9 of a real worker at every named point of the path: before, during (after each commit) and after
+ * each activity. The worker is started again, and every recharge ends by itself, charged once.
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { MishapBoard, type MishapQuestion } from '../simulation/mishap-board.ts';
@@ -61,7 +61,7 @@ beforeAll(async () => {
   world = await World.create();
   boardUrl = await board.listen();
   await world.startApi();
-}, 60_000);
+});
 
 afterAll(async () => {
   await stopWorker();
@@ -98,5 +98,5 @@ test.each(PATHS)(
     expect(struck.toSorted()).toEqual(POINTS.toSorted());
     await stopWorker();
   },
-  180_000,
+  2 * TIMEOUT_MS,
 );

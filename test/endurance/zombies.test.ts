@@ -1,140 +1,173 @@
 /**
- * Workers that are cut off from Temporal or hang, are given up by it, and work on: what they do late is not done a second
- * time, and undoes nothing. Each is a real process, stopped or behind a proxy that parts it from Temporal in the middle of a
- * call, which the stand-in answers only when another worker has taken over.
+ * Workers that are cut off from Temporal or hang, are given up by it, and work on: what they do late is not
+ * done a second time, and undoes nothing. Each is a real process, stopped or behind proxies: one parts it
+ * from Temporal, the other keeps it waiting for PostgreSQL in the middle of an activity until others have
+ * done its work.
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { Processes } from '../support/processes.ts';
-import { type CuttableProxy, startProxy } from '../support/proxy.ts';
-import { World } from '../support/world.ts';
+import { type BillProcess, Processes } from '../support/processes.ts';
+import { type ServerProxy, startProxy } from '../support/proxy.ts';
+import { type Organization, World } from '../support/world.ts';
 
+/** A worker that is not heard of is given up after seconds; a busy machine takes its time all the same. */
+const TAKEOVER_TIMEOUT_MS = 60_000;
 /**
- * A worker that is not heard of is given up after six seconds, and another one has its task a second later. What the first
- * one waits for has to come after that, and before our own deadline for LiteLLM ends the wait after fifteen.
+ * A worker that hangs still is handed tasks, through the calls that it waits in; each is given to another one
+ * when its time is over.
  */
-const LATE_MS = 14_000;
-/** For what the late worker does with its answer. */
-const AFTERMATH_MS = 1_000;
-/** A worker that hangs still is handed tasks, through the calls that it waits in; each is given to another one when its time is over. */
 const HUNG_TIMEOUT_MS = 120_000;
+/**
+ * An answer comes so late that the test can act while it is waited for, and before our own deadline for it,
+ * of 15 s at least.
+ */
+const LATE_MS = 8_000;
 
 const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
 const RECHARGED = { outcome: 'recharged', success: true };
 
 let world: World;
-let proxy: CuttableProxy | undefined;
+/** What the doomed worker reaches its servers through. */
+let toTemporal: ServerProxy | undefined;
+let toPostgres: ServerProxy | undefined;
 const workers = new Processes();
 
 beforeAll(async () => {
   world = await World.create();
   await world.startApi();
-}, 60_000);
+});
 afterEach(async () => {
-  proxy?.cut();
+  toTemporal?.cut();
+  toPostgres?.cut();
   await world.clearFaults();
   await workers.killAll();
 });
 afterAll(() => world.close());
 
 /** The only worker, until `replaceWorker`. */
-async function startDoomedWorker(): Promise<void> {
-  proxy = await startProxy(world.env['TEMPORAL_ADDRESS'] ?? '');
-  await workers.start('worker', world, { TEMPORAL_ADDRESS: proxy.address });
+async function startDoomedWorker(): Promise<BillProcess> {
+  const database = new URL(world.env['DATABASE_URL'] ?? '');
+  toTemporal = await startProxy(world.env['TEMPORAL_ADDRESS'] ?? '');
+  toPostgres = await startProxy(database.host);
+  database.host = toPostgres.address;
+  return workers.start('worker', world, { TEMPORAL_ADDRESS: toTemporal.address, DATABASE_URL: database.href });
 }
 
 /** Parts the first worker from Temporal, in whose place another one comes. */
 async function replaceWorker(): Promise<void> {
-  proxy?.cut();
+  toTemporal?.cut();
   await workers.start('worker', world);
 }
 
 async function struck(times: number, what: string): Promise<void> {
-  await world.eventually(async () => (await world.strikes()) === times, what);
+  await world.eventually(async () => (await world.strikes()) === times, what, TAKEOVER_TIMEOUT_MS);
+}
+
+/** Keeps the first worker waiting for PostgreSQL, which it asks next when the answer of `call` comes. */
+async function holdAfter(call: string): Promise<void> {
+  await struck(1, `the answer to ${call} is on its way`);
+  toPostgres?.hold();
+  await world.eventually(async () => toPostgres?.hasHeld(), `the first worker has the answer to ${call}`);
+}
+
+/**
+ * Lets a worker go on with an activity, and waits until it has come to an end with it, heard by Temporal or
+ * not.
+ */
+async function goOn(worker: BillProcess, activity: string, wake: () => void): Promise<void> {
+  const hasEnded = () =>
+    worker.lines.some(
+      (line) =>
+        /respond_activity_task_(completed|failed)|Activity not found on completion/.test(line) ||
+        (line.includes('Activity failed') && line.includes(`"${activity}"`)),
+    );
+  expect(hasEnded()).toBe(false);
+  wake();
+  await world.eventually(async () => hasEnded(), `the first worker is done with ${activity}`, TAKEOVER_TIMEOUT_MS);
+}
+
+async function alert({ teamId }: Organization, body: Record<string, unknown> = {}): Promise<string> {
+  return (await world.alert(teamId, { body })).data.event_id;
+}
+
+/**
+ * An event whose charge is made and whose worker has read the budget to raise, and has not yet planned what
+ * to write.
+ */
+async function readBudget(organization: Organization): Promise<string> {
+  // The read before this one is that of the decision.
+  await world.kmsFault({ method: 'GET', path: '/team/info', skip: 1, when: 'after', action: { kind: 'delay', ms: LATE_MS } });
+  const eventId = await alert(organization);
+  await holdAfter('the look at the budget');
+  return eventId;
 }
 
 test('one creates an intent, another one finds no card meanwhile, and the first one captures: one charge, and its quota', async () => {
   await startDoomedWorker();
   const organization = await world.organization();
-  await world.stripeFault({ method: 'POST', path: '/v1/payment_intents', when: 'after', action: { kind: 'delay', ms: 12_000 } });
-  const { data } = await world.alert(organization.teamId);
-  await struck(1, 'the intent is being created');
-  await world.stripeFault({ method: 'GET', path: '/v1/customers/*', when: 'before', action: { kind: 'delay', ms: 8_000 } });
+  await world.stripeFault({ method: 'POST', path: '/v1/payment_intents', when: 'after', action: { kind: 'delay', ms: LATE_MS } });
+  const eventId = await alert(organization);
+  await holdAfter('the creation of the intent');
+  await world.stripeFault({ method: 'GET', path: '/v1/customers/*', when: 'before', action: { kind: 'delay', ms: LATE_MS } });
   await replaceWorker();
   await struck(2, 'the second worker looks for the card');
+  toPostgres?.release();
   await world.eventually(async () => (await world.books(organization)).charges === 1, 'the first worker has captured');
   for (const card of (await world.stripe.customers.listPaymentMethods(organization.customerId)).data) {
     await world.stripe.paymentMethods.detach(card.id);
   }
 
-  expect(await world.closed(data.event_id)).toEqual(RECHARGED);
+  expect(await world.closed(eventId, TAKEOVER_TIMEOUT_MS)).toEqual(RECHARGED);
   expect(await world.budgetOf(organization.teamId)).toBe(30.5);
   expect(await world.books(organization)).toEqual(CHARGED_ONCE);
-}, 90_000);
+});
 
 test('one that read the budget before the next two recharges does not write it back over them', async () => {
-  await startDoomedWorker();
+  const doomed = await startDoomedWorker();
   const organization = await world.organization();
-  const late = await readBudgetLate(organization.teamId);
+  const eventId = await readBudget(organization);
   await replaceWorker();
-  expect(await world.closed(late.eventId)).toEqual(RECHARGED);
+  expect(await world.closed(eventId, TAKEOVER_TIMEOUT_MS)).toEqual(RECHARGED);
   await world.spend(organization.teamId, 25);
-  const { data } = await world.alert(organization.teamId, { body: { max_budget: 30.5, spend: 35.5 } });
-  expect(await world.closed(data.event_id)).toEqual(RECHARGED);
+  const next = await alert(organization, { max_budget: 30.5, spend: 35.5 });
+  expect(await world.closed(next, TAKEOVER_TIMEOUT_MS)).toEqual(RECHARGED);
   expect(await world.budgetOf(organization.teamId)).toBe(55.5);
 
-  await late.over();
+  await goOn(doomed, 'updateKmsQuota', () => toPostgres?.release());
   expect(await world.budgetOf(organization.teamId)).toBe(55.5);
   expect(await world.books(organization)).toEqual({ charges: 2, captured: 4550, refunded: 0, granted: 4550, prepaid: 0 });
-}, 90_000);
+});
 
 test('one that read the budget before the charge was refunded gives no quota for it', async () => {
-  await startDoomedWorker();
+  const doomed = await startDoomedWorker();
   const organization = await world.organization();
-  const late = await readBudgetLate(organization.teamId);
+  const eventId = await readBudget(organization);
   await world.kmsFault({
     method: 'POST',
     path: '/team/update',
     action: { kind: 'respond', status: 403, body: { error: { message: 'forbidden' } } },
   });
   await replaceWorker();
-  expect(await world.closed(late.eventId)).toEqual({ outcome: 'refunded', success: false });
+  expect(await world.closed(eventId, TAKEOVER_TIMEOUT_MS)).toEqual({ outcome: 'refunded', success: false });
   expect(await world.budgetOf(organization.teamId)).toBe(10);
 
-  await late.over();
+  await goOn(doomed, 'updateKmsQuota', () => toPostgres?.release());
   expect(await world.budgetOf(organization.teamId)).toBe(10);
   expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, refunded: 2050, granted: 0 });
-}, 90_000);
+});
 
 test('one hangs while it charges and wakes up when another one has finished the recharge: one charge, and its quota', async () => {
   const hung = await workers.start('worker', world);
   const organization = await world.organization();
   // The card is charged, and the answer to that comes to a process that does not run.
-  await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', action: { kind: 'delay', ms: 3_000 } });
-  const { data } = await world.alert(organization.teamId);
+  await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', action: { kind: 'delay', ms: LATE_MS } });
+  const eventId = await alert(organization);
   await world.eventually(async () => (await world.books(organization)).charges === 1, 'the card is charged');
   hung.process.kill('SIGSTOP');
   await workers.start('worker', world);
-  expect(await world.closed(data.event_id, HUNG_TIMEOUT_MS)).toEqual(RECHARGED);
+  expect(await world.closed(eventId, HUNG_TIMEOUT_MS)).toEqual(RECHARGED);
 
-  hung.process.kill('SIGCONT');
-  await new Promise((resolve) => setTimeout(resolve, AFTERMATH_MS));
+  await goOn(hung, 'chargeStripe', () => hung.process.kill('SIGCONT'));
   expect(hung.process.exitCode).toBeNull();
   expect(await world.budgetOf(organization.teamId)).toBe(30.5);
   expect(await world.books(organization)).toEqual(CHARGED_ONCE);
-}, 240_000);
-
-/** An event whose charge is made and whose worker has read the budget to raise, but does not get the answer before LATE_MS. */
-async function readBudgetLate(teamId: string): Promise<{ eventId: string; over: () => Promise<void> }> {
-  // The read before this one is that of the decision.
-  await world.kmsFault({ method: 'GET', path: '/team/info', skip: 1, when: 'after', action: { kind: 'delay', ms: LATE_MS } });
-  const { data } = await world.alert(teamId);
-  await struck(1, 'the budget is being read');
-  const overAt = Date.now() + LATE_MS + AFTERMATH_MS;
-  return {
-    eventId: data.event_id,
-    over: async () => {
-      expect(Date.now()).toBeLessThan(overAt - AFTERMATH_MS);
-      await new Promise((resolve) => setTimeout(resolve, overAt - Date.now()));
-    },
-  };
-}
+});

@@ -1,6 +1,7 @@
 /**
- * The key that the service uses, as docs/connecting-litellm.md has it made, at a real LiteLLM proxy: it suffices for all that
- * the service does there, `bill doctor` sees that it does, and names every route that is missing. Run by `npm run test:litellm`.
+ * The key that the service uses, as docs/connecting-litellm.md has it made, at a real LiteLLM proxy: it
+ * suffices for all that the service does there, `bill doctor` sees that it does, and names every route that
+ * is missing. Run by `npm run test:litellm`.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { examineLitellm } from '../../src/cli/doctor/litellm.ts';
@@ -23,12 +24,12 @@ beforeAll(async () => {
   await litellm.as().post('/user/new', { user_id: SERVICE_USER, user_role: 'proxy_admin', auto_create_key: false });
   serviceKey = await newKey({ user_id: SERVICE_USER, allowed_routes: PATHS });
   world = await World.start({ KMS_BASE_URL: litellm.url, KMS_API_KEY: serviceKey });
-}, START_TIMEOUT_MS + 60_000);
+}, START_TIMEOUT_MS);
 
 afterAll(async () => {
   await world?.close();
   await litellm?.stop();
-}, 60_000);
+});
 
 describe('a key of a proxy admin with exactly the routes of the service', () => {
   test('is all that the doctor asks for, and whatever key it has, it changes nothing', async () => {
@@ -36,7 +37,7 @@ describe('a key of a proxy admin with exactly the routes of the service', () => 
     expect(await complaintsOf(serviceKey)).toEqual({});
     expect(await complaintsOf(litellm.masterKey)).toEqual({});
     expect(await census()).toEqual(before);
-  }, 60_000);
+  });
 
   test('makes, finds, fills and blocks the team of an organization', async () => {
     const kms = new KmsClient({ baseUrl: litellm.url, apiKey: serviceKey });
@@ -86,7 +87,7 @@ describe('a key of a proxy admin with exactly the routes of the service', () => 
     expect((await litellm.as().get('/user/info', { params: { user_id: userId } })).status).toBe(404);
     const { data } = await world.admin.get(`/api/v1/organizations/${organization.id}/balance`);
     expect(data).toMatchObject({ max_budget: '10.00', ledger: [] });
-  }, 60_000);
+  });
 
   test.each(KMS_ROUTES)('but for $path is told what it lacks', async ({ method, path }) => {
     const key = await newKey({ user_id: SERVICE_USER, allowed_routes: PATHS.filter((other) => other !== path) });

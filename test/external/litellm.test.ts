@@ -1,9 +1,9 @@
 /**
- * The whole path against the real LiteLLM proxy: its own budget enforcement, spend flushing and native alert at one end, our
- * ledger at the other, the Stripe stand-in between. Run by `npm run test:litellm`.
+ * The whole path against the real LiteLLM proxy: its own budget enforcement, spend flushing and native alert
+ * at one end, our ledger at the other, the Stripe stand-in between. Run by `npm run test:litellm`.
  *
- * The proxy is started from `LIVE_LITELLM_START` (by default `../shared/live-litellm/start`), or is one that already runs:
- * `LITELLM_URL` and `LITELLM_MASTER_KEY`, see `live-litellm.ts`.
+ * The proxy is started from `LIVE_LITELLM_START` (by default `../shared/live-litellm/start`), or is one that
+ * already runs: `LITELLM_URL` and `LITELLM_MASTER_KEY`, see `live-litellm.ts`.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { quotaFromDollars } from '../../src/domain/money.ts';
@@ -27,82 +27,68 @@ beforeAll(async () => {
   litellm = await LiveLitellm.locate();
   world = await World.start({ KMS_BASE_URL: litellm.url, KMS_API_KEY: litellm.masterKey, PORT: litellm.apiPort });
   await litellm.start(world.apiUrl);
-}, START_TIMEOUT_MS + 60_000);
+}, START_TIMEOUT_MS);
 
 afterAll(async () => {
   await litellm?.stop();
   await world?.close();
-}, 60_000);
+});
 
 describe("LiteLLM's own alert", () => {
-  test(
-    'ends with one charge, a raised budget and a team that is served again',
-    async () => {
-      const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '1.00' });
-      expect(await spendUntilRefused(organization.teamKey)).toBe(3);
-      const [event] = await alertsOf(organization.teamId);
-      expect(await world.closed(event?.id ?? '', RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'recharged', success: true });
+  test('ends with one charge, a raised budget and a team that is served again', async () => {
+    const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '1.00' });
+    expect(await spendUntilRefused(organization.teamKey)).toBe(3);
+    const [event] = await alertsOf(organization.teamId);
+    expect(await world.closed(event?.id ?? '', RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'recharged', success: true });
 
-      expect((await litellm.chat(organization.teamKey)).status).toBe(200);
-      expect(await world.budgetOf(organization.teamId)).toBe(1.0105);
-      expect(await world.books(organization)).toEqual({ charges: 1, captured: 101, refunded: 0, granted: 101, prepaid: 0 });
-      expect(Object.keys(event?.payload ?? {}).sort()).toEqual(Object.keys(alertBody('')).sort());
-    },
-    2 * RECHARGE_TIMEOUT_MS,
-  );
+    expect((await litellm.chat(organization.teamKey)).status).toBe(200);
+    expect(await world.budgetOf(organization.teamId)).toBe(1.0105);
+    expect(await world.books(organization)).toEqual({ charges: 1, captured: 101, refunded: 0, granted: 101, prepaid: 0 });
+    expect(Object.keys(event?.payload ?? {}).sort()).toEqual(Object.keys(alertBody('')).sort());
+  });
 
-  test(
-    'in many copies, one for each of many requests refused at once, is one charge',
-    async () => {
-      const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '1.00' });
-      for (let call = 0; call < 3; call++) expect((await litellm.chat(organization.teamKey)).status).toBe(200);
-      const answers = await whileInboxIsLocked(() =>
-        Promise.all(Array.from({ length: REFUSED_AT_ONCE }, () => litellm.chat(organization.teamKey))),
-      );
-      expect(answers.map(({ status }) => status)).toEqual(Array(REFUSED_AT_ONCE).fill(429));
+  test('in many copies, one for each of many requests refused at once, is one charge', async () => {
+    const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '1.00' });
+    for (let call = 0; call < 3; call++) expect((await litellm.chat(organization.teamKey)).status).toBe(200);
+    const answers = await whileInboxIsLocked(() =>
+      Promise.all(Array.from({ length: REFUSED_AT_ONCE }, () => litellm.chat(organization.teamKey))),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(Array(REFUSED_AT_ONCE).fill(429));
 
-      const copies = await world.eventually(async () => {
-        const seen = await alertsOf(organization.teamId);
-        return seen.length === REFUSED_AT_ONCE && seen;
-      }, 'a copy of the alert for every refused request');
-      const [first, ...others] = copies.filter(({ outcome }) => outcome !== 'duplicate');
-      expect(others).toEqual([]);
-      expect(await world.closed(first?.id ?? '', RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'recharged', success: true });
-      expect(await world.books(organization)).toEqual({ charges: 1, captured: 101, refunded: 0, granted: 101, prepaid: 0 });
-    },
-    2 * RECHARGE_TIMEOUT_MS,
-  );
+    const copies = await world.eventually(async () => {
+      const seen = await alertsOf(organization.teamId);
+      return seen.length === REFUSED_AT_ONCE && seen;
+    }, 'a copy of the alert for every refused request');
+    const [first, ...others] = copies.filter(({ outcome }) => outcome !== 'duplicate');
+    expect(others).toEqual([]);
+    expect(await world.closed(first?.id ?? '', RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'recharged', success: true });
+    expect(await world.books(organization)).toEqual({ charges: 1, captured: 101, refunded: 0, granted: 101, prepaid: 0 });
+  });
 
-  test(
-    'of a second crossing is a second charge',
-    async () => {
-      // A dollar buys so little here that what was bought is used up after three more calls.
-      const settings = { quota_per_unit: '0.001' };
-      const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '0.0005', settings });
-      await rechargedAfterAlert(organization, TINY_BUDGET);
-      expect(await world.budgetOf(organization.teamId)).toBe(0.00118);
-      await rechargedAfterAlert(organization, 0.00118);
-      expect(await world.budgetOf(organization.teamId)).toBe(0.00185);
-      expect(await world.books(organization)).toEqual({ charges: 2, captured: 135, refunded: 0, granted: 135, prepaid: 0 });
-      expect((await litellm.chat(organization.teamKey)).status).toBe(200);
-    },
-    4 * RECHARGE_TIMEOUT_MS,
-  );
+  test('of a second crossing is a second charge', async () => {
+    // A dollar buys so little here that what was bought is used up after three more calls.
+    const settings = { quota_per_unit: '0.001' };
+    const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '0.0005', settings });
+    await rechargedAfterAlert(organization, TINY_BUDGET);
+    expect(await world.budgetOf(organization.teamId)).toBe(0.00118);
+    await rechargedAfterAlert(organization, 0.00118);
+    expect(await world.budgetOf(organization.teamId)).toBe(0.00185);
+    expect(await world.books(organization)).toEqual({ charges: 2, captured: 135, refunded: 0, granted: 135, prepaid: 0 });
+    expect((await litellm.chat(organization.teamKey)).status).toBe(200);
+  });
 
   test('about a team of no organization is taken and charged to nobody', async () => {
     const before = await chargeCount();
-    const teamId = `${world.name}-nobodys`;
-    await litellm.as().post('/team/new', { team_id: teamId, max_budget: TINY_BUDGET });
-    const { data } = await litellm.as().post('/key/generate', { team_id: teamId });
-    await spendUntilRefused(data.key);
+    const { teamId, key } = await unmanagedTeamOverBudget();
     expect(await alertsOf(teamId)).toMatchObject([{ processed: true, success: false, outcome: 'unknown_team' }]);
 
     // LiteLLM sends an alert again, in the background of the next 429, unless it was answered 2xx.
-    expect((await litellm.chat(data.key)).status).toBe(429);
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect((await litellm.chat(key)).status).toBe(429);
+    const later = await unmanagedTeamOverBudget();
+    await alertsOf(later.teamId);
     expect(await alertsOf(teamId)).toHaveLength(1);
     expect(await chargeCount()).toBe(before);
-  }, 60_000);
+  });
 });
 
 describe('our LiteLLM client', () => {
@@ -147,7 +133,10 @@ describe('our LiteLLM client', () => {
   });
 
   test('measures a round trip', async () => {
-    expect(await clientAs().ping()).toBeGreaterThan(0);
+    const started = performance.now();
+    const took = await clientAs().ping();
+    expect(took).toBeGreaterThan(0);
+    expect(took).toBeLessThanOrEqual(performance.now() - started);
   });
 });
 
@@ -173,7 +162,18 @@ async function spendUntilRefused(key: string): Promise<number> {
   throw new Error(`LiteLLM let ${MAX_CALLS} calls through`);
 }
 
-/** Spends until refused, goes on asking, as clients do, until LiteLLM repeats its alert, and waits for the recharge. */
+/** A team that no organization has, and that LiteLLM has refused. */
+async function unmanagedTeamOverBudget(): Promise<{ teamId: string; key: string }> {
+  const teamId = await newTeam({ max_budget: TINY_BUDGET });
+  const { data } = await litellm.as().post('/key/generate', { team_id: teamId });
+  await spendUntilRefused(data.key);
+  return { teamId, key: data.key };
+}
+
+/**
+ * Spends until refused, goes on asking, as clients do, until LiteLLM repeats its alert, and waits for the
+ * recharge.
+ */
 async function rechargedAfterAlert({ teamId, teamKey }: Organization, budget: number): Promise<void> {
   await spendUntilRefused(teamKey);
   const alert = await world.eventually(async () => {

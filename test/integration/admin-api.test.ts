@@ -362,6 +362,13 @@ describe('a list', () => {
     expect((await world.admin.get(url)).data.data.length).toBeLessThanOrEqual(50);
   });
 
+  test.each([ORGANIZATIONS, '/api/v1/recharges', '/api/v1/reversals', '/api/v1/sync', '/webhooks/events'])(
+    '%s with a cursor that no page has given is 422',
+    async (url) => {
+      expectProblem(await world.admin.get(url, { params: { cursor: 'acme' } }), INVALID, ['cursor']);
+    },
+  );
+
   test.each<[string, string]>([
     [ORGANIZATIONS, 'colour'],
     ['/api/v1/recharges', 'status'],

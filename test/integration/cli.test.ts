@@ -125,7 +125,7 @@ describe('bill org', () => {
     const [header, row, , more] = listed.out.split('\n');
     expect(header?.split(/ +/).slice(0, 3)).toEqual(['c_organization_id', 'litellm_team_id', 'stripe_customer_id']);
     expect(row).toMatch(/^cli-acme +cli-team +cus_Cli123 /);
-    expect(more).toMatch(/^more: --cursor cli-acme$/);
+    expect(more).toMatch(/^more: --cursor [\w-]+$/);
   }, 60_000);
 
   test('suspend stops the charging, and resume lets it go on', async () => {

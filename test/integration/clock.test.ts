@@ -1,6 +1,6 @@
 /** Days and months begin when PostgreSQL says so, in the organization's time zone, whatever clock a worker has. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { beginningOf } from '../../src/database/recharges.ts';
+import { beginningOf } from '../../src/database/recharge-history.ts';
 import { type BillProcess, startBill } from '../support/processes.ts';
 import { World } from '../support/world.ts';
 

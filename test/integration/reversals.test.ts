@@ -1,7 +1,9 @@
 /** Money that goes back to the customer after its quota was granted: the quota follows it, once, in whatever order we hear of it. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { findReversals, giveBackQuota, takeBackQuota } from '../../activities/reversal/reversals.ts';
+import { findReversals } from '../../activities/reversal/find-reversals.ts';
+import { giveBackQuota } from '../../activities/reversal/give-back-quota.ts';
+import { takeBackQuota } from '../../activities/reversal/take-back-quota.ts';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { Database } from '../../src/database/database.ts';
 import * as ledger from '../../src/database/ledger.ts';
@@ -62,6 +64,8 @@ async function chargedButNotGranted(organization: Organization, maxBudget = 10):
   const query = `select 1 from recharge r join organization_balance_config o on o.budget_writer = r.id
     where r.event_id = $1 and r.status = 'charged' and r.quota_after is not null`;
   await world.eventually(async () => (await world.sql.query(query, [data.event_id])).rows[0], 'charged, and writing the budget');
+  // What is done to the budget from here on comes between two attempts, not into one.
+  await world.eventually(async () => (await world.strikes()) > 0, 'the budget was refused once');
   return { eventId: data.event_id, ...(await rechargeIds(data.event_id)) };
 }
 
@@ -105,6 +109,15 @@ async function tellEverythingAgain(intentId: string): Promise<void> {
     async () => (await world.sql.query('select bool_and(handled_at is not null) as done from stripe_event')).rows[0].done as boolean,
     'every event handled',
   );
+}
+
+/** One of Stripe's events of a dispute, accepted. */
+async function hearOf(disputeId: string, intentId: string, type: string): Promise<void> {
+  await world.sql.query("insert into stripe_event (id, type, object_id, payment_intent_id) values ('evt_' || $3 || $1, $3, $1, $2)", [
+    disputeId,
+    intentId,
+    type,
+  ]);
 }
 
 /** The oracle: nothing is held, what Stripe has of the customer's is what the ledger has granted, and the budget is just that. */
@@ -199,14 +212,26 @@ describe('case 44: a refund made elsewhere', () => {
     60_000,
   );
 
-  test('of a team whose budget a person has lowered leaves it nothing, not less', async () => {
-    const { organization, intentId } = await recharged();
-    await world.setBudget(organization.teamId, 5);
-    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
-    await reversalIs(refund.id, 'taken_back');
-    expect(await world.budgetOf(organization.teamId)).toBe(0);
-    expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0, quota: 0 });
-  }, 60_000);
+  test.each([5, 0])(
+    'of a team whose budget a person has lowered to %d takes that, and gives back just that when it fails',
+    async (lowered) => {
+      const { organization, rechargeId, intentId } = await recharged();
+      await world.setBudget(organization.teamId, lowered);
+      await world.stripeKnob('refunds/mode', { status: 'pending' });
+      const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+      await reversalIs(refund.id, 'taken_back');
+      expect(await world.budgetOf(organization.teamId)).toBe(0);
+      // All of the money has gone; of the quota the ledger has taken what was there, the rest was removed by that person.
+      expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0, quota: 20.5 - lowered });
+      await world.stripeKnob(`refunds/${refund.id}`, { status: 'failed' });
+      await reversalIs(refund.id, 'given_back');
+      expect(await world.budgetOf(organization.teamId)).toBe(lowered);
+      expect(await world.accounts(organization)).toMatchObject({ granted: 2050, prepaid: 0, quota: 20.5 });
+      expect(await transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund', 'recovery', 'grant']);
+      expect(await ledger.verify(database.fork(), organization.id)).toMatchObject({ faults: [] });
+    },
+    60_000,
+  );
 });
 
 describe('case 44: a dispute', () => {
@@ -241,6 +266,32 @@ describe('case 44: a dispute', () => {
     await expectBalanced(organization);
   }, 60_000);
 
+  test('that is won and then reinstated takes the quota back again, until it is won again', async () => {
+    const { organization, rechargeId, intentId } = await recharged();
+    const dispute = await world.stripeKnob<{ id: string }>('disputes', { payment_intent: intentId });
+    const { id } = dispute;
+    await reversalIs(id, 'taken_back');
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    await reversalIs(id, 'given_back');
+
+    const body = { object: 'list', data: [{ ...dispute, status: 'needs_response' }], has_more: false, url: '/v1/disputes' };
+    const action = { kind: 'respond', status: 200, body } as const;
+    await world.stripeFault({ method: 'GET', path: '/v1/disputes', contains: intentId, times: 1000, action });
+    await hearOf(id, intentId, 'charge.dispute.funds_withdrawn');
+    await reversalIs(`${id}.2`, 'taken_back');
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+    const first = ['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant'];
+    expect(await transfersOf(rechargeId)).toEqual([...first, 'reversal', 'chargeback']);
+
+    await world.clearFaults();
+    await hearOf(id, intentId, 'charge.dispute.closed');
+    await reversalIs(`${id}.2`, 'given_back');
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await transfersOf(rechargeId)).toEqual([...first, 'reversal', 'chargeback', 'recovery', 'grant']);
+    await expectBalanced(organization);
+    expect(await reversal(id)).toMatchObject({ status: 'given_back', taken_before: '30.500000', taken_after: '10.000000' });
+  }, 60_000);
+
   test('that we hear of when it has been won takes nothing, and is a reason to look all the same', async () => {
     await world.stripeKnob('webhooks', { enabled: false });
     const { organization, rechargeId, intentId } = await recharged();
@@ -262,10 +313,7 @@ describe('case 44: a dispute', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(30.5);
     expect(await suspension(organization)).toBeNull();
     await world.clearFaults();
-    await world.sql.query(
-      `insert into stripe_event (id, type, object_id, payment_intent_id) values ('evt_' || $1, 'charge.dispute.funds_withdrawn', $1, $2)`,
-      [id, intentId],
-    );
+    await hearOf(id, intentId, 'charge.dispute.funds_withdrawn');
     await reversalIs(id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     await expectBalanced(organization);
@@ -643,6 +691,17 @@ describe('a person accepts a parked reversal', () => {
     await expectBalanced(organization);
   }, 60_000);
 
+  test('not while Stripe cannot say where the money is: the reversal stays as it is', async () => {
+    const { refundId } = await parked();
+    await world.stripeFault({ method: 'GET', path: '/v1/refunds', times: 1, action: AWAY });
+    const wish = { resolution: 'accept', reason: 'set by hand' };
+    const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish);
+    expect([status, data.type]).toEqual([503, 'urn:bill-service:problem:unavailable']);
+    expect(data.detail).toMatch(/no usable answer came: Stripe: .*503/);
+    expect(await reversal(refundId)).toMatchObject({ status: 'needs_attention' });
+    expect((await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish)).status).toBe(200);
+  }, 60_000);
+
   test('once, and only a reversal that there is, with a reason, by accepting it', async () => {
     const { refundId } = await parked();
     const wish = { resolution: 'accept', reason: 'set by hand' };
@@ -769,7 +828,7 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     expect([await world.budgetOf(organization.teamId), await reversal(id)]).toMatchObject([10, { status: 'open' }]);
     await world.stripeKnob(`disputes/${id}`, { status: 'won' });
     const { steps } = await activities().find(rechargeId);
-    expect(steps).toMatchObject([{ step: 'never_mind' }]);
+    expect(steps).toMatchObject([{ step: 'dismiss' }]);
     await activities().give(id);
     expect(await reversal(id)).toMatchObject({ status: 'given_back' });
     expect(await world.budgetOf(organization.teamId)).toBe(30.5);

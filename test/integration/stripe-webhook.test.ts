@@ -213,8 +213,8 @@ describe('an event is stored once', () => {
 
       // Each gets its turn again when it was given back, and none when it is done with.
       await stripeEvents.markHandled(em, 'evt_5');
-      await stripeEvents.release(em, 'evt_5', 0);
-      await stripeEvents.release(em, 'evt_1', 0);
+      await stripeEvents.releaseClaim(em, 'evt_5', 0);
+      await stripeEvents.releaseClaim(em, 'evt_1', 0);
       expect(await ids()).toEqual(['evt_1']);
       await stripeEvents.markHandled(em, 'evt_1');
       expect(await stripeEvents.receive(em, notice('evt_1'))).toBe(false);

@@ -352,7 +352,7 @@ test('whatever was interrupted, two who go on with it at the same time end with 
     // Nothing that was not asked for: an old look at a team that was to go must not take the one that was made since.
     await removeTeam({ database, kms }, row, team);
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 5 });
-    await teams.askToRemove(database.fork(), team);
+    await teams.requestRemoval(database.fork(), team);
     await Promise.all([1, 2, 3].map(() => removeTeam({ database, kms }, row, team)));
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: false, limit: null });
   } finally {

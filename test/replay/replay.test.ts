@@ -1,6 +1,7 @@
 /**
- * Every recorded history replays on the present workflows: a run that is under way when this version is deployed goes on in
- * it. A file that fails here says that a change needs `patched`; see docs/deploying-workflows.md.
+ * Every recorded history replays on the present workflows: a run that is under way when this version is
+ * deployed goes on in it. A file that fails here says that a change needs `patched`; see
+ * docs/deploying-workflows.md.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,9 +10,6 @@ import { DefaultLogger, type ReplayResult, Runtime, Worker } from '@temporalio/w
 import { bundleWorkflows } from '../../src/temporal/worker.ts';
 import { BRANCHES, LONG_BRANCHES } from './branches.ts';
 import { readHistory, recordedBranches } from './histories.ts';
-
-/** Seconds; many times that on a machine that is busy with other tests. */
-const BUNDLE_AND_REPLAY_TIMEOUT_MS = 180_000;
 
 beforeAll(() => {
   // Failures are what some of these tests want; the results tell of them.
@@ -49,43 +47,25 @@ test('every workflow has a history', () => {
   expect(recordedBranches().map(workflowOf)).toEqual(expect.arrayContaining(workflows));
 });
 
-test(
-  'all of them replay on the present workflows',
-  async () => {
-    expect(await failing()).toEqual({});
-  },
-  BUNDLE_AND_REPLAY_TIMEOUT_MS,
-);
+test('all of them replay on the present workflows', async () => {
+  expect(await failing()).toEqual({});
+});
 
 describe('a change of the workflows', () => {
   const recharges = recordedBranches().filter((name) => name.startsWith('recharge-'));
 
-  test(
-    'that adds a timer at the beginning fails on the history of every recharge, and on no other',
-    async () => {
-      expect(await failing(variant('pause-first'))).toEqual(
-        Object.fromEntries(recharges.map((name) => [name, 'DeterminismViolationError'])),
-      );
-    },
-    BUNDLE_AND_REPLAY_TIMEOUT_MS,
-  );
+  test('that adds a timer at the beginning fails on the history of every recharge, and on no other', async () => {
+    expect(await failing(variant('pause-first'))).toEqual(Object.fromEntries(recharges.map((name) => [name, 'DeterminismViolationError'])));
+  });
 
-  test(
-    'that adds a step at the end fails on every recharge that came to it',
-    async () => {
-      const failed = await failing(variant('extra-step'));
-      expect(failed).toMatchObject({ 'recharge-recharged': 'DeterminismViolationError', 'recharge-declined': 'DeterminismViolationError' });
-    },
-    BUNDLE_AND_REPLAY_TIMEOUT_MS,
-  );
+  test('that adds a step at the end fails on every recharge that came to it', async () => {
+    const failed = await failing(variant('extra-step'));
+    expect(failed).toMatchObject({ 'recharge-recharged': 'DeterminismViolationError', 'recharge-declined': 'DeterminismViolationError' });
+  });
 
-  test(
-    'behind `patched` fails on none',
-    async () => {
-      expect(await failing(variant('patched'))).toEqual({});
-    },
-    BUNDLE_AND_REPLAY_TIMEOUT_MS,
-  );
+  test('behind `patched` fails on none', async () => {
+    expect(await failing(variant('patched'))).toEqual({});
+  });
 });
 
 test.each(recordedBranches())('the history of %s tells nothing of the machine that recorded it', (name) => {

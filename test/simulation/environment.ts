@@ -1,6 +1,6 @@
 /**
- * What all runs share: PostgreSQL and Temporal, the stand-ins for Stripe and LiteLLM, and `bill serve` and `bill worker` as
- * processes of their own, which are started again whenever they die.
+ * What all runs share: PostgreSQL and Temporal, the stand-ins for Stripe and LiteLLM, and `bill serve` and
+ * `bill worker` as processes of their own, which are started again whenever they die.
  */
 import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
@@ -106,10 +106,6 @@ export class Environment {
       SIMULATION_MISHAPS_URL: await this.mishaps.listen(),
     };
     await Promise.all([this.startProcess('serve'), this.startProcess('worker')]);
-    // They are not tethered to us: however we end, they end too.
-    process.once('exit', () => {
-      for (const { process: child } of this.processes.values()) child.kill('SIGKILL');
-    });
   }
 
   /** Starts `bill serve` or `bill worker`, and again whenever it ends although nobody asked it to. */

@@ -1,4 +1,7 @@
-/** What is true of a run's organization when everything has settled, as the database, the stand-ins and Temporal tell it. */
+/**
+ * What is true of a run's organization when everything has settled, as the database, the stand-ins and
+ * Temporal tell it.
+ */
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import axios from 'axios';
 import { verify } from '../../src/database/ledger.ts';
@@ -147,8 +150,8 @@ export async function stripeRequests(
 }
 
 /**
- * How long a workflow may take to end after its event is closed: its worker may have been killed just then, and on a machine
- * that is busy with something else a workflow task may miss its ten seconds a few times.
+ * How long a workflow may take to end after its event is closed: its worker may have been killed just then,
+ * and on a machine that is busy with something else a workflow task may miss its ten seconds a few times.
  */
 const END_MS = 240_000;
 const END_POLL_MS = 200;

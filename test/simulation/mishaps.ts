@@ -1,9 +1,10 @@
 /**
- * Loaded into a real `bill worker` before it (`node --import`): lets its activities fail or take the process with them,
- * exactly where a schedule says, without a change to the service.
+ * Loaded into a real `bill worker` before it (`node --import`): lets its activities fail or take the process
+ * with them, exactly where a schedule says, without a change to the service.
  *
- * Before each activity the simulation is asked what is to happen in it. Commits are counted where the service makes them,
- * on the entity manager of a unit of work: right after one, "commit done, acknowledgement lost" is an error from the driver.
+ * Before each activity the simulation is asked what is to happen in it. Commits are counted where the service
+ * makes them, on the entity manager of a unit of work: right after one, "commit done, acknowledgement lost"
+ * is an error from the driver.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Context } from '@temporalio/activity';

@@ -1,7 +1,7 @@
 /**
- * `npm run simulate:mutations`: takes one safeguard at a time out of a copy of the service and simulates that, to show that
- * the simulation would notice. Prints the table of docs/guarantees.md; ends with 1 when one goes unnoticed. With words behind
- * it, only the safeguards that hold them.
+ * `npm run simulate:mutations`: takes one safeguard at a time out of a copy of the service and simulates
+ * that, to show that the simulation would notice. Prints the table of docs/guarantees.md; ends with 1 when
+ * one goes unnoticed. With words behind it, only the safeguards that hold them.
  */
 import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -113,7 +113,10 @@ for (const { safeguard, edits } of MUTATIONS.filter(({ safeguard }) => safeguard
 }
 process.exit(unnoticed > 0 ? 1 : 0);
 
-/** Simulates a copy that is changed so, until a run is wrong; undefined when none is. @throws when an edit does not fit the source. */
+/**
+ * Simulates a copy that is changed so, until a run is wrong; undefined when none is. @throws when an edit
+ * does not fit the source.
+ */
 async function firstWrongRun(edits: Mutation['edits']): Promise<{ run: string; what: string } | undefined> {
   const copy = mkdtempSync(join(tmpdir(), 'bill-mutation-'));
   try {

@@ -1,4 +1,7 @@
-/** What must be true of every organization when everything has settled, whatever happened to it. Each answers what is not. */
+/**
+ * What must be true of every organization when everything has settled, whatever happened to it. Each answers
+ * what is not.
+ */
 import type { BudgetWrite, Facts, TransferFact } from './facts.ts';
 import type { Run } from './run.ts';
 
@@ -7,7 +10,9 @@ type Oracle = (facts: Facts, run: Run) => string[];
 const AT_REST = ['succeeded', 'refunded', 'declined', 'action_required', 'cancelled', 'needs_attention'];
 /** A tenth of a micro-dollar: LiteLLM counts in doubles. */
 const EPSILON = 1e-7;
-/** What Stripe takes at least, and a cent of rounding, in quota at the cheapest price that a schedule sets. */
+/**
+ * What Stripe takes at least, and a cent of rounding, in quota at the cheapest price that a schedule sets.
+ */
 const SMALLEST_CHARGE_BUYS = 0.65;
 
 const oneCapturedChargeARecharge: Oracle = ({ charges, recharges }) => [
@@ -51,7 +56,10 @@ const theLedgerTellsTheStatus: Oracle = ({ recharges, transfers }) =>
       : [`recharge ${id} is ${status}, its ledger says ${kinds.join() || 'nothing'}`];
   });
 
-/** The budget is where it began, plus what was granted, plus what somebody else has added: no write doubled, none lost. */
+/**
+ * The budget is where it began, plus what was granted, plus what somebody else has added: no write doubled,
+ * none lost.
+ */
 const theBudgetIsWhatWasGranted: Oracle = (facts, run) => {
   const { team, recharges, transfers } = facts;
   if (!team) return run.teamDeleted ? [] : ['the team is gone'];
@@ -78,8 +86,8 @@ const theBudgetIsWhatWasGranted: Oracle = (facts, run) => {
 };
 
 /**
- * Edits of somebody else that our write has undone without a fault of ours: they came between our read and our write, and
- * LiteLLM has no compare-and-set. `undone` is what that took away again.
+ * Edits of somebody else that our write has undone without a fault of ours: they came between our read and
+ * our write, and LiteLLM has no compare-and-set. `undone` is what that took away again.
  */
 export function unpreventablyLost({ team, recharges, kmsRequests }: Facts, run: Run): { undone: number }[] {
   const { ours } = splitWrites(team?.budgetWrites ?? [], run.edits);
@@ -164,7 +172,9 @@ const chargedOncePerCrossing: Oracle = ({ charges }, { crossings }) => {
   return kept > crossings ? [`charged ${kept} times for at most ${crossings} crossings`] : [];
 };
 
-/** Whoever pays gets up to the target, and not beyond: the trace that two recharges for one shortage leave. */
+/**
+ * Whoever pays gets up to the target, and not beyond: the trace that two recharges for one shortage leave.
+ */
 const theBalanceIsNotAboveTheTarget: Oracle = ({ team, transfers }, { most, edits, schedule }) => {
   if (!team || team.max_budget === null || edits.includes(null) || !transfers.some(({ kind }) => kind === 'grant')) return [];
   const given = sum(schedule.steps, (step) => (step.kind === 'edit budget' && typeof step.by === 'number' ? Math.max(0, step.by) : 0));
@@ -209,7 +219,10 @@ function prepaidOf(rechargeId: string, transfers: TransferFact[]): number {
   );
 }
 
-/** The first write is the team's beginning. The writes of somebody else are those whose value we know, in their order. */
+/**
+ * The first write is the team's beginning. The writes of somebody else are those whose value we know, in
+ * their order.
+ */
 function splitWrites([, ...writes]: BudgetWrite[], edits: (number | null)[]): { others: BudgetWrite[]; ours: BudgetWrite[] } {
   const left = [...edits];
   const [others, ours]: [BudgetWrite[], BudgetWrite[]] = [[], []];

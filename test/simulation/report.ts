@@ -1,35 +1,64 @@
 /** What the simulation prints: how it goes, what it found, and how to see that again. */
 import type { Environment } from './environment.ts';
 import { stripeRequests } from './facts.ts';
+import type { Counts } from './messages.ts';
 import { describe } from './schedule.ts';
 import type { Verdict } from './simulate.ts';
 
+/** Of one run what the totals need. */
+export type Summary = {
+  run: number;
+  violations: string[];
+  /** How often each kind of fault or mishap struck, and copies sent. */
+  tally: Map<string, number>;
+  /** That of each event; null while it is open. */
+  outcomes: (string | null)[];
+  recharges: number;
+  charges: number;
+};
+
+export function summaryOf({ run, played, facts, violations }: Verdict): Summary {
+  return {
+    run,
+    violations,
+    tally: played.tally,
+    outcomes: facts?.events.map(({ outcome }) => outcome) ?? [],
+    recharges: facts?.recharges.length ?? 0,
+    charges: facts?.charges.length ?? 0,
+  };
+}
+
 export class Totals {
-  runs = 0;
-  violations = 0;
-  events = 0;
-  recharges = 0;
-  charges = 0;
+  private runs = 0;
+  private violations = 0;
+  private events = 0;
+  private recharges = 0;
+  private charges = 0;
   private readonly tally = new Map<string, number>();
   private readonly outcomes = new Map<string, number>();
 
-  add({ played, facts, violations }: Verdict): void {
+  add({ violations, tally, outcomes, recharges, charges }: Summary): void {
     this.runs++;
     this.violations += violations.length > 0 ? 1 : 0;
-    for (const [what, times] of played.tally) increase(this.tally, what, times);
-    for (const { outcome } of facts?.events ?? []) increase(this.outcomes, outcome ?? 'open', 1);
-    this.events += facts?.events.length ?? 0;
-    this.recharges += facts?.recharges.length ?? 0;
-    this.charges += facts?.charges.length ?? 0;
+    for (const [what, times] of tally) increase(this.tally, what, times);
+    for (const outcome of outcomes) increase(this.outcomes, outcome ?? 'open', 1);
+    this.events += outcomes.length;
+    this.recharges += recharges;
+    this.charges += charges;
   }
 
   /** Faults that have struck, of every kind. */
-  get faults(): number {
+  private get faults(): number {
     return [...this.tally].reduce((sum, [what, times]) => (NOT_FAULTS.has(what) ? sum : sum + times), 0);
   }
 
-  describe(environment: Environment, seconds: number, command: string): string {
-    const { kills, restarts } = environment.counts;
+  /** How far it is, in a line. */
+  progress({ kills, restarts }: Counts, seconds: number): string {
+    const rate = (this.runs / seconds).toFixed(1);
+    return `${this.runs} runs, ${rate} a second, ${this.faults} faults, ${kills} kills, ${restarts} restarts, ${this.violations} violations`;
+  }
+
+  describe({ kills, restarts, crashes }: Counts & { crashes: number }, seconds: number, command: string): string {
     const faults = [...this.tally].filter(([what]) => !NOT_FAULTS.has(what));
     const count = (what: string) => this.tally.get(what) ?? 0;
     return [
@@ -40,7 +69,7 @@ export class Totals {
       `kills         ${kills} of worker and API, restarts ${restarts} of PostgreSQL and Temporal`,
       `outcomes      ${listed([...this.outcomes])}`,
       `lost edits    ${count('edits lost')} of somebody else's, between our read and our write of the budget, which LiteLLM cannot prevent`,
-      `violations    ${this.violations}${environment.crashes.length > 0 ? `, and ${environment.crashes.length} processes that ended by themselves` : ''}`,
+      `violations    ${this.violations}${crashes > 0 ? `, and ${crashes} processes that ended by themselves` : ''}`,
       `again with    ${command}`,
     ].join('\n');
   }
@@ -48,7 +77,10 @@ export class Totals {
 
 const NOT_FAULTS = new Set(['duplicates', 'replays', 'cancellations', 'edits lost']);
 
-/** Everything about a run that went wrong: what is wrong, what was done, what each recharge went through, who was asked what. */
+/**
+ * Everything about a run that went wrong: what is wrong, what was done, what each recharge went through, who
+ * was asked what.
+ */
 export async function describeViolation(
   environment: Environment,
   { played, facts, violations }: Omit<Verdict, 'run'>,

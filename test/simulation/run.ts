@@ -1,4 +1,7 @@
-/** One run: an organization of its own, to which the steps of a schedule happen, and what must be known to judge the end. */
+/**
+ * One run: an organization of its own, to which the steps of a schedule happen, and what must be known to
+ * judge the end.
+ */
 import { createHmac, randomBytes } from 'node:crypto';
 import axios, { type AxiosResponse } from 'axios';
 import type { Fault, FaultAction, FaultRequest } from '../../sandbox/faults.ts';
@@ -95,7 +98,8 @@ export class Run {
   }
 
   /**
-   * Waits until nothing is open; what is armed may strike meanwhile, and is taken away when it has had its time.
+   * Waits until nothing is open; what is armed may strike meanwhile, and is taken away when it has had its
+   * time.
    *
    * @throws when something is still open `timeoutMs` after that.
    */
@@ -109,7 +113,9 @@ export class Run {
     if (!(await this.untilRest(timeoutMs))) throw new Error(`not at rest after ${timeoutMs / 1000} s without faults`);
   }
 
-  /** The schedule with what befell this run by the doing of others, so that it can be repeated without them. */
+  /**
+   * The schedule with what befell this run by the doing of others, so that it can be repeated without them.
+   */
   asLived(): Schedule {
     const ended = this.log.at(-1)?.at ?? Date.now();
     const others = this.environment.disturbances

@@ -1,6 +1,6 @@
 /**
- * What happens to one organization in one run: a list of steps that depends on nothing but the seed and the number of the
- * run, so that it can be drawn again, read aloud, and cut down to the steps that matter.
+ * What happens to one organization in one run: a list of steps that depends on nothing but the seed and the
+ * number of the run, so that it can be drawn again, read aloud, and cut down to the steps that matter.
  */
 import { Random } from './random.ts';
 
@@ -35,7 +35,9 @@ export const ACTIVITIES = [
 ] as const;
 export type ActivityName = (typeof ACTIVITIES)[number];
 
-/** Where in an activity it goes wrong: before its work, right after one of its commits, or after all of it. */
+/**
+ * Where in an activity it goes wrong: before its work, right after one of its commits, or after all of it.
+ */
 export type MishapPoint = 'before' | 'first commit' | 'second commit' | 'after';
 
 export type AlertProof = 'Standard Webhooks' | 'X-LiteLLM-Signature' | 'token';
@@ -289,7 +291,10 @@ function drawTeamDeletion(random: Random): Step[] {
   return [refusal, ...onTheWay, drawAlert(random), moment, { kind: 'delete team' }];
 }
 
-/** The answer to a confirm or a creation is lost, and Stripe has forgotten the key by the time that we ask again. */
+/**
+ * The answer to a confirm or a creation is lost, and Stripe has forgotten the key by the time that we ask
+ * again.
+ */
 function drawAgedRetry(random: Random): Step[] {
   const call = random.pick(['confirm the intent', 'create the intent'] as const);
   const lost: Step = { ...DULL, call, when: 'after', what: 'reset', times: 2 };

@@ -1,4 +1,7 @@
-/** Cuts a failing schedule down to the steps that it takes: halves are left out first, then fewer, then single ones. */
+/**
+ * Cuts a failing schedule down to the steps that it takes: halves are left out first, then fewer, then single
+ * ones.
+ */
 import type { Schedule } from './schedule.ts';
 import type { Simulation, Verdict } from './simulate.ts';
 

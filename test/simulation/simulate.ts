@@ -6,8 +6,9 @@ import { Run } from './run.ts';
 import { drawSchedule, type Roughness, type Schedule } from './schedule.ts';
 
 /**
- * A run waits up to two and a half minutes for spend that an alert speaks of, and as long again does not happen: retries back
- * off for seconds, and a worker that died is replaced after some. What is open after this will stay open.
+ * A run waits up to two and a half minutes for spend that an alert speaks of, and as long again does not
+ * happen: retries back off for seconds, and a worker that died is replaced after some. What is open after
+ * this will stay open.
  */
 const SETTLE_MS = 240_000;
 
@@ -19,6 +20,9 @@ export type Verdict = { run: number; played: Run; facts: Facts | undefined; viol
 export type Plan = {
   seed: number;
   runs: number;
+  /** How many play the plan, and which of them, from 0, this one is: it plays every `workers`th run. */
+  workers: number;
+  worker: number;
   /** Runs under way at a time. */
   sideBySide: number;
   roughness: Roughness;
@@ -30,6 +34,7 @@ export class Simulation {
   private readonly underWay = new Map<string, Run>();
   private readonly organizationOfEvent = new Map<string, string>();
   private serial = 0;
+  private stopped = false;
 
   constructor(environment: Environment) {
     this.environment = environment;
@@ -44,24 +49,32 @@ export class Simulation {
     };
   }
 
-  /** Runs the plan until it is done or a run is found wanting; those under way are still judged. */
-  async runAll({ seed, runs, sideBySide, roughness }: Plan, judged: (verdict: Verdict) => void): Promise<void> {
-    let next = 0;
-    let stopped = false;
+  /**
+   * Plays its share of the plan until it is done, is stopped or a run is found wanting; those under way are
+   * still judged.
+   */
+  async runAll({ seed, runs, workers, worker, sideBySide, roughness }: Plan, judged: (verdict: Verdict) => void): Promise<void> {
+    let next = worker;
     const lane = async () => {
-      while (next < runs && !stopped) {
-        const run = next++;
+      while (next < runs && !this.stopped) {
+        const run = next;
+        next += workers;
         const verdict = { run, ...(await this.runOne(`s${seed}-r${run}`, drawSchedule(seed, run, roughness))) };
-        stopped ||= verdict.violations.length > 0;
+        if (verdict.violations.length > 0) this.stop();
         judged(verdict);
       }
     };
     await Promise.all(Array.from({ length: sideBySide }, lane));
   }
 
+  /** No run of the plan begins any more. */
+  stop(): void {
+    this.stopped = true;
+  }
+
   /**
-   * Plays one schedule several times side by side, for timing is real and a schedule that can fail need not. What befalls
-   * everybody is left to the first copy.
+   * Plays one schedule several times side by side, for timing is real and a schedule that can fail need not.
+   * What befalls everybody is left to the first copy.
    */
   async playCopies(title: string, schedule: Schedule, settleMs = SETTLE_MS): Promise<Omit<Verdict, 'run'>[]> {
     const kills = schedule.steps.some(

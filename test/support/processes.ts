@@ -29,6 +29,10 @@ export async function startBill(command: 'serve' | 'worker', env: Record<string,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const gone = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  // It is not tethered to us: however we end, it ends too.
+  const end = () => child.kill('SIGKILL');
+  process.once('exit', end);
+  void gone.then(() => process.off('exit', end));
   const lines: string[] = [];
   const ready = await new Promise<{ port?: number }>((resolve, reject) => {
     const timer = setTimeout(() => {

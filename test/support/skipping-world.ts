@@ -22,16 +22,13 @@ export type SkippingWorld = {
   close: () => Promise<void>;
 };
 
-/** Whether the test server is here; see `setup/fetch-temporal.mjs`. */
-export const canSkipTime = locateTestServer() !== undefined;
-
 /** Time passes as ever until `temporal.sleep`, and there as fast as timers and attempts can be made. */
 export async function startSkippingWorld(
   overrides: Record<string, string> = {},
   logDestination?: DestinationStream,
 ): Promise<SkippingWorld> {
   const path = locateTestServer();
-  if (!path) throw new Error('the Temporal test server is not here: npm test fetches it');
+  if (!path) throw new Error('the Temporal test server is not here: npm run test:endurance fetches it');
   const port = await freePort();
   // First the service, which waits for Temporal: its logger has to be installed before the first connection.
   const world = await World.start({ TEMPORAL_ADDRESS: `127.0.0.1:${port}`, ...overrides }, logDestination);

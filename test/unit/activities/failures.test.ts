@@ -8,6 +8,7 @@ import { toApplicationFailure } from '../../../activities/failures.ts';
 import { UnexpectedStatusError } from '../../../src/database/recharges.ts';
 import { KmsError, type KmsErrorKind } from '../../../src/kms/errors.ts';
 import { NotificationError } from '../../../src/notifications/notifier.ts';
+import { paymentsErrorFrom } from '../../../src/payments/errors.ts';
 
 /** Begins everything in these tests that nobody may read in the history of a workflow. */
 const SECRET = 'Zq7-';
@@ -25,10 +26,10 @@ function axiosError(): AxiosError {
   return new AxiosError('Request failed with status code 401', 'ERR_BAD_REQUEST', config, { headers }, response);
 }
 
-/** As stripe-node makes it of an answer; Stripe repeats the key in the message of a 401. */
-function stripeError(statusCode: number, code?: string): Error {
+/** As it leaves `src/payments`; what Stripe says of a refusal may repeat what was sent. */
+function stripeError(statusCode: number, code?: string): unknown {
   const raw = { type: 'invalid_request_error', code, statusCode, requestId: 'req_1', message: `Invalid API Key provided: ${SECRET}live` };
-  return Stripe.errors.generateV1Error({ ...raw, headers: { authorization: `Bearer ${SECRET}key` } } as never);
+  return paymentsErrorFrom(Stripe.errors.generateV1Error({ ...raw, headers: { authorization: `Bearer ${SECRET}key` } } as never));
 }
 
 /** As pg throws it, with the statement's values in `detail` and, by MikroORM, in the message. */
@@ -45,7 +46,6 @@ function pgError(code: string | undefined): Error {
 describe('no secret gets into the history of a workflow', () => {
   test.each<[string, unknown]>([
     ["the Authorization header of LiteLLM's client", axiosError()],
-    ["a Stripe key in Stripe's own message", stripeError(401)],
     ['a Stripe key in the message of a refused request', stripeError(400, 'resource_missing')],
     ['the parameters of a statement', new DriverException(pgError('40001'))],
     ['the values of a unique violation', new UniqueConstraintViolationException(pgError('23505'))],
@@ -85,7 +85,7 @@ describe('a failure has a type that stays, and a sentence', () => {
   });
 
   test('Stripe, no answer: StripeUnavailable', () => {
-    const error = new Stripe.errors.StripeConnectionError({ type: 'api_error', message: 'socket hang up' });
+    const error = paymentsErrorFrom(new Stripe.errors.StripeConnectionError({ type: 'api_error', message: 'socket hang up' }));
     expect(toApplicationFailure(error)).toMatchObject({ type: 'StripeUnavailable', nonRetryable: false });
   });
 

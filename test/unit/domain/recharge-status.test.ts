@@ -1,12 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import {
+  ATTEMPTED_STATUSES,
+  CHARGED_STATUSES,
+  FAILED_STATUSES,
   isOpen,
   LATE_MOVES,
   OPEN_STATUSES,
+  QUOTA_DUE_STATUSES,
   RECHARGE_STATUSES,
   type RechargeStatus,
   statusesBefore,
+  UNDER_WAY_STATUSES,
 } from '../../../src/domain/recharge-status.ts';
 
 const movesFrom = (from: RechargeStatus) => RECHARGE_STATUSES.filter((to) => statusesBefore(to).includes(from));
@@ -112,5 +117,32 @@ describe('what no run may do', () => {
   });
   test('starts only where no run leads on', () => {
     for (const { from } of Object.values(LATE_MOVES)) for (const status of from) expect(movesFrom(status)).toEqual([]);
+  });
+});
+
+describe('of the statuses', () => {
+  const where = (holds: (status: RechargeStatus) => boolean) => RECHARGE_STATUSES.filter(holds);
+  const leadsTo = (from: RechargeStatus, to: RechargeStatus): boolean => movesFrom(from).some((next) => next === to || leadsTo(next, to));
+
+  test('those under way are the ones that a run still moves', () => {
+    expect(UNDER_WAY_STATUSES).toEqual(where((status) => movesFrom(status).length > 0));
+  });
+
+  test('the quota is due in those that lead to a success', () => {
+    expect(QUOTA_DUE_STATUSES).toEqual(where((status) => leadsTo(status, 'succeeded')));
+  });
+
+  test('every attempt counts against the daily limit but a cancelled one', () => {
+    expect(ATTEMPTED_STATUSES).toEqual(where((status) => status !== 'cancelled'));
+  });
+
+  test('those count against the monthly limit that kept the money or may still take it', () => {
+    expect(CHARGED_STATUSES).toEqual(where((status) => isOpen(status) || status === 'succeeded'));
+  });
+
+  test('a settled recharge that reached a card either succeeded or failed', () => {
+    expect([...FAILED_STATUSES].sort()).toEqual(
+      where((status) => !isOpen(status) && status !== 'succeeded' && status !== 'cancelled').sort(),
+    );
   });
 });

@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { errorHandler, notFoundHandler, Problem, type ProblemKind, parse, sendProblem } from '../../../src/http/problem.ts';
 import { createLogger } from '../../../src/observability/log.ts';
+import { PaymentsError } from '../../../src/payments/errors.ts';
 
 /** An answer that keeps what it was given. */
 class RecordedResponse {
@@ -151,6 +152,22 @@ describe('what a handler throws', () => {
   ])('because of %s is an outage, after which to come again', (_, fields) => {
     const { response } = afterThrowing(Object.assign(new Error('m'), fields));
     expect([response.code, response.headers['retry-after']]).toEqual([503, '1']);
+  });
+
+  test('because Stripe gives no usable answer is an outage, told in a sentence', () => {
+    const failure = { code: 'api_error', declineCode: null, adviceCode: null, message: 'm' };
+    const error = new PaymentsError('Stripe: StripeAPIError (status 500)', {
+      kind: 'unknown',
+      status: 500,
+      failure,
+      isSavedServerError: false,
+    });
+    const { response, lines } = afterThrowing(error);
+    expect([response.code, lines]).toEqual([503, []]);
+    expect(response.problem).toMatchObject({
+      type: 'urn:bill-service:problem:unavailable',
+      detail: 'this depends on what Stripe says, and no usable answer came: Stripe: StripeAPIError (status 500)',
+    });
   });
 
   test.each<[string, unknown]>([

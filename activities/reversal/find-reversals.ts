@@ -1,0 +1,46 @@
+import { ApplicationFailure } from '@temporalio/activity';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Recharge } from '../../src/database/entities.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as reversals from '../../src/database/reversals.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
+import { isOpen } from '../../src/domain/recharge-status.ts';
+import { decideReversals, failedRefundOf } from '../../src/domain/reversal.ts';
+import type { Refund } from '../../src/payments/returned-money.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import type { RechargeRef } from '../recharge/types.ts';
+import type { ReversalsResult } from './types.ts';
+
+/**
+ * Reads every refund and dispute of a recharge's intent as Stripe has them now, enters those that are new,
+ * and returns what is to be done. The order of Stripe's events, and whether they came at all, makes no
+ * difference.
+ *
+ * @throws a retryable failure while a run works on the recharge.
+ */
+export function findReversals({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
+  return async ({ rechargeId }: RechargeRef): Promise<ReversalsResult> => {
+    const em = database.fork();
+    const recharge = await recharges.get(em, rechargeId);
+    if (isOpen(recharge.status) && recharge.status !== 'needs_attention') {
+      throw ApplicationFailure.retryable(`recharge ${rechargeId} is ${recharge.status}`, FAILURE.rechargeNotAtRest);
+    }
+    const intentId = recharge.paymentIntentId;
+    if (!intentId) return { steps: [], parked: [], isFinal: true };
+    const refunds = await payments.refundsOf(intentId);
+    const moneys = [...refunds, ...(await payments.disputesOf(intentId))];
+
+    const failed = failedRefundOf(recharge, refunds);
+    if (failed) await reopen(em, recharge, failed);
+    const { steps, parked, isFinal } = await reversals.open(em, recharge, (current, known) => decideReversals(current, moneys, known));
+    return { steps, parked, isFinal };
+  };
+}
+
+/** A refund of ours that has failed after it was recorded: we hold the money again, and a person decides. */
+async function reopen(em: EntityManager, recharge: Recharge, { id, failureReason, status }: Refund): Promise<void> {
+  const reason = `refund ${id} has failed (${failureReason ?? status}): the customer has neither money nor quota`;
+  const portion = { reference: id, amountMinor: recharge.amountMinor, quotaMicros: recharge.quotaGranted };
+  const isReopened = await recharges.reopen(em, recharge, { code: 'refund_failed', reason, transfer: 'recovery', portion });
+  if (!isReopened) throw ApplicationFailure.retryable(`${reason}; another recharge of the organization is open`, FAILURE.rechargeNotAtRest);
+}

@@ -1,0 +1,24 @@
+import * as reversals from '../../src/database/reversals.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import { changeBudget } from './change-budget.ts';
+import type { ReversalRef } from './types.ts';
+
+/**
+ * Raises the budget by what was taken when the money has come again, and records it: stripe → prepaid →
+ * granted. Where nothing was taken yet, the reversal is dismissed. Idempotent.
+ */
+export function giveBackQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
+  return async ({ reversalId }: ReversalRef): Promise<void> => {
+    const em = database.fork();
+    const reversal = await reversals.get(em, reversalId);
+    if (reversal.status === 'open') {
+      if (reversal.takenBefore === null) return reversals.dismiss(em, reversal);
+      // A run that was ended half-way may have lowered the budget: what it began is done before it is undone.
+      if (!(await changeBudget(em, kms, reversal, 'take'))) return;
+      await reversals.recordTakenBack(em, reversal);
+    }
+    const taken = await reversals.get(em, reversalId);
+    if (taken.status !== 'taken_back') return;
+    if (await changeBudget(em, kms, taken, 'give')) await reversals.recordGivenBack(em, taken);
+  };
+}

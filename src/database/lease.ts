@@ -1,0 +1,54 @@
+/**
+ * Leases on the rows of an inbox table. A dispatcher claims a row for a while, and marks it as done when it
+ * was handled. The lease of a dispatcher that died ends by itself, and any other claims the row again.
+ */
+import type { EntityManager } from './database.ts';
+
+/** Names in SQL text, so constants of the program only. */
+export type Inbox = Readonly<{
+  table: 'webhook_event' | 'stripe_event';
+  /** Set when the row was handled; null until then. */
+  doneAt: 'dispatched_at' | 'handled_at';
+  /** The rows that are still to be handled: the condition of the table's partial index. */
+  pending: 'not processed and dispatched_at is null' | 'handled_at is null';
+  /** The oldest first. */
+  orderBy: 'id' | 'received_at';
+  /** What the dispatcher gets of a row. */
+  columns: string;
+}>;
+
+/**
+ * Claims up to `limit` pending rows for `leaseMs`: until then no other dispatcher gets them. One that is
+ * locked is left to its claimer.
+ */
+export async function claimRows<Row>(
+  em: EntityManager,
+  { table, pending, orderBy, columns }: Inbox,
+  { limit, leaseMs }: { limit: number; leaseMs: number },
+): Promise<Row[]> {
+  return em.execute<Row[]>(
+    `update ${table} set claimed_until = now() + ? * interval '1 millisecond', dispatch_attempts = dispatch_attempts + 1
+     where id in (
+       select id from ${table} where ${pending} and (claimed_until is null or claimed_until < now())
+       order by ${orderBy} limit ? for update skip locked)
+     returning ${columns}`,
+    [leaseMs, limit],
+  );
+}
+
+/** Ends the lease for good. The first time stands. */
+export async function markDone(em: EntityManager, { table, doneAt }: Inbox, id: string): Promise<void> {
+  await em.execute(`update ${table} set ${doneAt} = now(), claimed_until = null where id = ? and ${doneAt} is null`, [id]);
+}
+
+/** Ends the lease in `delayMs`: then the row can be claimed again. */
+export async function releaseRow(
+  em: EntityManager,
+  { table, doneAt }: Inbox,
+  { id, delayMs }: { id: string; delayMs: number },
+): Promise<void> {
+  await em.execute(`update ${table} set claimed_until = now() + ? * interval '1 millisecond' where id = ? and ${doneAt} is null`, [
+    delayMs,
+    id,
+  ]);
+}

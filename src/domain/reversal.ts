@@ -1,0 +1,303 @@
+/**
+ * Reversals: money of a recharge that goes back to the customer without us, by a refund made elsewhere or by
+ * a dispute, and the quota that follows it. Pure: what Stripe shows and what is known here come in, what has
+ * to be done goes out.
+ *
+ *   open ─▶ taken_back ─▶ given_back    the money has come again: a dispute is won, a refund fails
+ *    ├──────────────────▶ given_back    it came again before anything was taken: dismissed
+ *    └─▶ needs_attention                from taken_back too: a person decides,
+ *          └─▶ taken_back, given_back   and accepts it as it is
+ *
+ * `given_back` ends a reversal. Money that goes once more is the next reversal of the same refund or dispute,
+ * `du_1.2` after `du_1`: the ledger takes one transfer of each kind and reference, so each time that money
+ * goes has its own.
+ *
+ * A reversal whose quota is zero found nothing left to take. When the recharge has quota to take later on, it
+ * opens anew.
+ */
+import { type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from './money.ts';
+import { isOpen, type RechargeStatus } from './recharge-status.ts';
+
+export const REVERSAL_KINDS = ['refund', 'dispute'] as const;
+export type ReversalKind = (typeof REVERSAL_KINDS)[number];
+
+export const REVERSAL_STATUSES = ['open', 'taken_back', 'given_back', 'needs_attention'] as const;
+export type ReversalStatus = (typeof REVERSAL_STATUSES)[number];
+
+/** Our write of the budget is recorded: it was the last word on the quota until another one. */
+export const WRITTEN_REVERSAL_STATUSES = ['taken_back', 'given_back'] as const satisfies ReversalStatus[];
+/** A write of the budget is to come, or a person has to decide on it. */
+export const UNSETTLED_REVERSAL_STATUSES = ['open', 'needs_attention'] as const satisfies ReversalStatus[];
+
+/** Where each status may lead; PostgreSQL makes a move only from the status that it starts from. */
+export const MOVES = {
+  open: ['taken_back', 'given_back', 'needs_attention'],
+  // Without quota it opens anew once the recharge has been granted.
+  taken_back: ['given_back', 'needs_attention', 'open'],
+  given_back: [],
+  needs_attention: ['taken_back', 'given_back', 'open'],
+} as const satisfies Record<ReversalStatus, readonly ReversalStatus[]>;
+
+/** A move of the picture above; any other does not type-check. */
+export type ReversalMove = { [From in ReversalStatus]: { from: From; to: (typeof MOVES)[From][number] } }[ReversalStatus];
+
+/** A refund or dispute of a recharge's payment, as Stripe has it now. */
+export type ReturnedMoney = {
+  /** Stripe's id of the refund or dispute. */
+  id: string;
+  kind: ReversalKind;
+  amountMinor: MinorUnits;
+  /** The customer has it, or will have it unless something changes. */
+  isGone: boolean;
+  /** Stripe will not change its mind, or says so by an event weeks later. */
+  isFinal: boolean;
+  /** The bank only asks, and no money has moved; it may become a dispute under the same id. */
+  isInquiry: boolean;
+  /** The recharge that has asked for this refund itself; null for what was made elsewhere. */
+  rechargeId: string | null;
+};
+
+/** What is decided on of a recharge. */
+export type ReversedRecharge = {
+  id: string;
+  status: RechargeStatus;
+  amountMinor: MinorUnits;
+  quotaGranted: QuotaMicros;
+  /** The refund that we have asked for. */
+  refundId?: string | null | undefined;
+};
+
+/** What is decided on of a reversal. `quota`: what its amount has paid for, which is to be taken back. */
+export type KnownReversal = { id: string; status: ReversalStatus; amountMinor: MinorUnits; quota: QuotaMicros };
+
+/** A reversal to enter, or one without quota that opens anew. */
+export type OpenedReversal = KnownReversal & { kind: ReversalKind; status: 'open' | 'given_back' | 'needs_attention' };
+
+/** `dismiss`: the money came again before its quota was taken. */
+export type ReversalStep = 'take_back' | 'give_back' | 'dismiss';
+
+export type ReversalDecision = {
+  open: OpenedReversal[];
+  /** What follows, in this order. */
+  steps: { reversalId: string; step: ReversalStep; amountMinor: MinorUnits }[];
+  /** What a person has to settle. */
+  parked: string[];
+  /** Nothing more is to be expected from Stripe unless an event says so. */
+  isFinal: boolean;
+};
+
+/**
+ * What has to be done about the refunds and disputes of a recharge. The order of `moneys` and of `known`
+ * makes no difference; looking again when nothing has changed decides nothing new.
+ *
+ * - Never more is taken than was granted: a reversal holds its part from its opening until it is given back,
+ *   and another one takes of the rest only. Where the rest is too small because of money that may come again
+ *   (a pending refund fails where a dispute has taken the money), the other waits for it. Where nothing is
+ *   left at all, a person decides.
+ * - Giving back comes before taking, so that no take is cut short by a budget that is about to rise.
+ * - Refunds that the recharge has asked for itself are no reversals.
+ *
+ * @param moneys every refund and dispute of the recharge's intent.
+ * @param known every reversal of the recharge.
+ */
+export function decideReversals(
+  recharge: ReversedRecharge,
+  moneys: readonly ReturnedMoney[],
+  known: readonly KnownReversal[],
+): ReversalDecision {
+  // Whether it is granted is decided first, by its run or by a person.
+  if (isOpen(recharge.status)) return { open: [], steps: [], parked: [], isFinal: moneys.length === 0 };
+  const others = moneys.filter((money) => !isOurs(recharge, money)).sort(inOneOrder);
+  const opened: OpenedReversal[] = [];
+  let isWaiting = false;
+  for (const money of others) {
+    const opening = openingOf(recharge, money, { known, opened, others });
+    if (opening === 'wait') isWaiting = true;
+    else if (opening) opened.push(opening);
+  }
+  // One that opens anew stands for itself as it is then.
+  const standing = [...known.filter(({ id }) => !opened.some((other) => other.id === id)), ...opened].sort(byId);
+  const steps = standing.flatMap(({ id, status, quota, amountMinor }) => {
+    const step = stepFor({ status, quota }, isMoneyGone({ id }, others));
+    return step ? [{ reversalId: id, step, amountMinor }] : [];
+  });
+  return {
+    open: opened,
+    steps: [...steps.filter(({ step }) => step !== 'take_back'), ...steps.filter(({ step }) => step === 'take_back')],
+    parked: standing.filter(({ status }) => status === 'needs_attention').map(({ id }) => id),
+    isFinal: !isWaiting && others.every(({ isFinal }) => isFinal),
+  };
+}
+
+function openingOf(
+  recharge: ReversedRecharge,
+  { id: moneyId, kind, amountMinor: whole, isGone, isInquiry }: ReturnedMoney,
+  { known, opened, others }: { known: readonly KnownReversal[]; opened: readonly KnownReversal[]; others: readonly ReturnedMoney[] },
+): OpenedReversal | 'wait' | undefined {
+  const last = lastOf(moneyId, known);
+  if (!isGone) {
+    // It went and came again before we looked: nothing to take, and still a reason for a person to look.
+    const isNews = !last && !isInquiry && recharge.status === 'succeeded';
+    return isNews ? { id: moneyId, kind, amountMinor: whole, quota: quotaMicros(0), status: 'given_back' } : undefined;
+  }
+  const isOver = last?.status === 'given_back';
+  if (last && !isOver && last.quota > 0) return undefined;
+
+  const holders = [...known, ...opened].filter(holdsQuota);
+  const rest = restOf(recharge, holders);
+  const amountMinor = minorUnits(Math.min(whole, rest));
+  const quota = portionOfQuota(recharge, amountMinor);
+  if (last && !isOver) return quota > 0 ? { id: last.id, kind, amountMinor, quota, status: 'open' } : undefined;
+  if (whole > rest && holders.some((holder) => mayComeAgain(holder, others))) return 'wait';
+  const id = last ? timeAfter(last.id) : moneyId;
+  return quota > 0 ? { id, kind, amountMinor, quota, status: 'open' } : { id, kind, amountMinor: whole, quota, status: 'needs_attention' };
+}
+
+function stepFor({ status, quota }: Pick<KnownReversal, 'status' | 'quota'>, isGone: boolean): ReversalStep | undefined {
+  if (status === 'open') return isGone ? 'take_back' : 'dismiss';
+  // Without quota nothing was taken.
+  if (status === 'taken_back' && !isGone && quota > 0) return 'give_back';
+  return undefined;
+}
+
+/** Of the refunds that Stripe shows, those that the recharge has asked for. */
+function isOurs({ id, refundId }: ReversedRecharge, money: ReturnedMoney): boolean {
+  return money.id === refundId || money.rechargeId === id;
+}
+
+/** Refunds first: one that fails makes room for a dispute, a dispute never for a refund. */
+function inOneOrder(a: ReturnedMoney, b: ReturnedMoney): number {
+  return REVERSAL_KINDS.indexOf(a.kind) - REVERSAL_KINDS.indexOf(b.kind) || byId(a, b);
+}
+
+function byId(a: { id: string }, b: { id: string }): number {
+  return a.id < b.id ? -1 : 1;
+}
+
+/** It has its part of the recharge until it is given back, whatever its money does meanwhile. */
+function holdsQuota({ status, quota }: KnownReversal): boolean {
+  return status !== 'given_back' && quota > 0;
+}
+
+/** What of a recharge is granted and not held by a reversal, in minor units. */
+function restOf(recharge: ReversedRecharge, holders: readonly KnownReversal[]): MinorUnits {
+  if (recharge.status !== 'succeeded') return minorUnits(0);
+  return minorUnits(recharge.amountMinor - holders.reduce((sum, { amountMinor }) => sum + amountMinor, 0));
+}
+
+/** Rounded down, so that the parts of a recharge never add up to more than its whole. */
+function portionOfQuota({ quotaGranted, amountMinor: whole }: ReversedRecharge, amountMinor: MinorUnits): QuotaMicros {
+  return quotaMicros(Number((BigInt(quotaGranted) * BigInt(amountMinor)) / BigInt(whole)));
+}
+
+function mayComeAgain({ id }: KnownReversal, moneys: readonly ReturnedMoney[]): boolean {
+  return moneys.some((money) => money.id === moneyIdOf(id) && !(money.isGone && money.isFinal));
+}
+
+/**
+ * Whether the customer has a reversal's money now. Stripe lists refunds and disputes for good, and that money
+ * has come again is its word to give: one that it does not list has not been said to have come again, so no
+ * quota is given back for it.
+ */
+export function isMoneyGone({ id }: Pick<KnownReversal, 'id'>, moneys: readonly ReturnedMoney[]): boolean {
+  return moneys.find((money) => money.id === moneyIdOf(id))?.isGone ?? true;
+}
+
+/** Whether the quota has followed a refund or dispute to where its money is now, or a person has to see to it. */
+export function isFollowed(
+  recharge: Pick<ReversedRecharge, 'status' | 'refundId'>,
+  { id, isGone }: Pick<ReturnedMoney, 'id' | 'isGone'>,
+  known: readonly KnownReversal[],
+): boolean {
+  if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
+  const last = lastOf(id, known);
+  switch (last?.status) {
+    case undefined:
+      return !isGone;
+    case 'open':
+      return false;
+    case 'taken_back':
+      return isGone || last.quota === 0;
+    case 'given_back':
+      return !isGone;
+    case 'needs_attention':
+      return true;
+  }
+}
+
+/** The refund that the recharge has asked for, if its money has come again after it was recorded. */
+export function failedRefundOf<Money extends ReturnedMoney>(recharge: ReversedRecharge, moneys: readonly Money[]): Money | undefined {
+  return recharge.status === 'refunded' ? moneys.find(({ id, isGone }) => id === recharge.refundId && !isGone) : undefined;
+}
+
+/** The budget around the write that takes a reversal's quota back; null where none was planned. */
+export type TakenBudget = {
+  quota: QuotaMicros;
+  takenBefore?: QuotaMicros | null | undefined;
+  takenAfter?: QuotaMicros | null | undefined;
+};
+
+/**
+ * The budget after the write. Taking lowers it by the quota, or to nothing where it holds less: LiteLLM takes
+ * no negative budget, and a team whose budget is nothing is refused all the same. Giving raises it by what
+ * was taken.
+ */
+export function budgetAfter(reversal: TakenBudget, direction: 'take' | 'give', live: QuotaMicros): QuotaMicros {
+  if (direction === 'give') return quotaMicros(live + takenBy(reversal));
+  return quotaMicros(live - Math.min(reversal.quota, Math.max(live, 0)));
+}
+
+/**
+ * The quota that a reversal has really taken: this is what the ledger moves with the money, and all that is
+ * given back.
+ *
+ * The money of a refund or dispute has gone in full, so its transfers always carry the whole amount. Of the
+ * quota less may have been there, because a person has lowered the budget after the grant. That person has
+ * removed the missing part already; to give it back later would make quota that nobody has paid for, beyond
+ * what the team had before the money went. In the ledger the missing part stays on `granted`, without money:
+ * granted by us, removed by somebody else.
+ *
+ * Where no write was planned the whole quota counts: it went with its team, which LiteLLM has no more, or a
+ * person has settled the budget before we came to it.
+ */
+export function takenBy({ quota, takenBefore, takenAfter }: TakenBudget): QuotaMicros {
+  const isPlanned = typeof takenBefore === 'number' && typeof takenAfter === 'number';
+  return isPlanned ? quotaMicros(takenBefore - takenAfter) : quota;
+}
+
+/**
+ * What the ledger lacks when a person accepts a reversal as it is: the taking where the money has gone, the
+ * giving back where it has come again. Nothing for a reversal without quota: no account of ours has ever held
+ * what has gone.
+ *
+ * @param isTaken the ledger has the taking, and not the giving back.
+ */
+export function lackingTransfers(
+  { quota }: Pick<KnownReversal, 'quota'>,
+  { isTaken, isGone }: { isTaken: boolean; isGone: boolean },
+): 'taking' | 'giving' | 'none' {
+  if (quota === 0 || isTaken === isGone) return 'none';
+  return isGone ? 'taking' : 'giving';
+}
+
+/** The last reversal of a refund or dispute. */
+function lastOf<Known extends KnownReversal>(moneyId: string, known: readonly Known[]): Known | undefined {
+  return known
+    .filter(({ id }) => moneyIdOf(id) === moneyId)
+    .reduce<Known | undefined>((last, other) => (last && timeOf(last.id) > timeOf(other.id) ? last : other), undefined);
+}
+
+/** Stripe's id in a reversal's: `du_1` of `du_1` and of `du_1.2`. Stripe's own ids have no dot. */
+function moneyIdOf(reversalId: string): string {
+  return reversalId.split('.', 1)[0] ?? reversalId;
+}
+
+/** Which time it is that the money goes, counted from 1. */
+function timeOf(reversalId: string): number {
+  return Number(reversalId.split('.')[1] ?? 1);
+}
+
+/** The id for the next time: `du_1.2` after `du_1`, then `du_1.3`. */
+function timeAfter(reversalId: string): string {
+  return `${moneyIdOf(reversalId)}.${timeOf(reversalId) + 1}`;
+}

@@ -1,0 +1,50 @@
+/** What a PaymentIntent says about the money: the only place where Stripe's statuses of it are read. */
+import type Stripe from 'stripe';
+import type { DeclineCodes } from '../domain/decline.ts';
+import { classifyDecline } from '../domain/decline.ts';
+
+/** Why no money was taken: Stripe's codes, and its sentence. */
+export type ChargeFailure = DeclineCodes & { message: string };
+
+export type ChargeOutcome =
+  /** In minor units. */
+  | { kind: 'captured'; amountMinor: number; currency: string }
+  | { kind: 'processing' }
+  /** Not confirmed yet, so no money has moved. */
+  | { kind: 'unconfirmed' }
+  | { kind: 'declined'; failure: ChargeFailure }
+  | { kind: 'action_required'; failure: ChargeFailure }
+  /** A status that this version does not know: nothing is granted on it, and a person looks. */
+  | { kind: 'unexpected'; status: string };
+
+export function outcomeOf(intent: Stripe.PaymentIntent): ChargeOutcome {
+  switch (intent.status) {
+    case 'succeeded':
+      return { kind: 'captured', amountMinor: intent.amount_received, currency: intent.currency };
+    case 'processing':
+      return { kind: 'processing' };
+    case 'requires_confirmation':
+      return { kind: 'unconfirmed' };
+    case 'requires_action':
+      return { kind: 'action_required', failure: failureOf(intent.last_payment_error, 'authentication_required') };
+    case 'requires_payment_method':
+    case 'canceled': {
+      const failure = failureOf(
+        intent.last_payment_error,
+        intent.status === 'canceled' ? 'payment_intent_canceled' : 'payment_method_required',
+      );
+      return { kind: classifyDecline(failure) === 'authentication_required' ? 'action_required' : 'declined', failure };
+    }
+    default:
+      return { kind: 'unexpected', status: intent.status };
+  }
+}
+
+function failureOf(error: Stripe.PaymentIntent.LastPaymentError | null, fallbackCode: string): ChargeFailure {
+  return {
+    code: error?.code ?? fallbackCode,
+    declineCode: error?.decline_code ?? null,
+    adviceCode: error?.advice_code ?? null,
+    message: error?.message ?? `Stripe gives no reason (${fallbackCode})`,
+  };
+}

@@ -1,0 +1,97 @@
+/** A PaymentIntent as this service reads it, and what it carries of its recharge. */
+import type Stripe from 'stripe';
+import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import { type ChargeOutcome, outcomeOf } from './charge-outcome.ts';
+
+/** What Stripe is asked for, as a recharge has it. */
+export type ChargeOrder = {
+  /** Of the recharge; every idempotency key is made from it. */
+  id: string;
+  eventId: string;
+  organizationId: string;
+  litellmTeamId: string;
+  stripeCustomerId: string;
+  amountMinor: MinorUnits;
+  currency: Currency;
+  quotaGranted: QuotaMicros;
+  quotaBefore?: QuotaMicros | null | undefined;
+  balanceSeen: QuotaMicros;
+  /** How many idempotency keys Stripe answers from a saved 500; part of the next keys. */
+  keysSpent: number;
+};
+
+export type Intent = {
+  id: string;
+  outcome: ChargeOutcome;
+  /** Nobody can confirm it any more. */
+  isCanceled: boolean;
+  /** Stripe's own word, for a person to read; decisions are made on `outcome`. */
+  status: string;
+  /** What was asked for, in minor units, as Stripe says it. */
+  amountMinor: number;
+  currency: string;
+  customerId: string | null;
+  /** null: not an intent of ours. */
+  metadata: IntentMetadata | null;
+};
+
+/** What an intent remembers of its recharge: enough to enter it again, should the database have lost it. */
+export type IntentMetadata = {
+  rechargeId: string;
+  eventId: string;
+  organizationId: string;
+  litellmTeamId: string;
+  /** null: not known, or not a decimal. */
+  quota: QuotaMicros | null;
+  quotaBefore: QuotaMicros | null;
+  balance: QuotaMicros | null;
+};
+
+export function ofIntent(intent: Stripe.PaymentIntent): Intent {
+  return {
+    id: intent.id,
+    outcome: outcomeOf(intent),
+    isCanceled: intent.status === 'canceled',
+    status: intent.status,
+    amountMinor: intent.amount,
+    currency: intent.currency,
+    customerId: typeof intent.customer === 'string' ? intent.customer : null,
+    metadata: readMetadata(intent.metadata ?? {}),
+  };
+}
+
+/** As Stripe keeps it: quota as decimal strings, empty where it is not known. */
+export function metadataOf(order: ChargeOrder): Stripe.MetadataParam {
+  return {
+    recharge_id: order.id,
+    event_id: order.eventId,
+    organization_id: order.organizationId,
+    litellm_team_id: order.litellmTeamId,
+    quota: formatQuota(order.quotaGranted),
+    quota_before: order.quotaBefore === null || order.quotaBefore === undefined ? '' : formatQuota(order.quotaBefore),
+    balance: formatQuota(order.balanceSeen),
+  };
+}
+
+function readMetadata(metadata: Stripe.Metadata): IntentMetadata | null {
+  const rechargeId = metadata['recharge_id'];
+  if (!rechargeId) return null;
+  return {
+    rechargeId,
+    eventId: metadata['event_id'] ?? '',
+    organizationId: metadata['organization_id'] ?? '',
+    litellmTeamId: metadata['litellm_team_id'] ?? '',
+    quota: quotaIn(metadata['quota']),
+    quotaBefore: quotaIn(metadata['quota_before']),
+    balance: quotaIn(metadata['balance']),
+  };
+}
+
+/** Whoever has the key may edit metadata: what cannot be read counts as not known. */
+function quotaIn(text = ''): QuotaMicros | null {
+  try {
+    return parseQuota(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,360 @@
+/** The database room by itself: fresh reads, the clock of rows, pages and leases. */
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { Database, type EntityManager } from '../../src/database/database.ts';
+import { newId } from '../../src/database/ids.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import { BadCursorError, type Page, type PageRequest } from '../../src/database/page.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as reversals from '../../src/database/reversals.ts';
+import * as stripeEvents from '../../src/database/stripe-events.ts';
+import * as syncRuns from '../../src/database/sync-runs.ts';
+import * as teams from '../../src/database/teams.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { currency, parseQuota } from '../../src/domain/money.ts';
+import { createDatabase } from '../support/databases.ts';
+import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+
+let database: Database;
+let sql: pg.Pool;
+let em: EntityManager;
+beforeAll(async () => {
+  const url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+  database = await Database.open(url);
+  sql = new pg.Pool({ connectionString: url, max: 2 });
+  em = database.fork();
+}, 60_000);
+afterAll(async () => {
+  await sql.end();
+  await database.close();
+});
+
+let serial = 0;
+async function organization(on = em, id = `org-${++serial}`): Promise<string> {
+  await organizations.create(on, id, {
+    name: id,
+    stripeCustomerId: 'cus_1',
+    litellmTeamId: `team-${id}`,
+    currency: currency('usd'),
+    minimumBalance: parseQuota('5'),
+    targetBalance: parseQuota('25'),
+    quotaPerUnit: parseQuota('1'),
+    autoRechargeEnabled: true,
+    maxDailyRecharges: 10,
+    maxMonthlyAmount: null,
+    timeZone: 'UTC',
+    blocked: false,
+  });
+  return id;
+}
+
+async function recharge(organizationId: string, status = 'succeeded'): Promise<string> {
+  const [id, event] = [newId('rch'), newId('evt')];
+  await webhookEvents.restore(em, { id: event, organizationId, teamId: `team-${organizationId}` });
+  await sql.query(
+    `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
+       quota_granted, balance_seen, payment_intent_id, timeline)
+     values ($1, $2, $3, 'team', 'webhook', $4, 'cus_1', 2000, 'usd', 20, 5, $1, '[]')`,
+    [id, event, organizationId, status],
+  );
+  return id;
+}
+
+/** Money of the recharge that went back without us, and for which no quota was left. */
+async function reversal(id: string, rechargeId: string, organizationId: string): Promise<string> {
+  await sql.query(
+    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota)
+     values ($1, 'refund', $2, $3, 'team', 'needs_attention', 1, 'usd', 0)`,
+    [id, rechargeId, organizationId],
+  );
+  return id;
+}
+
+const ACCEPTED = { by: 'ann', reason: 'settled at Stripe', isGone: true };
+
+describe('a read', () => {
+  test('returns what the database has now, whatever the same unit of work read before', async () => {
+    const id = await organization();
+    const before = await organizations.find(em, id);
+    await sql.query("update organization_balance_config set name = 'renamed' where c_organization_id = $1", [id]);
+    const after = await organizations.find(em, id);
+    expect([before?.name, after?.name]).toEqual([id, 'renamed']);
+    expect((await organizations.ofLitellmTeams(em, [`team-${id}`])).map(({ name }) => name)).toEqual(['renamed']);
+  });
+
+  test('does so within a transaction, and sees what the transaction itself has written', async () => {
+    const id = await organization();
+    await em.transactional(async (tx) => {
+      const before = await organizations.find(tx, id);
+      await organizations.claimBudget(tx, id, 'rch_1');
+      const after = await organizations.find(tx, id);
+      expect([before?.budgetWriter, after?.budgetWriter]).toEqual([null, 'rch_1']);
+    });
+  });
+
+  test('leaves what was read before as it was, also when a move inside a transaction reads the same row', async () => {
+    const id = await recharge(await organization(), 'charging');
+    const read = await recharges.get(em, id);
+    const moved = await recharges.move(em, read, { to: 'needs_attention' });
+    expect([read.status, moved.status]).toEqual(['charging', 'needs_attention']);
+  });
+
+  test('keeps nothing: a change of what was read is written by no later statement', async () => {
+    const id = await organization();
+    const read = await organizations.find(em, id);
+    Object.assign(read ?? {}, { name: 'never saved' });
+    await em.transactional((tx) => organizations.claimBudget(tx, id, 'rch_1'));
+    await em.flush();
+    expect((await organizations.find(em, id))?.name).toBe(id);
+    expect(em.getUnitOfWork().getIdentityMap().keys()).toEqual([]);
+  });
+});
+
+describe('PostgreSQL stamps rows, whatever clock this process has', () => {
+  test('when they are created and changed', async () => {
+    const RealDate = Date;
+    const wrong = class extends RealDate {
+      constructor(...given: unknown[]) {
+        super(...((given.length > 0 ? given : [0]) as [number]));
+      }
+      static override now = () => 0;
+    };
+    globalThis.Date = wrong as DateConstructor;
+    let [id, rechargeId] = ['', ''];
+    try {
+      id = await organization();
+      await organizations.change(em, id, { name: 'changed' });
+      await teams.create(em, { organizationId: id, id: 'blue', name: 'blue', maxBudgetInTeam: null });
+      rechargeId = await recharge(id);
+      await reversals.accept(em, await reversals.get(em, await reversal(`re_${rechargeId}`, rechargeId, id)), ACCEPTED);
+    } finally {
+      globalThis.Date = RealDate;
+    }
+    const { rows } = await sql.query(
+      `select bool_and(at between now() - interval '1 hour' and now() + interval '1 hour') as right from (
+         select unnest(array[created_at, updated_at]) from organization_balance_config where c_organization_id = $1
+         union all select unnest(array[created_at, updated_at]) from team where c_organization_id = $1
+         union all select unnest(array[created_at, updated_at]) from reversal where recharge_id = $2) stamp (at)`,
+      [id, rechargeId],
+    );
+    expect(rows).toEqual([{ right: true }]);
+  });
+
+  test('a change that waited for the lock of another is stamped after it', async () => {
+    const organizationId = await organization();
+    const parked = await reversals.get(em, await reversal('re_waits', await recharge(organizationId), organizationId));
+    const other = await recharge(organizationId, 'charging');
+    const holder = await sql.connect();
+    await holder.query('begin');
+    await holder.query('select from organization_balance_config where c_organization_id = $1 for update', [organizationId]);
+    const waiting = reversals.accept(database.fork(), parked, ACCEPTED);
+    await until(async () => (await sql.query("select from pg_stat_activity where wait_event_type = 'Lock'")).rowCount === 1);
+    await holder.query('update recharge set updated_at = clock_timestamp() where id = $1', [other]);
+    await holder.query('commit');
+    holder.release();
+    await waiting;
+    const { rows } = await sql.query(
+      'select v.updated_at > r.updated_at as after from reversal v, recharge r where v.id = $1 and r.id = $2',
+      [parked.id, other],
+    );
+    expect(rows).toEqual([{ after: true }]);
+  });
+});
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+type Listed = { id: string };
+type List = {
+  add: (id: string) => Promise<unknown>;
+  page: (request: PageRequest) => Promise<Page<Listed>>;
+  /** @param at a time in SQL. */
+  createdAt: (id: string, at: string) => Promise<unknown>;
+  remove: (id: string) => Promise<unknown>;
+};
+
+/** Each makes a list that no other test fills. */
+const LISTS: Record<string, () => Promise<List>> = {
+  organizations: async () => {
+    // Alone in a database of their own, for they have no scope.
+    const url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+    const own = await Database.open(url);
+    const client = new pg.Pool({ connectionString: url, max: 1 });
+    opened.push(own, { close: () => client.end() });
+    const ownEm = own.fork();
+    return {
+      add: (id) => organization(ownEm, id),
+      page: (request) => organizations.list(ownEm, request),
+      createdAt: (id, at) => client.query('update organization_balance_config set created_at = $2 where c_organization_id = $1', [id, at]),
+      remove: (id) => client.query('delete from organization_balance_config where c_organization_id = $1', [id]),
+    };
+  },
+  teams: async () => {
+    const organizationId = await organization();
+    return {
+      add: (id) => teams.create(em, { organizationId, id, name: id, maxBudgetInTeam: null }),
+      page: (request) => teams.list(em, organizationId, request),
+      createdAt: (id, at) =>
+        sql.query('update team set created_at = $3 where c_organization_id = $1 and c_team_id = $2', [organizationId, id, at]),
+      remove: (id) => sql.query('delete from team where c_organization_id = $1 and c_team_id = $2', [organizationId, id]),
+    };
+  },
+  reversals: async () => {
+    const organizationId = await organization();
+    const rechargeId = await recharge(organizationId);
+    return {
+      add: (id) => reversal(id, rechargeId, organizationId),
+      page: (request) => reversals.list(em, { organizationId }, request),
+      createdAt: (id, at) => sql.query('update reversal set created_at = $2 where id = $1', [id, at]),
+      remove: (id) => sql.query('delete from reversal where id = $1', [id]),
+    };
+  },
+};
+const opened: { close: () => Promise<void> }[] = [];
+afterAll(async () => {
+  for (const each of opened) await each.close();
+});
+
+describe.each(Object.entries(LISTS))('a list of %s', (name, prepare) => {
+  const ids = ['a', 'b', 'c', 'd', 'e'].map((letter) => `${name}-${letter}`);
+
+  test('shows each row once, though all were created within one millisecond', async () => {
+    const { add, page, createdAt } = await prepare();
+    for (const [i, id] of ids.entries()) {
+      await add(id);
+      // Two pairs of one microsecond, and a fifth one.
+      await createdAt(id, `2026-01-31 12:00:00.12345${Math.floor(i / 2)}+00`);
+    }
+    expect(await walk(page, 1)).toEqual(ids.toReversed());
+    expect(await walk(page, 2)).toEqual(ids.toReversed());
+  });
+
+  test('goes on when the last row of a page is deleted before the next one is asked for', async () => {
+    const { add, page, remove } = await prepare();
+    for (const id of ids) await add(id.replace('-', '-gone-'));
+    const first = await page({ limit: 2, cursor: undefined });
+    const last = first.data.at(-1)?.id ?? '';
+    await remove(last);
+    const rest = await walk(page, 2, first.nextCursor);
+    expect([...first.data.map(({ id }) => id), ...rest]).toEqual(ids.map((id) => id.replace('-', '-gone-')).toReversed());
+  });
+
+  test('takes no cursor but its own', async () => {
+    const { page } = await prepare();
+    const written = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    for (const cursor of [
+      'organizations-a',
+      '!',
+      written('2026-01-31T12:00:00.123456Z'),
+      written(['2026-01-31T12:00:00.123456Z']),
+      written(['2026-01-31T12:00:00.123456Z', 1]),
+      written(['2026-01-31T12:00:00.123456Z', 'a', 'b']),
+      written(['2026-01-31T12:00:00.123456Z', 'a\0']),
+      written(['2026-01-31T12:00:00.123Z', 'a']),
+      written(['2026-02-30T12:00:00.123456Z', 'a']),
+      written(['2026-01-31T24:00:00.000000Z', 'a']),
+      written(['0000-01-31T12:00:00.123456Z', 'a']),
+      written(['now', 'a']),
+      written(null),
+    ])
+      await expect(page({ limit: 2, cursor })).rejects.toThrow(BadCursorError);
+  });
+});
+
+async function walk(page: (request: PageRequest) => Promise<Page<Listed>>, limit: number, from?: string | null): Promise<string[]> {
+  const seen: string[] = [];
+  for (let cursor = from ?? undefined; ; ) {
+    const { data, nextCursor } = await page({ limit, cursor });
+    seen.push(...data.map(({ id }) => id));
+    if (nextCursor === null) return seen;
+    cursor = nextCursor;
+  }
+}
+
+describe('a list by id', () => {
+  test.each<[string, string, (request: PageRequest) => Promise<Page<Listed>>]>([
+    ['recharges', 'rch', (request) => recharges.list(em, {}, request)],
+    ['events', 'evt', (request) => webhookEvents.list(em, {}, request)],
+    ['keys', 'key', (request) => teams.listKeys(em, { organizationId: 'acme', id: 'blue' }, request)],
+    ['synchronisations', 'syn', (request) => syncRuns.list(em, request)],
+  ])('of %s takes no cursor but an id of its own', async (_name, prefix, page) => {
+    const own = `${prefix}_${'0'.repeat(32)}`;
+    expect(await page({ limit: 2, cursor: own })).toEqual({ data: [], nextCursor: null });
+    for (const cursor of [own.slice(0, -1), `ltr_${'0'.repeat(32)}`, own.toUpperCase(), `${own}\n`, 'zzz'])
+      await expect(page({ limit: 2, cursor })).rejects.toThrow(BadCursorError);
+  });
+
+  test('goes on when its last row is deleted between two pages', async () => {
+    const runs = [];
+    for (let i = 0; i < 3; i++) runs.unshift((await syncRuns.create(em, { organizationIds: null, dryRun: true })).id);
+    const first = await syncRuns.list(em, { limit: 2, cursor: undefined });
+    await sql.query('delete from sync_run where id = $1', [first.nextCursor]);
+    const rest = await walk((request) => syncRuns.list(em, request), 2, first.nextCursor);
+    expect([...first.data.map(({ id }) => id), ...rest]).toEqual(runs);
+  });
+});
+
+describe.each<[string, typeof webhookEvents | typeof stripeEvents, () => Promise<string>]>([
+  [
+    'webhook_event',
+    webhookEvents,
+    async () => {
+      const id = newId('evt');
+      const organizationId = await organization();
+      await webhookEvents.restore(em, { id, organizationId, teamId: `team-${organizationId}` });
+      return id;
+    },
+  ],
+  [
+    'stripe_event',
+    stripeEvents,
+    async () => {
+      const id = newId('evt');
+      await stripeEvents.receive(em, { id, type: 'charge.refunded', objectId: id, paymentIntentId: null });
+      return id;
+    },
+  ],
+])('a row of %s', (table, events, add) => {
+  const claimed = async (leaseMs: number) => (await events.claim(database.fork(), 1_000, leaseMs)).map(({ id }) => id);
+  const markDone = 'markDispatched' in events ? events.markDispatched : events.markHandled;
+
+  test('is claimed by one dispatcher at a time, and again when the lease has ended', async () => {
+    const id = await add();
+    expect(await claimed(60_000)).toContain(id);
+    expect(await claimed(60_000)).not.toContain(id);
+    await sql.query(`update ${table} set claimed_until = now() - interval '1 second' where id = $1`, [id]);
+    expect(await claimed(60_000)).toContain(id);
+  });
+
+  test('is left out while another dispatcher is claiming it', async () => {
+    const id = await add();
+    const other = await sql.connect();
+    await other.query('begin');
+    await other.query(`select from ${table} where id = $1 for update`, [id]);
+    expect(await claimed(60_000)).not.toContain(id);
+    await other.query('rollback');
+    other.release();
+    expect(await claimed(60_000)).toContain(id);
+  });
+
+  test('can be claimed at once when it was released without delay, and not when it was with one', async () => {
+    const id = await add();
+    await claimed(60_000);
+    await events.releaseClaim(em, id, 60_000);
+    expect(await claimed(60_000)).not.toContain(id);
+    await events.releaseClaim(em, id, -1);
+    expect(await claimed(60_000)).toContain(id);
+  });
+
+  test('is claimed no more when it was handled, and a late release changes nothing', async () => {
+    const id = await add();
+    await claimed(60_000);
+    await markDone(em, id);
+    await events.releaseClaim(em, id, -1);
+    expect(await claimed(60_000)).not.toContain(id);
+    const { rows } = await sql.query(`select claimed_until from ${table} where id = $1`, [id]);
+    expect(rows).toEqual([{ claimed_until: null }]);
+  });
+});

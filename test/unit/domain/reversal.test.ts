@@ -1,0 +1,659 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { type MinorUnits, minorUnits, parseQuota, type QuotaMicros, quotaMicros } from '../../../src/domain/money.ts';
+import { OPEN_STATUSES, RECHARGE_STATUSES, type RechargeStatus } from '../../../src/domain/recharge-status.ts';
+import {
+  budgetAfter,
+  decideReversals,
+  failedRefundOf,
+  isFollowed,
+  isMoneyGone,
+  type KnownReversal,
+  lackingTransfers,
+  MOVES,
+  type OpenedReversal,
+  REVERSAL_STATUSES,
+  type ReturnedMoney,
+  type ReversalDecision,
+  type ReversalKind,
+  type ReversalStatus,
+  type ReversedRecharge,
+  takenBy,
+} from '../../../src/domain/reversal.ts';
+
+/** 20.50 dollars that bought 20.50 of quota. */
+const granted: ReversedRecharge = {
+  id: 'rch_1',
+  status: 'succeeded',
+  amountMinor: minorUnits(2050),
+  quotaGranted: parseQuota('20.50'),
+  refundId: null,
+};
+const WHOLE = { amountMinor: granted.amountMinor, quota: granted.quotaGranted };
+const NOTHING: ReversalDecision = { open: [], steps: [], parked: [], isFinal: true };
+const ONE_CENT = 10_000;
+
+function money(id: string, fields: Partial<ReturnedMoney> = {}): ReturnedMoney {
+  const kind = id.startsWith('du_') ? 'dispute' : 'refund';
+  return { id, kind, amountMinor: minorUnits(2050), isGone: true, isFinal: true, isInquiry: false, rechargeId: null, ...fields };
+}
+const gone = (id: string, fields: Partial<ReturnedMoney> = {}) => money(id, fields);
+const here = (id: string, fields: Partial<ReturnedMoney> = {}) => money(id, { isGone: false, ...fields });
+const inquiry = (id: string) => here(id, { isInquiry: true, isFinal: false });
+const cents = (amount: number) => ({ amountMinor: minorUnits(amount) });
+
+/** A reversal of so many cents, and of as much quota. */
+function reversal(id: string, status: ReversalStatus, amount = 2050, quota = amount * ONE_CENT): KnownReversal {
+  return { id, status, amountMinor: minorUnits(amount), quota: quotaMicros(quota) };
+}
+
+describe('money that goes for the first time', () => {
+  test.each<[string, ReversalKind]>([
+    ['re_1', 'refund'],
+    ['du_1', 'dispute'],
+  ])('opens %s, and its quota is taken back', (id, kind) => {
+    expect(decideReversals(granted, [gone(id)], [])).toEqual({
+      open: [{ id, kind, ...WHOLE, status: 'open' }],
+      steps: [{ reversalId: id, step: 'take_back', amountMinor: 2050 }],
+      parked: [],
+      isFinal: true,
+    });
+  });
+
+  test('in part takes the part of the quota that it paid for, rounded down', () => {
+    const odd = { ...granted, amountMinor: minorUnits(3), quotaGranted: quotaMicros(100) };
+    const { open } = decideReversals(odd, [gone('re_1', cents(1)), gone('re_2', cents(2))], []);
+    expect(open.map(({ quota, amountMinor }) => [amountMinor, quota])).toEqual([
+      [1, 33],
+      [2, 66],
+    ]);
+  });
+
+  test('takes no more than the rest that other reversals leave', () => {
+    const { open, parked } = decideReversals(granted, [gone('re_1', cents(500)), gone('du_1')], [reversal('re_1', 'taken_back', 500)]);
+    expect(open).toEqual([{ id: 'du_1', kind: 'dispute', amountMinor: 1550, quota: 15_500_000, status: 'open' }]);
+    expect(parked).toEqual([]);
+  });
+
+  test('that fits the rest to the cent takes all of it', () => {
+    const pending = gone('re_1', { ...cents(500), isFinal: false });
+    const { open, isFinal } = decideReversals(granted, [pending, gone('re_2', cents(1550))], [reversal('re_1', 'taken_back', 500)]);
+    expect(open).toEqual([{ id: 're_2', kind: 'refund', amountMinor: 1550, quota: 15_500_000, status: 'open' }]);
+    expect(isFinal).toBe(false);
+  });
+
+  test('and finds nothing left to take needs a person', () => {
+    const known = [reversal('re_1', 'taken_back')];
+    expect(decideReversals(granted, [gone('re_1'), gone('du_1')], known)).toEqual({
+      open: [{ id: 'du_1', kind: 'dispute', amountMinor: 2050, quota: 0, status: 'needs_attention' }],
+      steps: [],
+      parked: ['du_1'],
+      isFinal: true,
+    });
+  });
+
+  test.each(RECHARGE_STATUSES.filter((status) => status !== 'succeeded' && !isOneOf(OPEN_STATUSES, status)))(
+    'of a recharge that is %s, so of which nothing is granted, needs a person',
+    (status) => {
+      const { open, steps } = decideReversals({ ...granted, status }, [gone('du_1')], []);
+      expect([open, steps]).toMatchObject([[{ status: 'needs_attention', amountMinor: 2050, quota: 0 }], []]);
+    },
+  );
+
+  test('so small that no micro-dollar goes with it needs a person', () => {
+    const cheap = { ...granted, quotaGranted: quotaMicros(1) };
+    expect(decideReversals(cheap, [gone('re_1', cents(2049))], [])).toMatchObject({ open: [{ status: 'needs_attention', quota: 0 }] });
+    expect(decideReversals(cheap, [gone('re_1', cents(2050))], [])).toMatchObject({ open: [{ status: 'open', quota: 1 }] });
+  });
+
+  test('and came again before we looked takes nothing, and is entered all the same', () => {
+    expect(decideReversals(granted, [here('du_1')], [])).toEqual({
+      ...NOTHING,
+      open: [{ id: 'du_1', kind: 'dispute', amountMinor: 2050, quota: 0, status: 'given_back' }],
+    });
+  });
+
+  test('and came again leaves nothing to do where nothing was granted', () => {
+    expect(decideReversals({ ...granted, status: 'refunded' }, [here('re_1')], [])).toEqual(NOTHING);
+  });
+
+  test('but only an inquiry of the bank so far takes nothing, and is waited for', () => {
+    expect(decideReversals(granted, [inquiry('du_1')], [])).toEqual({ ...NOTHING, isFinal: false });
+    expect(decideReversals(granted, [{ ...inquiry('du_1'), isFinal: true }], [])).toEqual(NOTHING);
+  });
+});
+
+describe('money that others of the same recharge may make room for', () => {
+  const pending = gone('re_1', { isFinal: false });
+
+  test.each<[string, ReturnedMoney[], KnownReversal[]]>([
+    ['a refund that may fail', [pending], [reversal('re_1', 'taken_back')]],
+    ['a refund that may fail and was not taken back yet', [pending], [reversal('re_1', 'open')]],
+    ['a refund that may fail and is new too', [pending], []],
+    ['a refund whose money is here and whose quota is not', [here('re_1')], [reversal('re_1', 'taken_back')]],
+    ['a refund whose quota a person has to give back', [here('re_1')], [reversal('re_1', 'needs_attention')]],
+    ['a refund of a part that may fail', [{ ...pending, ...cents(1) }], [reversal('re_1', 'taken_back', 1)]],
+  ])('waits for %s', (_what, others, known) => {
+    const { open, isFinal } = decideReversals(granted, [...others, gone('du_1')], known);
+    expect(open.map(({ id }) => id)).not.toContain('du_1');
+    expect(isFinal).toBe(false);
+  });
+
+  test.each<[string, ReturnedMoney[], KnownReversal[]]>([
+    ['has come again and was given back', [here('re_1')], [reversal('re_1', 'given_back')]],
+    ['has found nothing to take itself', [here('re_1', { isFinal: false })], [reversal('re_1', 'needs_attention', 2050, 0)]],
+    ['Stripe does not list', [], [reversal('re_1', 'given_back')]],
+  ])('takes all where the other %s', (_what, others, known) => {
+    const { open } = decideReversals(granted, [...others, gone('du_1')], known);
+    expect(open).toContainEqual({ id: 'du_1', kind: 'dispute', ...WHOLE, status: 'open' });
+  });
+
+  test('does not wait for what is gone for good, nor for what Stripe does not list', () => {
+    const known = [reversal('re_1', 'taken_back')];
+    for (const others of [[gone('re_1')], []]) {
+      expect(decideReversals(granted, [...others, gone('du_1')], known)).toMatchObject({ parked: ['du_1'], isFinal: true });
+    }
+  });
+
+  test('comes second where both are new: a refund before a dispute, then by id', () => {
+    const moneys = [gone('du_1', cents(1000)), gone('re_2', cents(1000)), gone('re_1', cents(1000))];
+    expect(decideReversals(granted, moneys, []).open.map(({ id, amountMinor }) => [id, amountMinor])).toEqual([
+      ['re_1', 1000],
+      ['re_2', 1000],
+      ['du_1', 50],
+    ]);
+  });
+});
+
+describe('money of a known reversal', () => {
+  test.each<[ReversalStatus, 'gone' | 'here', string | undefined]>([
+    ['open', 'gone', 'take_back'],
+    ['open', 'here', 'dismiss'],
+    ['taken_back', 'gone', undefined],
+    ['taken_back', 'here', 'give_back'],
+    ['given_back', 'here', undefined],
+    ['needs_attention', 'gone', undefined],
+    ['needs_attention', 'here', undefined],
+  ])('%s, and the money is %s: %s', (status, where, step) => {
+    const decision = decideReversals(granted, [where === 'gone' ? gone('du_1') : here('du_1')], [reversal('du_1', status)]);
+    expect(decision).toEqual({
+      open: [],
+      steps: step ? [{ reversalId: 'du_1', step, amountMinor: 2050 }] : [],
+      parked: status === 'needs_attention' ? ['du_1'] : [],
+      isFinal: true,
+    });
+  });
+
+  test('that Stripe does not list any more has not come again: nothing is given back for it', () => {
+    expect(decideReversals(granted, [], [reversal('du_1', 'taken_back')])).toEqual(NOTHING);
+    expect(decideReversals(granted, [], [reversal('du_1', 'open')]).steps).toMatchObject([{ step: 'take_back' }]);
+  });
+
+  test('is given back before other money is taken', () => {
+    const known = [reversal('re_1', 'open', 500), reversal('re_2', 'taken_back', 600), reversal('re_3', 'open', 700)];
+    const moneys = [gone('re_1'), here('re_2'), here('re_3')];
+    expect(decideReversals(granted, moneys, known).steps).toEqual([
+      { reversalId: 're_2', step: 'give_back', amountMinor: 600 },
+      { reversalId: 're_3', step: 'dismiss', amountMinor: 700 },
+      { reversalId: 're_1', step: 'take_back', amountMinor: 500 },
+    ]);
+  });
+
+  test('that Stripe may still decide otherwise is waited for', () => {
+    const moneys = [gone('re_1', { isFinal: false, ...cents(500) }), gone('re_2', cents(500))];
+    const known = [reversal('re_1', 'taken_back', 500), reversal('re_2', 'taken_back', 500)];
+    expect(decideReversals(granted, moneys, known)).toEqual({ ...NOTHING, isFinal: false });
+  });
+});
+
+describe('money that goes again after it came again', () => {
+  test.each([
+    ['du_1', 'du_1.2'],
+    ['du_1.2', 'du_1.3'],
+    ['du_1.9', 'du_1.10'],
+  ])('opens the reversal after %s: %s', (last, next) => {
+    expect(decideReversals(granted, [gone('du_1')], [reversal(last, 'given_back')])).toEqual({
+      open: [{ id: next, kind: 'dispute', ...WHOLE, status: 'open' }],
+      steps: [{ reversalId: next, step: 'take_back', amountMinor: 2050 }],
+      parked: [],
+      isFinal: true,
+    });
+  });
+
+  test('is counted from the last time, not from the last one in the list', () => {
+    const times = ['du_1.2', 'du_1.10', 'du_1', 'du_1.9'].map((id) => reversal(id, 'given_back'));
+    expect(decideReversals(granted, [gone('du_1')], times).open).toMatchObject([{ id: 'du_1.11' }]);
+  });
+
+  test('and comes again once more is given back for that time alone', () => {
+    const known = [reversal('du_1', 'given_back'), reversal('du_1.2', 'taken_back')];
+    expect(decideReversals(granted, [gone('du_1')], known)).toEqual(NOTHING);
+    expect(decideReversals(granted, [here('du_1')], known).steps).toEqual([{ reversalId: 'du_1.2', step: 'give_back', amountMinor: 2050 }]);
+  });
+
+  test('is held by its own reversals only', () => {
+    const known = [reversal('du_1', 'given_back', 1000), reversal('du_10', 'given_back', 1000)];
+    const { open } = decideReversals(granted, [gone('du_1', cents(1000)), here('du_10', cents(1000))], known);
+    expect(open).toMatchObject([{ id: 'du_1.2', amountMinor: 1000 }]);
+  });
+
+  test('waits while another one has the quota and may come again', () => {
+    const known = [reversal('du_1', 'given_back'), reversal('re_1', 'taken_back')];
+    const pending = gone('re_1', { isFinal: false });
+    expect(decideReversals(granted, [gone('du_1'), pending], known)).toEqual({ ...NOTHING, isFinal: false });
+  });
+});
+
+describe('a reversal that found nothing to take', () => {
+  const without = (status: ReversalStatus) => reversal('du_1', status, 2050, 0);
+
+  test.each<ReversalStatus>(['needs_attention', 'taken_back'])('and is %s opens anew once the recharge is granted', (status) => {
+    expect(decideReversals(granted, [gone('du_1')], [without(status)])).toEqual({
+      open: [{ id: 'du_1', kind: 'dispute', ...WHOLE, status: 'open' }],
+      steps: [{ reversalId: 'du_1', step: 'take_back', amountMinor: 2050 }],
+      parked: [],
+      isFinal: true,
+    });
+  });
+
+  test('stays parked while nothing is granted, and accepted where a person has accepted it', () => {
+    const refunded: ReversedRecharge = { ...granted, status: 'refunded' };
+    expect(decideReversals(refunded, [gone('du_1')], [without('needs_attention')])).toEqual({ ...NOTHING, parked: ['du_1'] });
+    expect(decideReversals(refunded, [gone('du_1')], [without('taken_back')])).toEqual(NOTHING);
+  });
+
+  test.each<ReversalStatus>(['needs_attention', 'taken_back'])('and is %s gives nothing back when its money comes again', (status) => {
+    expect(decideReversals(granted, [here('du_1')], [without(status)])).toMatchObject({ open: [], steps: [] });
+  });
+
+  test('and whose money came again is the first time: the next has a number', () => {
+    expect(decideReversals(granted, [gone('du_1')], [without('given_back')]).open).toMatchObject([{ id: 'du_1.2', status: 'open' }]);
+  });
+});
+
+describe('what has to be decided first', () => {
+  test.each(OPEN_STATUSES)('is the recharge itself while it is %s', (status) => {
+    const open = { ...granted, status };
+    expect(decideReversals(open, [gone('du_1')], [reversal('du_1', 'open')])).toEqual({ ...NOTHING, isFinal: false });
+    expect(decideReversals(open, [], [])).toEqual(NOTHING);
+  });
+});
+
+describe('a refund that the recharge has asked for itself', () => {
+  const ours = gone('re_ours', { isFinal: false });
+
+  test.each<[string, ReversedRecharge, ReturnedMoney]>([
+    ['by its id', { ...granted, refundId: 're_ours' }, ours],
+    ['by its metadata', granted, { ...ours, rechargeId: 'rch_1' }],
+  ])('is known %s, is no reversal, and is not waited for', (_how, recharge, refund) => {
+    expect(decideReversals(recharge, [refund], [])).toEqual(NOTHING);
+  });
+
+  test('is not one that another recharge has asked for', () => {
+    expect(decideReversals(granted, [{ ...ours, rechargeId: 'rch_2' }], []).open).toHaveLength(1);
+  });
+
+  const refunded: ReversedRecharge = { ...granted, status: 'refunded', refundId: 're_ours' };
+  test('has failed when its money is here again after it was recorded', () => {
+    const failed = here('re_ours');
+    expect(failedRefundOf(refunded, [here('re_other'), failed])).toBe(failed);
+    expect(failedRefundOf(refunded, [here('re_other'), gone('re_ours')])).toBeUndefined();
+    expect(failedRefundOf({ ...refunded, status: 'refunding' }, [failed])).toBeUndefined();
+    expect(failedRefundOf({ ...refunded, refundId: undefined }, [failed])).toBeUndefined();
+  });
+
+  test('is followed unless it failed after it was recorded', () => {
+    expect(isFollowed(refunded, here('re_ours'), [])).toBe(false);
+    expect(isFollowed(refunded, gone('re_ours'), [])).toBe(true);
+    expect(isFollowed({ ...refunded, status: 'needs_attention' }, here('re_ours'), [])).toBe(true);
+  });
+});
+
+describe('refunds and disputes are followed', () => {
+  test.each<[KnownReversal | undefined, boolean, boolean]>([
+    [undefined, false, true],
+    [reversal('du_1', 'open'), false, false],
+    [reversal('du_1', 'taken_back'), true, false],
+    [reversal('du_1', 'taken_back', 2050, 0), true, true],
+    [reversal('du_1', 'given_back'), false, true],
+    [reversal('du_1', 'needs_attention'), true, true],
+  ])('%j: %s while the money is gone, %s when it is here', (known, whileGone, whenHere) => {
+    const others = [reversal('du_2', 'open'), ...(known ? [known] : [])];
+    expect(isFollowed(granted, gone('du_1'), others)).toBe(whileGone);
+    expect(isFollowed(granted, here('du_1'), others)).toBe(whenHere);
+  });
+
+  test('by the last of their reversals', () => {
+    const known = [reversal('du_1.2', 'taken_back'), reversal('du_1', 'given_back')];
+    expect(isFollowed(granted, gone('du_1'), known)).toBe(true);
+    expect(isFollowed(granted, here('du_1'), known)).toBe(false);
+  });
+});
+
+test('the customer has the money of a reversal as Stripe says, and as long as Stripe says nothing', () => {
+  const moneys = [here('du_1'), gone('re_1')];
+  expect(['du_1', 'du_1.2', 're_1', 're_1.2', 're_unlisted'].map((id) => isMoneyGone({ id }, moneys))).toEqual([
+    false,
+    false,
+    true,
+    true,
+    true,
+  ]);
+});
+
+describe('the budget around a write', () => {
+  const quota = parseQuota('20.50');
+
+  test.each([
+    ['30.50', '10.00'],
+    ['20.50', '0.00'],
+    ['20.49', '0.00'],
+    ['5.00', '0.00'],
+    ['0.00', '0.00'],
+    ['-1.00', '-1.00'],
+  ])('goes from %s to %s when quota is taken: never below nothing, and never up', (live, after) => {
+    expect(budgetAfter({ quota }, 'take', parseQuota(live))).toBe(parseQuota(after));
+  });
+
+  test('rises by what was taken when it is given back, not by what was due', () => {
+    const taken = { quota, takenBefore: parseQuota('10'), takenAfter: parseQuota('0') };
+    expect(takenBy(taken)).toBe(parseQuota('10'));
+    expect(budgetAfter(taken, 'give', parseQuota('3'))).toBe(parseQuota('13'));
+    const empty = { quota, takenBefore: parseQuota('0'), takenAfter: parseQuota('0') };
+    expect(budgetAfter(empty, 'give', parseQuota('3'))).toBe(parseQuota('3'));
+  });
+
+  test.each([{}, { takenBefore: null, takenAfter: null }, { takenBefore: undefined, takenAfter: undefined }])(
+    'that nobody planned (%j) counts as the whole quota: it went with its team, or a person has seen to it',
+    (plan) => {
+      expect(takenBy({ quota, ...plan })).toBe(quota);
+      expect(budgetAfter({ quota, ...plan }, 'give', parseQuota('3'))).toBe(parseQuota('23.50'));
+    },
+  );
+});
+
+describe('when a person accepts a reversal, the ledger lacks', () => {
+  test.each([
+    { isTaken: false, isGone: true, lacking: 'taking' },
+    { isTaken: true, isGone: true, lacking: 'none' },
+    { isTaken: true, isGone: false, lacking: 'giving' },
+    { isTaken: false, isGone: false, lacking: 'none' },
+  ])('$lacking where it has the taking: $isTaken, and the money is gone: $isGone', ({ lacking, ...facts }) => {
+    expect(lackingTransfers({ quota: quotaMicros(1) }, facts)).toBe(lacking);
+    expect(lackingTransfers({ quota: quotaMicros(0) }, facts)).toBe('none');
+  });
+});
+
+test('a reversal moves as the picture has it', () => {
+  expect(MOVES).toEqual({
+    open: ['taken_back', 'given_back', 'needs_attention'],
+    taken_back: ['given_back', 'needs_attention', 'open'],
+    given_back: [],
+    needs_attention: ['taken_back', 'given_back', 'open'],
+  });
+  expect(Object.keys(MOVES).sort()).toEqual([...REVERSAL_STATUSES].sort());
+});
+
+function isOneOf(statuses: readonly RechargeStatus[], status: RechargeStatus): boolean {
+  return statuses.includes(status);
+}
+
+/** A reversal as the database has it. */
+type Row = KnownReversal & { takenBefore?: QuotaMicros; takenAfter?: QuotaMicros; givenBefore?: QuotaMicros; givenAfter?: QuotaMicros };
+
+/** What the database, the ledger and LiteLLM make of decisions, in memory. */
+class World {
+  readonly recharge: ReversedRecharge;
+  readonly moneys = new Map<string, ReturnedMoney>();
+  readonly rows = new Map<string, Row>();
+  /** As the ledger's unique constraint has them: one of each kind and reference. */
+  readonly transfers = new Map<string, QuotaMicros>();
+  budget: QuotaMicros;
+
+  constructor(recharge: ReversedRecharge, budget: QuotaMicros) {
+    this.recharge = recharge;
+    this.budget = budget;
+  }
+
+  get known(): Row[] {
+    return [...this.rows.values()];
+  }
+
+  /** One look of a run. @param steps how many of the steps are made before the run is ended. */
+  look(steps = Number.POSITIVE_INFINITY): ReversalDecision {
+    const decision = decideReversals(this.recharge, [...this.moneys.values()], this.known);
+    for (const opened of decision.open) this.open(opened);
+    for (const { reversalId, step } of decision.steps.slice(0, steps)) {
+      const row = this.row(reversalId);
+      if (step === 'take_back') this.take(row);
+      else if (step === 'give_back') this.give(row);
+      else this.move(row, 'given_back');
+    }
+    return decision;
+  }
+
+  /** Looks until nothing is left to do. @throws when that does not come to an end. */
+  settle(): ReversalDecision {
+    for (let looks = 0; looks < 20; looks++) {
+      const decision = this.look();
+      if (decision.open.length + decision.steps.length === 0) return decision;
+    }
+    throw new Error('the looks never end');
+  }
+
+  park(index: number): void {
+    const row = this.known[index];
+    if (row?.status === 'open' || row?.status === 'taken_back') this.move(row, 'needs_attention');
+  }
+
+  /** A person has seen to the budget. */
+  accept(index: number): void {
+    const row = this.known[index];
+    if (row?.status !== 'needs_attention') return;
+    const isGone = isMoneyGone(row, [...this.moneys.values()]);
+    const lacking = lackingTransfers(row, { isTaken: this.transfers.has(`reversal ${row.id}`), isGone });
+    if (lacking !== 'none') this.append(lacking === 'taking' ? 'reversal' : 'grant', row, takenBy(row));
+    this.move(row, isGone ? 'taken_back' : 'given_back');
+  }
+
+  private row(id: string): Row {
+    const row = this.rows.get(id);
+    if (!row) throw new Error(`no reversal ${id}`);
+    return row;
+  }
+
+  private move(row: Row, to: ReversalStatus): void {
+    if (!(MOVES[row.status] as readonly ReversalStatus[]).includes(to)) throw new Error(`${row.id} cannot go from ${row.status} to ${to}`);
+    row.status = to;
+  }
+
+  private open({ kind: _, ...opened }: OpenedReversal): void {
+    const row = this.rows.get(opened.id);
+    if (row && !(row.quota === 0 && opened.quota > 0)) throw new Error(`${opened.id} is there already`);
+    if (row) this.move(row, opened.status);
+    this.rows.set(opened.id, { ...opened });
+  }
+
+  private append(kind: string, { id }: Row, quota: QuotaMicros): void {
+    if (this.transfers.has(`${kind} ${id}`)) throw new Error(`a second ${kind} of ${id}`);
+    this.transfers.set(`${kind} ${id}`, quota);
+  }
+
+  private take(row: Row): void {
+    row.takenBefore = this.budget;
+    row.takenAfter = budgetAfter(row, 'take', this.budget);
+    this.budget = row.takenAfter;
+    this.append('reversal', row, takenBy(row));
+    this.move(row, 'taken_back');
+  }
+
+  private give(row: Row): void {
+    row.givenBefore = this.budget;
+    row.givenAfter = budgetAfter(row, 'give', this.budget);
+    this.budget = row.givenAfter;
+    this.append('grant', row, takenBy(row));
+    this.move(row, 'given_back');
+  }
+}
+
+type Event =
+  /** Stripe changes its mind about a refund or dispute, or shows a new one. */
+  | { kind: 'money'; id: string; amount: number; isGone: boolean; isFinal: boolean }
+  /** A person edits the budget. */
+  | { kind: 'edit'; delta: number }
+  /** A look whose run is ended after so many steps. */
+  | { kind: 'look'; steps: number }
+  /** LiteLLM refuses the write of one reversal, or a person accepts one. */
+  | { kind: 'park' | 'accept'; index: number };
+
+const people = fc.record({ kind: fc.constantFrom('park' as const, 'accept' as const), index: fc.nat({ max: 3 }) });
+
+const eventsWith = (...others: fc.WeightedArbitrary<Event>[]): fc.Arbitrary<Event[]> =>
+  fc.array(
+    fc.oneof(
+      ...others,
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          kind: fc.constant('money' as const),
+          id: fc.constantFrom('re_1', 're_2', 'du_1'),
+          amount: fc.oneof(fc.constantFrom(1, 2050), fc.integer({ min: 1, max: 2050 })),
+          isGone: fc.boolean(),
+          isFinal: fc.boolean(),
+        }),
+      },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('edit' as const), delta: fc.integer({ min: -30_000_000, max: 5_000_000 }) }) },
+      { weight: 4, arbitrary: fc.record({ kind: fc.constant('look' as const), steps: fc.integer({ min: 0, max: 3 }) }) },
+    ),
+    { maxLength: 30 },
+  );
+const events = eventsWith({ weight: 2, arbitrary: people });
+const eventsWithoutPeople = eventsWith();
+
+/** Quota that divides evenly, that does not, and hardly any. */
+const recharges = fc
+  .record({ amount: fc.constantFrom(2050, 7, 1), quota: fc.constantFrom(20_500_000, 1_333_333, 3, 1) })
+  .map(({ amount, quota }): ReversedRecharge => ({ ...granted, amountMinor: minorUnits(amount), quotaGranted: quotaMicros(quota) }));
+
+/**
+ * Plays a history, and calls `after` behind each event. Returns the world, and what people have added to the
+ * budget.
+ */
+function play(recharge: ReversedRecharge, history: Event[], after: (world: World) => void = () => {}): { world: World; edited: number } {
+  const world = new World(recharge, quotaMicros(10_000_000 + recharge.quotaGranted));
+  let edited = 0;
+  for (const event of history) {
+    if (event.kind === 'look') world.look(event.steps);
+    else if (event.kind === 'park') world.park(event.index);
+    else if (event.kind === 'accept') world.accept(event.index);
+    else if (event.kind === 'edit') {
+      const budget = quotaMicros(Math.max(0, world.budget + event.delta));
+      edited += budget - world.budget;
+      world.budget = budget;
+    } else if (event.kind === 'money') {
+      const { id, amount, isGone, isFinal } = event;
+      // An amount never changes.
+      const amountMinor = world.moneys.get(id)?.amountMinor ?? minorUnits(Math.min(amount, recharge.amountMinor));
+      world.moneys.set(id, money(id, { amountMinor, isGone, isFinal }));
+    }
+    after(world);
+  }
+  return { world, edited };
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+const isHolding = ({ status, quota }: KnownReversal) => status !== 'given_back' && quota > 0;
+
+describe('whatever Stripe shows, in whatever order, and wherever runs are ended', () => {
+  test('never more is taken than was granted', () => {
+    fc.assert(
+      fc.property(recharges, events, (recharge, history) => {
+        play(recharge, history, ({ known }) => {
+          const standing = known.filter(isHolding);
+          expect(sum(standing.map(({ amountMinor }) => amountMinor))).toBeLessThanOrEqual(recharge.amountMinor);
+          expect(sum(standing.map(({ quota }) => quota))).toBeLessThanOrEqual(recharge.quotaGranted);
+          expect(sum(standing.map((row) => (row.status === 'open' ? 0 : takenBy(row))))).toBeLessThanOrEqual(recharge.quotaGranted);
+        });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('what is given back is what was taken, in the budget and in the ledger', () => {
+    fc.assert(
+      fc.property(recharges, eventsWithoutPeople, (recharge, history) => {
+        const { world, edited } = play(recharge, history);
+        for (const row of world.known) {
+          const given = world.transfers.get(`grant ${row.id}`);
+          if (given === undefined) continue;
+          expect(given).toBe(world.transfers.get(`reversal ${row.id}`));
+          expect((row.givenAfter ?? 0) - (row.givenBefore ?? 0)).toBe(given);
+          expect((row.takenBefore ?? 0) - (row.takenAfter ?? 0)).toBe(given);
+        }
+        const taken = world.known.filter(({ status }) => status === 'taken_back').map(takenBy);
+        expect(world.budget).toBe(10_000_000 + recharge.quotaGranted + edited - sum(taken));
+        expect(world.budget).toBeGreaterThanOrEqual(0);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('the order of the lists makes no difference', () => {
+    const shuffled = <T>(values: T[]) => fc.shuffledSubarray(values, { minLength: values.length });
+    const worlds = fc.tuple(recharges, events).map(([recharge, history]) => play(recharge, history).world);
+    const orders = worlds.chain((world) => fc.tuple(fc.constant(world), shuffled([...world.moneys.values()]), shuffled(world.known)));
+    fc.assert(
+      fc.property(orders, ([world, moneys, known]) => {
+        const inOrder = decideReversals(world.recharge, [...world.moneys.values()], world.known);
+        expect(decideReversals(world.recharge, moneys, known)).toEqual(inOrder);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('looks come to an end, and then decide nothing new', () => {
+    fc.assert(
+      fc.property(recharges, events, (recharge, history) => {
+        const { world } = play(recharge, history);
+        const settled = world.settle();
+        const rows = structuredClone(world.known);
+        expect(world.look()).toEqual(settled);
+        expect(world.known).toEqual(rows);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('in the end the quota has followed the money, or a person has to decide, or Stripe has to say more', () => {
+    fc.assert(
+      fc.property(recharges, events, (recharge, history) => {
+        const { world } = play(recharge, history);
+        const { isFinal } = world.settle();
+        for (const returned of world.moneys.values()) {
+          const isWaiting = !isFinal && returned.isGone;
+          expect(isWaiting || isFollowed(recharge, returned, world.known)).toBe(true);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('money that comes and goes is taken each time, under a reference of its own', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 2050 }), (times, amount) => {
+        const world = new World(granted, quotaMicros(30_500_000));
+        const amountMinor: MinorUnits = minorUnits(amount);
+        for (let time = 1; time <= times; time++) {
+          world.moneys.set('du_1', gone('du_1', { amountMinor }));
+          world.settle();
+          expect(world.budget).toBe(30_500_000 - amount * ONE_CENT);
+          world.moneys.set('du_1', here('du_1', { amountMinor }));
+          world.settle();
+          expect(world.budget).toBe(30_500_000);
+        }
+        const references = Array.from({ length: times }, (_, index) => (index === 0 ? 'du_1' : `du_1.${index + 1}`));
+        expect([...world.transfers.keys()]).toEqual(references.flatMap((reference) => [`reversal ${reference}`, `grant ${reference}`]));
+      }),
+    );
+  });
+});

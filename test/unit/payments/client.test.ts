@@ -1,0 +1,90 @@
+/**
+ * The wall around Stripe: whatever goes wrong, a PaymentsError leaves, and nothing of the request with it.
+ */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { currency, minorUnits, parseQuota } from '../../../src/domain/money.ts';
+import { PaymentsClient } from '../../../src/payments/client.ts';
+import { PaymentsError } from '../../../src/payments/errors.ts';
+
+const SECRET_KEY = 'sk_test_planted_key';
+
+const ORDER = {
+  id: 'rch_1',
+  eventId: 'evt_1',
+  organizationId: 'acme',
+  litellmTeamId: 'acme-team',
+  stripeCustomerId: 'cus_1',
+  amountMinor: minorUnits(2050),
+  currency: currency('usd'),
+  quotaGranted: parseQuota('20.50'),
+  balanceSeen: parseQuota('-0.50'),
+  keysSpent: 0,
+};
+
+/** Every call of the client: one that is missing here does not type-check. */
+const CALLS: Record<keyof PaymentsClient, (payments: PaymentsClient) => Promise<unknown>> = {
+  choosePaymentMethod: (payments) => payments.choosePaymentMethod('cus_1'),
+  createIntent: (payments) => payments.createIntent(ORDER, 'pm_1'),
+  confirmIntent: (payments) => payments.confirmIntent(ORDER, 'pi_1'),
+  readIntent: (payments) => payments.readIntent('pi_1'),
+  cancelIntent: (payments) => payments.cancelIntent(ORDER, 'pi_1'),
+  intentsSince: (payments) => payments.intentsSince(new Date(), 100),
+  refund: (payments) => payments.refund(ORDER, 'pi_1'),
+  refundsOf: (payments) => payments.refundsOf('pi_1'),
+  disputesOf: (payments) => payments.disputesOf('pi_1'),
+  returnedMoneyOf: (payments) => payments.returnedMoneyOf('pi_1'),
+  returnedSince: (payments) => payments.returnedSince(new Date()),
+  forbiddenCalls: (payments) => payments.forbiddenCalls(),
+  ping: (payments) => payments.ping(),
+};
+
+type Answer = { status: number; body: string };
+let answer: Answer;
+let server: Server;
+let payments: PaymentsClient;
+
+beforeAll(async () => {
+  server = createServer((_request, response) => {
+    response.writeHead(answer.status, { 'content-type': 'application/json' });
+    response.end(answer.body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  payments = new PaymentsClient({ secretKey: SECRET_KEY, apiBase: `http://127.0.0.1:${port}` });
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+const ECHO = JSON.stringify({ error: { type: 'invalid_request_error', message: `Invalid API Key provided: ${SECRET_KEY}` } });
+
+describe.each<[string, Answer, Partial<PaymentsError>]>([
+  ['a refused key, repeated', { status: 401, body: ECHO }, { kind: 'key', status: 401 }],
+  ['too many requests', { status: 429, body: ECHO }, { kind: 'busy', status: 429 }],
+  ['a bad day of Stripe', { status: 500, body: ECHO }, { kind: 'unknown', status: 500 }],
+  ["a gateway's own JSON", { status: 503, body: '{"message":"Service Unavailable"}' }, { kind: 'unknown', status: 503 }],
+  ['HTML', { status: 200, body: `<html>${SECRET_KEY}</html>` }, { kind: 'unknown' }],
+  ['JSON that was cut', { status: 200, body: '{"object":"payment_int' }, { kind: 'unknown' }],
+])('%s', (_what, given, expected) => {
+  test.each(Object.entries(CALLS))('%s throws what anybody may read', async (_name, call) => {
+    answer = given;
+    const error = await call(payments).then(
+      () => undefined,
+      (reason) => reason,
+    );
+    expect(error).toBeInstanceOf(PaymentsError);
+    expect(error).toMatchObject(expected);
+    expect(inspect(error, { depth: Number.POSITIVE_INFINITY, showHidden: true })).not.toContain(SECRET_KEY);
+  });
+});
+
+test('a key that may not make a call is told apart from one that may', async () => {
+  answer = { status: 404, body: JSON.stringify({ error: { type: 'invalid_request_error', code: 'resource_missing', message: 'no' } }) };
+  expect(await payments.forbiddenCalls()).toEqual([]);
+  answer = { status: 403, body: JSON.stringify({ error: { type: 'invalid_request_error', message: 'not permitted' } }) };
+  expect(await payments.forbiddenCalls()).toHaveLength(8);
+});

@@ -1,0 +1,80 @@
+import { describe, expect, test } from '@jest/globals';
+import type Stripe from 'stripe';
+import { currency, minorUnits, parseQuota } from '../../../src/domain/money.ts';
+import { type ChargeOrder, metadataOf, ofIntent } from '../../../src/payments/intent.ts';
+
+const ORDER: ChargeOrder = {
+  id: 'rch_1',
+  eventId: 'evt_1',
+  organizationId: 'acme',
+  litellmTeamId: 'acme-team',
+  stripeCustomerId: 'cus_1',
+  amountMinor: minorUnits(2050),
+  currency: currency('usd'),
+  quotaGranted: parseQuota('20.50'),
+  quotaBefore: parseQuota('10'),
+  balanceSeen: parseQuota('-0.50'),
+  keysSpent: 0,
+};
+
+const intent = (fields: object) =>
+  ofIntent({
+    id: 'pi_1',
+    status: 'requires_confirmation',
+    amount: 2050,
+    currency: 'usd',
+    customer: 'cus_1',
+    ...fields,
+  } as Stripe.PaymentIntent);
+
+test('an intent is read in our own words', () => {
+  expect(intent({ metadata: {} })).toEqual({
+    id: 'pi_1',
+    outcome: { kind: 'unconfirmed' },
+    isCanceled: false,
+    status: 'requires_confirmation',
+    amountMinor: 2050,
+    currency: 'usd',
+    customerId: 'cus_1',
+    metadata: null,
+  });
+  expect(intent({ status: 'canceled' })).toMatchObject({ isCanceled: true, status: 'canceled' });
+  expect(intent({ customer: { id: 'cus_1' } })).toMatchObject({ customerId: null });
+});
+
+describe('what an intent remembers of its recharge', () => {
+  test('is all that is needed to enter the recharge again', () => {
+    expect(intent({ metadata: metadataOf(ORDER) }).metadata).toEqual({
+      rechargeId: 'rch_1',
+      eventId: 'evt_1',
+      organizationId: 'acme',
+      litellmTeamId: 'acme-team',
+      quota: parseQuota('20.50'),
+      quotaBefore: parseQuota('10'),
+      balance: parseQuota('-0.50'),
+    });
+  });
+
+  test.each([null, undefined])('has no budget from before where the order has %s', (quotaBefore) => {
+    const metadata = metadataOf({ ...ORDER, quotaBefore });
+    expect(metadata).toMatchObject({ quota_before: '' });
+    expect(intent({ metadata }).metadata).toMatchObject({ quota: parseQuota('20.50'), quotaBefore: null });
+  });
+
+  test('that somebody has edited is not known where it cannot be read', () => {
+    const metadata = { recharge_id: 'rch_1', quota: 'twenty', balance: '' };
+    expect(intent({ metadata }).metadata).toEqual({
+      rechargeId: 'rch_1',
+      eventId: '',
+      organizationId: '',
+      litellmTeamId: '',
+      quota: null,
+      quotaBefore: null,
+      balance: null,
+    });
+  });
+
+  test.each([{}, { recharge_id: '' }, { order: '7' }])('is nothing where it names no recharge: %j', (metadata) => {
+    expect(intent({ metadata }).metadata).toBeNull();
+  });
+});
