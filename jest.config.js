@@ -2,6 +2,8 @@ const MINUTE_MS = 60_000;
 
 const typescript = {
   testEnvironment: 'node',
+  // The copy of this folder that `npm run test:mutants` works in, while it works.
+  modulePathIgnorePatterns: ['<rootDir>/.stryker-tmp/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2024' }, module: { type: 'es6' } }],

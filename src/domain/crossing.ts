@@ -7,13 +7,7 @@
 import { createHash } from 'node:crypto';
 
 /** LiteLLM's events that say something about a team's own budget. Anything else at the same URL is not for us. */
-const TEAM_BUDGET_EVENTS = new Set([
-  'budget_crossed',
-  'threshold_crossed',
-  'soft_budget_crossed',
-  'projected_limit_exceeded',
-  'max_budget_alert',
-]);
+const TEAM_BUDGET_EVENTS = ['budget_crossed', 'threshold_crossed', 'soft_budget_crossed', 'projected_limit_exceeded', 'max_budget_alert'];
 
 export type Crossing = {
   teamId: string;
@@ -28,9 +22,10 @@ export type Crossing = {
  */
 export function crossingOf(alert: Record<string, unknown>): Crossing | undefined {
   const { event, event_group: group, team_id: teamId, max_budget: budget } = alert;
-  if (group !== 'team' || typeof event !== 'string' || !TEAM_BUDGET_EVENTS.has(event)) return undefined;
+  const eventType = TEAM_BUDGET_EVENTS.find((known) => known === event);
+  if (group !== 'team' || eventType === undefined) return undefined;
   if (typeof teamId !== 'string' || teamId === '') return undefined;
-  return { teamId, eventType: event, key: crossingKey(teamId, event, budget) };
+  return { teamId, eventType, key: crossingKey(teamId, eventType, budget) };
 }
 
 /** What the sweep reports: a balance at or below the minimum, or one that will be there before the next sweep. */

@@ -13,7 +13,7 @@ export type DeclineKind =
 
 export type DeclineCodes = { code: string | null; declineCode: string | null; adviceCode: string | null };
 
-const HARD_DECLINES = new Set([
+const HARD_DECLINES: ReadonlySet<string | null> = new Set([
   'expired_card',
   'fraudulent',
   'invalid_account',
@@ -31,5 +31,5 @@ const HARD_DECLINES = new Set([
 export function classifyDecline({ code, declineCode, adviceCode }: DeclineCodes): DeclineKind {
   if (code === 'authentication_required' || declineCode === 'authentication_required') return 'authentication_required';
   if (adviceCode === 'do_not_try_again') return 'hard';
-  return HARD_DECLINES.has(declineCode ?? '') || HARD_DECLINES.has(code ?? '') ? 'hard' : 'soft';
+  return HARD_DECLINES.has(declineCode) || HARD_DECLINES.has(code) ? 'hard' : 'soft';
 }

@@ -33,12 +33,14 @@ const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
   processing: ['charged', 'declined', 'action_required', 'needs_attention'],
   charged: ['succeeded', 'refunding', 'needs_attention'],
   refunding: ['refunded', 'needs_attention'],
+  // Stryker disable ArrayDeclaration: what is planted into an empty list is no status, so no move ever asks for it.
   needs_attention: [],
   succeeded: [],
   refunded: [],
   declined: [],
   action_required: [],
   cancelled: [],
+  // Stryker restore ArrayDeclaration
 };
 
 /** What only a person, or Stripe's word from weeks later, may do to a recharge that no run works on any more. */

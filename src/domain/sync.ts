@@ -78,7 +78,7 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
   if (theirs === null) {
     const gone = { ...about, ours: ours.name, theirs: null };
     if (ours.wasSeen) return [{ ...gone, kind: 'team_deleted', action: null }];
-    return [{ ...gone, kind: 'team_missing', action: 'create' }, ...driftOfMembers(ours, [])];
+    return [{ ...gone, kind: 'team_missing', action: 'create' }, ...driftOfMembers(ours, null)];
   }
   const drift: Drift[] = [];
   if (theirs.alias !== ours.name) drift.push({ ...about, kind: 'name_differs', ours: ours.name, theirs: theirs.alias, action: 'rename' });
@@ -86,11 +86,7 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
     const states = { ours: blockState(ours.blocked), theirs: blockState(theirs.blocked) };
     drift.push({ ...about, kind: 'block_differs', ...states, action: actionOnBlock(ours) });
   }
-  return [
-    ...drift,
-    ...driftOfBudget(ours, theirs).map((item) => ({ ...about, ...item })),
-    ...driftOfMembers(ours, theirs.memberUserIds ?? []),
-  ];
+  return [...drift, ...driftOfBudget(ours, theirs).map((item) => ({ ...about, ...item })), ...driftOfMembers(ours, theirs)];
 }
 
 function actionOnBlock({ blocked, blockedByUs }: Ours): DriftAction | null {
@@ -114,9 +110,9 @@ function driftOfBudget(
   ];
 }
 
-function driftOfMembers({ organizationId, teams }: Ours, members: readonly string[]): Drift[] {
+function driftOfMembers({ organizationId, teams }: Ours, theirs: Theirs | null): Drift[] {
   return teams.flatMap(({ id, userId, isSynced, isLeaving, keysLeaving }): Drift[] => {
-    const isMember = members.includes(userId);
+    const isMember = theirs?.memberUserIds?.includes(userId) ?? false;
     const about = { subject: `${organizationId}/${id}`, organizationId, theirs: isMember ? 'a member' : 'no member' };
     if (isLeaving) return [{ ...about, kind: 'member_leaving', ours: 'removed', action: 'remove_member' }];
     return [

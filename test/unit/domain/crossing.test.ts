@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { crossingOf } from '../../../src/domain/crossing.ts';
+import { crossingOf, SWEEP_EVENTS, sweepCrossing } from '../../../src/domain/crossing.ts';
 
 /** As the real proxy sends it. */
 const alert = {
@@ -80,4 +80,31 @@ test.each(['key', 'user', 'end_user', 'team_member', 'organization', 'project', 
 
 test.each([null, undefined, '', 7, ['t1'], { id: 't1' }])('an alert whose team is %j is about no team', (team_id) => {
   expect(crossingOf({ ...alert, team_id })).toBeUndefined();
+});
+
+describe('what a sweep reports', () => {
+  test('is a balance at the minimum, or one that will be there before the next sweep', () => {
+    expect(SWEEP_EVENTS).toEqual({ low: 'balance_low', forecast: 'balance_forecast' });
+  });
+
+  test('is one crossing of the team, whichever of the two it is: one event is open at a time', () => {
+    const low = sweepCrossing('t1', 'balance_low');
+    expect(low).toEqual({ teamId: 't1', eventType: 'balance_low', key: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(sweepCrossing('t1', 'balance_forecast')).toEqual({ ...low, eventType: 'balance_forecast' });
+    expect(sweepCrossing('t2', 'balance_low').key).not.toBe(low.key);
+  });
+
+  test('is never a copy of an alert', () => {
+    fc.assert(
+      fc.property(fc.string({ minLength: 1 }), fc.jsonValue(), (team_id, max_budget) => {
+        expect(keyOf({ team_id, max_budget })).not.toBe(sweepCrossing(team_id, 'balance_low').key);
+      }),
+    );
+  });
+
+  test('has a key that stays the same in every release: an event may be open while the service is replaced', () => {
+    // sha256 of ["t1","sweep",null], and of ["t1","budget_crossed",10].
+    expect(sweepCrossing('t1', 'balance_low').key).toBe('8fb2b59911c338bab3f0c1a992481260023cfd732271f427b78121c64d6039de');
+    expect(keyOf({})).toBe('118c4faff8476c98aa6fafe535461f6dcb4a0bc5ce66e9e7c079ccf8e6450300');
+  });
 });

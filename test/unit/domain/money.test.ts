@@ -11,6 +11,7 @@ import {
   type MinorUnits,
   MoneyFormatError,
   minorUnits,
+  parseMoney,
   parseQuota,
   type QuotaMicros,
   quotaBoughtBy,
@@ -89,7 +90,55 @@ describe('money as text', () => {
   });
 });
 
+describe('money that somebody has written', () => {
+  test('comes back as the same number, in any currency', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: -9_999_999_999, max: 9_999_999_999 }), currencies, (n, code) => {
+        expect(parseMoney(formatMoney(minorUnits(n), code), code)).toBe(n);
+      }),
+    );
+  });
+
+  test.each([
+    ['25', 'usd', 2500],
+    ['25.5', 'usd', 2550],
+    ['25.50', 'usd', 2550],
+    ['2500', 'jpy', 2500],
+    ['2.5', 'kwd', 2500],
+    ['-3', 'jpy', -3],
+  ])('%s %s are %d minor units', (text, code, amount) => {
+    expect(parseMoney(text, currency(code))).toBe(amount);
+  });
+
+  test.each([
+    ['25.001', 'usd', 2],
+    ['2500.0', 'jpy', 0],
+    ['2.5001', 'kwd', 3],
+  ])('%s is refused in %s, which has %d places', (text, code, places) => {
+    expect(() => parseMoney(text, currency(code))).toThrow(
+      new MoneyFormatError(`"${text}" is not a decimal number with at most ${places} places, like "25.00"`),
+    );
+  });
+});
+
+describe('a refusal names what was given and what is wrong with it', () => {
+  test.each([
+    [() => currency('dollar'), '"dollar" is not a three-letter currency code'],
+    [() => currency('UGX'), 'UGX is not supported: what its minor unit is at Stripe is not certain'],
+    [() => minorUnits(0.5), '0.5 is not a whole number of minor units'],
+    [() => quotaMicros(0.5), '0.5 is not a whole number of micro-dollars'],
+    [() => parseQuota('1e3'), '"1e3" is not a decimal number with at most 6 places, like "25.00"'],
+    [() => parseQuota('9999999999'), '"9999999999" is too large'],
+  ])('%s', (refused, message) => {
+    expect(refused).toThrow(expect.objectContaining({ name: 'MoneyFormatError', message }));
+  });
+});
+
 describe('a currency', () => {
+  test.each(['usd', 'USD', 'Usd'])('%s is written as Stripe writes it, in lower case', (code) => {
+    expect(currency(code)).toBe('usd');
+  });
+
   test('UGX is refused: Stripe contradicts itself about its minor unit', () => {
     expect(() => currency('UGX')).toThrow(MoneyFormatError);
   });

@@ -5,10 +5,13 @@ import {
   decideRecharge,
   type LiveBudget,
   type Occasion,
+  REFUSALS,
   type RechargeFacts,
   type RechargeHistory,
   type RechargePolicy,
+  type Refusal,
   spendIsStillFlushing,
+  unfitness,
 } from '../../../src/domain/policy.ts';
 import { currencies, USD } from '../arbitraries.ts';
 
@@ -201,6 +204,10 @@ describe('no charge is made', () => {
     expect(softAt('130.499999').kind).toBe('recharge');
     expect(refusalOf(softAt('130.50'))).toBe('soft_budget');
   });
+  test('unless there is no soft_budget to stay above, however low the new budget is', () => {
+    const corrected = { ...budget, quota: parseQuota('-140'), spend: parseQuota('-150') };
+    expect(decide({ budget: corrected })).toMatchObject({ kind: 'recharge', quota: parseQuota('20') });
+  });
 });
 
 describe('a sweep', () => {
@@ -272,6 +279,42 @@ describe('an alert that is ahead of the figures KMS shows', () => {
   });
   test('says nothing without a spend, or about a team without a limit', () => {
     expect(flushing(null)).toBe(false);
+    expect(flushing(null, { ...shown, quota: parseQuota('5'), spend: parseQuota('-1') })).toBe(false);
     expect(flushing('100', { ...shown, quota: null })).toBe(false);
+  });
+});
+
+describe('whether a recharge could help a team at all', () => {
+  test('is a matter of how LiteLLM limits it, not of its balance', () => {
+    expect(unfitness(budget)).toBeNull();
+    expect(unfitness({ ...budget, spend: parseQuota('0'), softBudget: parseQuota('1') })).toBeNull();
+    expect(unfitness({ ...budget, quota: null })).toBe('unlimited_budget');
+    expect(unfitness({ ...budget, budgetDuration: '30d' })).toBe('budget_duration');
+    expect(unfitness({ ...budget, hasBudgetLimits: true })).toBe('budget_limits');
+  });
+  test('is answered by what weighs most: no limit, then a limit that is set back, then further limits', () => {
+    expect(unfitness({ ...budget, quota: null, budgetDuration: '30d', hasBudgetLimits: true })).toBe('unlimited_budget');
+    expect(unfitness({ ...budget, budgetDuration: '30d', hasBudgetLimits: true })).toBe('budget_duration');
+  });
+});
+
+describe('a refusal names the setting that an operator has to look at', () => {
+  const names: Record<Refusal, RegExp> = {
+    above_minimum: /above the minimum/,
+    auto_recharge_disabled: /auto_recharge_enabled/,
+    suspended: /suspended: resume/,
+    recharge_open: /not finished/,
+    daily_limit_reached: /max_daily_recharges/,
+    monthly_limit_reached: /max_monthly_amount/,
+    cooling_down: /failed.*pauses/,
+    amount_too_large: /one charge.*99999999 minor units/,
+    team_not_found: /litellm_team_id/,
+    unlimited_budget: /max_budget.*without limit/,
+    budget_duration: /budget_duration/,
+    budget_limits: /budget_limits/,
+    soft_budget: /soft_budget/,
+  };
+  test.each(Object.entries(REFUSALS) as [Refusal, string][])('%s', (refusal, text) => {
+    expect(text).toMatch(names[refusal]);
   });
 });

@@ -5,6 +5,7 @@ import {
   CHARGED_STATUSES,
   FAILED_STATUSES,
   isOpen,
+  LATE_MOVES,
   OPEN_STATUSES,
   QUOTA_DUE_STATUSES,
   RECHARGE_STATUSES,
@@ -88,6 +89,34 @@ describe('an organization gets no other recharge', () => {
     );
     const [, list = ''] = /recharge_one_open_per_organization[^;]*?status in \(([^)]*)\)/.exec(migration) ?? [];
     expect(list.match(/\w+/g)).toEqual([...OPEN_STATUSES]);
+  });
+});
+
+test('the statuses from which each may be reached are these, and no other', () => {
+  expect(Object.fromEntries(RECHARGE_STATUSES.map((status) => [status, statusesBefore(status)]))).toEqual({
+    reserved: [],
+    charging: ['reserved'],
+    processing: ['charging'],
+    charged: ['charging', 'processing'],
+    refunding: ['charged'],
+    needs_attention: ['charging', 'processing', 'charged', 'refunding'],
+    succeeded: ['charged'],
+    refunded: ['refunding'],
+    declined: ['reserved', 'charging', 'processing'],
+    action_required: ['charging', 'processing'],
+    cancelled: ['reserved'],
+  });
+});
+
+describe('what no run may do', () => {
+  test('is to settle what needs attention: a person grants it, refunds it, or accepts it as it is', () => {
+    expect(LATE_MOVES.resolve).toEqual({ from: ['needs_attention'], to: ['charged', 'refunding', 'succeeded', 'cancelled'] });
+  });
+  test('is to open again what ended without a grant: only money that Stripe turns out to hold does', () => {
+    expect(LATE_MOVES.reopen).toEqual({ from: ['refunded', 'declined', 'action_required', 'cancelled'], to: ['needs_attention'] });
+  });
+  test('starts only where no run leads on', () => {
+    for (const { from } of Object.values(LATE_MOVES)) for (const status of from) expect(movesFrom(status)).toEqual([]);
   });
 });
 

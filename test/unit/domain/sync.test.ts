@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseQuota, quotaMicros } from '../../../src/domain/money.ts';
 import {
+  addSyncCounts,
   type ClaimedOrganization,
   claimOf,
   DRIFT_ADVICE,
@@ -11,10 +13,12 @@ import {
   isBudgetEdited,
   judgeAbsence,
   leavesNoTeam,
+  NOTHING_SYNCED,
   type Ours,
   type OurTeam,
   outcomeWithoutAction,
   SYNC_OUTCOMES,
+  type SyncCounts,
   type Theirs,
 } from '../../../src/domain/sync.ts';
 
@@ -50,14 +54,23 @@ test('nothing is found where both sides agree, whatever was spent and whoever el
 });
 
 describe('the team in LiteLLM', () => {
+  const about = { subject: 'team-acme', organizationId: 'acme' };
+
   test('is made when LiteLLM has never had it, and its members with it', () => {
-    expect(found({ wasSeen: false }, null)).toEqual([
-      ['team_missing', 'create'],
-      ['member_missing', 'add_member'],
+    expect(driftOf({ ...ours, wasSeen: false }, null)).toEqual([
+      { ...about, kind: 'team_missing', ours: 'Acme Corporation', theirs: null, action: 'create' },
+      {
+        kind: 'member_missing',
+        subject: 'acme/sales',
+        organizationId: 'acme',
+        ours: 'acme/sales',
+        theirs: 'no member',
+        action: 'add_member',
+      },
     ]);
   });
   test('is not made again when it was deleted there: a person decides', () => {
-    expect(found({}, null)).toEqual([['team_deleted', null]]);
+    expect(driftOf(ours, null)).toEqual([{ ...about, kind: 'team_deleted', ours: 'Acme Corporation', theirs: null, action: null }]);
   });
   test('gets our name', () => {
     expect(driftOf(ours, { ...theirs, alias: null })).toEqual([
@@ -74,12 +87,34 @@ describe('the block', () => {
   test('of somebody else stays', () => {
     expect(found({}, { blocked: true })).toEqual([['block_differs', null]]);
   });
+  test('is set by us whoever lifted it, and is no difference where both sides have it', () => {
+    expect(found({ blocked: true, blockedByUs: true })).toEqual([['block_differs', 'block']]);
+    expect(found({ blocked: true, blockedByUs: true }, { blocked: true })).toEqual([]);
+    expect(found({ blocked: true }, { blocked: true })).toEqual([]);
+  });
+  test('names both states', () => {
+    const about = { kind: 'block_differs', subject: 'team-acme', organizationId: 'acme' };
+    expect(driftOf({ ...ours, blocked: true }, theirs)).toEqual([{ ...about, ours: 'blocked', theirs: 'not blocked', action: 'block' }]);
+    expect(driftOf(ours, { ...theirs, blocked: true })).toEqual([{ ...about, ours: 'not blocked', theirs: 'blocked', action: null }]);
+  });
 });
 
 describe('the budget', () => {
   test('that somebody has edited is reported and left alone', () => {
     expect(driftOf(ours, { ...theirs, quota: parseQuota('99') })).toMatchObject([
       { kind: 'budget_edited', ours: '30.50', theirs: '99.00', action: null },
+    ]);
+  });
+  test('names both budgets, the organization and its team', () => {
+    const about = { subject: 'team-acme', organizationId: 'acme', action: null };
+    expect(driftOf(ours, { ...theirs, quota: parseQuota('99'), budgetDuration: '30d', hasBudgetLimits: true })).toEqual([
+      { ...about, kind: 'budget_edited', ours: '30.50', theirs: '99.00' },
+      { ...about, kind: 'budget_duration', ours: null, theirs: '30d' },
+      { ...about, kind: 'budget_limits', ours: null, theirs: 'some' },
+    ]);
+    expect(driftOf(ours, { ...theirs, quota: null })).toEqual([{ ...about, kind: 'budget_unlimited', ours: '30.50', theirs: null }]);
+    expect(driftOf({ ...ours, budgetLeft: null }, { ...theirs, quota: null })).toEqual([
+      { ...about, kind: 'budget_unlimited', ours: null, theirs: null },
     ]);
   });
   test('is not compared before our first write, nor while one is under way', () => {
@@ -120,6 +155,23 @@ describe('a team of the organization', () => {
     expect(found({ teams: [{ ...team, isLeaving: true, keysLeaving: 2 }] })).toEqual([['member_leaving', 'remove_member']]);
     expect(found({ teams: [{ ...team, isLeaving: true }] }, { memberUserIds: [] })).toEqual([['member_leaving', 'remove_member']]);
   });
+  test('is a member for LiteLLM only if LiteLLM says so', () => {
+    const { memberUserIds: _, ...silent } = theirs;
+    expect(driftOf(ours, silent)).toMatchObject([{ kind: 'member_missing', theirs: 'no member' }]);
+  });
+  test('names what is wanted and what LiteLLM shows', () => {
+    const about = { subject: 'acme/sales', organizationId: 'acme' };
+    const changed = (change: Partial<OurTeam>) => driftOf({ ...ours, teams: [{ ...team, ...change }] }, theirs);
+    expect(changed({ isSynced: false })).toEqual([
+      { ...about, kind: 'member_missing', ours: 'acme/sales', theirs: 'a member', action: 'add_member' },
+    ]);
+    expect(changed({ isLeaving: true })).toEqual([
+      { ...about, kind: 'member_leaving', ours: 'removed', theirs: 'a member', action: 'remove_member' },
+    ]);
+    expect(changed({ keysLeaving: 1 })).toEqual([
+      { ...about, kind: 'keys_leaving', ours: '1 keys revoked', theirs: null, action: 'delete_keys' },
+    ]);
+  });
   test('loses the keys that were revoked', () => {
     expect(driftOf({ ...ours, teams: [{ ...team, keysLeaving: 2 }] }, theirs)).toMatchObject([
       { kind: 'keys_leaving', subject: 'acme/sales', ours: '2 keys revoked', action: 'delete_keys' },
@@ -152,10 +204,19 @@ describe('a team that no organization has', () => {
     expect(driftOfStranger(stranger, { ...claimed, ownTeam: 'unknown' })).toMatchObject({ kind: 'team_claimed', action: 'adopt' });
   });
   test('is listed otherwise, and nobody has to act', () => {
-    expect(driftOfStranger(stranger, null)).toMatchObject({ kind: 'team_unmanaged', organizationId: null, action: null });
+    expect(driftOfStranger(stranger, null)).toEqual({
+      kind: 'team_unmanaged',
+      subject: 'team-x',
+      organizationId: null,
+      ours: null,
+      theirs: 'X',
+      action: null,
+    });
     expect(outcomeWithoutAction('team_unmanaged')).toBe('noted');
   });
 });
+
+const kinds = Object.keys(DRIFT_ADVICE) as DriftKind[];
 
 describe('an organization without a team in LiteLLM', () => {
   const never = { wasSeen: false, isClaimed: false, isEveryTeamRead: true };
@@ -183,7 +244,6 @@ describe('an organization without a team in LiteLLM', () => {
     expect(leavesNoTeam('team_missing', 'failed')).toBe(true);
     expect(leavesNoTeam('team_missing', 'done')).toBe(false);
     expect(leavesNoTeam('team_missing', 'planned')).toBe(false);
-    const kinds = Object.keys(DRIFT_ADVICE) as DriftKind[];
     for (const kind of kinds.filter((each) => each !== 'team_deleted' && each !== 'team_missing'))
       for (const outcome of SYNC_OUTCOMES) expect(leavesNoTeam(kind, outcome)).toBe(false);
   });
@@ -208,5 +268,72 @@ describe('a second look at a budget', () => {
         expect(isBudgetEdited({ leftBefore: shown, shown, leftAfter })).toBe(false);
       }),
     );
+  });
+});
+
+describe('a drift without an action', () => {
+  test.each(kinds.filter((kind) => kind !== 'team_unmanaged'))('waits for a person when it is %s', (kind) => {
+    expect(outcomeWithoutAction(kind)).toBe('needs_person');
+  });
+  test('is only noted when the team is no organization’s', () => {
+    expect(outcomeWithoutAction('team_unmanaged')).toBe('noted');
+  });
+  test('names what an operator has to look at', () => {
+    const names: Record<DriftKind, RegExp> = {
+      team_missing: /never had the team.*made/,
+      team_deleted: /litellm_team_id/,
+      name_differs: /name/,
+      block_differs: /unblock it there, or set blocked/,
+      member_missing: /not yet a member/,
+      member_leaving: /removed/,
+      keys_leaving: /keys.*revoked/,
+      budget_edited: /max_budget.*edited/,
+      budget_unlimited: /max_budget.*without limit/,
+      budget_duration: /budget_duration/,
+      budget_limits: /budget_limits/,
+      team_claimed: /metadata/,
+      team_unmanaged: /no organization/,
+    };
+    for (const kind of kinds) expect([kind, DRIFT_ADVICE[kind]]).toEqual([kind, expect.stringMatching(names[kind])]);
+  });
+});
+
+test('a drift ends in an outcome that the database takes', () => {
+  const migration = readFileSync(new URL('../../../src/database/migrations/0007-synchronisation.ts', import.meta.url), 'utf8');
+  const [, list = ''] = /outcome in \(([^)]*)\)/.exec(migration) ?? [];
+  expect(list.match(/\w+/g)).toEqual([...SYNC_OUTCOMES]);
+});
+
+describe('what a run has gone through', () => {
+  const count = fc.nat();
+  const counts: fc.Arbitrary<SyncCounts> = fc.record({
+    pages: count,
+    teams: count,
+    organizations: count,
+    unmanaged: count,
+    unreadable: count,
+    failedPages: fc.array(count),
+  });
+
+  test('is nothing at first, and nothing more adds nothing', () => {
+    expect(NOTHING_SYNCED).toEqual({ pages: 0, teams: 0, organizations: 0, unmanaged: 0, unreadable: 0, failedPages: [] });
+    fc.assert(
+      fc.property(counts, (some) => {
+        expect(addSyncCounts(NOTHING_SYNCED, some)).toEqual(some);
+        expect(addSyncCounts(some, NOTHING_SYNCED)).toEqual(some);
+      }),
+    );
+  });
+  test('adds up count by count, and remembers every failed page in its order', () => {
+    const first = { pages: 1, teams: 20, organizations: 300, unmanaged: 4000, unreadable: 50_000, failedPages: [3, 1] };
+    const second = { pages: 2, teams: 30, organizations: 400, unmanaged: 5000, unreadable: 60_000, failedPages: [2] };
+    expect(addSyncCounts(first, second)).toEqual({
+      pages: 3,
+      teams: 50,
+      organizations: 700,
+      unmanaged: 9000,
+      unreadable: 110_000,
+      failedPages: [3, 1, 2],
+    });
   });
 });
