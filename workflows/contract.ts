@@ -6,8 +6,8 @@ import { defineQuery, defineSignal } from '@temporalio/workflow';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { SyncRef, SyncSummary } from '../activities/sync/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
+import type { EventOutcome } from '../src/domain/event-outcome.ts';
 import type { Finding } from '../src/domain/finding.ts';
-import type { Outcome } from '../src/domain/outcome.ts';
 import type { SyncCounts } from '../src/domain/sync.ts';
 
 /** Workflow types as Temporal knows them: histories and schedules hold them, so they stay. */
@@ -23,7 +23,7 @@ export const WORKFLOW_TYPES = {
 export const stripeChanged = defineSignal('stripeChanged');
 
 export type RechargeInput = { eventId: string };
-export type RechargeResult = { outcome: Outcome; rechargeId: string | null; detail: string };
+export type RechargeResult = { outcome: EventOutcome; rechargeId: string | null; detail: string };
 export type RechargeWorkflow = (input: RechargeInput) => Promise<RechargeResult>;
 
 export type ReversalInput = { rechargeId: string };

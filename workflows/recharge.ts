@@ -20,9 +20,10 @@ import {
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/recharge/types.ts';
+import type { EventOutcome } from '../src/domain/event-outcome.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { parseQuota } from '../src/domain/money.ts';
-import type { Outcome } from '../src/domain/outcome.ts';
+import type { RechargeStatus } from '../src/domain/recharge-status.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
 import { type RechargeInput, type RechargeResult, stripeChanged } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
@@ -99,7 +100,7 @@ export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<Rech
     await CancellationScope.nonCancellable(() => releaseReservation({ eventId }));
     throw error;
   }
-  if (limits.kind !== 'reserved') return CancellationScope.nonCancellable(() => finish(eventId, null, endingOf(limits)));
+  if (limits.kind !== 'reserved') return CancellationScope.nonCancellable(() => finishUncharged(eventId, endingOf(limits)));
 
   const { recharge } = limits;
   upsertSearchAttributes([{ key: amountMinorKey, value: recharge.amountMinor }]);
@@ -107,12 +108,15 @@ export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<Rech
   const charge = await chargeUnlessCancelled(eventId, recharge);
   return CancellationScope.nonCancellable(async () => {
     const settled = withAlarm(eventId, recharge, () => settle(recharge, charge, stripe));
-    const ending = await settled.catch((error): Ending => ({ outcome: 'needs_attention', detail: reasonOf(error) }));
-    return finish(eventId, recharge, ending);
+    const ending = await settled.catch((error): RechargeEnding => ({ outcome: 'needs_attention', detail: reasonOf(error) }));
+    return finishRecharge(eventId, recharge, ending);
   });
 }
 
-type Ending = { outcome: Outcome; detail: string };
+/** How an event ends that no recharge was reserved for. */
+type Ending = { outcome: EventOutcome; detail: string };
+/** How a recharge ends: its event's outcome is its status. */
+type RechargeEnding = { outcome: Extract<EventOutcome, RechargeStatus>; detail: string };
 
 function endingOf(limits: Exclude<LimitsResult, { kind: 'reserved' }>): Ending {
   if (limits.kind === 'refused') return { outcome: limits.outcome, detail: `Nothing charged: ${limits.reason}.` };
@@ -143,7 +147,7 @@ function charge(recharge: ReservedRecharge): Promise<ChargeResult> {
 }
 
 /** From the charge on: grant what is captured, or give it back. */
-async function settle(recharge: ReservedRecharge, first: ChargeResult, stripe: StripeSignals): Promise<Ending> {
+async function settle(recharge: ReservedRecharge, first: ChargeResult, stripe: StripeSignals): Promise<RechargeEnding> {
   let charged = first;
   for (let pause = SETTLE_PAUSE_FIRST_MS; charged.kind === 'processing'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
     showStatus(recharge, 'processing', 'The bank is processing the payment; no quota is given before it has settled.');
@@ -186,7 +190,7 @@ async function checkLimitsOnFlushedSpend(eventId: string): Promise<LimitsResult>
   }
 }
 
-async function grant(recharge: ReservedRecharge, capturedAt: string): Promise<Ending> {
+async function grant(recharge: ReservedRecharge, capturedAt: string): Promise<RechargeEnding> {
   const { rechargeId } = recharge;
   await recordRecharge.executeWithOptions({ summary: `ledger: stripe → prepaid ${recharge.amount}` }, [{ rechargeId, capturedAt }]);
   showStatus(recharge, 'charged', 'The charge is captured and in the ledger; the quota is raised next.');
@@ -194,10 +198,10 @@ async function grant(recharge: ReservedRecharge, capturedAt: string): Promise<En
     { rechargeId },
   ]);
   if (quota.kind === 'needs_attention') return { outcome: 'needs_attention', detail: quota.reason };
-  return { outcome: 'recharged', detail: `Quota raised from ${quota.before} to ${quota.after}.` };
+  return { outcome: 'succeeded', detail: `Quota raised from ${quota.before} to ${quota.after}.` };
 }
 
-async function refund(recharge: ReservedRecharge, reason: string, stripe: StripeSignals): Promise<Ending> {
+async function refund(recharge: ReservedRecharge, reason: string, stripe: StripeSignals): Promise<RechargeEnding> {
   log.warn('refunding: the quota cannot be raised', { rechargeId: recharge.rechargeId, reason });
   showStatus(recharge, 'refunding', `The quota cannot be raised, so the charge is refunded: ${reason}`);
   const ask = (): Promise<RefundResult> =>
@@ -214,19 +218,25 @@ async function refund(recharge: ReservedRecharge, reason: string, stripe: Stripe
   return { outcome: 'needs_attention', detail };
 }
 
+/** Closes the event of a run that has no recharge, and so no status of one. */
+async function finishUncharged(eventId: string, { outcome, detail }: Ending): Promise<RechargeResult> {
+  upsertSearchAttributes([{ key: rechargeStatusKey, value: null }]);
+  setCurrentDetails(`**${outcome}** — ${detail}`);
+  await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome }]);
+  return { outcome, rechargeId: null, detail };
+}
+
 /** Closes the event and sends the notification. A run that an operator has to settle ends failed, so that it shows red. */
-async function finish(eventId: string, recharge: ReservedRecharge | null, { outcome, detail }: Ending): Promise<RechargeResult> {
+async function finishRecharge(eventId: string, recharge: ReservedRecharge, { outcome, detail }: RechargeEnding): Promise<RechargeResult> {
   showStatus(recharge, outcome, detail);
   await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome }]);
-  if (recharge !== null) {
-    try {
-      await notify.executeWithOptions({ summary: `recharge.${outcome}` }, [{ eventId, outcome, recharge, detail }]);
-    } catch (error) {
-      log.error('the notification was not delivered', { outcome, reason: reasonOf(error) });
-    }
+  try {
+    await notify.executeWithOptions({ summary: `recharge.${outcome}` }, [{ eventId, outcome, recharge, detail }]);
+  } catch (error) {
+    log.error('the notification was not delivered', { outcome, reason: reasonOf(error) });
   }
   if (outcome === 'needs_attention') throw ApplicationFailure.nonRetryable(detail, FAILURE.needsAttention);
-  return { outcome, rechargeId: recharge?.rechargeId ?? null, detail };
+  return { outcome, rechargeId: recharge.rechargeId, detail };
 }
 
 /** Runs `work`, and raises the alarm when it is not done after a day. The work goes on. */
@@ -250,15 +260,15 @@ async function withAlarm<T>(eventId: string, recharge: ReservedRecharge, work: (
 }
 
 /** What the Temporal Web UI shows of the run: its status as a search attribute, and its details so far. */
-function showStatus(recharge: ReservedRecharge | null, status: Outcome | string, line: string): void {
+function showStatus(recharge: ReservedRecharge, status: RechargeStatus, line: string): void {
+  const { organizationId, organizationName, teamId, amount, eventType, balance, minimumBalance } = recharge;
   upsertSearchAttributes([{ key: rechargeStatusKey, value: status }]);
-  const why =
-    recharge &&
-    [
-      `**${recharge.organizationName}** (${recharge.organizationId}), team ${recharge.teamId}: **${recharge.amount}**`,
-      `Because ${recharge.eventType} reported it and the balance was ${recharge.balance}, ${standing(recharge)} the minimum of ${recharge.minimumBalance}.`,
-    ].join('\n\n');
-  setCurrentDetails([why, `**${status}** — ${line}`].filter(Boolean).join('\n\n'));
+  const details = [
+    `**${organizationName}** (${organizationId}), team ${teamId}: **${amount}**`,
+    `Because ${eventType} reported it and the balance was ${balance}, ${standing(recharge)} the minimum of ${minimumBalance}.`,
+    `**${status}** — ${line}`,
+  ];
+  setCurrentDetails(details.join('\n\n'));
 }
 
 function standing({ balance, minimumBalance }: ReservedRecharge): string {

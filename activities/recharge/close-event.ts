@@ -1,11 +1,16 @@
 import * as webhookEvents from '../../src/database/webhook-events.ts';
-import type { Outcome } from '../../src/domain/outcome.ts';
+import type { EventOutcome } from '../../src/domain/event-outcome.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef } from './types.ts';
 
 /** Closes the event with its outcome; from then on a new alert of the same crossing is an event of its own. */
 export function closeEvent({ database }: Pick<ActivityDependencies, 'database'>) {
-  return async ({ eventId, outcome }: EventRef & { outcome: Outcome }): Promise<void> => {
-    await webhookEvents.close(database.fork(), eventId, outcome);
+  return async ({ eventId, outcome }: EventRef & { outcome: EventOutcome | 'recharged' }): Promise<void> => {
+    await webhookEvents.close(database.fork(), eventId, presentName(outcome));
   };
+}
+
+/** A run that began on an earlier version still says `recharged`. */
+function presentName(outcome: EventOutcome | 'recharged'): EventOutcome {
+  return outcome === 'recharged' ? 'succeeded' : outcome;
 }

@@ -1,5 +1,5 @@
 /** What the activities of a recharge take and return: JSON that stays in workflow history. */
-import type { Outcome } from '../../src/domain/outcome.ts';
+import type { EventOutcome } from '../../src/domain/event-outcome.ts';
 import type { Refusal } from '../../src/domain/policy.ts';
 import type { RechargeSource } from '../../src/domain/recharge-source.ts';
 
@@ -33,7 +33,7 @@ export type ChargeResult =
   /** The bank takes its time: ask again later. */
   | { kind: 'processing' }
   /** Settled without money, or a person has to decide. */
-  | { kind: 'ended'; outcome: Extract<Outcome, 'declined' | 'action_required' | 'cancelled' | 'needs_attention'>; reason: string };
+  | { kind: 'ended'; outcome: Extract<EventOutcome, 'declined' | 'action_required' | 'cancelled' | 'needs_attention'>; reason: string };
 
 export type QuotaResult =
   /** LiteLLM dollars, decimal. */
@@ -48,4 +48,4 @@ export type RefundResult =
   | { kind: 'nothing_to_refund' }
   | { kind: 'needs_attention'; reason: string };
 
-export type Notification = EventRef & { outcome: Outcome; recharge: ReservedRecharge | null; detail: string };
+export type Notification = EventRef & { outcome: EventOutcome; recharge: ReservedRecharge | null; detail: string };

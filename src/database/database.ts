@@ -10,6 +10,7 @@ import { BalanceSamples } from './migrations/0005-balance-samples.ts';
 import { TeamsAndKeys } from './migrations/0006-teams-and-keys.ts';
 import { Synchronisation } from './migrations/0007-synchronisation.ts';
 import { TransfersWithoutQuota } from './migrations/0008-transfers-without-quota.ts';
+import { OneNameForSuccess } from './migrations/0009-one-name-for-success.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -57,6 +58,7 @@ export class Database {
           TeamsAndKeys,
           Synchronisation,
           TransfersWithoutQuota,
+          OneNameForSuccess,
         ],
         snapshot: false,
       },

@@ -4,9 +4,9 @@
  */
 import { type InferEntity, p, Type } from '@mikro-orm/core';
 import { defineEntity } from '@mikro-orm/postgresql';
+import type { EventOutcome } from '../domain/event-outcome.ts';
 import { LEDGER_ACCOUNTS, TRANSFER_KINDS } from '../domain/ledger.ts';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
-import type { Outcome } from '../domain/outcome.ts';
 import { RECHARGE_SOURCES } from '../domain/recharge-source.ts';
 import { RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { REVERSAL_KINDS, REVERSAL_STATUSES } from '../domain/reversal.ts';
@@ -129,7 +129,7 @@ export const WebhookEvent = defineEntity({
     duplicateOf: p.string().nullable(),
     processed: p.boolean(),
     success: p.boolean().nullable(),
-    outcome: p.string().$type<Outcome>().nullable(),
+    outcome: p.string().$type<EventOutcome>().nullable(),
     receivedAt: p.datetime(),
     /** The dispatcher that claimed the event has until then to start its workflow. */
     claimedUntil: p.datetime().nullable(),

@@ -1,6 +1,6 @@
 /** The inbox table: everything that asks for a recharge, stored before it is answered. */
 import type { FailuresInARow } from '../domain/cool-down.ts';
-import { isSuccess, type Outcome } from '../domain/outcome.ts';
+import { type EventOutcome, isSuccess } from '../domain/event-outcome.ts';
 import type { RechargeSource } from '../domain/recharge-source.ts';
 import { UNDER_WAY_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
@@ -40,7 +40,7 @@ export async function receive(em: EntityManager, incoming: IncomingEvent): Promi
   const organization =
     incoming.teamId === null ? null : await em.findOne(Organization, { litellmTeamId: incoming.teamId }, { fields: ['id'] });
   const organizationId = organization?.id ?? null;
-  const closedAs: Outcome | null = incoming.crossing === null ? 'ignored' : organizationId === null ? 'unknown_team' : null;
+  const closedAs: EventOutcome | null = incoming.crossing === null ? 'ignored' : organizationId === null ? 'unknown_team' : null;
 
   for (let attempt = 0; attempt < MAX_RECEIVE_ATTEMPTS; attempt++) {
     const eventId = newId('evt');
@@ -59,7 +59,7 @@ export async function receive(em: EntityManager, incoming: IncomingEvent): Promi
   throw new Error(`an event of crossing ${incoming.crossing} could not be stored in ${MAX_RECEIVE_ATTEMPTS} attempts`);
 }
 
-type NewEvent = IncomingEvent & { id: string; organizationId: string | null; duplicateOf: string | null; outcome: Outcome | null };
+type NewEvent = IncomingEvent & { id: string; organizationId: string | null; duplicateOf: string | null; outcome: EventOutcome | null };
 
 /**
  * False when a unique index has the delivery or the crossing already. One statement, so durable or nothing.
@@ -119,7 +119,7 @@ export async function releaseClaim(em: EntityManager, id: string, delayMs: numbe
  * Closes an event with its outcome. The first close stands, so a retry changes nothing, unless a person
  * settled it since.
  */
-export async function close(em: EntityManager, id: string, outcome: Outcome): Promise<void> {
+export async function close(em: EntityManager, id: string, outcome: EventOutcome): Promise<void> {
   await em.execute(
     `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
      where id = ? and (not processed or (outcome = 'needs_attention' and outcome <> ?))`,

@@ -65,7 +65,7 @@ export function rechargeRoutes({
       await startOrLeaveToReconciliation(() => workflows.restartRecharge(toRestart), log);
     }
     if (resolved.status === 'cancelled' || resolved.status === 'succeeded')
-      await webhookEvents.close(em, recharge.eventId, OUTCOME_OF_ACCEPTED[resolved.status]);
+      await webhookEvents.close(em, recharge.eventId, resolved.status);
     // Its money may have been refunded or disputed meanwhile: then the quota follows it.
     await startOrLeaveToReconciliation(() => workflows.followReversals(resolved), log);
     response.json(await presentWhole(resolved));
@@ -84,8 +84,6 @@ export function rechargeRoutes({
 
   return router;
 }
-
-const OUTCOME_OF_ACCEPTED = { succeeded: 'recharged', cancelled: 'cancelled' } as const;
 
 function missing(id: string): Problem {
   return new Problem('not-found', `there is no recharge ${id}`);

@@ -6,7 +6,7 @@ import { webhookKey } from '../domain/webhook-key.ts';
 export type OutboundEvent = {
   /** The `webhook-id`: the same for every attempt, so that the receiver can drop duplicates. */
   id: string;
-  /** Such as `recharge.recharged`. */
+  /** Such as `recharge.succeeded`. */
   type: string;
   data: Record<string, string>;
 };

@@ -7,7 +7,7 @@ import type { Organization, World } from '../support/world.ts';
 export type Underway = { organization: Organization; eventId: string };
 
 export const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-export const RECHARGED = { outcome: 'recharged', success: true };
+export const RECHARGED = { outcome: 'succeeded', success: true };
 
 /** Starts an API, whose environment may differ from the world's, and a worker. */
 export async function startService(

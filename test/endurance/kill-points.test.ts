@@ -91,7 +91,7 @@ test.each(PATHS)(
       await world.clearFaults();
     }
     for (const { organization, eventId } of running) {
-      expect((await world.closed(eventId, TIMEOUT_MS)).outcome).toBe(isDeleted ? 'refunded' : 'recharged');
+      expect((await world.closed(eventId, TIMEOUT_MS)).outcome).toBe(isDeleted ? 'refunded' : 'succeeded');
       expect(await world.books(organization)).toEqual(isDeleted ? REFUNDED : GRANTED);
       if (!isDeleted) expect(await world.budgetOf(organization.teamId)).toBe(30.5);
     }

@@ -11,7 +11,7 @@ import type { Organization, OrganizationWish, World } from '../support/world.ts'
 
 const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
 const UNTOUCHED = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
-const RECHARGED = { outcome: 'recharged', success: true };
+const RECHARGED = { outcome: 'succeeded', success: true };
 
 const FOR_EVER = 1_000_000;
 const away = { kind: 'respond', status: 503, body: {} } as const;

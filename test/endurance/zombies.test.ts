@@ -23,7 +23,7 @@ const HUNG_TIMEOUT_MS = 120_000;
 const LATE_MS = 8_000;
 
 const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-const RECHARGED = { outcome: 'recharged', success: true };
+const RECHARGED = { outcome: 'succeeded', success: true };
 
 let world: World;
 /** What the doomed worker reaches its servers through. */

@@ -67,7 +67,7 @@ describe('the callback', () => {
       const topUps = events.length;
       expect([TOP_UPS, TOP_UPS + 1]).toContain(topUps);
       expect(events.map(({ event_type, outcome }) => ({ event_type, outcome }))).toEqual(
-        Array(topUps).fill({ event_type: 'threshold_crossed', outcome: 'recharged' }),
+        Array(topUps).fill({ event_type: 'threshold_crossed', outcome: 'succeeded' }),
       );
       expect(new Set(events.map(({ delivery_id }) => delivery_id)).size).toBe(topUps);
       const { charges, captured, refunded, granted, prepaid } = await world.books(organization);
@@ -86,7 +86,7 @@ describe('the callback', () => {
 
     expect((await litellm.chat(organization.teamKey)).status).toBe(429);
     const [event] = await settledEvents(organization);
-    expect(event).toMatchObject({ event_type: 'budget_crossed', outcome: 'recharged' });
+    expect(event).toMatchObject({ event_type: 'budget_crossed', outcome: 'succeeded' });
     expect((await litellm.chat(organization.teamKey)).status).toBe(200);
     expect(await world.books(organization)).toMatchObject({ charges: 1, refunded: 0, prepaid: 0 });
   });
@@ -99,7 +99,7 @@ describe('the callback', () => {
 
     const [event, ...others] = await settledEvents(organization);
     expect(others).toEqual([]);
-    expect(event).toMatchObject({ event_type: 'threshold_crossed', outcome: 'recharged' });
+    expect(event).toMatchObject({ event_type: 'threshold_crossed', outcome: 'succeeded' });
     expect(await world.books(organization)).toMatchObject({ charges: 1, refunded: 0, prepaid: 0 });
   });
 });

@@ -39,7 +39,7 @@ describe("LiteLLM's own alert", () => {
     const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '1.00' });
     expect(await spendUntilRefused(organization.teamKey)).toBe(3);
     const [event] = await alertsOf(organization.teamId);
-    expect(await world.closed(event?.id ?? '', RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'recharged', success: true });
+    expect(await world.closed(event?.id ?? '', RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'succeeded', success: true });
 
     expect((await litellm.chat(organization.teamKey)).status).toBe(200);
     expect(await world.budgetOf(organization.teamId)).toBe(1.0105);
@@ -61,7 +61,7 @@ describe("LiteLLM's own alert", () => {
     }, 'a copy of the alert for every refused request');
     const [first, ...others] = copies.filter(({ outcome }) => outcome !== 'duplicate');
     expect(others).toEqual([]);
-    expect(await world.closed(first?.id ?? '', RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'recharged', success: true });
+    expect(await world.closed(first?.id ?? '', RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'succeeded', success: true });
     expect(await world.books(organization)).toEqual({ charges: 1, captured: 101, refunded: 0, granted: 101, prepaid: 0 });
   });
 
@@ -181,7 +181,7 @@ async function rechargedAfterAlert({ teamId, teamKey }: Organization, budget: nu
     if (!known) await litellm.chat(teamKey);
     return known;
   }, `an alert about the budget of ${budget}`);
-  expect(await world.closed(alert.id, RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'recharged', success: true });
+  expect(await world.closed(alert.id, RECHARGE_TIMEOUT_MS)).toEqual({ outcome: 'succeeded', success: true });
 }
 
 type StoredAlert = { id: string; payload: Record<string, unknown>; processed: boolean; success: boolean | null; outcome: string | null };

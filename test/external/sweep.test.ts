@@ -67,7 +67,7 @@ test('a team that spends steadily is never refused, by the sweep alone', async (
     const { rows } = await world.sql.query('select source, outcome from webhook_event where team_id = $1', [teamId]);
     return rows.every(({ outcome }) => outcome !== null) && rows;
   }, 'every event is closed');
-  const recharges = events.filter(({ outcome }) => outcome === 'recharged');
+  const recharges = events.filter(({ outcome }) => outcome === 'succeeded');
   expect(new Set(events.map(({ source }) => source))).toEqual(new Set(['sweep']));
   expect(recharges.length).toBeGreaterThanOrEqual(FEWEST_RECHARGES);
   expect(recharges.length).toBeLessThanOrEqual(MOST_RECHARGES);

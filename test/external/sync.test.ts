@@ -89,7 +89,7 @@ test('a team with a key answers until it is blocked here, and a budget that some
   await world.admin.post(`${path}/teams`, { c_team_id: 'blue' });
   const { data: issued } = await world.admin.post(`${path}/teams/blue/keys`, { name: 'first' });
   const { data: alerted } = await world.alert(organization.teamId);
-  expect(await world.closed(alerted.event_id)).toEqual({ outcome: 'recharged', success: true });
+  expect(await world.closed(alerted.event_id)).toEqual({ outcome: 'succeeded', success: true });
   const wish = { organization_ids: [organization.id] };
   expect((await sync(wish)).outcomes['failed']).toBeUndefined();
   expect((await litellm.chat(issued.key)).status).toBe(200);

@@ -132,8 +132,7 @@ const oneOpenEventACrossing: Oracle = ({ events }) => {
 const theOutcomeTellsTheRecharge: Oracle = ({ events, recharges }) =>
   recharges.flatMap(({ id, eventId, status }) => {
     const outcome = events.find((event) => event.id === eventId)?.outcome;
-    const expected = status === 'succeeded' ? 'recharged' : status;
-    return outcome === expected ? [] : [`recharge ${id} is ${status}, its event says ${outcome}`];
+    return outcome === status ? [] : [`recharge ${id} is ${status}, its event says ${outcome}`];
   });
 
 const everyRechargeIsAtRest: Oracle = ({ recharges }) =>

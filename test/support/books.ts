@@ -6,7 +6,7 @@ import type Stripe from 'stripe';
 export type Ending = { outcome: string; success: boolean };
 
 /** The outcome of an event whose charge was granted. */
-export const SUCCEEDED = 'recharged';
+export const SUCCEEDED = 'succeeded';
 
 export const RECHARGED: Ending = { outcome: SUCCEEDED, success: true };
 export const ABOVE_MINIMUM: Ending = { outcome: 'above_minimum', success: true };

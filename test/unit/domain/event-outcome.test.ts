@@ -1,15 +1,15 @@
 import { expect, test } from '@jest/globals';
-import { isSuccess, type Outcome } from '../../../src/domain/outcome.ts';
+import { type EventOutcome, isSuccess } from '../../../src/domain/event-outcome.ts';
 import { REFUSALS, type Refusal } from '../../../src/domain/policy.ts';
 
-test.each(['recharged', 'above_minimum', 'ignored', 'duplicate'] satisfies Outcome[])(
+test.each(['succeeded', 'above_minimum', 'ignored', 'duplicate'] satisfies EventOutcome[])(
   'an event that ends %s is taken care of',
   (outcome) => {
     expect(isSuccess(outcome)).toBe(true);
   },
 );
 
-test.each(['declined', 'action_required', 'refunded', 'needs_attention', 'cancelled', 'unknown_team'] satisfies Outcome[])(
+test.each(['declined', 'action_required', 'refunded', 'needs_attention', 'cancelled', 'unknown_team'] satisfies EventOutcome[])(
   'an event that ends %s has left the team without budget',
   (outcome) => {
     expect(isSuccess(outcome)).toBe(false);
