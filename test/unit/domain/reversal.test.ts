@@ -82,6 +82,22 @@ describe('money that goes for the first time', () => {
     expect(isFinal).toBe(false);
   });
 
+  test('leaves what others have still to take as it is', () => {
+    const moneys = [gone('re_1', cents(500)), gone('re_2', cents(700))];
+    const { open, steps } = decideReversals(granted, moneys, [reversal('re_1', 'open', 500)]);
+    expect(open.map(({ id }) => id)).toEqual(['re_2']);
+    expect(steps.map(({ reversalId, step }) => [reversalId, step])).toEqual([
+      ['re_1', 'take_back'],
+      ['re_2', 'take_back'],
+    ]);
+  });
+
+  test('is taken in the order of the ids, whatever the order in which the reversals are known', () => {
+    const known = [reversal('re_2', 'open', 700), reversal('re_1', 'open', 500)];
+    const { steps } = decideReversals(granted, [gone('re_1', cents(500)), gone('re_2', cents(700))], known);
+    expect(steps.map(({ reversalId }) => reversalId)).toEqual(['re_1', 're_2']);
+  });
+
   test('and finds nothing left to take needs a person', () => {
     const known = [reversal('re_1', 'taken_back')];
     expect(decideReversals(granted, [gone('re_1'), gone('du_1')], known)).toEqual({
