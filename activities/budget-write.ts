@@ -1,4 +1,4 @@
-/** The one way in which a team's budget is changed. */
+/** The only way in which a team's budget is changed. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { EntityManager } from '../src/database/database.ts';
 import * as organizations from '../src/database/organizations.ts';
@@ -11,19 +11,20 @@ import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
 
 export type BudgetWrite =
   | { kind: 'written'; before: QuotaMicros; after: QuotaMicros }
-  /** The budget is neither of the two: somebody else has edited it, and it stays as it is. */
+  /** The budget is neither of the two: somebody else has edited it. It stays as it is. */
   | { kind: 'edited'; reason: string };
 
 /**
- * Brings a team's budget from one absolute value to another. LiteLLM has no increment and no version check, so the writer
- * first becomes the only one of the organization, then both values are stored, then the second is written, however often
- * it takes, and read back.
+ * Changes a team's budget from one absolute value to another. LiteLLM has neither an increment nor a version
+ * check. So the writer claims the organization's budget, stores both values, writes the second as often as it
+ * takes, and reads it back.
  *
- * @param writer the recharge or reversal that this belongs to; it lets go of the budget when it records the outcome.
- * @param plan stores both values at the first call and answers the stored ones at every further call; throws when the writer
- *   is settled, which then lets go of the budget again.
- * @throws KmsError; a retryable failure while another writer is at it or LiteLLM still shows the old value; the final
- *   failure `BudgetRefused` when LiteLLM will not take the budget and is seen to have the old one.
+ * @param writer the recharge or reversal that the write belongs to. It releases the budget when it records the
+ *   outcome.
+ * @param plan stores both values at the first call and returns the stored ones at every further call. Throws
+ *   when the writer is settled; the budget is then released here.
+ * @throws KmsError; a retryable failure while another writer has the budget, or while LiteLLM still shows the old
+ *   value; the final failure `BudgetRefused` when LiteLLM refuses the budget and still shows the old one.
  */
 export async function writeBudget(
   em: EntityManager,
@@ -37,7 +38,7 @@ export async function writeBudget(
   const found = (await kms.teamBudget(teamId)).quota;
   if (found === null) return { kind: 'edited', reason: 'the team has become unlimited in LiteLLM (max_budget is null)' };
   const { before, after } = await plan(found).catch(async (error) => {
-    // An attempt that was held up: the one that settled it has let go, so nobody else would do it for this one.
+    // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this one.
     const isSettled = error instanceof UnexpectedStatusError || error instanceof ReversalSettledError;
     if (isSettled) await organizations.releaseBudget(em, organizationId, writer);
     throw error;
@@ -60,10 +61,10 @@ export async function writeBudget(
   };
 }
 
-/** What LiteLLM will say again to the same write. */
+/** What LiteLLM answers to the same write every time. */
 const REFUSALS: readonly KmsErrorKind[] = ['invalid', 'conflict', 'forbidden'];
 
-/** A refusal is believed only when a look afterwards shows that nothing has changed: a proxy in between may refuse what it let through before. */
+/** A refusal counts only when the budget read afterwards is the old one: a proxy may refuse a call that it let through. */
 async function refusalOf(write: Promise<void>): Promise<KmsError | undefined> {
   try {
     await write;

@@ -1,7 +1,7 @@
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { Notification } from './types.ts';
 
-/** Tells the world how an event ended, if anybody asked for it (NOTIFY_WEBHOOK_URL). Its id is the event's: a receiver can drop a repetition. */
+/** Notifies NOTIFY_WEBHOOK_URL, where one is set, how a recharge ended. The same id at every attempt lets a receiver drop copies. */
 export function notify({ notifier }: Pick<ActivityDependencies, 'notifier'>) {
   return async ({ eventId, outcome, recharge, detail }: Notification): Promise<void> => {
     await notifier.send({
@@ -12,7 +12,7 @@ export function notify({ notifier }: Pick<ActivityDependencies, 'notifier'>) {
   };
 }
 
-/** Says loudly that money is held and neither granted nor given back yet. */
+/** Alerts that money is held: neither granted nor refunded yet. */
 export function raiseAlarm({ notifier, log }: Pick<ActivityDependencies, 'notifier' | 'log'>) {
   return async ({ eventId, recharge, detail }: Omit<Notification, 'outcome'>): Promise<void> => {
     log.error({ event_id: eventId, ...factsOf(recharge) }, detail);

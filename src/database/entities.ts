@@ -161,7 +161,7 @@ export const Recharge = defineEntity({
     balanceSeen: quotaColumn(),
     paymentMethodId: p.string().nullable(),
     paymentIntentId: p.string().nullable().unique(),
-    /** How many idempotency keys Stripe answers from a saved 500; part of the next keys. */
+    /** How many idempotency keys Stripe has a saved 500 for; part of the next keys. */
     keysSpent: p.integer(),
     // The team's budget when this was decided, and the one to write: an absolute value, so every retry writes
     // the same.

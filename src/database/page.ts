@@ -1,6 +1,6 @@
 /**
  * Lists are pages, newest first. A cursor is the position of the last row of a page in the order of its list,
- * so rows that arrive or go meanwhile shift nothing. Whoever holds a cursor only hands it back.
+ * so rows that arrive or go meanwhile shift nothing. A caller hands a cursor back as it is.
  *
  * - Rows whose id sorts by time page by id (`pageById`): the cursor is the id.
  * - Rows whose id comes from outside page by time of creation, then id (`pageByCreation`): the cursor carries

@@ -37,7 +37,7 @@ export type Reservation =
  * one.
  *
  * @param seenVersion the organization's version from before its balance was read. The result is `stale` when
- *   a recharge was settled since, because `decide` then holds an old balance.
+ *   a recharge was settled since, because `decide` then has an old balance.
  */
 export async function reserve(
   em: EntityManager,

@@ -23,7 +23,7 @@ export const FAILURE = {
   kmsWriteNotVisible: 'KmsWriteNotVisible',
   /** The Stripe key is wrong, revoked or lacks a permission. */
   stripeKeyRefused: 'StripeKeyRefused',
-  /** Too many requests, or another request holds the key or the object. */
+  /** Too many requests, or another request has the key or the object. */
   stripeBusy: 'StripeBusy',
   /** No answer, or none that can be used: the next attempt reads what happened. */
   stripeUnavailable: 'StripeUnavailable',
@@ -36,7 +36,7 @@ export const FAILURE = {
   budgetRefused: 'BudgetRefused',
   /** Another change of the same team's budget is under way. */
   budgetBusy: 'BudgetBusy',
-  /** A refund or dispute waits until the recharge it belongs to has come to rest. */
+  /** A refund or dispute waits until its recharge is settled. */
   rechargeNotAtRest: 'RechargeNotAtRest',
   notificationRefused: 'NotificationRefused',
   /** Not a failure of an activity: how a run ends that a person has to settle. */

@@ -18,7 +18,7 @@ export const MICROS_PER_DOLLAR = 1_000_000;
 const ZERO_DECIMAL = new Set('bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf'.split(' '));
 const THREE_DECIMAL = new Set('bhd jod kwd omr tnd'.split(' '));
 
-/** Stripe refuses a smaller charge in US dollars; for other currencies it answers `amount_too_small` itself. */
+/** Stripe refuses a smaller charge in US dollars; in other currencies Stripe refuses with `amount_too_small`. */
 const MINIMUM_CHARGE: Readonly<Record<string, number>> = { usd: 50 };
 
 /** Stripe's largest amount: eight digits of minor units. */

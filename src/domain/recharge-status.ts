@@ -47,7 +47,7 @@ const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
 export const LATE_MOVES = {
   /** A person settles what needed attention: grant it, refund it, or accept it as it is. */
   resolve: { from: ['needs_attention'], to: ['charged', 'refunding', 'succeeded', 'cancelled'] },
-  /** Stripe holds money that the recharge at rest knows nothing of: a refund that failed weeks later, an intent captured by somebody else. */
+  /** Stripe has money that the settled recharge does not account for: a refund that failed weeks later, an intent captured by somebody else. */
   reopen: { from: ['refunded', 'declined', 'action_required', 'cancelled'], to: ['needs_attention'] },
 } as const satisfies Record<string, { from: RechargeStatus[]; to: RechargeStatus[] }>;
 

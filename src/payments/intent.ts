@@ -16,7 +16,7 @@ export type ChargeOrder = {
   quotaGranted: QuotaMicros;
   quotaBefore?: QuotaMicros | null | undefined;
   balanceSeen: QuotaMicros;
-  /** How many idempotency keys Stripe answers from a saved 500; part of the next keys. */
+  /** How many idempotency keys Stripe has a saved 500 for; part of the next keys. */
   keysSpent: number;
 };
 

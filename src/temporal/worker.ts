@@ -14,7 +14,7 @@ import { createActivities } from '../../activities/index.ts';
 import { superviseActivity } from '../../activities/interceptor.ts';
 import type { Logger } from '../observability/log.ts';
 
-/** Activities that run at once; each holds at most one database connection of the pool of 20 at a time. */
+/** Activities that run at once; each uses at most one of the pool's 20 connections at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
 /** A run whose worker has died moves to another one after this; the default of ten seconds is long for a team that waits. */
 const STICKY_TIMEOUT = '3 seconds';

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { MUTATIONS, type Mutation } from './safeguards.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COPIED = ['package.json', 'tsconfig.json', 'activities', 'workflows', 'src', 'sandbox', 'setup', 'test'];
@@ -17,92 +18,6 @@ const RUNS = 200;
 const SEED = 1;
 /** Restarts take everybody's time, and no safeguard here is about them. */
 const DISTURB_EVERY = 60;
-
-type Mutation = { safeguard: string; edits: [file: string, from: string, to: string][] };
-
-const MUTATIONS: Mutation[] = [
-  {
-    safeguard: 'unique index: one open event of a crossing',
-    edits: [
-      [
-        'src/database/migrations/0001-organizations-inbox-recharges-ledger.ts',
-        'create unique index webhook_event_one_open_per_crossing',
-        'create index webhook_event_one_open_per_crossing',
-      ],
-    ],
-  },
-  {
-    safeguard: 'unique index: one open recharge of an organization, and the look for one under its lock',
-    edits: [
-      [
-        'src/database/migrations/0001-organizations-inbox-recharges-ledger.ts',
-        'create unique index recharge_one_open_per_organization',
-        'create index recharge_one_open_per_organization',
-      ],
-      ['src/domain/policy.ts', "  if (history.hasOpenRecharge) return refuse('recharge_open');\n", ''],
-    ],
-  },
-  {
-    safeguard: 'the stored intent is read before anything is charged again',
-    edits: [
-      [
-        'activities/charge-stripe.ts',
-        "        return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));\n      case 'declined':",
-        `      {
-        const card = await payments.choosePaymentMethod(recharge.stripeCustomerId);
-        if (card.kind === 'none') throw new Error('no card');
-        const intent = await payments.createIntent(recharge, card.id);
-        await em.execute('update recharge set payment_intent_id = ? where id = ?', [intent.id, recharge.id]);
-        return settle(em, payments, await recharges.get(em, recharge.id), intent);
-      }
-      case 'declined':`,
-      ],
-    ],
-  },
-  {
-    safeguard: 'the budget is read back after it was written',
-    edits: [['activities/budget-write.ts', '    live = (await kms.teamBudget(teamId)).quota;', '    live = after;']],
-  },
-  {
-    safeguard: 'the budgets before and after are stored before the write',
-    edits: [
-      [
-        'activities/update-kms-quota.ts',
-        '      recharges.planQuotaWrite(em, recharge, live),',
-        '      recharges.planQuotaWrite(em, recharge, live).then(() => ({ before: live, after: (live + recharge.quotaGranted) as typeof live })),',
-      ],
-    ],
-  },
-  {
-    safeguard: 'the non-cancellable scope around everything after the charge',
-    edits: [
-      [
-        'workflows/recharge.ts',
-        '  return CancellationScope.nonCancellable(async () => {\n    const settled',
-        '  return CancellationScope.cancellable(async () => {\n    const settled',
-      ],
-    ],
-  },
-  {
-    safeguard: 'a refund that Stripe knows already is taken over',
-    edits: [
-      [
-        'activities/refund-charge.ts',
-        'await askedFor(payments, recharge, recharge.paymentIntentId)',
-        'await (askedFor, payments.refund(recharge, recharge.paymentIntentId))',
-      ],
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a piece of the service's source.
-      ['src/payments/client.ts', '/refund/${recharge.keysSpent}`', '/refund/${Math.random()}`'],
-    ],
-  },
-  {
-    safeguard: 'a status moves, and its transfer is entered, only from the status before',
-    edits: [
-      ['src/database/recharges.ts', 'if (moved === 1 && transfer)', 'if (transfer)'],
-      ['activities/record-recharge.ts', "    if (recharge.status !== 'charging' && recharge.status !== 'processing') return;\n", ''],
-    ],
-  },
-];
 
 let unnoticed = 0;
 console.log(`| without this safeguard | first wrong run of ${RUNS} | what was wrong |\n|---|---|---|`);
