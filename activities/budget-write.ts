@@ -19,12 +19,12 @@ export type BudgetWrite =
  * check. So the writer claims the organization's budget, stores both values, writes the second as often as it
  * takes, and reads it back.
  *
- * @param writer the recharge or reversal that the write belongs to. It releases the budget when it records the
- *   outcome.
+ * @param writer the recharge or reversal that the write belongs to. It releases the budget when it records
+ *   the outcome.
  * @param plan stores both values at the first call and returns the stored ones at every further call. Throws
  *   when the writer is settled; the budget is then released here.
- * @throws KmsError; a retryable failure while another writer has the budget, or while LiteLLM still shows the old
- *   value; the final failure `BudgetRefused` when LiteLLM refuses the budget and still shows the old one.
+ * @throws KmsError; a retryable failure while another writer has the budget, or while LiteLLM still shows the
+ *   old value; the final failure `BudgetRefused` when LiteLLM refuses the budget and still shows the old one.
  */
 export async function writeBudget(
   em: EntityManager,
@@ -38,7 +38,8 @@ export async function writeBudget(
   const found = (await kms.teamBudget(teamId)).quota;
   if (found === null) return { kind: 'edited', reason: 'the team has become unlimited in LiteLLM (max_budget is null)' };
   const { before, after } = await plan(found).catch(async (error) => {
-    // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this one.
+    // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this
+    // one.
     const isSettled = error instanceof UnexpectedStatusError || error instanceof ReversalSettledError;
     if (isSettled) await organizations.releaseBudget(em, organizationId, writer);
     throw error;
@@ -64,7 +65,10 @@ export async function writeBudget(
 /** What LiteLLM answers to the same write every time. */
 const REFUSALS: readonly KmsErrorKind[] = ['invalid', 'conflict', 'forbidden'];
 
-/** A refusal counts only when the budget read afterwards is the old one: a proxy may refuse a call that it let through. */
+/**
+ * A refusal counts only when the budget read afterwards is the old one: a proxy may refuse a call that it let
+ * through.
+ */
 async function refusalOf(write: Promise<void>): Promise<KmsError | undefined> {
   try {
     await write;

@@ -1,4 +1,7 @@
-/** The activities of the service, each in its own file: what it asks of PostgreSQL, Stripe, LiteLLM and Temporal. */
+/**
+ * The activities of the service, each in its own file: what it asks of PostgreSQL, Stripe, LiteLLM and
+ * Temporal.
+ */
 import type { ActivityDependencies } from './dependencies.ts';
 import { chargeStripe } from './recharge/charge-stripe.ts';
 import { checkLimits } from './recharge/check-limits.ts';

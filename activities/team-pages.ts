@@ -1,4 +1,7 @@
-/** LiteLLM's teams page by page, some pages in one activity; one page that cannot be read does not hide the others. */
+/**
+ * LiteLLM's teams page by page, some pages in one activity; one page that cannot be read does not hide the
+ * others.
+ */
 import { MAX_PAGE_SIZE, type TeamsPage } from '../src/kms/client.ts';
 import { KmsError } from '../src/kms/errors.ts';
 import type { KmsTeam } from '../src/kms/rows.ts';
@@ -15,14 +18,19 @@ export type TeamsPart = {
   next: TeamsCursor | null;
 };
 
-/** A thousand teams in some seconds, and six events of history, so that a hundred thousand teams make six hundred. */
+/**
+ * A thousand teams in some seconds, and six events of history, so that a hundred thousand teams make six
+ * hundred.
+ */
 const PAGES_AT_ONCE = 10;
-/** One page may hold what LiteLLM cannot show. After so many failed pages in a row, LiteLLM is unavailable. */
+/**
+ * One page may hold what LiteLLM cannot show. After so many failed pages in a row, LiteLLM is unavailable.
+ */
 const MAX_FAILED_IN_A_ROW = 3;
 
 /**
- * Reads up to PAGES_AT_ONCE pages and hands each to `handle`. A page that cannot be read is noted and left to the next run. So is
- * a team that slips to another page meanwhile, because LiteLLM pages by offset.
+ * Reads up to PAGES_AT_ONCE pages and hands each to `handle`. A page that cannot be read is noted and left to
+ * the next run. So is a team that slips to another page meanwhile, because LiteLLM pages by offset.
  *
  * @throws KmsError when LiteLLM is unavailable; whatever `handle` throws.
  */

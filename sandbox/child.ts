@@ -1,9 +1,9 @@
 /**
- * The programs behind the PostgreSQL and Temporal servers: started so that they do not outlive this process, ended in steps, and
- * reported when they end by themselves.
+ * The programs behind the PostgreSQL and Temporal servers: started so that they do not outlive this process,
+ * ended in steps, and reported when they end by themselves.
  *
- * util-linux's `setpriv` has the kernel signal the program when this process dies, even by SIGKILL. Without it (macOS, BusyBox) a
- * SIGKILL leaves the program running, and the next start has to end it.
+ * util-linux's `setpriv` has the kernel signal the program when this process dies, even by SIGKILL. Without
+ * it (macOS, BusyBox) a SIGKILL leaves the program running, and the next start has to end it.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, fchownSync, openSync, readFileSync } from 'node:fs';
@@ -22,12 +22,16 @@ export type RunAs = {
 /** How a program is started: through setpriv, or where that is missing by Node alone. */
 type Launcher = { prefix: string[]; identity: { uid?: number; gid?: number } };
 
-/** The first launcher that works here and reaches the program. @throws with what to do when none reaches it as the other user. */
+/**
+ * The first launcher that works here and reaches the program. @throws with what to do when none reaches it as
+ * the other user.
+ */
 function launcherFor(command: string, signal: NodeJS.Signals, as: RunAs | undefined): Launcher {
   const flags = ['--pdeathsig', signal];
   if (as) flags.push('--reuid', String(as.uid), '--regid', String(as.gid), '--clear-groups');
   if (as?.capability) {
-    // The secure bit keeps access(2), with which PostgreSQL looks for its files, from leaving the capability aside.
+    // The secure bit keeps access(2), with which PostgreSQL looks for its files, from leaving the capability
+    // aside.
     flags.push('--securebits', '+no_setuid_fixup', '--inh-caps', `+${as.capability}`, '--ambient-caps', `+${as.capability}`);
   }
   const reaches = ({ prefix, identity }: Launcher) => {
@@ -66,7 +70,8 @@ export type Child = {
 };
 
 /**
- * Starts a program in a process group of its own: Ctrl-C reaches only this process, which then ends the program in order.
+ * Starts a program in a process group of its own: Ctrl-C reaches only this process, which then ends the
+ * program in order.
  *
  * @param log file for its output, emptied at every start so that it stays small.
  * @param deathSignal sent to it when this process dies.
@@ -109,7 +114,10 @@ function lastLines(path: string): string {
   return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-15).join('\n');
 }
 
-/** Ends this process with code 1 and the reason when the program ends by itself. Call it once the program serves. */
+/**
+ * Ends this process with code 1 and the reason when the program ends by itself. Call it once the program
+ * serves.
+ */
 export function endWith(name: string, child: Child): void {
   child.lost.catch((error: Error) => {
     console.error(`${name}: ${error.message}`);
@@ -120,8 +128,8 @@ export function endWith(name: string, child: Child): void {
 /**
  * An option that is a port of 127.0.0.1, as a number.
  *
- * For 0 it is a free one from below the ranges that systems give to outgoing connections (Linux 32768, macOS 49152), so
- * that none of those takes it before the program does.
+ * For 0 it is a free one from below the ranges that systems give to outgoing connections (Linux 32768, macOS
+ * 49152), so that none of those takes it before the program does.
  *
  * @throws unless it is between 0 and 65535 and nothing listens there.
  */
@@ -147,7 +155,9 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Waits until `check` returns true, asking every 20 ms. @throws after `limitMs`, or when the program ends. */
+/**
+ * Waits until `check` returns true, asking every 20 ms. @throws after `limitMs`, or when the program ends.
+ */
 export async function serving(child: Child, check: () => Promise<boolean> | boolean, limitMs: number): Promise<void> {
   const deadline = Date.now() + limitMs;
   const asking = async () => {

@@ -9,7 +9,10 @@ export type SandboxRequest = {
   headers: Record<string, string>;
   /** The body as UTF-8 text; empty when there is none. */
   body: string;
-  /** What the request is about and does not say itself, such as whose intent it names; faults may be aimed at it. */
+  /**
+   * What the request is about and does not say itself, such as whose intent it names; faults may be aimed at
+   * it.
+   */
   about?: string | undefined;
 };
 

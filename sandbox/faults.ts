@@ -32,8 +32,8 @@ export type Fault = {
   times: number;
   when: 'before' | 'after';
   /**
-   * The answer becomes what the stand-in remembers under the call's idempotency key, so a retry sees it again. Only the
-   * Stripe stand-in has such a memory, and only for `respond`.
+   * The answer becomes what the stand-in remembers under the call's idempotency key, so a retry sees it
+   * again. Only the Stripe stand-in has such a memory, and only for `respond`.
    */
   saved: boolean;
   action: FaultAction;

@@ -1,7 +1,7 @@
 /**
- * The HTTP side of a stand-in: reads a request whole, lets the fault board interfere, asks the stand-in's handler for
- * an answer and writes it. A handler is a function from a request to an answer, so a fault can strike before its effect
- * or after it.
+ * The HTTP side of a stand-in: reads a request whole, lets the fault board interfere, asks the stand-in's
+ * handler for an answer and writes it. A handler is a function from a request to an answer, so a fault can
+ * strike before its effect or after it.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -109,8 +109,8 @@ function write(response: ServerResponse, answer: Answer): void {
 type Strike = { fault: Fault; faults: FaultBoard; response: ServerResponse; answer?: Answer };
 
 /**
- * Lets a fault act on the connection. Returns true when the request goes on as if nothing had happened (a delay that has
- * passed, a hold that was released), false when the fault has had the last word.
+ * Lets a fault act on the connection. Returns true when the request goes on as if nothing had happened (a
+ * delay that has passed, a hold that was released), false when the fault has had the last word.
  */
 async function proceedThrough({ fault, faults, response, answer }: Strike): Promise<boolean> {
   const { action } = fault;

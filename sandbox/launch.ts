@@ -24,7 +24,8 @@ const READY_TIMEOUT_MS = 60_000;
 export async function launch(name: ServerName, args: Record<string, string | number | undefined> = {}): Promise<LaunchedServer> {
   const flags = Object.entries(args).flatMap(([key, value]) => (value === undefined ? [] : [`--${key}`, String(value)]));
   const main = fileURLToPath(new URL(`./${name}/main.ts`, import.meta.url));
-  // Detached: a Ctrl-C in the terminal reaches only the process that started us, which then stops its servers in order.
+  // Detached: a Ctrl-C in the terminal reaches only the process that started us, which then stops its servers
+  // in order.
   const child = spawn(process.execPath, [main, '--tethered', ...flags], { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   const said: string[] = [];
   const remember = (line: string) => {

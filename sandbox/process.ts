@@ -1,8 +1,8 @@
 /**
  * A sandbox server as a process: its options, its ready line, and how it ends.
  *
- * A server started with `--tethered` ends when its standard input closes, so it never outlives the process that started it,
- * however that one ended. Its ready line is then one line of JSON on standard output.
+ * A server started with `--tethered` ends when its standard input closes, so it never outlives the process
+ * that started it, however that one ended. Its ready line is then one line of JSON on standard output.
  */
 import { parseArgs } from 'node:util';
 
@@ -18,7 +18,8 @@ const EX_USAGE = 64;
 /**
  * Runs one server until SIGINT, SIGTERM or, tethered, the end of standard input.
  *
- * @param options its own options beside `--tethered` and `--help`, in the form of node:util parseArgs, each with the help line.
+ * @param options its own options beside `--tethered` and `--help`, in the form of node:util parseArgs, each
+ *   with the help line.
  */
 export async function runServer<const O extends Record<string, { type: 'string' | 'boolean'; default?: string | boolean; help: string }>>(
   name: string,

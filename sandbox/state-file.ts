@@ -1,4 +1,7 @@
-/** Keeps a stand-in's state on disk, so that a second start of the embedded default finds its customers and teams again. */
+/**
+ * Keeps a stand-in's state on disk, so that a second start of the embedded default finds its customers and
+ * teams again.
+ */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 
 /** Writes are gathered for this long, so that a busy stand-in does not rewrite its file on every call. */

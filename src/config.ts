@@ -1,4 +1,7 @@
-/** The environment as one frozen object. Everything wrong with it is reported at once. The README lists names and defaults. */
+/**
+ * The environment as one frozen object. Everything wrong with it is reported at once. The README lists names
+ * and defaults.
+ */
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { z } from 'zod';
 import { webhookKey } from './domain/webhook-key.ts';
@@ -21,7 +24,10 @@ const secrets = z
   )
   .refine((items) => items.every((item) => item.length >= MIN_SECRET_LENGTH), `holds a secret that ${tooShort}`);
 
-/** Standard Webhooks writes a key as base64 after `whsec_`. Other text there would decode to a key of few bytes, or none. */
+/**
+ * Standard Webhooks writes a key as base64 after `whsec_`. Other text there would decode to a key of few
+ * bytes, or none.
+ */
 function isKey(secret: string): boolean {
   if (!secret.startsWith('whsec_')) return true;
   const bytes = webhookKey(secret);
@@ -111,7 +117,9 @@ export type Config = {
   readonly notify: NotifyConfig | undefined;
 };
 
-/** Everything that is wrong with the environment, one line a variable. Values are left out: many are secrets. */
+/**
+ * Everything that is wrong with the environment, one line a variable. Values are left out: many are secrets.
+ */
 export class ConfigError extends Error {
   override name = 'ConfigError';
   readonly problems: readonly string[];

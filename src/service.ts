@@ -1,4 +1,7 @@
-/** The two halves of the service put together from a configuration: the API with its dispatcher, and the worker. */
+/**
+ * The two halves of the service put together from a configuration: the API with its dispatcher, and the
+ * worker.
+ */
 import type { AddressInfo } from 'node:net';
 import { Client } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
@@ -22,7 +25,8 @@ export type Running = { stop: () => Promise<void> };
 const HTTP_GRACE_MS = 10_000;
 
 /**
- * The API with its dispatchers: stores what comes in and starts the workflows. It starts also while PostgreSQL or Temporal is unavailable.
+ * The API with its dispatchers: stores what comes in and starts the workflows. It starts also while
+ * PostgreSQL or Temporal is unavailable.
  */
 export async function startApi(config: Config, log: Logger): Promise<Running & { port: number }> {
   const database = await Database.open(config.databaseUrl);

@@ -7,8 +7,8 @@ export interface WorkflowStarter {
   startRecharge(event: DispatchableEvent): Promise<void>;
 
   /**
-   * Starts the event's `rechargeWorkflow` again: its last run has ended without settling the event, or has only its
-   * notification left to send. The new run takes the old one's place; every step is idempotent.
+   * Starts the event's `rechargeWorkflow` again: its last run has ended without settling the event, or has
+   * only its notification left to send. The new run takes the old one's place; every step is idempotent.
    */
   restartRecharge(event: DispatchableEvent): Promise<void>;
 
@@ -18,7 +18,9 @@ export interface WorkflowStarter {
   /** Signals the recharge's run that Stripe has changed something. A run that has ended needs no signal. */
   wakeRecharge(recharge: Recharge): Promise<void>;
 
-  /** Has the refunds and disputes of a recharge followed, by the `reversalWorkflow` that runs or by a new one. */
+  /**
+   * Has the refunds and disputes of a recharge followed, by the `reversalWorkflow` that runs or by a new one.
+   */
   followReversals(recharge: Recharge): Promise<void>;
 
   /** Starts `teamSyncWorkflow` for a run that has its row. */

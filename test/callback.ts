@@ -1,6 +1,7 @@
 /**
- * `npm run test:callback`: the tests of what LiteLLM loads, in Python, with pytest and httpx from `.data/tools`, where they are
- * put once for each Python and each list of versions. LiteLLM itself is not needed. Options go to pytest.
+ * `npm run test:callback`: the tests of what LiteLLM loads, in Python, with pytest and httpx from
+ * `.data/tools`, where they are put once for each Python and each list of versions. LiteLLM itself is not
+ * needed. Options go to pytest.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -1,7 +1,8 @@
 /**
- * Reads every balance, by schedule each minute and by hand: the second way to a recharge, beside LiteLLM's alerts. Only the sweep
- * finds a balance of exactly 0, a second crossing within the day for which LiteLLM sends no alert, requests that LiteLLM refused
- * because the rest of the budget was reserved, alerts that were lost, and a team that is about to run out.
+ * Reads every balance, by schedule each minute and by hand: the second way to a recharge, beside LiteLLM's
+ * alerts. Only the sweep finds a balance of exactly 0, a second crossing within the day for which LiteLLM
+ * sends no alert, requests that LiteLLM refused because the rest of the budget was reserved, alerts that were
+ * lost, and a team that is about to run out.
  */
 import { log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
@@ -13,7 +14,8 @@ import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 /** More are in the inbox all the same, but not in the result. */
 const MAX_REPORTED = 200;
 
-// Idempotent: reads, and stores an event once. After three attempts the next sweep does the rest, a minute later.
+// Idempotent: reads, and stores an event once. After three attempts the next sweep does the rest, a minute
+// later.
 const { sweepTeams } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,

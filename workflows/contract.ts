@@ -1,6 +1,6 @@
 /**
- * What the outside sees of each workflow: its type's name, its input and result, its signals and queries. The starter,
- * the schedules and the command line use these, so that no name is written twice.
+ * What the outside sees of each workflow: its type's name, its input and result, its signals and queries. The
+ * starter, the schedules and the command line use these, so that no name is written twice.
  */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 import type { SweepCounts } from '../activities/sweep/types.ts';

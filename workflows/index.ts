@@ -1,4 +1,7 @@
-/** Every workflow of the service, for the worker's bundle. Code in this folder is deterministic: it imports rules and types only. */
+/**
+ * Every workflow of the service, for the worker's bundle. Code in this folder is deterministic: it imports
+ * rules and types only.
+ */
 export { balanceSweepWorkflow } from './balance-sweep.ts';
 export { rechargeWorkflow } from './recharge.ts';
 export { reconcileWorkflow } from './reconcile.ts';

@@ -1,8 +1,8 @@
 /**
  * One event, one run: check the limits, charge the card, raise the budget by what was paid.
  *
- * A run can be cancelled until the card is charged. From then on it finishes: with the quota raised, the charge
- * refunded, nothing charged, or a recharge that an operator has to settle.
+ * A run can be cancelled until the card is charged. From then on it finishes: with the quota raised, the
+ * charge refunded, nothing charged, or a recharge that an operator has to settle.
  */
 import {
   ActivityCancellationType,
@@ -30,8 +30,8 @@ import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
 
 /**
- * LiteLLM flushes spend every 10 to 15 s, later where its `proxy_batch_write_at` says so, and up to 114 s after a start.
- * An alert that still reports more spend than LiteLLM shows after 150 s is not believed.
+ * LiteLLM flushes spend every 10 to 15 s, later where its `proxy_batch_write_at` says so, and up to 114 s
+ * after a start. An alert that still reports more spend than LiteLLM shows after 150 s is not believed.
  */
 const FLUSH_LOOKS = 30;
 const FLUSH_PAUSE = '5 seconds';
@@ -43,8 +43,8 @@ const SETTLE_PAUSE_LAST_MS = 6 * 60 * 60 * 1000;
 /** After this an operator has to look at a recharge that is not settled. */
 const ALARM_AFTER = '24 hours';
 
-// Moves no money. Retried for as long as LiteLLM or PostgreSQL is unavailable, because the alert does not come again.
-// A cancelled run waits for the attempt under way, which may be reserving.
+// Moves no money. Retried for as long as LiteLLM or PostgreSQL is unavailable, because the alert does not
+// come again. A cancelled run waits for the attempt under way, which may be reserving.
 const { checkLimits } = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -52,9 +52,9 @@ const { checkLimits } = proxyActivities<Activities>({
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
 
-// Retried without end: only the intent says whether money was taken, and it can be read until it does. 4 minutes cover
-// eight calls of up to 25 s each. A revoked key is tried once a minute, which is no storm. A cancelled run waits for the
-// attempt under way, which may be charging the card.
+// Retried without end: only the intent says whether money was taken, and it can be read until it does. 4
+// minutes cover eight calls of up to 25 s each. A revoked key is tried once a minute, which is no storm. A
+// cancelled run waits for the attempt under way, which may be charging the card.
 const { chargeStripe, refundCharge } = proxyActivities<Activities>({
   startToCloseTimeout: '4 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -62,8 +62,8 @@ const { chargeStripe, refundCharge } = proxyActivities<Activities>({
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
 
-// Money is held from here on. Retried until LiteLLM takes the budget, however long it is unavailable. When it refuses for
-// good, the charge is refunded.
+// Money is held from here on. Retried until LiteLLM takes the budget, however long it is unavailable. When it
+// refuses for good, the charge is refunded.
 const { updateKmsQuota } = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -74,7 +74,8 @@ const { updateKmsQuota } = proxyActivities<Activities>({
   },
 });
 
-// One short transaction each. Retried soon after a restart of PostgreSQL, and without end: what they record has happened.
+// One short transaction each. Retried soon after a restart of PostgreSQL, and without end: what they record
+// has happened.
 const { recordRecharge, closeEvent, releaseReservation } = proxyActivities<Activities>({
   startToCloseTimeout: '30 seconds',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
@@ -126,12 +127,16 @@ function endingOf(limits: Exclude<LimitsResult, { kind: 'reserved' }>): Ending {
   };
 }
 
-/** A cancelled run releases its reservation. When the card may have been charged it is too late, and the charge goes on. */
+/**
+ * A cancelled run releases its reservation. When the card may have been charged it is too late, and the
+ * charge goes on.
+ */
 async function chargeUnlessCancelled(eventId: string, recharge: ReservedRecharge): Promise<ChargeResult> {
   try {
     return await charge(recharge);
   } catch (error) {
-    // Not by the error's type: the attempt that a cancellation waits for can fail in any way, and Temporal makes no further one.
+    // Not by the error's type: the attempt that a cancellation waits for can fail in any way, and Temporal
+    // makes no further one.
     if (!CancellationScope.current().consideredCancelled) throw error;
     return CancellationScope.nonCancellable(async () => {
       if ((await releaseReservation({ eventId })).released) throw error;
@@ -226,7 +231,10 @@ async function finishUncharged(eventId: string, { outcome, detail }: Ending): Pr
   return { outcome, rechargeId: null, detail };
 }
 
-/** Closes the event and sends the notification. A run that an operator has to settle ends failed, so that it shows red. */
+/**
+ * Closes the event and sends the notification. A run that an operator has to settle ends failed, so that it
+ * shows red.
+ */
 async function finishRecharge(eventId: string, recharge: ReservedRecharge, { outcome, detail }: RechargeEnding): Promise<RechargeResult> {
   showStatus(recharge, outcome, detail);
   await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome }]);

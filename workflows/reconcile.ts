@@ -1,6 +1,7 @@
 /**
- * Compares the database with what Stripe and LiteLLM show: by schedule every hour, and by hand. With `fix` it resumes what is
- * safe to resume; the rest is reported with what was seen, what was expected and the command that settles it.
+ * Compares the database with what Stripe and LiteLLM show: by schedule every hour, and by hand. With `fix` it
+ * resumes what is safe to resume; the rest is reported with what was seen, what was expected and the command
+ * that settles it.
  */
 import { log, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
@@ -14,7 +15,8 @@ const LOOK_BACK_MS = 7 * 24 * 60 * 60 * 1000;
 /** More are logged, not kept: the next run finds them again. */
 const MAX_FINDINGS = 200;
 
-// Idempotent: reads, and starts runs that may be started twice. A page that cannot be read for an hour is left to the next run.
+// Idempotent: reads, and starts runs that may be started twice. A page that cannot be read for an hour is
+// left to the next run.
 const { resumeIdle, compareIntents, restoreLost, compareBudgets } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,

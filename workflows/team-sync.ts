@@ -1,8 +1,10 @@
 /**
- * Brings LiteLLM and the database together: by schedule each quarter of an hour, and by hand from the API, the command line
- * or the Temporal Web UI, where `{}` means every organization. It compares what LiteLLM shows first, then what it does not show.
+ * Brings LiteLLM and the database together: by schedule each quarter of an hour, and by hand from the API,
+ * the command line or the Temporal Web UI, where `{}` means every organization. It compares what LiteLLM
+ * shows first, then what it does not show.
  *
- * It writes no budget but the 0 that a new team starts with, so it cannot disturb a recharge that runs at the same time.
+ * It writes no budget but the 0 that a new team starts with, so it cannot disturb a recharge that runs at the
+ * same time.
  */
 import { CancellationScope, continueAsNew, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
@@ -19,7 +21,8 @@ const { beginSync, finishSync } = proxyActivities<Activities>({
   retry: { initialInterval: '250 milliseconds', maximumInterval: '15 seconds' },
 });
 
-// Idempotent: a further attempt finds done what is done. Tried until the next scheduled run is due, a quarter of an hour later.
+// Idempotent: a further attempt finds done what is done. Tried until the next scheduled run is due, a quarter
+// of an hour later.
 const { syncTeams, syncOrganizations } = proxyActivities<Activities>({
   startToCloseTimeout: '10 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,

@@ -90,7 +90,8 @@ async function settle(em: EntityManager, payments: PaymentsClient, recharge: Rec
       return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} is in the unknown status "${outcome.status}"`);
     case 'declined':
     case 'action_required': {
-      // Nothing is left that could still be confirmed. Refused when the intent has moved since: read it again.
+      // Nothing is left that could still be confirmed. Refused when the intent has moved since: read it
+      // again.
       const late = await cancel(em, payments, recharge);
       if (late.kind === 'captured' || late.kind === 'processing')
         return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));

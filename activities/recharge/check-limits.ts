@@ -13,14 +13,18 @@ import { KmsError } from '../../src/kms/errors.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef, LimitsResult, ReservedRecharge } from './types.ts';
 
-/** A recharge that settles between our read and our decision makes us read again; so many in a row do not happen. */
+/**
+ * A recharge that settles between our read and our decision makes us read again; so many in a row do not
+ * happen.
+ */
 const MAX_READS = 5;
 
 /** Longer than any replica lags; after it, whoever set the budget back to what it was has meant it. */
 const STALE_MS = 5 * 60 * 1000;
 
 /**
- * Reads the team's live balance from KMS, applies the organization's policy and reserves the recharge, amount frozen.
+ * Reads the team's live balance from KMS, applies the organization's policy and reserves the recharge, amount
+ * frozen.
  *
  * Idempotent by the event's id: an event that has a recharge gets that one again.
  */
@@ -57,8 +61,8 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
 }
 
 /**
- * A LiteLLM that reads from a replica, or has been restored, may still show the budget from before the last recharge; what
- * would be decided on that could not be written.
+ * A LiteLLM that reads from a replica, or has been restored, may still show the budget from before the last
+ * recharge; what would be decided on that could not be written.
  */
 async function requireFresh(em: EntityManager, organization: Organization, { quota }: LiveBudget): Promise<void> {
   const last = await recharges.justGranted(em, organization, STALE_MS);

@@ -1,7 +1,10 @@
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { Notification } from './types.ts';
 
-/** Notifies NOTIFY_WEBHOOK_URL, where one is set, how a recharge ended. The same id at every attempt lets a receiver drop copies. */
+/**
+ * Notifies NOTIFY_WEBHOOK_URL, where one is set, how a recharge ended. The same id at every attempt lets a
+ * receiver drop copies.
+ */
 export function notify({ notifier }: Pick<ActivityDependencies, 'notifier'>) {
   return async ({ eventId, outcome, recharge, detail }: Notification): Promise<void> => {
     await notifier.send({

@@ -4,7 +4,8 @@ import type { ActivityDependencies } from '../dependencies.ts';
 import type { RechargeRef } from './types.ts';
 
 /**
- * Enters the captured charge in the ledger: stripe → prepaid, with the status that says so, in one transaction.
+ * Enters the captured charge in the ledger: stripe → prepaid, with the status that says so, in one
+ * transaction.
  *
  * Idempotent by recharge and kind of transfer; does nothing for a recharge that is further on.
  */

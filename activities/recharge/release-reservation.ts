@@ -4,8 +4,9 @@ import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef } from './types.ts';
 
 /**
- * Ends an event before any card was touched: closes it, so that nothing can be reserved for it any more, and cancels what
- * was reserved. `released` is false when it is too late: the card may have been charged. Harmless when repeated.
+ * Ends an event before any card was touched: closes it, so that nothing can be reserved for it any more, and
+ * cancels what was reserved. `released` is false when it is too late: the card may have been charged.
+ * Harmless when repeated.
  */
 export function releaseReservation({ database }: Pick<ActivityDependencies, 'database'>) {
   return async ({ eventId }: EventRef): Promise<{ released: boolean }> => {

@@ -6,7 +6,10 @@ import type { RechargeSource } from '../../src/domain/recharge-source.ts';
 export type EventRef = { eventId: string };
 export type RechargeRef = { rechargeId: string };
 
-/** A reserved recharge, in the words of its operator. Amounts are decimal strings, `amountMinor` is for the search attribute. */
+/**
+ * A reserved recharge, in the words of its operator. Amounts are decimal strings, `amountMinor` is for the
+ * search attribute.
+ */
 export type ReservedRecharge = RechargeRef & {
   organizationId: string;
   organizationName: string;

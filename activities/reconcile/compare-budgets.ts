@@ -13,7 +13,10 @@ import type { BudgetsPage } from './types.ts';
 
 const ORGANIZATIONS_A_PAGE = 100;
 
-/** One page of organizations: each one's ledger, its parked reversals, and its team's budget in LiteLLM against our last write. */
+/**
+ * One page of organizations: each one's ledger, its parked reversals, and its team's budget in LiteLLM
+ * against our last write.
+ */
 export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
   return async ({ after = '' }: { after?: string }): Promise<BudgetsPage> => {
     const em = database.fork();

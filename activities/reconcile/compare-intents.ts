@@ -13,7 +13,10 @@ import type { IntentsPage } from './types.ts';
 /** Stripe lists no more at once. */
 const INTENTS_A_PAGE = 100;
 
-/** One page of our intents at Stripe, newest first, against recharges and ledger. The first page also follows returned money. */
+/**
+ * One page of our intents at Stripe, newest first, against recharges and ledger. The first page also follows
+ * returned money.
+ */
 export function compareIntents({ database, payments, workflows }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows'>) {
   return async ({ since, after, fix }: { since: string; after?: string; fix: boolean }): Promise<IntentsPage> => {
     const em = database.fork();

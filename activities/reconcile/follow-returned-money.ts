@@ -5,12 +5,16 @@ import { type Finding, findingOf } from '../../src/domain/finding.ts';
 import { isFollowed, type ReturnedMoney } from '../../src/domain/reversal.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 
-/** Refunds fail, and disputes end, within four months of their making. What is older was compared thousands of times. */
+/**
+ * Refunds fail, and disputes end, within four months of their making. What is older was compared thousands of
+ * times.
+ */
 const RETURNED_LOOK_BACK_MS = 120 * 24 * 60 * 60 * 1000;
 
 /**
- * Looks at refunds and disputes by their own age, because they come long after the charge: a refund may fail after a month, and a
- * customer may dispute for four. With `fix`, a run is started that follows what nobody has followed.
+ * Looks at refunds and disputes by their own age, because they come long after the charge: a refund may fail
+ * after a month, and a customer may dispute for four. With `fix`, a run is started that follows what nobody
+ * has followed.
  */
 export async function followReturnedMoney(
   { em, payments, workflows }: { em: EntityManager } & Pick<ActivityDependencies, 'payments' | 'workflows'>,

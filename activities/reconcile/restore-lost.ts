@@ -9,8 +9,9 @@ import type { ActivityDependencies } from '../dependencies.ts';
 import type { LostIntent } from './types.ts';
 
 /**
- * Enters the recharge of a captured intent again that the database has lost, and starts its run, which settles it by the
- * budgets that the intent remembers. An organization has one open recharge at a time, so the oldest come first.
+ * Enters the recharge of a captured intent again that the database has lost, and starts its run, which
+ * settles it by the budgets that the intent remembers. An organization has one open recharge at a time, so
+ * the oldest come first.
  */
 export function restoreLost({ database, payments, workflows }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows'>) {
   return async ({ intentId, fix }: LostIntent & { fix: boolean }): Promise<Finding> => {

@@ -2,7 +2,10 @@ import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 
-/** A run that works moves its recharge within seconds. One that waits for a bank or for LiteLLM is running, which is checked. */
+/**
+ * A run that works moves its recharge within seconds. One that waits for a bank or for LiteLLM is running,
+ * which is checked.
+ */
 const IDLE_MS = 2 * 60 * 1000;
 const IDLE_LIMIT = 500;
 

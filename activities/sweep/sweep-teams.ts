@@ -1,4 +1,7 @@
-/** Reads every balance that LiteLLM shows, and reports to the inbox what has run low or soon will, as an alert would. */
+/**
+ * Reads every balance that LiteLLM shows, and reports to the inbox what has run low or soon will, as an alert
+ * would.
+ */
 import { createHash } from 'node:crypto';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import type { EntityManager } from '../../src/database/database.ts';
@@ -19,7 +22,10 @@ import type { SweepCounts, SweepPart } from './types.ts';
 /** Old samples that each page removes: twice what it can add. */
 const SAMPLES_REMOVED_A_PAGE = 2 * MAX_PAGE_SIZE;
 
-/** Reads some pages of LiteLLM's teams and reports those of ours that need a recharge. Idempotent: an open event is not reported again. */
+/**
+ * Reads some pages of LiteLLM's teams and reports those of ours that need a recharge. Idempotent: an open
+ * event is not reported again.
+ */
 export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async (cursor: TeamsCursor): Promise<SweepPart> => {
     const found: Swept = { organizations: 0, waiting: 0, reported: [] };
@@ -52,7 +58,10 @@ async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<
   return { organizations: ours.length, waiting: decided.filter(({ decision }) => decision.kind === 'wait').length, reported };
 }
 
-/** Each organization with its team and everything that is decided on. One that was removed meanwhile is left out. */
+/**
+ * Each organization with its team and everything that is decided on. One that was removed meanwhile is left
+ * out.
+ */
 async function readCandidates(em: EntityManager, ours: readonly Organization[], teams: readonly KmsTeam[]): Promise<Candidate[]> {
   const ids = ours.map(({ id }) => id);
   const samples = await balanceSamples.recent(em, ids, SPEND_WINDOW_MS);
@@ -69,7 +78,10 @@ async function readCandidates(em: EntityManager, ours: readonly Organization[], 
   });
 }
 
-/** Enters what is due into the inbox. Empty when nothing is due, or an event of the same crossing is open already. */
+/**
+ * Enters what is due into the inbox. Empty when nothing is due, or an event of the same crossing is open
+ * already.
+ */
 async function report(em: EntityManager, { organization, facts, decision }: Decided): Promise<ReportedBalance[]> {
   if (decision.kind !== 'report') return [];
   const { eventType, balance } = decision;
@@ -83,7 +95,10 @@ async function recordSamples(em: EntityManager, candidates: readonly Candidate[]
   await balanceSamples.deleteExpired(em, SAMPLES_REMOVED_A_PAGE);
 }
 
-/** The event in the words of LiteLLM's alert, with what the sweep knows beyond it. Nothing is decided on it: the run reads live figures. */
+/**
+ * The event in the words of LiteLLM's alert, with what the sweep knows beyond it. Nothing is decided on it:
+ * the run reads live figures.
+ */
 function eventOf(
   { litellmTeamId, minimumBalance }: Organization,
   { team: { quota, spend }, expectedSpend: expected }: SweepFacts,

@@ -4,7 +4,9 @@ import type { SyncCounts } from '../../src/domain/sync.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { SyncRef, SyncSummary } from './types.ts';
 
-/** `isComplete`: every team of LiteLLM's was read. `failure`: why the run ends early; null when it does not. */
+/**
+ * `isComplete`: every team of LiteLLM's was read. `failure`: why the run ends early; null when it does not.
+ */
 type FinishSyncInput = { run: SyncRef; counts: SyncCounts; isComplete: boolean; failure: string | null };
 
 /** Closes the run's row. After a complete run, what LiteLLM did not show is noted as gone. */

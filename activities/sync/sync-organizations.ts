@@ -12,10 +12,16 @@ import type { SyncOrganizationsPart, SyncRef } from './types.ts';
 /** Organizations that one activity looks up, each by itself. */
 const ORGANIZATIONS_AT_ONCE = 50;
 
-/** `isComplete`: every team could be read. Else the team of a new organization may be among the others, and none is made. */
+/**
+ * `isComplete`: every team could be read. Else the team of a new organization may be among the others, and
+ * none is made.
+ */
 type SyncOrganizationsInput = { run: SyncRef; after: string; counts: SyncCounts; isComplete: boolean };
 
-/** Some organizations that no page showed. Each is looked up by itself, and made when LiteLLM has never had its team. */
+/**
+ * Some organizations that no page showed. Each is looked up by itself, and made when LiteLLM has never had
+ * its team.
+ */
 export function syncOrganizations({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async ({ run, after, counts, isComplete }: SyncOrganizationsInput): Promise<SyncOrganizationsPart> => {
     const em = database.fork();

@@ -13,7 +13,10 @@ import type { SyncRef, SyncTeamsPart } from './types.ts';
 /** Unmanaged teams that a run lists; the others are only counted. */
 const MAX_UNMANAGED_LISTED = 100;
 
-/** Some pages of LiteLLM's teams. Ours are compared; of the others those are adopted that name their organization. */
+/**
+ * Some pages of LiteLLM's teams. Ours are compared; of the others those are adopted that name their
+ * organization.
+ */
 export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async ({ run, cursor, counts }: { run: SyncRef; cursor: TeamsCursor; counts: SyncCounts }): Promise<SyncTeamsPart> => {
     await syncRuns.noteCounts(database.fork(), run.runId, counts);

@@ -1,12 +1,16 @@
 /**
- * LiteLLM's native budget webhook for teams (`SlackAlerting.budget_alerts`): one unsigned POST, no queue, no retry. An
- * alert that got a 2xx is not repeated for a while; one that did not is sent again by the next refused request.
+ * LiteLLM's native budget webhook for teams (`SlackAlerting.budget_alerts`): one unsigned POST, no queue, no
+ * retry. An alert that got a 2xx is not repeated for a while; one that did not is sent again by the next
+ * refused request.
  */
 import { pyFloat } from './python.ts';
 import type { Settings } from './settings.ts';
 import { type Key, now, type Team } from './store.ts';
 
-/** One delivery, as `GET /_sandbox/state` shows it; `status` is null while it is under way and for no answer at all. */
+/**
+ * One delivery, as `GET /_sandbox/state` shows it; `status` is null while it is under way and for no answer
+ * at all.
+ */
 export type Alert = { at: string; url: string; body: AlertBody; status: number | null; error: string | null };
 
 export type AlertBody = {
@@ -33,10 +37,16 @@ export type AlertBody = {
 /** Deliveries remembered, the newest last. */
 const MAX_ALERTS = 1000;
 
-/** Marks of teams whose alert is silenced; beyond it the oldest is forgotten, and that team may send a second one. */
+/**
+ * Marks of teams whose alert is silenced; beyond it the oldest is forgotten, and that team may send a second
+ * one.
+ */
 const MAX_MARKS = 100_000;
 
-/** Deliveries under way; a webhook that never answers must not fill the memory. The real one has no such bound. */
+/**
+ * Deliveries under way; a webhook that never answers must not fill the memory. The real one has no such
+ * bound.
+ */
 const MAX_IN_FLIGHT = 500;
 
 /** LiteLLM's read timeout on the webhook. */
@@ -46,7 +56,10 @@ export class BudgetAlerts {
   /** Turned off by `POST /_sandbox/alerts`, nothing is sent or marked: an installation without alerting. */
   enabled = true;
   readonly sent: Alert[] = [];
-  /** `budget_alerts:{event}:{team_id}` → when the silence ends, in milliseconds since the epoch. In memory, as without Redis. */
+  /**
+   * `budget_alerts:{event}:{team_id}` → when the silence ends, in milliseconds since the epoch. In memory, as
+   * without Redis.
+   */
   private readonly silencedUntil = new Map<string, number>();
   private inFlight = 0;
   private readonly stopped = new AbortController();
@@ -56,7 +69,10 @@ export class BudgetAlerts {
     this.settings = settings;
   }
 
-  /** Called for every refused request of a team over its budget; returns at once, deliveries go on in the background. */
+  /**
+   * Called for every refused request of a team over its budget; returns at once, deliveries go on in the
+   * background.
+   */
   budgetCrossed(team: Team, key: Key, spend: number, max_budget: number): void {
     const { webhook_url, alert_copies, call_cost } = this.settings;
     if (!this.enabled || webhook_url === null) return;

@@ -23,7 +23,10 @@ export function abbreviate(key: string): string {
   return key.length < ABBREVIATED_FROM_LENGTH ? 'sk-...' : `sk-...${key.slice(-4)}`;
 }
 
-/** @throws 401 for a key that is missing, malformed, unknown, blocked or expired; 403 outside its `allowed_routes`. */
+/**
+ * @throws 401 for a key that is missing, malformed, unknown, blocked or expired; 403 outside its
+ *   `allowed_routes`.
+ */
 export function authenticate(request: SandboxRequest, store: Store, settings: Settings): Caller {
   const secret = bearer(request);
   if (secret === settings.master_key) return { admin: true, user_id: MASTER_USER_ID };
@@ -58,8 +61,9 @@ export function authenticate(request: SandboxRequest, store: Store, settings: Se
 }
 
 /**
- * Management routes are for proxy admins: the master key, and keys whose user has the role `proxy_admin`. `allowed_routes`
- * alone makes no admin: such a key reaches the route and is refused there. A team's own key may read its team.
+ * Management routes are for proxy admins: the master key, and keys whose user has the role `proxy_admin`.
+ * `allowed_routes` alone makes no admin: such a key reaches the route and is refused there. A team's own key
+ * may read its team.
  *
  * @throws 401 or 403, as each route of the real proxy does.
  */
@@ -102,7 +106,10 @@ function bearer(request: SandboxRequest): string {
   return secret;
 }
 
-/** `allowed_routes` entries are paths, prefixes ending in `*`, or names of LiteLLM's route groups, of which we know two. */
+/**
+ * `allowed_routes` entries are paths, prefixes ending in `*`, or names of LiteLLM's route groups, of which we
+ * know two.
+ */
 function covers(allowed: string, path: string): boolean {
   if (allowed === 'llm_api_routes') return path.endsWith('/chat/completions');
   if (allowed === 'management_routes') return /^(\/v2)?\/(team|key|user)\//.test(path);

@@ -1,6 +1,7 @@
 /**
- * Budget enforcement of LLM requests. It counts a team's spend live, while the database's `spend` follows at the next
- * flush, and it reads the team's budget from a cached copy, which `/team/update` refreshes and `/team/block` does not.
+ * Budget enforcement of LLM requests. It counts a team's spend live, while the database's `spend` follows at
+ * the next flush, and it reads the team's budget from a cached copy, which `/team/update` refreshes and
+ * `/team/block` does not.
  */
 import type { BudgetAlerts } from './alerts.ts';
 import { unauthorized } from './auth.ts';
@@ -35,8 +36,9 @@ export class BudgetEnforcement {
   }
 
   /**
-   * Lets a request of this key through or refuses it. A team strictly over its budget is alerted; one exactly at it is
-   * refused by the reservation, which never alerts; `max_budget` 0 reserves nothing, so its first request passes.
+   * Lets a request of this key through or refuses it. A team strictly over its budget is alerted; one exactly
+   * at it is refused by the reservation, which never alerts; `max_budget` 0 reserves nothing, so its first
+   * request passes.
    *
    * @throws 429 `budget_exceeded`, 401 for a blocked team, 404 for a key whose team was deleted.
    */

@@ -7,8 +7,9 @@ import { pyFloat } from './python.ts';
 import { readBody } from './validation.ts';
 
 /**
- * POST /chat/completions. The body may hold `"sandbox_cost": 1.5`, what this call costs in US dollars instead of
- * `--call-cost`; the real proxy computes it from the model's price. Any model is known; the answer is not streamed.
+ * POST /chat/completions. The body may hold `"sandbox_cost": 1.5`, what this call costs in US dollars instead
+ * of `--call-cost`; the real proxy computes it from the model's price. Any model is known; the answer is not
+ * streamed.
  */
 export function chatCompletion({ budget, settings }: Context, { body, caller }: Call): Answer {
   const wanted = readBody({ model: 'string', messages: 'list', sandbox_cost: 'float' }, body);

@@ -1,4 +1,7 @@
-/** The three error shapes of LiteLLM: its own ProxyException, FastAPI's HTTPException, and FastAPI's validation errors. */
+/**
+ * The three error shapes of LiteLLM: its own ProxyException, FastAPI's HTTPException, and FastAPI's
+ * validation errors.
+ */
 import type { Answer } from '../exchange.ts';
 import { pyRepr } from './python.ts';
 
@@ -12,12 +15,17 @@ export class Refusal extends Error {
   }
 }
 
-/** `{"error":{message,type,param,code}}`; `code` is the HTTP status as a string, `param` often the string "None". */
+/**
+ * `{"error":{message,type,param,code}}`; `code` is the HTTP status as a string, `param` often the string
+ * "None".
+ */
 export function proxyException(status: number, type: string, message: string, param: string | null = 'None'): Refusal {
   return new Refusal({ status, body: { error: { message, type, param, code: String(status) } } });
 }
 
-/** An HTTPException that went through `handle_exception_on_proxy`, which prints its detail as a Python dict. */
+/**
+ * An HTTPException that went through `handle_exception_on_proxy`, which prints its detail as a Python dict.
+ */
 export function managementError(status: number, message: string): Refusal {
   return proxyException(status, 'internal_server_error', pyRepr({ error: message }));
 }

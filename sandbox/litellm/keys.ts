@@ -20,8 +20,8 @@ const KEY_FIELDS = {
 } as const;
 
 /**
- * POST /key/generate → `{key, token, …}`. The team need not exist. A secret that is known already is answered as if it were
- * new, and its row stays as it is. @throws 400 for a taken alias.
+ * POST /key/generate → `{key, token, …}`. The team need not exist. A secret that is known already is answered
+ * as if it were new, and its row stays as it is. @throws 400 for a taken alias.
  */
 export const createKey: Handler = ({ store }, { body, caller }) => {
   const wanted = readBody({ ...KEY_FIELDS, key: 'string' }, body);

@@ -7,7 +7,10 @@ import { membershipRow, teamRow, userRow } from './rows.ts';
 import { type Member, now, type Store, type Team } from './store.ts';
 import { type JsonObject, readBody } from './validation.ts';
 
-/** POST /team/member_add, one member or a list. @throws 404 for an unknown team, 400 for a user who is a member already. */
+/**
+ * POST /team/member_add, one member or a list. @throws 404 for an unknown team, 400 for a user who is a
+ * member already.
+ */
 export const addMembers: Handler = ({ store }, { body }) => {
   const wanted = readBody({ team_id: 'string!', member: 'any!', max_budget_in_team: 'float' }, body);
   const team = store.teams.get(wanted.team_id);

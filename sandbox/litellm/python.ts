@@ -1,4 +1,6 @@
-/** LiteLLM puts Python values into its error messages; a client that parses them has to meet them here too. */
+/**
+ * LiteLLM puts Python values into its error messages; a client that parses them has to meet them here too.
+ */
 
 /** A float as Python's `repr` writes it: 10.0, 1e-05, 1e+16, inf. */
 export function pyFloat(value: number): string {

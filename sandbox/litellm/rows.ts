@@ -1,6 +1,6 @@
 /**
- * Teams, members, keys and users as LiteLLM's answers show them: every field of the real rows, those that the stand-in does
- * not keep as constants.
+ * Teams, members, keys and users as LiteLLM's answers show them: every field of the real rows, those that the
+ * stand-in does not keep as constants.
  */
 import type { GeneratedKey, Key, Membership, Team, User } from './store.ts';
 import type { JsonObject } from './validation.ts';

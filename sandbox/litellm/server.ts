@@ -1,6 +1,7 @@
 /**
- * A LiteLLM proxy (1.100.5) in memory, for a client that manages teams, budgets and keys and listens to the budget
- * webhook. It answers as the real one was measured to answer; test/sandbox/litellm.parity.test.ts compares the two.
+ * A LiteLLM proxy (1.100.5) in memory, for a client that manages teams, budgets and keys and listens to the
+ * budget webhook. It answers as the real one was measured to answer; test/sandbox/litellm.parity.test.ts
+ * compares the two.
  */
 import type { Answer, SandboxRequest } from '../exchange.ts';
 import { type SandboxServer, serveSandbox } from '../http.ts';
@@ -158,9 +159,9 @@ function readiness(settings: Settings): Answer {
 }
 
 /**
- * What a route answers while PostgreSQL is unavailable. Three of them take any failure of the query for a missing team
- * (`except Exception` in `team_info`): a 404 from them proves nothing until `/health/readiness` says `connected`. The 401
- * of `/team/update` is what a virtual key meets when its row is not cached.
+ * What a route answers while PostgreSQL is unavailable. Three of them take any failure of the query for a
+ * missing team (`except Exception` in `team_info`): a 404 from them proves nothing until `/health/readiness`
+ * says `connected`. The 401 of `/team/update` is what a virtual key meets when its row is not cached.
  */
 function databaseDown(path: string, query: URLSearchParams, body: JsonObject | undefined): Refusal {
   const team_ids = body?.['team_ids'];

@@ -1,4 +1,7 @@
-/** What the stand-in knows: teams with their members and budgets, virtual keys, users. The tables of LiteLLM's database. */
+/**
+ * What the stand-in knows: teams with their members and budgets, virtual keys, users. The tables of LiteLLM's
+ * database.
+ */
 import { createHash } from 'node:crypto';
 import type { JsonObject } from './validation.ts';
 

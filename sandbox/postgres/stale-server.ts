@@ -1,4 +1,7 @@
-/** What an earlier run may have left on the same data: a stale lock file, or a server whose starter was killed. */
+/**
+ * What an earlier run may have left on the same data: a stale lock file, or a server whose starter was
+ * killed.
+ */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +13,8 @@ const PATIENCE_MS = 10_000;
 export const starterMark = (pid: number) => `started_by_${pid}`;
 
 /**
- * Ends a server that runs on this data and whose starter has ended, and removes a lock file that no process holds.
+ * Ends a server that runs on this data and whose starter has ended, and removes a lock file that no process
+ * holds.
  *
  * @throws when the starter still runs: two servers cannot share one folder.
  */
@@ -20,7 +24,8 @@ export async function endStaleServer(data: string): Promise<void> {
   const pid = Number.parseInt(readFileSync(lock, 'utf8'), 10);
   const runs = () => commandLine(pid).includes(` -D ${data} `);
   if (!runs()) {
-    // After a reboot the number may belong to another process of ours, and PostgreSQL would take that for a running server.
+    // After a reboot the number may belong to another process of ours, and PostgreSQL would take that for a
+    // running server.
     rmSync(lock, { force: true });
     return;
   }

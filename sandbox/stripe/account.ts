@@ -60,7 +60,10 @@ export class Account {
     this.onEvent = onEvent;
   }
 
-  /** Runs one call; events emitted meanwhile name it as their cause. Calls are synchronous, so only one runs at a time. */
+  /**
+   * Runs one call; events emitted meanwhile name it as their cause. Calls are synchronous, so only one runs
+   * at a time.
+   */
   run<T>(cause: Cause, call: () => T): T {
     this.cause = cause;
     try {

@@ -6,8 +6,8 @@ import { issuerFile } from './payment-methods.ts';
 import type { Decline } from './test-cards.ts';
 
 /**
- * Adds an attempt in the state in which the issuer left it, and makes it the intent's latest. A payment method without a
- * customer is spent by it.
+ * Adds an attempt in the state in which the issuer left it, and makes it the intent's latest. A payment
+ * method without a customer is spent by it.
  */
 export function addCharge(
   account: Account,

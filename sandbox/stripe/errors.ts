@@ -17,8 +17,8 @@ export class StripeError extends Error {
   readonly status: number;
   readonly body: ErrorBody;
   /**
-   * Whether an endpoint had begun to execute. Stripe saves an answer under its idempotency key only from there on, so a
-   * request refused before it may be corrected and sent again with the same key.
+   * Whether an endpoint had begun to execute. Stripe saves an answer under its idempotency key only from
+   * there on, so a request refused before it may be corrected and sent again with the same key.
    */
   readonly executed: boolean;
 

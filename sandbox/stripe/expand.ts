@@ -1,4 +1,7 @@
-/** `expand[]`: an id in an answer becomes the object that it names. https://docs.stripe.com/api/expanding_objects */
+/**
+ * `expand[]`: an id in an answer becomes the object that it names.
+ * https://docs.stripe.com/api/expanding_objects
+ */
 import type { Account } from './account.ts';
 import { invalidParameter } from './errors.ts';
 import type { Parameters } from './parameters.ts';
@@ -21,8 +24,8 @@ const EXPANDABLE = [
 type Node = Record<string, unknown>;
 
 /**
- * The paths to expand, such as `latest_charge` or, in a list, `data.payment_method`. Checked before an endpoint runs, so
- * that a wrong one has no effect.
+ * The paths to expand, such as `latest_charge` or, in a list, `data.payment_method`. Checked before an
+ * endpoint runs, so that a wrong one has no effect.
  *
  * @throws {StripeError} 400 for a property that no object has, or too many levels.
  */

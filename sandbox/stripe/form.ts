@@ -1,6 +1,7 @@
 /**
- * Stripe's request encoding: forms whose names nest by brackets, such as `metadata[order]=7`, `expand[]=customer` or
- * `payment_method_types[0]=card`. The sandbox's own knobs take JSON, which becomes the same tree.
+ * Stripe's request encoding: forms whose names nest by brackets, such as `metadata[order]=7`,
+ * `expand[]=customer` or `payment_method_types[0]=card`. The sandbox's own knobs take JSON, which becomes the
+ * same tree.
  */
 
 export type FormValue = string | Form;

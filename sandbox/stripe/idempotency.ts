@@ -1,8 +1,9 @@
 /**
  * The idempotency layer: https://docs.stripe.com/api/idempotent_requests
  *
- * The answer to the first POST with a key is saved, 500s included, and given again to later ones. Not saved are answers
- * from before an endpoint began to execute: failed parameter validation, a missing or revoked key, a rate limit.
+ * The answer to the first POST with a key is saved, 500s included, and given again to later ones. Not saved
+ * are answers from before an endpoint began to execute: failed parameter validation, a missing or revoked
+ * key, a rate limit.
  */
 import { createHash } from 'node:crypto';
 import { StripeError } from './errors.ts';
@@ -10,7 +11,10 @@ import { StripeError } from './errors.ts';
 /** Stripe may prune a key once it is this old; a reuse is then a new request. */
 const RETENTION_MS = 24 * 60 * 60 * 1000;
 
-/** The newest this many, about 100 MB of answers. A retry that comes this many requests later is a new request. */
+/**
+ * The newest this many, about 100 MB of answers. A retry that comes this many requests later is a new
+ * request.
+ */
 const MAX_KEYS = 50_000;
 
 const MAX_KEY_LENGTH = 255;
@@ -38,7 +42,8 @@ export class IdempotencyLayer {
    * Runs the endpoint once for each key.
    *
    * @param parameters the body as it came; the order of its parameters does not matter.
-   * @throws {StripeError} 400 idempotency_error for a key used otherwise before, 409 idempotency_key_in_use while the first request runs.
+   * @throws {StripeError} 400 idempotency_error for a key used otherwise before, 409 idempotency_key_in_use
+   *   while the first request runs.
    */
   async once(
     call: { key: string; method: string; path: string; parameters: string; requestId: string },

@@ -25,8 +25,8 @@ export class Parameters {
   }
 
   /**
-   * Refuses every parameter not named here. One that Stripe has and this stand-in does not model is refused too, rather
-   * than ignored. `expand` is always allowed.
+   * Refuses every parameter not named here. One that Stripe has and this stand-in does not model is refused
+   * too, rather than ignored. `expand` is always allowed.
    */
   allowOnly(...names: string[]): void {
     const unknown = Object.keys(this.form).find((name) => name !== 'expand' && !names.includes(name));
@@ -88,7 +88,10 @@ export class Parameters {
     return new Parameters(value === '' ? {} : value, this.nameOf(name));
   }
 
-  /** The metadata after this call: given keys are set, keys with an empty value go, an empty `metadata` clears all. */
+  /**
+   * The metadata after this call: given keys are set, keys with an empty value go, an empty `metadata` clears
+   * all.
+   */
   metadata(current: Record<string, string> = {}): Record<string, string> {
     const value = this.form['metadata'];
     if (value === undefined) return current;

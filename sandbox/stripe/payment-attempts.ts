@@ -1,5 +1,6 @@
 /**
- * Attempts to pay a PaymentIntent: what the issuer, the cardholder's authentication or a bank debit makes of it.
+ * Attempts to pay a PaymentIntent: what the issuer, the cardholder's authentication or a bank debit makes of
+ * it.
  */
 import type { Account } from './account.ts';
 import { addCharge } from './charges.ts';

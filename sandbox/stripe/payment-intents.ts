@@ -17,11 +17,16 @@ import { liveCustomer } from './payment-methods.ts';
 const DESCRIPTIVE = ['metadata', 'description', 'receipt_email', 'statement_descriptor_suffix'];
 
 const CONFIRMABLE: PaymentIntentStatus[] = ['requires_payment_method', 'requires_confirmation', 'requires_action'];
-/** Stripe's message names `processing` too; a debit under way is in fact cancelable "in rare cases", here never. */
+/**
+ * Stripe's message names `processing` too; a debit under way is in fact cancelable "in rare cases", here
+ * never.
+ */
 const CANCELABLE: PaymentIntentStatus[] = ['requires_payment_method', 'requires_capture', 'requires_confirmation', 'requires_action'];
 const CANCELLATION_REASONS = ['duplicate', 'fraudulent', 'requested_by_customer', 'abandoned'] as const;
 
-/** Bounds of statement_descriptor_suffix: https://docs.stripe.com/get-started/account/statement-descriptors */
+/**
+ * Bounds of statement_descriptor_suffix: https://docs.stripe.com/get-started/account/statement-descriptors
+ */
 const MAX_SUFFIX_LENGTH = 22;
 
 export function createPaymentIntent(account: Account, parameters: Parameters): PaymentIntent {

@@ -7,7 +7,10 @@ import { type TestCard, testCard, testCardId } from './test-cards.ts';
 
 const TYPES = ['card', 'us_bank_account', 'sepa_debit'] as const;
 
-/** A new payment method for a test id, or the one with that id. @throws {StripeError} 400 or 404 resource_missing */
+/**
+ * A new payment method for a test id, or the one with that id. @throws {StripeError} 400 or 404
+ * resource_missing
+ */
 export function resolvePaymentMethod(account: Account, id: string, status: 400 | 404): PaymentMethod {
   const existing = account.paymentMethods.find(id);
   if (existing) return existing;
@@ -35,7 +38,10 @@ export function behaviourOf(account: Account, method: PaymentMethod): TestCard['
   return testCard(issuerFile(account, method).behaves_like).outcome;
 }
 
-/** @throws {StripeError} 402 for a card that declines as such, 400 for one that is retired or another customer's. */
+/**
+ * @throws {StripeError} 402 for a card that declines as such, 400 for one that is retired or another
+ *   customer's.
+ */
 export function attachTo(account: Account, customer: string, methodId: string): PaymentMethod {
   const method = resolvePaymentMethod(account, methodId, 404);
   if (method.customer === customer) return method;

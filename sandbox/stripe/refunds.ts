@@ -1,8 +1,8 @@
 /**
  * Refunds: https://docs.stripe.com/refunds
  *
- * An amount counts as refunded from creation on, while the refund may still be pending, and returns to the charge when
- * the refund fails or is canceled, which can be weeks after it was `succeeded`.
+ * An amount counts as refunded from creation on, while the refund may still be pending, and returns to the
+ * charge when the refund fails or is canceled, which can be weeks after it was `succeeded`.
  */
 import type { Account, RefundMode } from './account.ts';
 import { invalidParameter, invalidRequest } from './errors.ts';
@@ -23,7 +23,10 @@ const FAILURE_REASONS = [
 ] as const;
 type FailureReason = (typeof FAILURE_REASONS)[number];
 
-/** @throws {StripeError} 400 charge_already_refunded, charge_disputed, or without a code for more than is left. */
+/**
+ * @throws {StripeError} 400 charge_already_refunded, charge_disputed, or without a code for more than is
+ *   left.
+ */
 export function createRefund(account: Account, parameters: Parameters): Refund {
   parameters.allowOnly('payment_intent', 'charge', 'amount', 'reason', 'metadata');
   const asked = readPositiveAmount(parameters, 'amount');

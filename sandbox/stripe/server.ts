@@ -1,6 +1,7 @@
 /**
- * The Stripe stand-in: another company's server, in memory, with the part of Stripe's API that taking and returning
- * money off-session needs. The knobs under `/_sandbox/` are what a cardholder, a bank, time or an operator would do.
+ * The Stripe stand-in: another company's server, in memory, with the part of Stripe's API that taking and
+ * returning money off-session needs. The knobs under `/_sandbox/` are what a cardholder, a bank, time or an
+ * operator would do.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer, SandboxRequest } from '../exchange.ts';
@@ -194,8 +195,8 @@ class StripeSandbox {
   }
 
   /**
-   * Runs the endpoint, or what a saved fault has instead. Of those, `respond` before leaves no effect, `respond` after
-   * hides it, and `delay` keeps the idempotency key in use.
+   * Runs the endpoint, or what a saved fault has instead. Of those, `respond` before leaves no effect,
+   * `respond` after hides it, and `delay` keeps the idempotency key in use.
    */
   private async execute({ request, requestId, key, faults }: Call, endpoint: Endpoint, id: string): Promise<Execution> {
     if (this.options.latencyMs) await sleep(this.options.latencyMs);

@@ -1,12 +1,14 @@
 /**
  * Stripe's test payment methods and what becomes of a payment with each: https://docs.stripe.com/testing
  *
- * As at Stripe, attaching a test id makes a payment method with an id of its own, and a card that declines as such cannot
- * be attached to a customer: the attach answers 402 with the decline. It can be used directly as the `payment_method` of
- * a PaymentIntent. `pm_card_chargeCustomerFail` attaches and declines each charge after that.
+ * As at Stripe, attaching a test id makes a payment method with an id of its own, and a card that declines as
+ * such cannot be attached to a customer: the attach answers 402 with the decline. It can be used directly as
+ * the `payment_method` of a PaymentIntent. `pm_card_chargeCustomerFail` attaches and declines each charge
+ * after that.
  *
- * A saved card that goes bad in some other way (reported lost, expired, out of funds) has no test id at Stripe. Attach a
- * good one and change it: `POST /_sandbox/payment_methods/:id {"behaves_like":"pm_card_chargeDeclinedLostCard"}`.
+ * A saved card that goes bad in some other way (reported lost, expired, out of funds) has no test id at
+ * Stripe. Attach a good one and change it: `POST /_sandbox/payment_methods/:id
+ * {"behaves_like":"pm_card_chargeDeclinedLostCard"}`.
  */
 import type { AdviceCode, PaymentMethod } from './objects.ts';
 
@@ -44,8 +46,8 @@ const declined = (decline_code: string, advice_code?: AdviceCode, message = 'You
 const succeeds: Outcome = { kind: 'succeeds' };
 
 /**
- * Stripe does not document which advice code a test card gives. These are as recorded from its test mode by others, who
- * saw none with `fraudulent`; the one with `card_velocity_exceeded` is assumed.
+ * Stripe does not document which advice code a test card gives. These are as recorded from its test mode by
+ * others, who saw none with `fraudulent`; the one with `card_velocity_exceeded` is assumed.
  */
 export const TEST_CARDS: Record<string, TestCard> = {
   pm_card_visa: card('4242', succeeds),
@@ -111,7 +113,10 @@ export const TEST_CARDS: Record<string, TestCard> = {
   },
 };
 
-/** The key of TEST_CARDS that an id stands for; Stripe writes some with the brand, `pm_card_visa_chargeDeclined…`. */
+/**
+ * The key of TEST_CARDS that an id stands for; Stripe writes some with the brand,
+ * `pm_card_visa_chargeDeclined…`.
+ */
 export function testCardId(id: string): string | undefined {
   const name = id.replace('pm_card_visa_charge', 'pm_card_charge');
   return Object.hasOwn(TEST_CARDS, name) ? name : undefined;

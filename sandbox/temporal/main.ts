@@ -1,4 +1,7 @@
-/** Temporal's development server with its Web UI, on 127.0.0.1, with the search attributes that bill-service uses. */
+/**
+ * Temporal's development server with its Web UI, on 127.0.0.1, with the search attributes that bill-service
+ * uses.
+ */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';

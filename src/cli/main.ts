@@ -1,4 +1,7 @@
-/** `bill`: every command of the service. What only one command needs is imported when it runs, so that the small ones are quick. */
+/**
+ * `bill`: every command of the service. What only one command needs is imported when it runs, so that the
+ * small ones are quick.
+ */
 import { Command } from 'commander';
 import { addLedgerCommands } from './commands/ledger.ts';
 import { addListCommands } from './commands/lists.ts';

@@ -8,7 +8,10 @@ import { registerSearchAttributes } from '../temporal/search-attribute-setup.ts'
 /** A migration may rewrite a large table, or wait for another one. */
 const MIGRATION_TIMEOUT_MS = 30 * 60 * 1000;
 
-/** Updates the database's tables and Temporal's search attributes and schedules. Idempotent, and safe on several machines at once. */
+/**
+ * Updates the database's tables and Temporal's search attributes and schedules. Idempotent, and safe on
+ * several machines at once.
+ */
 export async function migrate(config: Config, log: Logger): Promise<void> {
   const database = await Database.open(config.databaseUrl, { statementTimeoutMs: MIGRATION_TIMEOUT_MS });
   try {

@@ -27,7 +27,10 @@ export class ServiceError extends Error {
   override name = 'ServiceError';
 }
 
-/** A setting of the running service: from the environment, else from a running `bill dev`. @throws ServiceError when neither knows it. */
+/**
+ * A setting of the running service: from the environment, else from a running `bill dev`. @throws
+ * ServiceError when neither knows it.
+ */
 export function serviceSetting(name: keyof DevAddress): string {
   const value = process.env[name] || readDevAddress()?.[name];
   if (!value) throw new ServiceError(`${name} is not set and no "bill dev" is running here: set it, or start one with npm start`);
@@ -63,7 +66,10 @@ export async function callService<T>(
   });
 }
 
-/** The JSON that the service answers. @throws ServiceError when it does not answer, or with the problem that it answers. */
+/**
+ * The JSON that the service answers. @throws ServiceError when it does not answer, or with the problem that
+ * it answers.
+ */
 export async function answerOf<T>(url: string, init: RequestInit): Promise<T> {
   const { status, ok, text } = await fetchWithin(DEADLINE_MS, url, init)
     .then(async (response) => ({ status: response.status, ok: response.ok, text: await response.text() }))

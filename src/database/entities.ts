@@ -234,7 +234,10 @@ export const LedgerTransfer = defineEntity({
     organizationId: p.string(),
     rechargeId: p.string(),
     kind: p.enum(TRANSFER_KINDS),
-    /** The reversal, or our own refund, that the transfer belongs to; empty for a transfer of the recharge itself. */
+    /**
+     * The reversal, or our own refund, that the transfer belongs to; empty for a transfer of the recharge
+     * itself.
+     */
     reference: p.string(),
     debitAccount: p.enum(LEDGER_ACCOUNTS),
     creditAccount: p.enum(LEDGER_ACCOUNTS),

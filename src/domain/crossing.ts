@@ -1,24 +1,29 @@
 /**
  * What an alert is about, and when two alerts are about the same thing.
  *
- * LiteLLM sends one alert from every worker process, with neither an id nor a time, so copies of one alert differ only in
- * `spend`. What they share is the team, the event and the budget that was crossed.
+ * LiteLLM sends one alert from every worker process, with neither an id nor a time, so copies of one alert
+ * differ only in `spend`. What they share is the team, the event and the budget that was crossed.
  */
 import { createHash } from 'node:crypto';
 
-/** LiteLLM's events that say something about a team's own budget. Anything else at the same URL is not for us. */
+/**
+ * LiteLLM's events that say something about a team's own budget. Anything else at the same URL is not for us.
+ */
 const TEAM_BUDGET_EVENTS = ['budget_crossed', 'threshold_crossed', 'soft_budget_crossed', 'projected_limit_exceeded', 'max_budget_alert'];
 
 export type Crossing = {
   teamId: string;
   eventType: string;
-  /** The same for every copy of one crossing: a digest, so that its length has a bound whatever the alert holds. */
+  /**
+   * The same for every copy of one crossing: a digest, so that its length has a bound whatever the alert
+   * holds.
+   */
   key: string;
 };
 
 /**
- * The crossing that an alert reports, or undefined for an alert that is not about a team's budget. Reads leniently: new
- * fields, events and groups appear with every LiteLLM release.
+ * The crossing that an alert reports, or undefined for an alert that is not about a team's budget. Reads
+ * leniently: new fields, events and groups appear with every LiteLLM release.
  */
 export function crossingOf(alert: Record<string, unknown>): Crossing | undefined {
   const { event, event_group: group, team_id: teamId, max_budget: budget } = alert;
@@ -28,11 +33,16 @@ export function crossingOf(alert: Record<string, unknown>): Crossing | undefined
   return { teamId, eventType, key: crossingKey(teamId, eventType, budget) };
 }
 
-/** What the sweep reports: a balance at or below the minimum, or one that will be there before the next sweep. */
+/**
+ * What the sweep reports: a balance at or below the minimum, or one that will be there before the next sweep.
+ */
 export const SWEEP_EVENTS = { low: 'balance_low', forecast: 'balance_forecast' } as const;
 export type SweepEvent = (typeof SWEEP_EVENTS)[keyof typeof SWEEP_EVENTS];
 
-/** One event of a team's that sweeps have reported is open at a time, whatever it reports: the run looks at everything. */
+/**
+ * One event of a team's that sweeps have reported is open at a time, whatever it reports: the run looks at
+ * everything.
+ */
 export function sweepCrossing(teamId: string, eventType: SweepEvent): Crossing {
   return { teamId, eventType, key: crossingKey(teamId, 'sweep', null) };
 }

@@ -1,6 +1,6 @@
 /**
- * What a card's refusal means for the next attempt. Classified by Stripe's codes, never by exception class: classes moved
- * between major versions. Codes: https://docs.stripe.com/declines/codes
+ * What a card's refusal means for the next attempt. Classified by Stripe's codes, never by exception class:
+ * classes moved between major versions. Codes: https://docs.stripe.com/declines/codes
  */
 
 export type DeclineKind =

@@ -18,7 +18,10 @@ export type EventOutcome =
 
 const SUCCESSES: ReadonlySet<EventOutcome> = new Set(['succeeded', 'above_minimum', 'ignored', 'duplicate'] satisfies EventOutcome[]);
 
-/** Whether what the event asked for has been taken care of: the quota was raised, or nothing needed to be done. */
+/**
+ * Whether what the event asked for has been taken care of: the quota was raised, or nothing needed to be
+ * done.
+ */
 export function isSuccess(outcome: EventOutcome): boolean {
   return SUCCESSES.has(outcome);
 }

@@ -1,6 +1,6 @@
 /**
- * The `type` of every failure that an activity ends with. Retry policies name them, operators search for them in the
- * Temporal Web UI, so they stay as they are.
+ * The `type` of every failure that an activity ends with. Retry policies name them, operators search for them
+ * in the Temporal Web UI, so they stay as they are.
  */
 export const FAILURE = {
   /** LiteLLM has no such team (404). */

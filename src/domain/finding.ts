@@ -1,4 +1,6 @@
-/** What reconciliation finds, in the words of an operator. The words of each kind stand here and nowhere else. */
+/**
+ * What reconciliation finds, in the words of an operator. The words of each kind stand here and nowhere else.
+ */
 
 export const FINDING_KINDS = [
   'run_missing',

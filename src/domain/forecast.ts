@@ -1,8 +1,8 @@
 /**
  * How much a team will have spent before the next look at it, from what the sweeps have seen of its spend.
  *
- * Spend only grows, except where LiteLLM sets it back (`budget_duration`), and a raised budget does not touch it. LiteLLM
- * flushes it every 10 to 15 s, so what we see of it comes in steps.
+ * Spend only grows, except where LiteLLM sets it back (`budget_duration`), and a raised budget does not touch
+ * it. LiteLLM flushes it every 10 to 15 s, so what we see of it comes in steps.
  */
 import type { QuotaMicros } from './money.ts';
 
@@ -17,19 +17,26 @@ const SPEND_LAG_MS = 15_000;
 /** From the event to the raised budget: a second or two, with a slow answer from Stripe and from LiteLLM. */
 const RECHARGE_MS = 10_000;
 
-/** What a balance has to last for: until the budget is raised by a recharge that the next sweep would find to be needed. */
+/**
+ * What a balance has to last for: until the budget is raised by a recharge that the next sweep would find to
+ * be needed.
+ */
 export const FORECAST_HORIZON_MS = SWEEP_INTERVAL_MS + SWEEP_JITTER_MS + SPEND_LAG_MS + RECHARGE_MS;
 
 /** Older samples say nothing about how fast a team spends now. */
 export const SPEND_WINDOW_MS = 10 * 60_000;
-/** Two flushes: over a shorter stretch one step of spend looks like a blaze. A steady spender is overrated by half at most. */
+/**
+ * Two flushes: over a shorter stretch one step of spend looks like a blaze. A steady spender is overrated by
+ * half at most.
+ */
 const MIN_STRETCH_MS = 30_000;
 
 /**
- * What the team will spend within FORECAST_HORIZON_MS if it goes on at the fastest pace of any stretch that ends now: a
- * spender who has just begun counts at once, one who has stopped counts less with every minute.
+ * What the team will spend within FORECAST_HORIZON_MS if it goes on at the fastest pace of any stretch that
+ * ends now: a spender who has just begun counts at once, one who has stopped counts less with every minute.
  *
- * @param samples of the last SPEND_WINDOW_MS, in any order. Without one that is old enough nothing is expected.
+ * @param samples of the last SPEND_WINDOW_MS, in any order. Without one that is old enough nothing is
+ *   expected.
  * @param spend as it is now.
  */
 export function expectedSpend(samples: readonly SpendSample[], spend: QuotaMicros): QuotaMicros {

@@ -1,8 +1,9 @@
 /**
  * Money and quota, and the one place where one becomes the other.
  *
- * Money is an integer of the currency's minor units (cents for USD), as Stripe counts it. Quota is an integer of
- * micro-dollars; LiteLLM counts it in dollars as a double, so doubles appear only in `quotaFromDollars` and `dollarsFromQuota`.
+ * Money is an integer of the currency's minor units (cents for USD), as Stripe counts it. Quota is an integer
+ * of micro-dollars; LiteLLM counts it in dollars as a double, so doubles appear only in `quotaFromDollars`
+ * and `dollarsFromQuota`.
  */
 
 /** An integer amount of money in its currency's minor unit. */
@@ -18,13 +19,18 @@ export const MICROS_PER_DOLLAR = 1_000_000;
 const ZERO_DECIMAL = new Set('bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf'.split(' '));
 const THREE_DECIMAL = new Set('bhd jod kwd omr tnd'.split(' '));
 
-/** Stripe refuses a smaller charge in US dollars; in other currencies Stripe refuses with `amount_too_small`. */
+/**
+ * Stripe refuses a smaller charge in US dollars; in other currencies Stripe refuses with `amount_too_small`.
+ */
 const MINIMUM_CHARGE: Readonly<Record<string, number>> = { usd: 50 };
 
 /** Stripe's largest amount: eight digits of minor units. */
 export const MAX_CHARGE_MINOR = 99_999_999 as MinorUnits;
 
-/** Stripe lists the Ugandan shilling as having no minor unit, and elsewhere asks for two places: a hundredfold error either way. */
+/**
+ * Stripe lists the Ugandan shilling as having no minor unit, and elsewhere asks for two places: a hundredfold
+ * error either way.
+ */
 const AMBIGUOUS = new Set(['ugx']);
 
 export class MoneyFormatError extends Error {
@@ -92,8 +98,8 @@ export function quotaBoughtBy(amount: MinorUnits, code: Currency, quotaPerUnit: 
 }
 
 /**
- * The smallest chargeable amount that buys at least `quota`: rounded up to what Stripe takes of the currency, and to
- * the currency's minimum charge.
+ * The smallest chargeable amount that buys at least `quota`: rounded up to what Stripe takes of the currency,
+ * and to the currency's minimum charge.
  *
  * @param quotaPerUnit quota that one unit of the currency (one dollar, one yen) buys; positive.
  * @returns undefined when it is more than one charge can carry.
@@ -106,7 +112,10 @@ export function chargeThatBuys(quota: QuotaMicros, code: Currency, quotaPerUnit:
   return minorUnits(Math.max(Number(rounded), MINIMUM_CHARGE[code] ?? 0));
 }
 
-/** Stripe takes three-decimal amounts in tens, and the Icelandic króna, which has no minor unit any more, in hundreds. */
+/**
+ * Stripe takes three-decimal amounts in tens, and the Icelandic króna, which has no minor unit any more, in
+ * hundreds.
+ */
 function chargeStep(code: Currency): bigint {
   if (code === 'isk') return 100n;
   return decimalPlaces(code) === 3 ? 10n : 1n;

@@ -11,7 +11,10 @@ export type RechargePolicy = {
   minimumBalance: QuotaMicros;
   /** The balance that a recharge restores. */
   targetBalance: QuotaMicros;
-  /** Attempts per calendar day in the organization's time zone. Declined ones count, or a dead card would be tried all day. */
+  /**
+   * Attempts per calendar day in the organization's time zone. Declined ones count, or a dead card would be
+   * tried all day.
+   */
   maxDailyRecharges: number;
   /** The most that a calendar month in the organization's time zone may cost; null: no limit. */
   maxMonthlyAmount: MinorUnits | null;
@@ -26,7 +29,10 @@ export type LiveBudget = {
   quota: QuotaMicros | null;
   spend: QuotaMicros;
   softBudget: QuotaMicros | null;
-  /** LiteLLM gives spent quota back every such period, which would hand out what was bought once again and again. */
+  /**
+   * LiteLLM gives spent quota back every such period, which would hand out what was bought once again and
+   * again.
+   */
   budgetDuration: string | null;
   hasBudgetLimits: boolean;
 };
@@ -54,8 +60,8 @@ export type Decision =
   | { kind: 'refuse'; refusal: Refusal; balance: QuotaMicros | null };
 
 /**
- * What was attempted today, what this month has cost or may yet, whether a recharge is open, and the failures since the last
- * success, as counted under the organization's lock.
+ * What was attempted today, what this month has cost or may yet, whether a recharge is open, and the failures
+ * since the last success, as counted under the organization's lock.
  */
 export type RechargeHistory = {
   attemptsToday: number;
@@ -65,8 +71,9 @@ export type RechargeHistory = {
 };
 
 /**
- * What asks for the decision. For an alert, or a person, the balance counts as it is. The sweep looks ahead, so that a team is
- * recharged before it runs out, and pauses after failures, because nobody has asked it to try.
+ * What asks for the decision. For an alert, or a person, the balance counts as it is. The sweep looks ahead,
+ * so that a team is recharged before it runs out, and pauses after failures, because nobody has asked it to
+ * try.
  */
 export type Occasion =
   | { kind: 'alert' }
@@ -77,8 +84,9 @@ export type Occasion =
 export type RechargeFacts = { policy: RechargePolicy; budget: LiveBudget; history: RechargeHistory; occasion: Occasion };
 
 /**
- * A charge ahead of need restores at least this share of what lies between minimum and target, so that looking ahead splits
- * one charge into four at most. A team that spends the other three quarters between two sweeps has too low a target.
+ * A charge ahead of need restores at least this share of what lies between minimum and target, so that
+ * looking ahead splits one charge into four at most. A team that spends the other three quarters between two
+ * sweeps has too low a target.
  */
 const LEAST_SHARE_AHEAD = 1 / 4;
 
@@ -113,15 +121,19 @@ export function decideRecharge({ policy, budget, history, occasion }: RechargeFa
   return { kind: 'recharge', amount, quota, balance, quotaBefore: budget.quota };
 }
 
-/** Whether a sweep expects the balance to reach the minimum before the next one, with enough below the target to be worth a charge. */
+/**
+ * Whether a sweep expects the balance to reach the minimum before the next one, with enough below the target
+ * to be worth a charge.
+ */
 function isSpentSoon({ minimumBalance, targetBalance }: RechargePolicy, balance: QuotaMicros, occasion: Occasion): boolean {
   if (occasion.kind !== 'sweep' || balance - occasion.expectedSpend > minimumBalance) return false;
   return targetBalance - balance >= (targetBalance - minimumBalance) * LEAST_SHARE_AHEAD;
 }
 
 /**
- * LiteLLM flushes spend to the figures we read every 10 to 15 s, while an alert carries the live one. True when the alert
- * has seen more spend than KMS shows so far and that spend would put the balance at or below the minimum: worth looking again.
+ * LiteLLM flushes spend to the figures we read every 10 to 15 s, while an alert carries the live one. True
+ * when the alert has seen more spend than KMS shows so far and that spend would put the balance at or below
+ * the minimum: worth looking again.
  */
 export function spendIsStillFlushing(alertSpend: QuotaMicros | null, budget: LiveBudget, minimumBalance: QuotaMicros): boolean {
   if (alertSpend === null || budget.quota === null) return false;

@@ -43,17 +43,22 @@ const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
   // Stryker restore ArrayDeclaration
 };
 
-/** What only a person, or Stripe's word from weeks later, may do to a recharge that no run works on any more. */
+/**
+ * What only a person, or Stripe's word from weeks later, may do to a recharge that no run works on any more.
+ */
 export const LATE_MOVES = {
   /** A person settles what needed attention: grant it, refund it, or accept it as it is. */
   resolve: { from: ['needs_attention'], to: ['charged', 'refunding', 'succeeded', 'cancelled'] },
-  /** Stripe has money that the settled recharge does not account for: a refund that failed weeks later, an intent captured by somebody else. */
+  /**
+   * Stripe has money that the settled recharge does not account for: a refund that failed weeks later, an
+   * intent captured by somebody else.
+   */
   reopen: { from: ['refunded', 'declined', 'action_required', 'cancelled'], to: ['needs_attention'] },
 } as const satisfies Record<string, { from: RechargeStatus[]; to: RechargeStatus[] }>;
 
 /**
- * While a recharge is in one of these, its organization gets no other. The partial unique index names the same
- * list.
+ * While a recharge is in one of these, its organization gets no other. The partial unique index names the
+ * same list.
  */
 export const OPEN_STATUSES = [
   'reserved',
@@ -79,7 +84,9 @@ export const ATTEMPTED_STATUSES = without(RECHARGE_STATUSES, ['cancelled']);
 /** What counts against the monthly limit: money that was kept, and money that may still be taken. */
 export const CHARGED_STATUSES = [...OPEN_STATUSES, 'succeeded'] as const satisfies RechargeStatus[];
 
-/** Attempts that brought no quota. Those after the last success are the failures in a row; see cool-down.ts. */
+/**
+ * Attempts that brought no quota. Those after the last success are the failures in a row; see cool-down.ts.
+ */
 export const FAILED_STATUSES = ['declined', 'action_required', 'refunded'] as const satisfies RechargeStatus[];
 
 function without(statuses: readonly RechargeStatus[], excluded: readonly RechargeStatus[]): readonly RechargeStatus[] {

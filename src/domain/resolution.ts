@@ -15,8 +15,8 @@ export type ResolutionRequest = {
  * Where a resolution takes a recharge, by what is held for it.
  *
  * - `grant` and `refund` need money: the rest of the way is the ordinary one, from `charged` or `refunding`.
- * - `accept` says that it is right as it is: what is held counts as granted (the person has seen to the quota), and where
- *   nothing is held the recharge counts as cancelled.
+ * - `accept` says that it is right as it is: what is held counts as granted (the person has seen to the
+ *   quota), and where nothing is held the recharge counts as cancelled.
  *
  * @returns undefined where there is no money to grant or to give back.
  */

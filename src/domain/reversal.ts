@@ -203,7 +203,9 @@ export function isMoneyGone({ id }: Pick<KnownReversal, 'id'>, moneys: readonly 
   return moneys.find((money) => money.id === moneyIdOf(id))?.isGone ?? true;
 }
 
-/** Whether the quota has followed a refund or dispute to where its money is now, or a person has to see to it. */
+/**
+ * Whether the quota has followed a refund or dispute to where its money is now, or a person has to see to it.
+ */
 export function isFollowed(
   recharge: Pick<ReversedRecharge, 'status' | 'refundId'>,
   { id, isGone }: Pick<ReturnedMoney, 'id' | 'isGone'>,

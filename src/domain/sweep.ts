@@ -1,4 +1,7 @@
-/** What a sweep does about one organization, from what it has read. The run of the event that it reports decides again. */
+/**
+ * What a sweep does about one organization, from what it has read. The run of the event that it reports
+ * decides again.
+ */
 import { type FailuresInARow, isCoolingDown } from './cool-down.ts';
 import { SWEEP_EVENTS, type SweepEvent } from './crossing.ts';
 import type { QuotaMicros } from './money.ts';

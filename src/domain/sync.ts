@@ -1,8 +1,10 @@
 /**
- * Where LiteLLM differs from what is wanted here, and what is done about it. Pure: both sides come in, drift goes out.
+ * Where LiteLLM differs from what is wanted here, and what is done about it. Pure: both sides come in, drift
+ * goes out.
  *
- * What is ours is written to LiteLLM: that the team exists, its name, its block, its members. What is LiteLLM's is only read. No
- * budget is written but the 0 that a new team starts with, so no recharge under way is ever undone.
+ * What is ours is written to LiteLLM: that the team exists, its name, its block, its members. What is
+ * LiteLLM's is only read. No budget is written but the 0 that a new team starts with, so no recharge under
+ * way is ever undone.
  */
 import { formatQuota, type QuotaMicros } from './money.ts';
 import type { LiveBudget } from './policy.ts';
@@ -133,12 +135,15 @@ export function claimOf({ metadata }: Pick<Stranger, 'metadata'>): string | null
   return typeof claim === 'string' && claim !== '' ? claim : null;
 }
 
-/** The organization that a stranger names, and whether LiteLLM has that one's own team; `unknown`: it could not be looked up. */
+/**
+ * The organization that a stranger names, and whether LiteLLM has that one's own team; `unknown`: it could
+ * not be looked up.
+ */
 export type ClaimedOrganization = { organizationId: string; litellmTeamId: string; ownTeam: 'found' | 'absent' | 'unknown' };
 
 /**
- * What a stranger's claim means. An organization without a team of its own adopts the stranger. While that is unknown the claim
- * stands, so that no other team is made for the organization.
+ * What a stranger's claim means. An organization without a team of its own adopts the stranger. While that is
+ * unknown the claim stands, so that no other team is made for the organization.
  *
  * @param claimed null when the stranger names no organization of ours.
  */
@@ -166,12 +171,15 @@ export function leavesNoTeam(kind: DriftKind, outcome: SyncOutcome): boolean {
 
 /** `isClaimed`: another team names the organization and may yet be adopted. */
 export type AbsenceFacts = { wasSeen: boolean; isClaimed: boolean; isEveryTeamRead: boolean };
-/** Why LiteLLM has no team of an organization's id. `uncertain`: its team may be among those that could not be read. */
+/**
+ * Why LiteLLM has no team of an organization's id. `uncertain`: its team may be among those that could not be
+ * read.
+ */
 export type Absence = 'deleted' | 'claimed' | 'uncertain' | 'never_made';
 
 /**
- * Judges why LiteLLM does not have a team by its id. A team is made only when nothing speaks for another one: LiteLLM
- * has never shown it, no other team names the organization, and no team of LiteLLM's went unread.
+ * Judges why LiteLLM does not have a team by its id. A team is made only when nothing speaks for another one:
+ * LiteLLM has never shown it, no other team names the organization, and no team of LiteLLM's went unread.
  */
 export function judgeAbsence({ wasSeen, isClaimed, isEveryTeamRead }: AbsenceFacts): Absence {
   if (wasSeen) return 'deleted';
@@ -188,7 +196,9 @@ export type BudgetSight = {
   leftAfter: QuotaMicros | undefined;
 };
 
-/** Whether somebody else has edited the budget. A recharge or reversal that came between the looks is no edit. */
+/**
+ * Whether somebody else has edited the budget. A recharge or reversal that came between the looks is no edit.
+ */
 export function isBudgetEdited({ leftBefore, shown, leftAfter }: BudgetSight): boolean {
   return leftBefore !== undefined && leftAfter === leftBefore && shown !== leftBefore;
 }

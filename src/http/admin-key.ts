@@ -2,7 +2,10 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { RequestHandler } from 'express';
 import { Problem } from './problem.ts';
 
-/** Refuses requests without `Authorization: Bearer <the admin key>`. Digests are compared, so time tells neither length nor content. */
+/**
+ * Refuses requests without `Authorization: Bearer <the admin key>`. Digests are compared, so time tells
+ * neither length nor content.
+ */
 export function requireAdminKey(adminApiKey: string): RequestHandler {
   const expected = digest(adminApiKey);
   return (request, _response, next) => {

@@ -18,7 +18,8 @@ export function healthRoutes({ probes }: Pick<HttpDependencies, 'probes'>): Rout
     response.json({ status: 'ok' });
   });
 
-  // Ingest needs only the database: what is accepted while another dependency is unavailable is handled once it is available again.
+  // Ingest needs only the database: what is accepted while another dependency is unavailable is handled once
+  // it is available again.
   router.get('/ready', async (_request, response) => {
     const names = Object.keys(probes) as (keyof Probes)[];
     const dependencies = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await read(name)] as const)));

@@ -1,6 +1,7 @@
 /**
- * The settings of an organization, each spelled once: how its JSON is read and shown, the entity's property that holds it, its
- * value when a new organization names none, and its flag of `bill org`. The routes and the commands follow from this table.
+ * The settings of an organization, each spelled once: how its JSON is read and shown, the entity's property
+ * that holds it, its value when a new organization names none, and its flag of `bill org`. The routes and the
+ * commands follow from this table.
  */
 import { z } from 'zod';
 import type { Organization } from '../database/entities.ts';
@@ -142,7 +143,10 @@ export const newOrganization = z
     return { id, settings: { ...given, ...Object.fromEntries(named) } };
   });
 
-/** From the fields of `newOrganization` or `changedSettings` to the entity's properties, with money in the currency's decimal places. */
+/**
+ * From the fields of `newOrganization` or `changedSettings` to the entity's properties, with money in the
+ * currency's decimal places.
+ */
 export function settingsIn<B extends AnySettings = AnySettings>(code: Currency): z.ZodType<PropertiesOf<B>, B> {
   const shape = shapeOf(({ schemaIn }) => (schemaIn?.(code) ?? z.unknown()).optional());
   const renamed = (body: object) =>

@@ -37,7 +37,10 @@ export class Problem extends Error {
   }
 }
 
-/** A value that is readable but not valid. @param message completes the field's name to a sentence: "is above minimum_balance". */
+/**
+ * A value that is readable but not valid. @param message completes the field's name to a sentence: "is above
+ * minimum_balance".
+ */
 export function invalidField(field: string, message: string): Problem {
   return new Problem('invalid', `${field}: ${message}`, [{ field, message }]);
 }
@@ -122,7 +125,10 @@ function ofPayments(error: unknown): Problem | undefined {
   return new Problem('unavailable', `this depends on what Stripe says, and no usable answer came: ${error.message}`);
 }
 
-/** Express's body parsers throw errors with a `type`; its router throws a URIError for a path that cannot be decoded. */
+/**
+ * Express's body parsers throw errors with a `type`; its router throws a URIError for a path that cannot be
+ * decoded.
+ */
 function ofExpress(error: { type?: string; limit?: number }): Problem | undefined {
   if (error instanceof URIError) return new Problem('malformed', 'the path is not percent-encoded UTF-8');
   switch (error.type) {

@@ -2,12 +2,16 @@
 import type { RequestHandler } from 'express';
 import { Problem } from './problem.ts';
 
-/** A sender that still sends after its answer is cut off this much later: one that is nearly done can read the answer. */
+/**
+ * A sender that still sends after its answer is cut off this much later: one that is nearly done can read the
+ * answer.
+ */
 const LINGER_MS = 1_000;
 
 /**
- * Puts the body into `request.body`, a Buffer. A body over `limit` bytes is answered 413 at the first byte too many: express.raw
- * would read it to its end first, and an endless one has none. A compressed body is refused: it could unpack to any size.
+ * Puts the body into `request.body`, a Buffer. A body over `limit` bytes is answered 413 at the first byte
+ * too many: express.raw would read it to its end first, and an endless one has none. A compressed body is
+ * refused: it could unpack to any size.
  */
 export function rawBody(limit: number): RequestHandler {
   return (request, _response, next) => {

@@ -1,9 +1,9 @@
 /**
  * `/api/v1/organizations/:organization_id/teams`: an organization's teams and their keys.
  *
- * Our row says what is wanted, and each change is mirrored to LiteLLM at once. When LiteLLM is unavailable, the team stays with
- * `synced_at: null`, or with `removed_at`, and the synchronisation completes it. A key is made now or not at all: its secret is
- * shown only in this answer.
+ * Our row says what is wanted, and each change is mirrored to LiteLLM at once. When LiteLLM is unavailable,
+ * the team stays with `synced_at: null`, or with `removed_at`, and the synchronisation completes it. A key is
+ * made now or not at all: its secret is shown only in this answer.
  */
 import express, { type Router } from 'express';
 import { z } from 'zod';

@@ -53,7 +53,10 @@ export function litellmWebhook({ database, alertSecrets, alertAccepted }: AlertD
 
 type StripeEventDependencies = Pick<HttpDependencies, 'database' | 'stripeSigningSecrets' | 'stripeEventAccepted'>;
 
-/** Stripe's events: verified, stored, answered. They only wake what waits, so losing all of them makes the service slower, not wrong. */
+/**
+ * Stripe's events: verified, stored, answered. They only wake what waits, so losing all of them makes the
+ * service slower, not wrong.
+ */
 export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccepted }: StripeEventDependencies): Router {
   const router = express.Router();
 

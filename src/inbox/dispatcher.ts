@@ -1,15 +1,22 @@
 /**
- * Dispatches the rows of a table: alerts to their workflows, Stripe's events to the runs that wait for them. Any number of
- * dispatchers run side by side: one of them claims a row for a while, and another one claims it when the first has died.
+ * Dispatches the rows of a table: alerts to their workflows, Stripe's events to the runs that wait for them.
+ * Any number of dispatchers run side by side: one of them claims a row for a while, and another one claims it
+ * when the first has died.
  */
 import { withDeadline } from '../deadline.ts';
 import type { Logger } from '../observability/log.ts';
 
-/** Between two reads of a table when nothing pokes the dispatcher: a row that another process has stored waits this long at most. */
+/**
+ * Between two reads of a table when nothing pokes the dispatcher: a row that another process has stored waits
+ * this long at most.
+ */
 const POLL_INTERVAL_MS = 500;
 /** Rows that are claimed at once. */
 const BATCH = 50;
-/** How long a claim lasts: longer than a start takes when Temporal is slow, short enough that a crash delays little. */
+/**
+ * How long a claim lasts: longer than a start takes when Temporal is slow, short enough that a crash delays
+ * little.
+ */
 const LEASE_MS = 15_000;
 /** A start without an answer counts as failed after this; the next attempt finds out whether it was. */
 const HANDLE_DEADLINE_MS = 10_000;

@@ -1,6 +1,6 @@
 /**
- * Whether an alert is authentic: signed as Standard Webhooks, signed in LiteLLM's own header, or posted to a URL that holds a
- * secret. One of them suffices. Pure: the caller gives the time.
+ * Whether an alert is authentic: signed as Standard Webhooks, signed in LiteLLM's own header, or posted to a
+ * URL that holds a secret. One of them suffices. Pure: the caller gives the time.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { webhookKey } from '../domain/webhook-key.ts';
@@ -31,14 +31,16 @@ export function authenticate(request: SignedRequest, secrets: AlertSecrets, nowS
   return { authentic: false };
 }
 
-/** The signed `webhook-id`, or null. Signed string: `id.timestamp.body` (https://www.standardwebhooks.com). */
+/**
+ * The signed `webhook-id`, or null. Signed string: `id.timestamp.body` (https://www.standardwebhooks.com).
+ */
 function verifyStandardWebhook({ headers, body }: SignedRequest, secrets: readonly string[], nowSeconds: number): string | null {
   const id = singleValue(headers, 'webhook-id');
   const timestamp = singleValue(headers, 'webhook-timestamp');
   const signatures = singleValue(headers, 'webhook-signature');
   if (!id || !timestamp || !signatures || !isTimely(timestamp, nowSeconds)) return null;
-  // A list separated by spaces: a sender may sign with an old and a new secret at once. A header that a proxy has joined with
-  // commas is refused.
+  // A list separated by spaces: a sender may sign with an old and a new secret at once. A header that a proxy
+  // has joined with commas is refused.
   const offered = signatures.split(' ');
   if (!offered.every((part) => /^\w+,[\w+/=]+$/.test(part))) return null;
   const isSigned = secrets.some((secret) => {
@@ -77,7 +79,10 @@ function singleValue(headers: NodeJS.Dict<string[]>, name: string): string | und
   return values?.length === 1 ? values[0] : undefined;
 }
 
-/** Whole seconds since 1970, within the tolerance both ways: a message from far in the future could be replayed for as long. */
+/**
+ * Whole seconds since 1970, within the tolerance both ways: a message from far in the future could be
+ * replayed for as long.
+ */
 function isTimely(timestamp: string, nowSeconds: number): boolean {
   return /^\d{1,12}$/.test(timestamp) && Math.abs(nowSeconds - Number(timestamp)) <= TIMESTAMP_TOLERANCE_S;
 }

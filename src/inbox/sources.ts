@@ -20,7 +20,10 @@ export function alertSource(
   };
 }
 
-/** Stripe's events: each wakes the run that waits for it. An event of an intent that is not ours needs nothing. */
+/**
+ * Stripe's events: each wakes the run that waits for it. An event of an intent that is not ours needs
+ * nothing.
+ */
 export function stripeSource(
   database: Database,
   workflows: Pick<WorkflowStarter, 'wakeRecharge' | 'followReversals'>,

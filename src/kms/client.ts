@@ -1,8 +1,8 @@
 /**
  * LiteLLM's key-management API, as far as the service uses it: every route by its name.
  *
- * Every call is idempotent. We choose the id of what is made, and after an error that leaves a doubt we look it up. What is gone
- * already counts as removed. All else writes absolute values.
+ * Every call is idempotent. We choose the id of what is made, and after an error that leaves a doubt we look
+ * it up. What is gone already counts as removed. All else writes absolute values.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
@@ -85,8 +85,8 @@ export class KmsClient {
   }
 
   /**
-   * Sets a team's budget to an absolute value. Sends nothing but the two fields: an update with metadata destroys what
-   * LiteLLM keeps there.
+   * Sets a team's budget to an absolute value. Sends nothing but the two fields: an update with metadata
+   * destroys what LiteLLM keeps there.
    *
    * @throws KmsError; after `unknown_outcome` the write may have happened.
    */
@@ -99,7 +99,10 @@ export class KmsClient {
     await this.transport.write('/team/update', { team_id: teamId, team_alias: alias }, anything);
   }
 
-  /** By `/team/update`, which takes effect at once or within a minute; `/team/block` waits for a cache (1.100.5). @throws KmsError */
+  /**
+   * By `/team/update`, which takes effect at once or within a minute; `/team/block` waits for a cache
+   * (1.100.5). @throws KmsError
+   */
   async setTeamBlocked(teamId: string, blocked: boolean): Promise<void> {
     await this.transport.write('/team/update', { team_id: teamId, blocked }, anything);
   }
@@ -110,8 +113,8 @@ export class KmsClient {
   }
 
   /**
-   * One page of all teams in the order of their ids. LiteLLM pages by offset: a team that is made or deleted meanwhile shifts
-   * the pages behind it, so another one may come twice or not at all.
+   * One page of all teams in the order of their ids. LiteLLM pages by offset: a team that is made or deleted
+   * meanwhile shifts the pages behind it, so another one may come twice or not at all.
    *
    * @throws KmsError
    */
@@ -131,7 +134,8 @@ export class KmsClient {
   /**
    * Makes a team, or finds one of this id, which is returned as it is; its metadata says whose it is.
    *
-   * @param wanted.metadata is written once: LiteLLM keeps its own data beside it, which an update would destroy.
+   * @param wanted.metadata is written once: LiteLLM keeps its own data beside it, which an update would
+   *   destroy.
    * @throws KmsError
    */
   async createTeam(wanted: { teamId: string; alias: string; quota: QuotaMicros; metadata: Record<string, string> }): Promise<KmsTeam> {
@@ -168,7 +172,9 @@ export class KmsClient {
     await this.transport.write('/team/member_update', { team_id: teamId, user_id: userId, max_budget_in_team }, anything);
   }
 
-  /** Ends a membership, also of a team that does not exist, for which LiteLLM answers 400. @throws KmsError */
+  /**
+   * Ends a membership, also of a team that does not exist, for which LiteLLM answers 400. @throws KmsError
+   */
   async removeMember(teamId: string, userId: string): Promise<void> {
     await this.makeOrFind(
       () => this.transport.write('/team/member_delete', { team_id: teamId, user_id: userId }, anything),
@@ -223,7 +229,8 @@ export class KmsClient {
   }
 
   /**
-   * Makes a key of `secret` (see `newSecret`), or finds it made already. An alias that another key has is a `conflict`.
+   * Makes a key of `secret` (see `newSecret`), or finds it made already. An alias that another key has is a
+   * `conflict`.
    *
    * @throws KmsError
    */
@@ -250,7 +257,10 @@ export class KmsClient {
     await this.remove(() => this.transport.write('/key/delete', { keys: [token] }, anything));
   }
 
-  /** Returns what `make` makes, or after an error that leaves a doubt what `find` finds. @throws the first error when it finds nothing. */
+  /**
+   * Returns what `make` makes, or after an error that leaves a doubt what `find` finds. @throws the first
+   * error when it finds nothing.
+   */
   private async makeOrFind<T>(make: () => Promise<T>, find: () => Promise<T>): Promise<T> {
     try {
       return await make();
@@ -274,7 +284,9 @@ export class KmsClient {
   }
 }
 
-/** A secret for a new key. We choose it, so that the key can be found when the answer to its making is lost. */
+/**
+ * A secret for a new key. We choose it, so that the key can be found when the answer to its making is lost.
+ */
 export function newSecret(): string {
   return `sk-${randomBytes(SECRET_BYTES).toString('base64url')}`;
 }

@@ -1,4 +1,7 @@
-/** What can go wrong with LiteLLM, by HTTP status, because the `type` and `code` in its bodies are often misleading. */
+/**
+ * What can go wrong with LiteLLM, by HTTP status, because the `type` and `code` in its bodies are often
+ * misleading.
+ */
 
 export type KmsErrorKind =
   /** 404 from a LiteLLM whose database is connected: no such team, user or key. */
@@ -50,7 +53,10 @@ function kindOf(status: number, message: string, effect: KmsEffect): KmsErrorKin
   return effect === 'write' && (status >= 500 || status === 408) ? 'unknown_outcome' : 'unavailable';
 }
 
-/** LiteLLM hides its sentence in `error.message`, `detail.error`, `detail[].msg`, or in a Python dict printed as a string. */
+/**
+ * LiteLLM hides its sentence in `error.message`, `detail.error`, `detail[].msg`, or in a Python dict printed
+ * as a string.
+ */
 function messageIn(body: unknown): string {
   if (typeof body !== 'object' || body === null) return typeof body === 'string' ? body : 'no message';
   const { error, detail } = body as { error?: { message?: unknown }; detail?: unknown };
@@ -64,7 +70,10 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** LiteLLM repeats keys that it refuses, and a proxy in front of it whole headers; all its keys begin with `sk-`. */
+/**
+ * LiteLLM repeats keys that it refuses, and a proxy in front of it whole headers; all its keys begin with
+ * `sk-`.
+ */
 function withoutKeys(message: string): string {
   return message.replace(/\bbearer\s+\S+/gi, 'Bearer ***').replace(/\bsk-[\w-]+/g, 'sk-***');
 }

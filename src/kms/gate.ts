@@ -7,7 +7,10 @@ export class Gate {
     this.free = size;
   }
 
-  /** Runs `work` when it is its turn. @throws the deadline's reason when that comes first; `work` then never runs. */
+  /**
+   * Runs `work` when it is its turn. @throws the deadline's reason when that comes first; `work` then never
+   * runs.
+   */
   async through<T>(work: () => Promise<T>, deadline: AbortSignal): Promise<T> {
     await this.turn(deadline);
     try {

@@ -1,6 +1,7 @@
 /**
- * The routes of LiteLLM that the service calls, which its key has to be allowed. Each has a call that changes nothing and shows
- * whether the key may call it: LiteLLM checks the key first, then the body, then what the body names.
+ * The routes of LiteLLM that the service calls, which its key has to be allowed. Each has a call that changes
+ * nothing and shows whether the key may call it: LiteLLM checks the key first, then the body, then what the
+ * body names.
  */
 
 /** No team, user or key has this id. */

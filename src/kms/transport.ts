@@ -1,4 +1,7 @@
-/** How LiteLLM is called: with a deadline, a bounded number of calls at once, checked answers, and failures of a few kinds. */
+/**
+ * How LiteLLM is called: with a deadline, a bounded number of calls at once, checked answers, and failures of
+ * a few kinds.
+ */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import axios, { type AxiosInstance, type AxiosRequestConfig, isAxiosError } from 'axios';
@@ -6,11 +9,17 @@ import { z } from 'zod';
 import { type KmsEffect, KmsError, kmsErrorFromStatus } from './errors.ts';
 import { Gate } from './gate.ts';
 
-/** LiteLLM answers in milliseconds. Its own database calls end after 60 s, which is too long for a caller of ours. */
+/**
+ * LiteLLM answers in milliseconds. Its own database calls end after 60 s, which is too long for a caller of
+ * ours.
+ */
 const DEADLINE_MS = 15_000;
 /** A team with its keys: LiteLLM sends about a kilobyte for each key. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
-/** Calls of this process that LiteLLM handles at once: a large synchronisation must not slow down its own users. */
+/**
+ * Calls of this process that LiteLLM handles at once: a large synchronisation must not slow down its own
+ * users.
+ */
 const MAX_CALLS_AT_ONCE = 20;
 /** Before the second attempt of a read: a connection was closed while idle, or a proxy is being restarted. */
 const READ_AGAIN_AFTER_MS = 200;
@@ -47,7 +56,10 @@ export class KmsTransport {
     return this.confirming404(() => this.call({ method: 'POST', url: path, data: body }, 'write', answer));
   }
 
-  /** Round trip in milliseconds of LiteLLM's public readiness. @throws KmsError, also when its database is not connected. */
+  /**
+   * Round trip in milliseconds of LiteLLM's public readiness. @throws KmsError, also when its database is not
+   * connected.
+   */
   async ping(): Promise<number> {
     const started = performance.now();
     const { db } = await this.call({ method: 'GET', url: '/health/readiness' }, 'read', z.object({ db: z.unknown() }));
@@ -56,8 +68,8 @@ export class KmsTransport {
   }
 
   /**
-   * A 404 counts only when LiteLLM's database is connected and the second call answers 404 as well: without its database
-   * LiteLLM answers 404 for teams that exist (1.100.5).
+   * A 404 counts only when LiteLLM's database is connected and the second call answers 404 as well: without
+   * its database LiteLLM answers 404 for teams that exist (1.100.5).
    */
   private async confirming404<T>(call: () => Promise<T>): Promise<T> {
     try {
@@ -92,7 +104,9 @@ function isTransient(error: unknown): boolean {
   return error.response ? TRANSIENT_STATUSES.includes(error.response.status) : !NEVER_SENT.includes(error.code ?? '');
 }
 
-/** An AxiosError holds the request with its Authorization header: only status and message leave this module. */
+/**
+ * An AxiosError holds the request with its Authorization header: only status and message leave this module.
+ */
 function kmsErrorOf(error: unknown, route: string, effect: KmsEffect): KmsError {
   const doubt = effect === 'write' ? 'unknown_outcome' : 'unavailable';
   if (error instanceof z.ZodError) return new KmsError(doubt, `${route} returned an unexpected answer: ${z.prettifyError(error)}`);

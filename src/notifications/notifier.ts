@@ -43,7 +43,8 @@ export class Notifier {
     try {
       await axios.post(this.target.url, body, { headers, timeout: DEADLINE_MS, maxRedirects: 0 });
     } catch (error) {
-      // Only its message, which names the status or the connection's fault: the error itself holds the signature.
+      // Only its message, which names the status or the connection's fault: the error itself holds the
+      // signature.
       throw new NotificationError(`the notification was not taken: ${(error as Error).message}`);
     }
   }

@@ -6,13 +6,17 @@ import { quotaMicros } from '../domain/money.ts';
 import type { Drift, DriftAction } from '../domain/sync.ts';
 import { type MirrorDependencies, mirrorTeam, removeTeam, revokeKey } from './mirror.ts';
 
-/** An organization with all that is settled for it. `leavingKeys`: LiteLLM may still have them and should not. */
+/**
+ * An organization with all that is settled for it. `leavingKeys`: LiteLLM may still have them and should not.
+ */
 export type Owned = { organization: Organization; teams: readonly Team[]; leavingKeys: readonly TeamKey[] };
 
 /** `subject`: what the drift is about. */
 type Item = Owned & Pick<Drift, 'subject'>;
 
-/** What is done about a drift. Each is idempotent, and leaves every budget as it is but the 0 of a new team. */
+/**
+ * What is done about a drift. Each is idempotent, and leaves every budget as it is but the 0 of a new team.
+ */
 export const DRIFT_ACTIONS: Readonly<Record<DriftAction, (world: MirrorDependencies, item: Item) => Promise<void>>> = {
   create: createTeam,
   rename: ({ kms }, { organization }) => kms.renameTeam(organization.litellmTeamId, organization.name),

@@ -1,4 +1,7 @@
-/** Settles the differences between LiteLLM and the database, each by itself, and records what came of each in the run. */
+/**
+ * Settles the differences between LiteLLM and the database, each by itself, and records what came of each in
+ * the run.
+ */
 import type { Organization } from '../database/entities.ts';
 import * as litellmTeams from '../database/litellm-teams.ts';
 import * as organizations from '../database/organizations.ts';
@@ -65,7 +68,8 @@ export async function lookUp(settling: Settling, { id, litellmTeamId }: Organiza
 }
 
 /**
- * Compares organizations with their teams and settles what differs. Returns the ids of the teams that LiteLLM has afterwards.
+ * Compares organizations with their teams and settles what differs. Returns the ids of the teams that LiteLLM
+ * has afterwards.
  *
  * @throws KmsError when LiteLLM is unavailable; a database error.
  */
@@ -171,7 +175,8 @@ async function record({ database, run }: Settling, drift: Drift, { outcome, reas
 /**
  * Why one item has failed.
  *
- * @throws the error itself when it is not one item's: the database's, a programming error, or an outage of LiteLLM.
+ * @throws the error itself when it is not one item's: the database's, a programming error, or an outage of
+ *   LiteLLM.
  */
 async function reasonOf(settling: Settling, error: unknown): Promise<string> {
   if (!isOneItems(error)) throw error;

@@ -1,7 +1,7 @@
 /**
- * Brings LiteLLM to what the database says of an organization's teams and their keys. A team is a user in LiteLLM, and a member of
- * the organization's team. Each function is idempotent and goes on where an earlier call was interrupted. The API calls them at
- * once; the synchronisation does what they leave undone.
+ * Brings LiteLLM to what the database says of an organization's teams and their keys. A team is a user in
+ * LiteLLM, and a member of the organization's team. Each function is idempotent and goes on where an earlier
+ * call was interrupted. The API calls them at once; the synchronisation does what they leave undone.
  */
 import type { Database, EntityManager } from '../database/database.ts';
 import type { Organization, Team, TeamKey } from '../database/entities.ts';
@@ -18,7 +18,8 @@ export class TeamGoneError extends Error {
 }
 
 /**
- * Makes the team's user and its membership, with its limit, as the row wants them now: the caller's copy may be old.
+ * Makes the team's user and its membership, with its limit, as the row wants them now: the caller's copy may
+ * be old.
  *
  * @throws KmsError, `not_found` when the organization has no team in LiteLLM.
  */
@@ -45,8 +46,9 @@ export async function mirrorTeam(
 }
 
 /**
- * Removes a team that was asked to go. Its keys go first, each by its own token, because LiteLLM serves the keys of a deleted user
- * for another minute (62 s on 1.100.5); then membership, user, and our row. A team that was made again meanwhile stays.
+ * Removes a team that was asked to go. Its keys go first, each by its own token, because LiteLLM serves the
+ * keys of a deleted user for another minute (62 s on 1.100.5); then membership, user, and our row. A team
+ * that was made again meanwhile stays.
  *
  * @throws KmsError
  */
@@ -94,7 +96,10 @@ export async function issueKey(
   return { key: (await teams.findKey(em, team, key.id)) ?? key, secret };
 }
 
-/** Deletes a key: it opens nothing from then on. @throws KmsError; the wish is stored, and the synchronisation repeats it. */
+/**
+ * Deletes a key: it opens nothing from then on. @throws KmsError; the wish is stored, and the synchronisation
+ * repeats it.
+ */
 export async function revokeKey({ database, kms }: MirrorDependencies, key: TeamKey): Promise<void> {
   const em = database.fork();
   await teams.revokeKey(em, key.id);
@@ -106,7 +111,10 @@ async function deleteKey(em: EntityManager, kms: KmsClient, { id, token }: TeamK
   await teams.markKeyDeleted(em, id);
 }
 
-/** Revokes a key that may have been made and whose secret nobody has. While LiteLLM is unavailable the wish is only stored. */
+/**
+ * Revokes a key that may have been made and whose secret nobody has. While LiteLLM is unavailable the wish is
+ * only stored.
+ */
 async function withdraw(dependencies: MirrorDependencies, key: TeamKey): Promise<void> {
   await revokeKey(dependencies, key).catch((error) => {
     if (!(error instanceof KmsError)) throw error;

@@ -1,7 +1,10 @@
 /** A first synchronisation makes thousands of teams, and LiteLLM has users to serve. */
 const SIDE_BY_SIDE = 5;
 
-/** Works on SIDE_BY_SIDE items at a time. Waits for all of them, also when one fails: nothing may run on when the activity is over. */
+/**
+ * Works on SIDE_BY_SIDE items at a time. Waits for all of them, also when one fails: nothing may run on when
+ * the activity is over.
+ */
 export async function sideBySide<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   for (let start = 0; start < items.length; start += SIDE_BY_SIDE) {
     const results = await Promise.allSettled(items.slice(start, start + SIDE_BY_SIDE).map(work));

@@ -12,15 +12,19 @@ export function namespaceOf({ connect }: TemporalConfig): string {
 }
 
 /**
- * A client that connects on its first call, so that alerts are accepted while Temporal is unavailable. It makes each call once:
- * the dispatcher retries, and the SDK's own retries outlive their connection (an uncaught "Channel has been shut down" from a timer).
+ * A client that connects on its first call, so that alerts are accepted while Temporal is unavailable. It
+ * makes each call once: the dispatcher retries, and the SDK's own retries outlive their connection (an
+ * uncaught "Channel has been shut down" from a timer).
  */
 export function openClient(temporal: TemporalConfig): Client {
   const connection = Connection.lazy({ ...temporal.connect.connectionOptions, interceptors: [] });
   return new Client({ connection, namespace: namespaceOf(temporal) });
 }
 
-/** The connection of a worker. Waits while Temporal is unavailable. @throws the reason of `signal` when it is aborted meanwhile. */
+/**
+ * The connection of a worker. Waits while Temporal is unavailable. @throws the reason of `signal` when it is
+ * aborted meanwhile.
+ */
 export async function connectWorker({ connect }: TemporalConfig, log: Logger, signal: AbortSignal): Promise<NativeConnection> {
   for (;;) {
     try {

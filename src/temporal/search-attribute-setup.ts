@@ -9,7 +9,10 @@ const INDEXED_VALUE_TYPE: Readonly<Partial<Record<SearchAttributeType, number>>>
   [SearchAttributeType.INT]: 3,
 };
 
-/** Adds the missing ones and returns their names. Idempotent. @throws when the caller may not administer the namespace. */
+/**
+ * Adds the missing ones and returns their names. Idempotent. @throws when the caller may not administer the
+ * namespace.
+ */
 export async function registerSearchAttributes(client: Client, namespace: string): Promise<string[]> {
   const missing = await missingKeys(client, namespace);
   if (missing.length > 0) {

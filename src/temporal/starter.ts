@@ -1,4 +1,7 @@
-/** Starts and signals workflows. Temporal forgets an id after its retention, so the database decides once-only, not this. */
+/**
+ * Starts and signals workflows. Temporal forgets an id after its retention, so the database decides
+ * once-only, not this.
+ */
 import {
   type Client,
   WorkflowExecutionAlreadyStartedError,

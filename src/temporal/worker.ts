@@ -16,7 +16,10 @@ import type { Logger } from '../observability/log.ts';
 
 /** Activities that run at once; each uses at most one of the pool's 20 connections at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
-/** A run whose worker has died moves to another one after this; the default of ten seconds is long for a team that waits. */
+/**
+ * A run whose worker has died moves to another one after this; the default of ten seconds is long for a team
+ * that waits.
+ */
 const STICKY_TIMEOUT = '3 seconds';
 /** After SIGTERM, running activities may take this long to finish. A charge's one call takes at most 25 s. */
 const SHUTDOWN_GRACE = '30 seconds';

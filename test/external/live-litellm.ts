@@ -1,6 +1,6 @@
 /**
- * The real LiteLLM proxy: one that the test starts from `LIVE_LITELLM_START`, on a database of its own, or one that somebody
- * runs already.
+ * The real LiteLLM proxy: one that the test starts from `LIVE_LITELLM_START`, on a database of its own, or
+ * one that somebody runs already.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -24,7 +24,10 @@ const ALERT_TTL_S = '5';
 /** LiteLLM adds up to five seconds of its own. */
 const BATCH_WRITE_AT_S = process.env['LITELLM_BATCH_WRITE_AT'] ?? '1';
 
-/** Becomes LiteLLM, and leads a process group that ends when the test closes stdin or dies, LiteLLM's own children with it. */
+/**
+ * Becomes LiteLLM, and leads a process group that ends when the test closes stdin or dies, LiteLLM's own
+ * children with it.
+ */
 const TETHERED = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL -- -$$) & exec "$0" 3<&- </dev/null';
 
 export class LiveLitellm {

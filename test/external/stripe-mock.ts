@@ -1,4 +1,6 @@
-/** Stripe's own stand-in, https://github.com/stripe/stripe-mock, as a process that the test starts and ends. */
+/**
+ * Stripe's own stand-in, https://github.com/stripe/stripe-mock, as a process that the test starts and ends.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';

@@ -1,4 +1,7 @@
-/** A tap on the line between a Stripe client and a server: it notes every call, and can falsify a parameter on the way. */
+/**
+ * A tap on the line between a Stripe client and a server: it notes every call, and can falsify a parameter on
+ * the way.
+ */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -7,7 +10,10 @@ import { text } from 'node:stream/consumers';
 export type Route = string;
 /** `parameters` are names; what is in `metadata` is the caller's own business. */
 export type Call = { route: Route; parameters: string[]; status: number };
-/** What becomes of one parameter, with what is nested in it, of the calls to one route; undefined takes it away. */
+/**
+ * What becomes of one parameter, with what is nested in it, of the calls to one route; undefined takes it
+ * away.
+ */
 export type Falsification = { route: Route; parameter: string; value: string | undefined };
 
 export type Tap = {

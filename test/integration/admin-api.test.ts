@@ -1,4 +1,7 @@
-/** What an operator and a monitor ask of the service: who may ask, lists, events, recharges, and whether it is well. */
+/**
+ * What an operator and a monitor ask of the service: who may ask, lists, events, recharges, and whether it is
+ * well.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import axios from 'axios';
 import {

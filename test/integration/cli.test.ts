@@ -1,4 +1,7 @@
-/** The `bill` commands, each a process of its own as an operator runs it: what it prints, what it does, what it ends with. */
+/**
+ * The `bill` commands, each a process of its own as an operator runs it: what it prints, what it does, what
+ * it ends with.
+ */
 import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +19,10 @@ import { ADMIN_API_KEY, type Organization, World } from '../support/world.ts';
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 /** sysexits.h EX_CONFIG. */
 const EX_CONFIG = 78;
-/** One takes a second, many times that on a busy machine; one that outlives this hangs, and ends with no exit code. */
+/**
+ * One takes a second, many times that on a busy machine; one that outlives this hangs, and ends with no exit
+ * code.
+ */
 const COMMAND_TIMEOUT_MS = 120_000;
 /** Node keeps what it has compiled here: most of a command's second goes into that. */
 const COMPILE_CACHE = join(tmpdir(), 'bill-test-compile-cache');

@@ -1,4 +1,7 @@
-/** Days and months begin when PostgreSQL says so, in the organization's time zone, whatever clock a worker has. */
+/**
+ * Days and months begin when PostgreSQL says so, in the organization's time zone, whatever clock a worker
+ * has.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { beginningOf } from '../../src/database/recharge-history.ts';
 import { BUDGET_AFTER, RECHARGED, unsuccessful } from '../support/books.ts';

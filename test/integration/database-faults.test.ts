@@ -1,4 +1,7 @@
-/** PostgreSQL fails at each step of a recharge: before it, in the middle of it, or right after a commit whose acknowledgement is lost. */
+/**
+ * PostgreSQL fails at each step of a recharge: before it, in the middle of it, or right after a commit whose
+ * acknowledgement is lost.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { FAILURE } from '../../src/domain/failures.ts';
 // Lets activities of the worker in this process fail where a test says.
@@ -24,7 +27,10 @@ const STEPS = [
 const POOL_MAX = 20;
 
 let world: World;
-/** What is still to happen to an organization's recharge: set before its alert is sent, so that the worker cannot be first. */
+/**
+ * What is still to happen to an organization's recharge: set before its alert is sent, so that the worker
+ * cannot be first.
+ */
 const fates = new Map<string, { activity: string; mishaps: Mishap[] }>();
 const board = new MishapBoard(async ({ activity, eventId }) => {
   const { rows } = await world.sql.query('select organization_id as id from webhook_event where id = $1', [eventId]);

@@ -1,4 +1,6 @@
-/** `bill doctor`: what it says of a service that is well, and that it names what is not, and what to change. */
+/**
+ * `bill doctor`: what it says of a service that is well, and that it names what is not, and what to change.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import axios from 'axios';

@@ -1,4 +1,7 @@
-/** The client of LiteLLM's management API against the stand-in, which answers as the real proxy was measured to answer. */
+/**
+ * The client of LiteLLM's management API against the stand-in, which answers as the real proxy was measured
+ * to answer.
+ */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';

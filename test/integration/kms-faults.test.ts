@@ -1,4 +1,7 @@
-/** Whatever happens to LiteLLM once the card is charged: the quota is raised once, or the charge is refunded once. */
+/**
+ * Whatever happens to LiteLLM once the card is charged: the quota is raised once, or the charge is refunded
+ * once.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { NEEDS_ATTENTION, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';

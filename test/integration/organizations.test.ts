@@ -1,4 +1,7 @@
-/** An organization as an operator makes, changes and removes it, and the switches and limits that stop its recharges. */
+/**
+ * An organization as an operator makes, changes and removes it, and the switches and limits that stop its
+ * recharges.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import {
   CONFLICT,
@@ -278,7 +281,8 @@ describe('what an operator switches', () => {
     }
   });
 
-  // Half past six in the evening, UTC, is midnight in Kolkata: by UTC's day one of the two would end the other way.
+  // Half past six in the evening, UTC, is midnight in Kolkata: by UTC's day one of the two would end the
+  // other way.
   test.each([
     ['the last minute of yesterday', '-1 minute', RECHARGED, 2],
     ['the first minute of today', '1 second', unsuccessful('daily_limit_reached'), 1],

@@ -1,4 +1,7 @@
-/** Two things at once, or one thing half known: what a review of the money path broke, and must not break again. */
+/**
+ * Two things at once, or one thing half known: what a review of the money path broke, and must not break
+ * again.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
@@ -25,7 +28,10 @@ afterEach(async () => {
 afterAll(() => world.close());
 
 describe('a refusal that the budget itself does not confirm refunds nothing, and the quota is raised once', () => {
-  /** The balance is read once to decide and once before the write: what is to strike afterwards lets two reads through. */
+  /**
+   * The balance is read once to decide and once before the write: what is to strike afterwards lets two reads
+   * through.
+   */
   const BEFORE_WRITE = 2;
 
   test.each<[string, FaultRequest[]]>([
@@ -322,7 +328,8 @@ describe('an organization', () => {
     expect((await move()).status).toBe(200);
   });
 
-  // PostgreSQL and JavaScript read the sign of such an offset differently: the day of the daily limit would be another one.
+  // PostgreSQL and JavaScript read the sign of such an offset differently: the day of the daily limit would
+  // be another one.
   test.each(['+05:30', '-03:00', 'Mars/Olympus'])('has no time zone %s, neither when it is created nor later', async (timeZone) => {
     const organization = await world.organization();
     const refused = { status: 422, data: { type: 'urn:bill-service:problem:invalid', detail: expect.stringContaining('time_zone') } };
@@ -355,7 +362,10 @@ async function loseLitellmDatabase(lost: boolean): Promise<void> {
   await world.kmsKnob('settings', { database_down: lost });
 }
 
-/** An event whose recharge is reserved and whose charge Stripe refuses to talk about. Ended by `world.revokeStripeKey(false)`. */
+/**
+ * An event whose recharge is reserved and whose charge Stripe refuses to talk about. Ended by
+ * `world.revokeStripeKey(false)`.
+ */
 async function reservedOnly(organization: Organization): Promise<string> {
   await world.revokeStripeKey(true);
   const eventId = await world.accepted(organization);

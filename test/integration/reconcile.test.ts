@@ -1,4 +1,7 @@
-/** What was forgotten, lost or changed is found, settled where that is safe, and left to a person with the command where it is not. */
+/**
+ * What was forgotten, lost or changed is found, settled where that is safe, and left to a person with the
+ * command where it is not.
+ */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ReconcileResult, ReconcileWorkflow } from '../../workflows/contract.ts';

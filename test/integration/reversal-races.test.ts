@@ -1,4 +1,6 @@
-/** A reversal beside a recharge, and on bad days: neither undoes the other, and the quota is taken back once. */
+/**
+ * A reversal beside a recharge, and on bad days: neither undoes the other, and the quota is taken back once.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { findReversals } from '../../activities/reversal/find-reversals.ts';

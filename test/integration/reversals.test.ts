@@ -1,4 +1,7 @@
-/** Money that goes back to the customer after its quota was granted: the quota follows it, once, in whatever order we hear of it. */
+/**
+ * Money that goes back to the customer after its quota was granted: the quota follows it, once, in whatever
+ * order we hear of it.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import * as ledger from '../../src/database/ledger.ts';
 import { BUDGET_AFTER, NEEDS_ATTENTION, RECHARGED, unsuccessful } from '../support/books.ts';
@@ -105,7 +108,8 @@ describe('case 44: a refund made elsewhere', () => {
       const refund = await world.stripe.refunds.create({ payment_intent: intentId });
       await world.reversalIs(refund.id, 'taken_back');
       expect(await world.budgetOf(organization.teamId)).toBe(0);
-      // All of the money has gone. Of the quota the ledger has taken what was there; that person has removed the rest.
+      // All of the money has gone. Of the quota the ledger has taken what was there; that person has removed
+      // the rest.
       expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0, quota: 20.5 - lowered });
       await world.stripeKnob(`refunds/${refund.id}`, { status: 'failed' });
       await world.reversalIs(refund.id, 'given_back');

@@ -1,6 +1,7 @@
 /**
- * Secrets stay where they belong, whoever repeats them to us: after faults that echo every key, none is in a log line of any
- * level, in a workflow's history, in an answer of the API, in an outbound event, or in the database beside the alerts.
+ * Secrets stay where they belong, whoever repeats them to us: after faults that echo every key, none is in a
+ * log line of any level, in a workflow's history, in an answer of the API, in an outbound event, or in the
+ * database beside the alerts.
  */
 
 import { randomBytes } from 'node:crypto';

@@ -1,4 +1,7 @@
-/** What Stripe posts, and what somebody posts who is not Stripe: who is believed, what is kept, what it wakes, and that losing it costs time only. */
+/**
+ * What Stripe posts, and what somebody posts who is not Stripe: who is believed, what is kept, what it wakes,
+ * and that losing it costs time only.
+ */
 import { createHmac, randomBytes } from 'node:crypto';
 import { request as openRequest } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
@@ -191,7 +194,8 @@ describe('an event is stored once', () => {
       expect(await stripeEvents.receive(em, notice('evt_3', 're_2'))).toBe(true);
       expect(await stripeEvents.receive(em, notice('evt_4', 're_1', 'refund.failed'))).toBe(true);
 
-      // Whoever has taken evt_1 up may have looked at the refund already: what has changed since must not be lost.
+      // Whoever has taken evt_1 up may have looked at the refund already: what has changed since must not be
+      // lost.
       const ids = async () => (await stripeEvents.claim(em, 10, 60_000)).map(({ id }) => id).sort();
       expect(await ids()).toEqual(['evt_1', 'evt_3', 'evt_4']);
       expect(await stripeEvents.receive(em, notice('evt_5'))).toBe(true);
@@ -286,7 +290,9 @@ describe('a bank debit', () => {
   });
 });
 
-/** A recharge that the bank is still working on, its run in a pause: it has heard all that Stripe has said. */
+/**
+ * A recharge that the bank is still working on, its run in a pause: it has heard all that Stripe has said.
+ */
 async function processing(): Promise<RechargeIds & { organization: Organization }> {
   const organization = await world.organization({ card: 'pm_usBankAccount' });
   const ids = await world.rechargeIs(await world.accepted(organization), 'processing');

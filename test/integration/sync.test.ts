@@ -1,4 +1,7 @@
-/** The synchronisation brings LiteLLM and the database together, each difference by itself, and writes nobody's budget. */
+/**
+ * The synchronisation brings LiteLLM and the database together, each difference by itself, and writes
+ * nobody's budget.
+ */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SyncSummary } from '../../activities/sync/types.ts';
@@ -13,7 +16,10 @@ import { type Organization, World } from '../support/world.ts';
 
 const ORGANIZATIONS = 50;
 const TEAMS_EACH = 2;
-/** A worker that was killed has to be missed first, and then 150 writes follow one another: minutes on a machine that is busy. */
+/**
+ * A worker that was killed has to be missed first, and then 150 writes follow one another: minutes on a
+ * machine that is busy.
+ */
 const KILLED_TIMEOUT_MS = 240_000;
 
 type Item = { kind: string; subject: string; organization_id: string | null; ours: string | null; theirs: string | null } & {

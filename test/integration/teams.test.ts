@@ -1,4 +1,7 @@
-/** The teams of an organization and their keys: what the API is asked for, LiteLLM has, at once or when it is back. */
+/**
+ * The teams of an organization and their keys: what the API is asked for, LiteLLM has, at once or when it is
+ * back.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import axios, { type AxiosInstance } from 'axios';
 import type { FaultRequest } from '../../sandbox/faults.ts';
@@ -348,7 +351,8 @@ test('whatever was interrupted, two who go on with it at the same time end with 
     if (!row || !team) throw new Error('the rows are gone');
     await Promise.all([1, 2, 3].map(() => mirrorTeam({ database, kms }, row, team)));
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 5 });
-    // Nothing that was not asked for: an old look at a team that was to go must not take the one that was made since.
+    // Nothing that was not asked for: an old look at a team that was to go must not take the one that was
+    // made since.
     await removeTeam({ database, kms }, row, team);
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 5 });
     await teams.requestRemoval(database.fork(), team);

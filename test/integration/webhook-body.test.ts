@@ -1,4 +1,7 @@
-/** The body of what is posted to LiteLLM's webhook: what can be read is kept as it came, what cannot is refused, and neither does harm. */
+/**
+ * The body of what is posted to LiteLLM's webhook: what can be read is kept as it came, what cannot is
+ * refused, and neither does harm.
+ */
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';

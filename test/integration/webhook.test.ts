@@ -1,4 +1,7 @@
-/** What LiteLLM posts: an alert is kept before it is answered, and nothing is charged twice for it, however often it comes. */
+/**
+ * What LiteLLM posts: an alert is kept before it is answered, and nothing is charged twice for it, however
+ * often it comes.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { namespaceOf } from '../../src/temporal/connection.ts';
@@ -255,7 +258,8 @@ test('case 9: an alert replayed after the tolerance it is 401; signed anew when 
   const replayed = await scene.post(body, standardHeaders(body, { id }));
   expect(replayed).toMatchObject({ status: 200, body: { event_id: eventId, status: 'duplicate' } });
   expect(await scene.eventsOf(organization.teamId)).toHaveLength(1);
-  // The team has run out again, and the next crossing is charged: whatever the replay had started would be in its way.
+  // The team has run out again, and the next crossing is charged: whatever the replay had started would be in
+  // its way.
   const next = await world.accepted(organization, { max_budget: BUDGET_AFTER, spend: 35.5 });
   expect(await world.closed(next)).toEqual(RECHARGED);
   expect(await runsOf(organization, next)).toEqual([world.runOf(next).workflowId]);

@@ -1,4 +1,7 @@
-/** The recorded histories: files of one event a line, without names of the machine and the process that recorded them. */
+/**
+ * The recorded histories: files of one event a line, without names of the machine and the process that
+ * recorded them.
+ */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';

@@ -1,6 +1,7 @@
 /**
- * Records the history of every branch that has none yet, from a real run of it, into `histories/`. One that is there stays:
- * it stands for the runs that are under way when the next version is deployed. See docs/deploying-workflows.md.
+ * Records the history of every branch that has none yet, from a real run of it, into `histories/`. One that
+ * is there stays: it stands for the runs that are under way when the next version is deployed. See
+ * docs/deploying-workflows.md.
  */
 import { Client, Connection } from '@temporalio/client';
 import globalSetup from '../support/global-setup.ts';

@@ -1,6 +1,7 @@
 /**
- * Sends the calls that we rely on to a real LiteLLM proxy and to the stand-in, and compares the whole answers. Needs a proxy
- * whose model `fake` is mocked and which allows writing: LIVE_LITELLM_URL=http://127.0.0.1:14000 LIVE_LITELLM_KEY=sk-1234.
+ * Sends the calls that we rely on to a real LiteLLM proxy and to the stand-in, and compares the whole
+ * answers. Needs a proxy whose model `fake` is mocked and which allows writing:
+ * LIVE_LITELLM_URL=http://127.0.0.1:14000 LIVE_LITELLM_KEY=sk-1234.
  */
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -186,7 +187,10 @@ async function send(target: Target, { method = 'POST', path, body, raw, as = 'ma
   return { status: response.status, body: comparable(answer, except) };
 }
 
-/** The answer without what no two servers can share: ids, keys, times, and amounts that depend on a model's price. */
+/**
+ * The answer without what no two servers can share: ids, keys, times, and amounts that depend on a model's
+ * price.
+ */
 function comparable(value: unknown, except: string[], field = ''): unknown {
   if (Array.isArray(value)) return value.map((item) => comparable(item, except));
   if (typeof value === 'object' && value !== null) {

@@ -1,7 +1,8 @@
 /**
- * `npm run measure:scale`: synchronisation and sweep of ever more organizations, against the stand-in for LiteLLM, with a
- * real worker process, PostgreSQL and Temporal. Prints how long each takes, for how many calls, and how much memory the
- * worker holds: time is to grow with the number of organizations, memory is not.
+ * `npm run measure:scale`: synchronisation and sweep of ever more organizations, against the stand-in for
+ * LiteLLM, with a real worker process, PostgreSQL and Temporal. Prints how long each takes, for how many
+ * calls, and how much memory the worker holds: time is to grow with the number of organizations, memory is
+ * not.
  *
  * -- --organizations 1000,2000,…  how many there are at each measurement
  */
@@ -82,7 +83,9 @@ function inWords({ seconds, calls, writes }: Measured): string {
   return `${seconds.toFixed(1)} s, ${calls} calls, ${writes} writes`;
 }
 
-/** Organizations that are paid for, so that the sweep finds nothing to do: what is measured is the looking. */
+/**
+ * Organizations that are paid for, so that the sweep finds nothing to do: what is measured is the looking.
+ */
 async function makeOrganizations(from: number, to: number): Promise<void> {
   await sql.query(
     `insert into organization_balance_config (c_organization_id, name, stripe_customer_id, litellm_team_id, currency, minimum_balance,

@@ -1,4 +1,7 @@
-/** The safeguards of the money path that the simulation has to miss: each with what takes it out of the source. */
+/**
+ * The safeguards of the money path that the simulation has to miss: each with what takes it out of the
+ * source.
+ */
 
 /** A safeguard, and the edits of the source that take it out. */
 export type Mutation = { safeguard: string; edits: [file: string, from: string, to: string][] };

@@ -1,4 +1,6 @@
-/** What the admin API, the database and the stand-ins say when they are asked; as much of it as tests look at. */
+/**
+ * What the admin API, the database and the stand-ins say when they are asked; as much of it as tests look at.
+ */
 
 /** A recharge as the admin API shows it, whole. */
 export type Recharge = {

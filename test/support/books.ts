@@ -21,8 +21,8 @@ export function unsuccessful(outcome: string): Ending {
 }
 
 /**
- * What was charged and what became of it, amounts in minor units. `prepaid` is the ledger's: what is held for an
- * organization, neither granted nor refunded.
+ * What was charged and what became of it, amounts in minor units. `prepaid` is the ledger's: what is held for
+ * an organization, neither granted nor refunded.
  */
 export type Books = { charges: number; captured: number; refunded: number; granted: number; prepaid: number };
 
@@ -34,8 +34,8 @@ export const CHARGED_AND_REFUNDED: Books = { ...CHARGED_ONCE, refunded: 2050, gr
 export const UNTOUCHED: Books = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
 
 /**
- * Everything that has moved, in minor units. `granted` and `prepaid` are what the ledger's accounts hold, `quota` is what
- * `granted` stands for in dollars, `disputed` what disputes have taken.
+ * Everything that has moved, in minor units. `granted` and `prepaid` are what the ledger's accounts hold,
+ * `quota` is what `granted` stands for in dollars, `disputed` what disputes have taken.
  */
 export type Accounts = { captured: number; refunded: number; disputed: number; granted: number; prepaid: number; quota: number };
 

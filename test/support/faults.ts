@@ -1,4 +1,7 @@
-/** What goes wrong between the service and the stand-ins: the calls, what happens to them, and the fault that stands. */
+/**
+ * What goes wrong between the service and the stand-ins: the calls, what happens to them, and the fault that
+ * stands.
+ */
 import axios from 'axios';
 import type { Fault, FaultRequest } from '../../sandbox/faults.ts';
 import { eventually } from './time.ts';

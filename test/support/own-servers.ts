@@ -1,4 +1,7 @@
-/** A world whose PostgreSQL and Temporal are its own, so that they can stop and start again with all they held. */
+/**
+ * A world whose PostgreSQL and Temporal are its own, so that they can stop and start again with all they
+ * held.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -21,7 +21,10 @@ export type BillProcess = {
   terminate: () => Promise<number | null>;
 };
 
-/** Starts `bill serve` or `bill worker` and waits until it works. @throws with its last lines when it ends instead. */
+/**
+ * Starts `bill serve` or `bill worker` and waits until it works. @throws with its last lines when it ends
+ * instead.
+ */
 export async function startBill(command: 'serve' | 'worker', env: Record<string, string>): Promise<BillProcess> {
   const readyMessage = command === 'serve' ? 'the API listens' : 'the worker polls';
   const child = spawn(process.execPath, [MAIN, command], {

@@ -1,4 +1,6 @@
-/** Money that goes back to the customer: how Stripe is made to speak of it, and what has become of the quota. */
+/**
+ * Money that goes back to the customer: how Stripe is made to speak of it, and what has become of the quota.
+ */
 import { expect } from '@jest/globals';
 import { Database } from '../../src/database/database.ts';
 import * as ledger from '../../src/database/ledger.ts';
@@ -69,7 +71,10 @@ export class ReversalScene {
     return this.world.rechargeIs(eventId, 'refunded');
   }
 
-  /** Every event that Stripe has of the recharge comes once more; waits until all is done that follows from them. */
+  /**
+   * Every event that Stripe has of the recharge comes once more; waits until all is done that follows from
+   * them.
+   */
   tellEverythingAgain(ids: RechargeIds): Promise<void> {
     return tellEverythingAgain(this.world, ids);
   }
@@ -82,7 +87,10 @@ export class ReversalScene {
     );
   }
 
-  /** The oracle: nothing is held, what Stripe has of the customer's is what the ledger has granted, and the budget is just that. */
+  /**
+   * The oracle: nothing is held, what Stripe has of the customer's is what the ledger has granted, and the
+   * budget is just that.
+   */
   async expectBalanced(organization: Organization, { start = 10 } = {}): Promise<void> {
     const { captured, refunded, disputed, granted, prepaid, quota } = await this.world.accounts(organization);
     expect({ prepaid, granted }).toEqual({ prepaid: 0, granted: captured - refunded - disputed });

@@ -19,7 +19,10 @@ function isNotFound(error: unknown): boolean {
 
 export type FailedAttempts = { activity: string; type: string; failures: number; pauseMs: number };
 
-/** Why the last attempt at what a run is doing has failed, and the pause before the next; undefined while none has failed. */
+/**
+ * Why the last attempt at what a run is doing has failed, and the pause before the next; undefined while none
+ * has failed.
+ */
 export async function lastFailure(run: WorkflowHandle): Promise<FailedAttempts | undefined> {
   const [pending] = (await run.describe()).raw.pendingActivities ?? [];
   const type = pending?.lastFailure?.applicationFailureInfo?.type;
@@ -32,7 +35,10 @@ export async function lastFailure(run: WorkflowHandle): Promise<FailedAttempts |
   };
 }
 
-/** Waits until an attempt at what a run is doing has failed, for this reason if one is named, and another one is due. */
+/**
+ * Waits until an attempt at what a run is doing has failed, for this reason if one is named, and another one
+ * is due.
+ */
 export async function failedAttempts(run: WorkflowHandle, type?: string): Promise<FailedAttempts> {
   return eventually(async () => {
     const failed = await lastFailure(run);

@@ -1,4 +1,7 @@
-/** The world on Temporal's test server, where days pass while nothing runs: the service, PostgreSQL and the stand-ins are the real ones. */
+/**
+ * The world on Temporal's test server, where days pass while nothing runs: the service, PostgreSQL and the
+ * stand-ins are the real ones.
+ */
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { DestinationStream } from 'pino';
 import { locateTestServer } from '../../setup/temporal-cli.mjs';

@@ -1,4 +1,7 @@
-/** Stripe and LiteLLM as everybody but the service sees them: what goes wrong there, what somebody else does there, what is true there. */
+/**
+ * Stripe and LiteLLM as everybody but the service sees them: what goes wrong there, what somebody else does
+ * there, what is true there.
+ */
 import axios, { type AxiosInstance } from 'axios';
 import Stripe from 'stripe';
 import type { FaultAction, FaultRequest } from '../../sandbox/faults.ts';
@@ -56,8 +59,8 @@ export class StandIns {
   }
 
   /**
-   * Waits until a refused write of the budget is over and the next attempt is held up before it reads the budget, so that
-   * what is done to the budget comes between the two.
+   * Waits until a refused write of the budget is over and the next attempt is held up before it reads the
+   * budget, so that what is done to the budget comes between the two.
    *
    * @returns lets that attempt go on, and LiteLLM take the budget.
    */

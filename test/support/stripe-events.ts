@@ -15,7 +15,10 @@ export async function delivered(world: World, intentId: string): Promise<void> {
   await world.eventually(isDelivered, `every event of ${intentId} is delivered`);
 }
 
-/** Waits until every event that was taken in is handed on, and the runs of the recharge have done what they were told. */
+/**
+ * Waits until every event that was taken in is handed on, and the runs of the recharge have done what they
+ * were told.
+ */
 export async function followed(world: World, { eventId, rechargeId }: RechargeIds): Promise<void> {
   const unhandled = 'select 1 from stripe_event where handled_at is null';
   await world.eventually(async () => (await world.sql.query(unhandled)).rowCount === 0, 'every event is handled');
@@ -23,7 +26,10 @@ export async function followed(world: World, { eventId, rechargeId }: RechargeId
   await idle(world.reversalRunOf(rechargeId));
 }
 
-/** Every event that Stripe has of an intent comes once more, in this order; waits until all is done that follows from them. */
+/**
+ * Every event that Stripe has of an intent comes once more, in this order; waits until all is done that
+ * follows from them.
+ */
 export async function tellEverythingAgain(world: World, ids: RechargeIds, arrange = (eventIds: string[]) => eventIds): Promise<void> {
   await delivered(world, ids.intentId);
   const eventIds = (await eventsOf(world, ids.intentId)).map(({ id }) => id);

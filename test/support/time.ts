@@ -1,6 +1,12 @@
-/** How long tests wait. A wait costs nothing when the thing happens, so each is long enough for a machine whose cores are all busy. */
+/**
+ * How long tests wait. A wait costs nothing when the thing happens, so each is long enough for a machine
+ * whose cores are all busy.
+ */
 
-/** A recharge takes about a second, one that waits for a retry or a deadline of ours half a minute; one that outlives this is forgotten. */
+/**
+ * A recharge takes about a second, one that waits for a retry or a deadline of ours half a minute; one that
+ * outlives this is forgotten.
+ */
 export const SETTLE_TIMEOUT_MS = 120_000;
 
 /** Longer than a wait, so that what was waited for is what a failed test reports. */

@@ -1,4 +1,7 @@
-/** Whoever posts to LiteLLM's webhook: bytes and headers as they are, signed or not, and what is answered, stored and charged. */
+/**
+ * Whoever posts to LiteLLM's webhook: bytes and headers as they are, signed or not, and what is answered,
+ * stored and charged.
+ */
 import { createHmac, randomBytes } from 'node:crypto';
 import { type IncomingMessage, request as openRequest } from 'node:http';
 import { connect } from 'node:net';
@@ -67,7 +70,10 @@ export class WebhookScene {
     });
   }
 
-  /** Says `opening` on a socket of its own, then `refrain` again and again, until the service closes the connection. */
+  /**
+   * Says `opening` on a socket of its own, then `refrain` again and again, until the service closes the
+   * connection.
+   */
   talk(opening: string, refrain?: string): Promise<Heard> {
     return new Promise((resolve) => {
       const socket = connect(Number(new URL(this.world.apiUrl).port), '127.0.0.1');

@@ -1,7 +1,7 @@
 /**
- * A world to test in: the service on a database and a task queue of its own, with the stand-ins for Stripe and LiteLLM
- * running as servers. The tests act as LiteLLM, as an operator and as the world's faults, and then ask the stand-ins and
- * the ledger what really happened.
+ * A world to test in: the service on a database and a task queue of its own, with the stand-ins for Stripe
+ * and LiteLLM running as servers. The tests act as LiteLLM, as an operator and as the world's faults, and
+ * then ask the stand-ins and the ledger what really happened.
  */
 import { randomBytes } from 'node:crypto';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
@@ -77,8 +77,8 @@ export class World extends StandIns {
   /**
    * The world without the service: for tests that start its processes themselves.
    *
-   * @param overrides a `KMS_BASE_URL` among them replaces the stand-in for LiteLLM. `STRIPE_WEBHOOK_SECRETS` has Stripe's
-   *   events posted to the API, signed with the first of them; without it they are lost.
+   * @param overrides a `KMS_BASE_URL` among them replaces the stand-in for LiteLLM. `STRIPE_WEBHOOK_SECRETS`
+   *   has Stripe's events posted to the API, signed with the first of them; without it they are lost.
    */
   static async create(overrides: Record<string, string> = {}): Promise<World> {
     const name = `test_${randomBytes(6).toString('hex')}`;
@@ -190,8 +190,8 @@ export class World extends StandIns {
   }
 
   /**
-   * The ids of the runs that a query finds. Temporal lists a run a little after it was started: waits until the run of this
-   * event is listed, which was started last.
+   * The ids of the runs that a query finds. Temporal lists a run a little after it was started: waits until
+   * the run of this event is listed, which was started last.
    */
   async runs(query: string, lastEventId: string): Promise<string[]> {
     const list = async (more: string) => {
@@ -212,7 +212,10 @@ export class World extends StandIns {
     await this.eventually(async () => (await this.sql.query(query, [statement])).rowCount, `${statement} waits for a lock`);
   }
 
-  /** A paying customer with a team that has, unless wished otherwise, just run out: 10 dollars of budget, 10.50 spent. */
+  /**
+   * A paying customer with a team that has, unless wished otherwise, just run out: 10 dollars of budget,
+   * 10.50 spent.
+   */
   async organization(wish: OrganizationWish = {}): Promise<Organization> {
     const { card = 'pm_card_visa', minimum = '2.00', target = '20.00', budget = 10, spend = 10.5, settings = {} } = wish;
     const id = `org-${++this.serial}`;
@@ -245,7 +248,9 @@ export class World extends StandIns {
     return teamId;
   }
 
-  /** LiteLLM's alert, signed as Standard Webhooks unless `headers` say otherwise. Never throws for a status. */
+  /**
+   * LiteLLM's alert, signed as Standard Webhooks unless `headers` say otherwise. Never throws for a status.
+   */
   async alert(
     teamId: string,
     { body = {}, id = `msg_${randomBytes(8).toString('hex')}`, headers }: AlertWish = {},
@@ -257,7 +262,9 @@ export class World extends StandIns {
     });
   }
 
-  /** An alert of the organization's team that is to be handled, its body changed so; returns the event's id. */
+  /**
+   * An alert of the organization's team that is to be handled, its body changed so; returns the event's id.
+   */
   async accepted({ teamId }: Pick<Organization, 'teamId'>, body: Record<string, unknown> = {}): Promise<string> {
     const { data } = await this.alert(teamId, { body });
     if (data.status !== 'accepted') throw new Error(`the alert was not accepted: ${JSON.stringify(data)}`);
@@ -336,7 +343,10 @@ export class World extends StandIns {
     return eventually(look, what, timeoutMs);
   }
 
-  /** A recharge that is charged and whose budget LiteLLM refuses to take, its plan stored: between two attempts at it. */
+  /**
+   * A recharge that is charged and whose budget LiteLLM refuses to take, its plan stored: between two
+   * attempts at it.
+   */
   async chargedButNotGranted(
     organization: Organization,
     body: Record<string, unknown> = {},

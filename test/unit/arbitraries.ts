@@ -1,4 +1,7 @@
-/** What the rules are tried on: amounts and prices as large as anybody will ever see, and every kind of currency. */
+/**
+ * What the rules are tried on: amounts and prices as large as anybody will ever see, and every kind of
+ * currency.
+ */
 import fc from 'fast-check';
 import { currency, minorUnits, quotaMicros } from '../../src/domain/money.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Imports point inward. The linter holds it, types included (`overrides` in biome.jsonc); here is what its rules have to
- * refuse and to let through, so that a rule that stopped matching is noticed.
+ * Imports point inward. The linter holds it, types included (`overrides` in biome.jsonc); here is what its
+ * rules have to refuse and to let through, so that a rule that stopped matching is noticed.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -87,7 +87,8 @@ test.each(Object.entries(ROOMS))('%s imports what is inward of it and nothing el
   expect(refused.filter((target) => !isRefused(target))).toEqual([]);
 });
 
-// The linter cannot tell a type from a value here, and a value would bring activity code into the workflows' bundle.
+// The linter cannot tell a type from a value here, and a value would bring activity code into the workflows'
+// bundle.
 test('workflows import nothing but types from the activities', () => {
   const values = readdirSync(join(ROOT, 'workflows')).flatMap((name) =>
     readFileSync(join(ROOT, 'workflows', name), 'utf8')

@@ -37,7 +37,8 @@ const isSecret = (name: string) => /PASSWORD|_KEY$|SECRET|TOKEN/.test(name);
 
 describe('docker-compose.yml', () => {
   it('is what the Compose Specification allows', () => {
-    // It names an old dialect and gives ids in the manner of a still older one; what it uses otherwise is what Ajv knows.
+    // It names an old dialect and gives ids in the manner of a still older one; what it uses otherwise is
+    // what Ajv knows.
     const schema = JSON.parse(read('test/fixtures/compose-spec.json'), (key, value) =>
       ['$schema', 'id'].includes(key) && typeof value === 'string' ? undefined : value,
     );

@@ -58,8 +58,8 @@ const CALL_INTERVAL_MS = 1_200;
 export type Member = { organizationId: string; key: string; callCost: number };
 
 /**
- * Creates what is missing at Stripe, in LiteLLM and in the service, and returns a new LiteLLM key for each organization.
- * For stand-ins only: it attaches test cards.
+ * Creates what is missing at Stripe, in LiteLLM and in the service, and returns a new LiteLLM key for each
+ * organization. For stand-ins only: it attaches test cards.
  */
 export async function createDemonstration({ stripe, kms }: Pick<Config, 'stripe' | 'kms'>): Promise<Member[]> {
   const { data: existing } = await callService<{ data: { c_organization_id: string }[] }>('GET', ORGANIZATIONS_PATH, {

@@ -1,6 +1,6 @@
 /**
- * `bill dev`: the whole service on this machine. Starts the servers that the environment does not name, shows what happens, and
- * stops everything in the end.
+ * `bill dev`: the whole service on this machine. Starts the servers that the environment does not name, shows
+ * what happens, and stops everything in the end.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

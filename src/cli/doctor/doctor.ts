@@ -1,4 +1,7 @@
-/** `bill doctor`: checks everything that the service needs, and says what to change. It changes nothing itself. */
+/**
+ * `bill doctor`: checks everything that the service needs, and says what to change. It changes nothing
+ * itself.
+ */
 import { styleText } from 'node:util';
 import type { Config } from '../../config.ts';
 import { Database } from '../../database/database.ts';

@@ -1,4 +1,7 @@
-/** LiteLLM: whether it answers, what our key may do there, and whether the organizations' teams can be recharged. */
+/**
+ * LiteLLM: whether it answers, what our key may do there, and whether the organizations' teams can be
+ * recharged.
+ */
 import type { EntityManager } from '../../database/database.ts';
 import type { Organization } from '../../database/entities.ts';
 import * as organizations from '../../database/organizations.ts';

@@ -1,4 +1,6 @@
-/** The present workflows with a change that runs under way do not survive: one more activity when all is done. */
+/**
+ * The present workflows with a change that runs under way do not survive: one more activity when all is done.
+ */
 import { proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../../../activities/index.ts';
 import type { RechargeInput, RechargeResult } from '../../../workflows/contract.ts';

@@ -1,4 +1,7 @@
-/** The present workflows with pauses before and after, as a deploy may add them: only what runs from here on has them. */
+/**
+ * The present workflows with pauses before and after, as a deploy may add them: only what runs from here on
+ * has them.
+ */
 import { patched, sleep } from '@temporalio/workflow';
 import type { RechargeInput, RechargeResult } from '../../../workflows/contract.ts';
 import { rechargeWorkflow as present } from '../../../workflows/recharge.ts';

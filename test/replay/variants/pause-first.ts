@@ -1,4 +1,7 @@
-/** The present workflows with a change that runs under way do not survive: a pause before the first look at the balance. */
+/**
+ * The present workflows with a change that runs under way do not survive: a pause before the first look at
+ * the balance.
+ */
 import { sleep } from '@temporalio/workflow';
 import type { RechargeInput, RechargeResult } from '../../../workflows/contract.ts';
 import { rechargeWorkflow as present } from '../../../workflows/recharge.ts';

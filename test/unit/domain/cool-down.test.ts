@@ -12,7 +12,9 @@ function pauseAfter(count: number): number {
   throw new Error(`after ${count} failures the pause does not end`);
 }
 
-/** How often a card is tried within so many days, if every attempt fails and the next comes as soon as it may. */
+/**
+ * How often a card is tried within so many days, if every attempt fails and the next comes as soon as it may.
+ */
 function attemptsWithin(days: number): number {
   let at = 0;
   for (let attempts = 1; attempts < 1000; attempts++) {

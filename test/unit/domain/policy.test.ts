@@ -61,7 +61,10 @@ function budgetWithBalance(balance: number, spend: number): LiveBudget {
   return { ...budget, quota: quotaMicros(spend + balance), spend: quotaMicros(spend) };
 }
 
-/** What is decided for an alert where nothing else is said: the team is just out of budget, and nothing speaks against a charge. */
+/**
+ * What is decided for an alert where nothing else is said: the team is just out of budget, and nothing speaks
+ * against a charge.
+ */
 function decide(facts: Partial<RechargeFacts> = {}) {
   return decideRecharge({ policy, budget, history, occasion: { kind: 'alert' }, ...facts });
 }
