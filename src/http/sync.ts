@@ -57,8 +57,8 @@ export function syncRoutes({ database, workflows, links }: Pick<HttpDependencies
   });
 
   async function requireOrganizations(ids: readonly string[]): Promise<void> {
-    const known = await organizations.existing(database.fork(), ids);
-    const unknown = ids.filter((id) => !known.has(id));
+    const existing = await organizations.existing(database.fork(), ids);
+    const unknown = ids.filter((id) => !existing.has(id));
     if (unknown.length === 0) return;
     throw invalidField('organization_ids', `there is no organization ${unknown.join(', ')}`);
   }

@@ -132,8 +132,8 @@ export class PaymentsClient {
 
   /** Every refund and dispute of an intent that was made since then, whenever its charge was. */
   async returnedSince(since: Date): Promise<{ intentId: string; money: ReturnedMoney }[]> {
-    const refunds = await all((query) => answer('list', this.stripe.refunds.list(query)), since);
-    const disputes = await all((query) => answer('list', this.stripe.disputes.list(query)), since);
+    const refunds = await listAll((query) => answer('list', this.stripe.refunds.list(query)), since);
+    const disputes = await listAll((query) => answer('list', this.stripe.disputes.list(query)), since);
     return [
       ...refunds.map((refund) => ({ intent: refund.payment_intent, money: ofRefund(refund) })),
       ...disputes.map((dispute) => ({ intent: dispute.payment_intent, money: ofDispute(dispute) })),
@@ -144,7 +144,7 @@ export class PaymentsClient {
    * One page of the intents created since `since`, newest first. @param after the last id of the page before.
    */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Intent[]; hasMore: boolean }> {
-    const query = { created: from(since), limit, ...(after && { starting_after: after }) };
+    const query = { created: createdSince(since), limit, ...(after && { starting_after: after }) };
     const page = await answer('list', this.stripe.paymentIntents.list(query));
     return { intents: page.data.map(ofIntent), hasMore: page.has_more };
   }
@@ -220,17 +220,17 @@ async function intentIn(asked: Promise<Stripe.Response<Stripe.PaymentIntent>>): 
 type ListQuery = { created: { gte: number }; limit: number; starting_after?: string };
 
 /** Every object of a list, page by page. */
-async function all<T extends { id: string }>(list: (query: ListQuery) => Promise<Stripe.ApiList<T>>, since: Date): Promise<T[]> {
+async function listAll<T extends { id: string }>(list: (query: ListQuery) => Promise<Stripe.ApiList<T>>, since: Date): Promise<T[]> {
   const found: T[] = [];
   for (let hasMore = true; hasMore; ) {
     const last = found.at(-1);
-    const page = await list({ created: from(since), limit: 100, ...(last && { starting_after: last.id }) });
+    const page = await list({ created: createdSince(since), limit: 100, ...(last && { starting_after: last.id }) });
     found.push(...page.data);
     hasMore = page.has_more && page.data.length > 0;
   }
   return found;
 }
 
-function from(since: Date): { gte: number } {
+function createdSince(since: Date): { gte: number } {
   return { gte: Math.floor(since.getTime() / 1000) };
 }

@@ -60,8 +60,8 @@ export function scheduleIds(): string[] {
 
 /** Creates or updates the schedules and returns their ids. A pause by an operator stays. */
 export async function applySchedules(client: Client, taskQueue: string): Promise<string[]> {
-  const all = scheduleOptions(taskQueue);
-  for (const options of all) {
+  const schedules = scheduleOptions(taskQueue);
+  for (const options of schedules) {
     try {
       await client.schedule.create(options);
     } catch (error) {
@@ -70,5 +70,5 @@ export async function applySchedules(client: Client, taskQueue: string): Promise
       await client.schedule.getHandle(scheduleId).update((previous) => ({ ...wanted, state: previous.state }));
     }
   }
-  return all.map(({ scheduleId }) => scheduleId);
+  return schedules.map(({ scheduleId }) => scheduleId);
 }

@@ -15,7 +15,7 @@ import { type Output, print } from '../output.ts';
 import { configOrExit } from '../process.ts';
 import { serviceEnvironment } from '../service-client.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
-import { ago, change, type Look, look, note, type Reading } from './reading.ts';
+import { ago, change, note, type Observation, type Reading, runCheck } from './reading.ts';
 import { examineTemporal } from './temporal.ts';
 
 /** Signed alerts are refused from five minutes on; a clock that is a minute off is drifting there. */
@@ -52,7 +52,7 @@ export async function examine(config: Config): Promise<Reading[]> {
 }
 
 async function examineDatabase(database: Database): Promise<Reading[]> {
-  const reached = await look(
+  const reached = await runCheck(
     { area: 'database', check: 'answers', advice: 'set DATABASE_URL to a PostgreSQL that this machine reaches' },
     async () => {
       const [row] = await database.fork().execute<{ version: string }[]>("select current_setting('server_version') as version");
@@ -60,7 +60,7 @@ async function examineDatabase(database: Database): Promise<Reading[]> {
     },
   );
   if (reached.verdict !== 'ok') return [reached];
-  const migrated = await look({ area: 'database', check: 'migrations', advice: 'run: bill migrate' }, async () => {
+  const migrated = await runCheck({ area: 'database', check: 'migrations', advice: 'run: bill migrate' }, async () => {
     const pending = await database.pendingMigrations();
     return pending.length === 0 ? 'all applied' : change(`not applied: ${pending.join(', ')}`, 'run: bill migrate');
   });
@@ -69,7 +69,7 @@ async function examineDatabase(database: Database): Promise<Reading[]> {
 
 async function examineStripe(payments: PaymentsClient, config: Config): Promise<Reading[]> {
   return Promise.all([
-    look(
+    runCheck(
       { area: 'Stripe', check: 'key', advice: 'set STRIPE_SECRET_KEY to a key that Stripe accepts, STRIPE_API_BASE to where it is' },
       async () => {
         const forbidden = await payments.forbiddenCalls();
@@ -82,7 +82,7 @@ async function examineStripe(payments: PaymentsClient, config: Config): Promise<
         return `${/_live_/.test(config.stripe.secretKey) ? 'a live key' : 'a test key'}, may make every call`;
       },
     ),
-    look({ area: 'Stripe', check: 'webhook secrets' }, async () => {
+    runCheck({ area: 'Stripe', check: 'webhook secrets' }, async () => {
       if (config.stripe.webhookSecrets.length > 0) return `${config.stripe.webhookSecrets.length} set`;
       return note('STRIPE_WEBHOOK_SECRETS is not set', 'set it: without events, refunds and disputes are noticed up to an hour later');
     }),
@@ -97,7 +97,7 @@ async function examineLitellmWithTeams(kms: KmsClient, database: Database | unde
 }
 
 async function examineApi({ http }: Config): Promise<Reading[]> {
-  const answers = look(
+  const answers = runCheck(
     { area: 'webhooks', check: 'API', advice: 'start it: bill serve; or set PUBLIC_URL to where it is reached' },
     async () => {
       const { ok, status } = await headOf(`${http.publicUrl}/health`);
@@ -126,7 +126,7 @@ async function examineClocks(config: Config, database: Database | undefined): Pr
     ]);
   }
   return Promise.all(
-    clocks.map(([whose, read]) => look({ area: 'clock', check: whose, advice: 'see the line about it' }, () => skewOf(read, advice))),
+    clocks.map(([whose, read]) => runCheck({ area: 'clock', check: whose, advice: 'see the line about it' }, () => skewOf(read, advice))),
   );
 }
 
@@ -137,7 +137,7 @@ async function headOf(url: string): Promise<Response> {
   return response;
 }
 
-async function skewOf(read: () => Promise<Date | undefined>, advice: string): Promise<Look> {
+async function skewOf(read: () => Promise<Date | undefined>, advice: string): Promise<Observation> {
   const before = Date.now();
   const theirs = await read();
   // An HTTP date is whole seconds; ours is the middle of the call.
@@ -150,7 +150,7 @@ async function skewOf(read: () => Promise<Date | undefined>, advice: string): Pr
 async function examineWebhooks(database: Database, config: Config): Promise<Reading[]> {
   const url = config.http.publicUrl;
   return Promise.all([
-    look({ area: 'webhooks', check: 'LiteLLM', advice: 'see the line about the database' }, async () => {
+    runCheck({ area: 'webhooks', check: 'LiteLLM', advice: 'see the line about the database' }, async () => {
       const last = await webhookEvents.lastAlertAt(database.fork());
       if (last) return `last alert ${ago(last)}`;
       return note(
@@ -158,7 +158,7 @@ async function examineWebhooks(database: Database, config: Config): Promise<Read
         `have LiteLLM send them to ${url}/webhooks/litellm/limit-exceeded (docs/connecting-litellm.md); until then the sweep finds low balances`,
       );
     }),
-    look({ area: 'webhooks', check: 'Stripe', advice: 'see the line about the database' }, async () => {
+    runCheck({ area: 'webhooks', check: 'Stripe', advice: 'see the line about the database' }, async () => {
       const last = await stripeEvents.lastReceivedAt(database.fork());
       if (last) return `last event ${ago(last)}`;
       return note('no event has ever arrived', `point a webhook endpoint in the Stripe Dashboard at ${url}/webhooks/stripe`);

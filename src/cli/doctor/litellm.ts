@@ -9,14 +9,14 @@ import { REFUSALS, unfitness } from '../../domain/policy.ts';
 import type { KmsClient } from '../../kms/client.ts';
 import { KmsError } from '../../kms/errors.ts';
 import { KMS_ROUTES, type KmsRoute } from '../../kms/routes.ts';
-import { change, type Look, look, note, type Reading } from './reading.ts';
+import { change, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const AREA = 'LiteLLM';
 /** At most this many teams are checked; the sweep reports on the others. */
 const TEAMS_LIMIT = 200;
 
 export async function examineLitellm(kms: KmsClient): Promise<Reading[]> {
-  const answers = await look(
+  const answers = await runCheck(
     { area: AREA, check: 'answers', advice: 'set KMS_BASE_URL to the address of the LiteLLM proxy, and start it' },
     async () => {
       return `in ${Math.round(await kms.ping())} ms, its database connected`;
@@ -26,18 +26,18 @@ export async function examineLitellm(kms: KmsClient): Promise<Reading[]> {
   const refusals = await Promise.all(KMS_ROUTES.map(async (route) => [route, await kms.refusalOf(route)] as const));
   // LiteLLM refuses a known key on some routes at most, so one that is refused on all is unknown.
   if (refusals.every(([, refusal]) => refusal?.kind === 'unauthenticated')) {
-    const key = look({ area: AREA, check: 'key', advice: 'set KMS_API_KEY to a key that this LiteLLM knows' }, async () => {
+    const key = runCheck({ area: AREA, check: 'key', advice: 'set KMS_API_KEY to a key that this LiteLLM knows' }, async () => {
       throw refusals[0]?.[1];
     });
     return [answers, await key];
   }
   const refused = refusals.flatMap(([route, refusal]) => (refusal ? [lack(route, refusal)] : []));
   if (refused.length > 0) return [answers, ...(await Promise.all(refused))];
-  return [answers, await look({ area: AREA, check: 'key' }, async () => `may call all ${KMS_ROUTES.length} routes of the service`)];
+  return [answers, await runCheck({ area: AREA, check: 'key' }, async () => `may call all ${KMS_ROUTES.length} routes of the service`)];
 }
 
 function lack({ method, path }: KmsRoute, refusal: KmsError): Promise<Reading> {
-  return look(
+  return runCheck(
     { area: AREA, check: `may call ${method} ${path}`, advice: 'look at LiteLLM: its answer says neither yes nor no' },
     async () => {
       if (refusal.kind !== 'forbidden' && refusal.kind !== 'unauthenticated') throw refusal;
@@ -56,7 +56,7 @@ export async function examineTeams(em: EntityManager, kms: KmsClient): Promise<R
   const charged = data.filter(({ autoRechargeEnabled, suspendedAt }) => autoRechargeEnabled && !suspendedAt);
   const readings = await Promise.all(
     charged.map((organization) =>
-      look({ area: 'teams', check: organization.id, advice: 'look at the team in LiteLLM' }, async () => fitnessOf(organization, kms)),
+      runCheck({ area: 'teams', check: organization.id, advice: 'look at the team in LiteLLM' }, async () => fitnessOf(organization, kms)),
     ),
   );
   const unfit = readings.filter(({ verdict }) => verdict !== 'ok');
@@ -64,7 +64,7 @@ export async function examineTeams(em: EntityManager, kms: KmsClient): Promise<R
   return [{ area: 'teams', check: 'can be recharged', verdict: 'ok', seen, advice: null }, ...unfit];
 }
 
-async function fitnessOf({ litellmTeamId, litellmSeenAt }: Organization, kms: KmsClient): Promise<Look> {
+async function fitnessOf({ litellmTeamId, litellmSeenAt }: Organization, kms: KmsClient): Promise<Observation> {
   try {
     const reason = unfitness(await kms.teamBudget(litellmTeamId));
     return reason ? splitAdvice(reason) : 'can be recharged';
@@ -76,7 +76,7 @@ async function fitnessOf({ litellmTeamId, litellmSeenAt }: Organization, kms: Km
 }
 
 /** The policy's sentences have the form "what is wrong: what to change". */
-function splitAdvice(refusal: keyof typeof REFUSALS): Look {
+function splitAdvice(refusal: keyof typeof REFUSALS): Observation {
   const [seen = '', advice = ''] = REFUSALS[refusal].split(': ');
   return change(seen, advice);
 }

@@ -12,7 +12,7 @@ export type Reading = {
 };
 
 /** What a check saw; a text alone is fine. A check that throws has found something to change. */
-export type Look = string | Pick<Reading, 'verdict' | 'seen' | 'advice'>;
+export type Observation = string | Pick<Reading, 'verdict' | 'seen' | 'advice'>;
 
 /** A check that takes longer counts as failed. */
 const LOOK_DEADLINE_MS = 20_000;
@@ -20,7 +20,7 @@ const LOOK_DEADLINE_MS = 20_000;
 /** What is checked, and what to change when the check throws. */
 type Question = { area: string; check: string; advice?: string };
 
-export async function look({ area, check, advice = '' }: Question, work: () => Promise<Look>): Promise<Reading> {
+export async function runCheck({ area, check, advice = '' }: Question, work: () => Promise<Observation>): Promise<Reading> {
   try {
     const seen = await withDeadline(work(), LOOK_DEADLINE_MS);
     return { area, check, ...(typeof seen === 'string' ? { verdict: 'ok', seen, advice: null } : seen) };
@@ -30,11 +30,11 @@ export async function look({ area, check, advice = '' }: Question, work: () => P
   }
 }
 
-export function change(seen: string, advice: string): Look {
+export function change(seen: string, advice: string): Observation {
   return { verdict: 'change', seen, advice };
 }
 
-export function note(seen: string, advice: string): Look {
+export function note(seen: string, advice: string): Observation {
   return { verdict: 'note', seen, advice };
 }
 

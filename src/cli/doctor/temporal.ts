@@ -4,7 +4,7 @@ import type { TemporalConfig } from '../../config.ts';
 import { namespaceOf } from '../../temporal/connection.ts';
 import { scheduleIds } from '../../temporal/schedules.ts';
 import { missingSearchAttributes } from '../../temporal/search-attribute-setup.ts';
-import { ago, change, type Look, look, note, type Reading } from './reading.ts';
+import { ago, change, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const AREA = 'Temporal';
 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
@@ -16,7 +16,7 @@ const LEAST_GRACE_MS = 5 * 60 * 1000;
 
 export async function examineTemporal(client: Client, temporal: TemporalConfig): Promise<Reading[]> {
   const namespace = namespaceOf(temporal);
-  const reached = await look(
+  const reached = await runCheck(
     { area: AREA, check: 'namespace', advice: 'set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE (TEMPORAL_API_KEY for Temporal Cloud)' },
     async () => {
       await client.workflowService.describeNamespace({ namespace });
@@ -27,11 +27,11 @@ export async function examineTemporal(client: Client, temporal: TemporalConfig):
   return [
     reached,
     ...(await Promise.all([
-      look({ area: AREA, check: 'search attributes', advice: 'run: bill migrate' }, async () => {
+      runCheck({ area: AREA, check: 'search attributes', advice: 'run: bill migrate' }, async () => {
         const missing = await missingSearchAttributes(client, namespace);
         return missing.length === 0 ? 'registered' : change(`missing: ${missing.join(', ')}`, 'run: bill migrate');
       }),
-      look({ area: AREA, check: 'workers', advice: 'start one: bill worker' }, async () => {
+      runCheck({ area: AREA, check: 'workers', advice: 'start one: bill worker' }, async () => {
         const { pollers } = await client.workflowService.describeTaskQueue({
           namespace,
           taskQueue: { name: temporal.taskQueue },
@@ -41,13 +41,15 @@ export async function examineTemporal(client: Client, temporal: TemporalConfig):
         return count > 0 ? `${count} on ${temporal.taskQueue}` : change(`none polls ${temporal.taskQueue}`, 'start one: bill worker');
       }),
       ...scheduleIds().map((id) =>
-        look({ area: AREA, check: `schedule ${id}`, advice: 'run: bill migrate' }, () => examineSchedule(client, id, temporal.taskQueue)),
+        runCheck({ area: AREA, check: `schedule ${id}`, advice: 'run: bill migrate' }, () =>
+          examineSchedule(client, id, temporal.taskQueue),
+        ),
       ),
     ])),
   ];
 }
 
-async function examineSchedule(client: Client, id: string, taskQueue: string): Promise<Look> {
+async function examineSchedule(client: Client, id: string, taskQueue: string): Promise<Observation> {
   const schedule = await client.schedule
     .getHandle(id)
     .describe()
