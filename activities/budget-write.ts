@@ -16,8 +16,8 @@ export type BudgetWrite =
 
 /**
  * Changes a team's budget from one absolute value to another. LiteLLM has neither an increment nor a version
- * check. So the writer claims the organization's budget, stores both values, writes the second as often as it
- * takes, and reads it back.
+ * check. So the writer claims the organization's budget, stores both values, writes `after`, and reads it back.
+ * A retry writes the same value.
  *
  * @param writer the recharge or reversal that the write belongs to. It releases the budget when it records
  *   the outcome.
@@ -62,8 +62,8 @@ export async function writeBudget(
   };
 }
 
-/** What LiteLLM answers to the same write every time. */
-const REFUSALS: readonly KmsErrorKind[] = ['invalid', 'conflict', 'forbidden'];
+/** Errors that a retry cannot fix. A 403 is among them: money must not be held until somebody mends the key. */
+const FINAL_ERRORS: readonly KmsErrorKind[] = ['invalid', 'conflict', 'forbidden'];
 
 /**
  * A refusal counts only when the budget read afterwards is the old one: a proxy may refuse a call that it let
@@ -74,7 +74,7 @@ async function refusalOf(write: Promise<void>): Promise<KmsError | undefined> {
     await write;
     return undefined;
   } catch (error) {
-    if (error instanceof KmsError && REFUSALS.includes(error.kind)) return error;
+    if (error instanceof KmsError && FINAL_ERRORS.includes(error.kind)) return error;
     throw error;
   }
 }

@@ -25,8 +25,8 @@ export type Running = { stop: () => Promise<void> };
 const HTTP_GRACE_MS = 10_000;
 
 /**
- * The API with its dispatchers: stores what comes in and starts the workflows. It starts also while
- * PostgreSQL or Temporal is unavailable.
+ * The API with its dispatchers: stores what comes in and starts the workflows. It also starts
+ * while PostgreSQL or Temporal is unavailable.
  */
 export async function startApi(config: Config, log: Logger): Promise<Running & { port: number }> {
   const database = await Database.open(config.databaseUrl);

@@ -10,7 +10,7 @@ import type { EventOutcome } from '../src/domain/event-outcome.ts';
 import type { Finding } from '../src/domain/finding.ts';
 import type { SyncCounts } from '../src/domain/sync.ts';
 
-/** Workflow types as Temporal knows them: histories and schedules hold them, so they stay. */
+/** Workflow types as Temporal knows them: histories and schedules contain them: never rename one. */
 export const WORKFLOW_TYPES = {
   recharge: 'rechargeWorkflow',
   reversal: 'reversalWorkflow',
@@ -50,7 +50,7 @@ export type TeamSyncInput = {
   /** Where an earlier part of the run has stopped. */
   progress?: SyncProgress;
 };
-/** `cursor`: the next page of LiteLLM's teams, then null. `after`: the organization behind which to go on. */
+/** `cursor`: the next page of LiteLLM's teams, then null. `after`: the last organization that is done. */
 export type SyncProgress = { run: SyncRef; counts: SyncCounts; cursor: TeamsCursor | null; after: string | null };
 export type TeamSyncWorkflow = (input?: TeamSyncInput) => Promise<SyncSummary>;
 export const syncProgress = defineQuery<SyncCounts>('progress');

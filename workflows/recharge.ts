@@ -97,7 +97,7 @@ export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<Rech
     limits = await checkLimitsOnFlushedSpend(eventId);
     if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('cancelled before the card was charged');
   } catch (error) {
-    // The run ends before the card is charged. An event that stayed open would swallow the next alerts.
+    // The run ends before the card is charged. An event that stayed open would block the next alerts.
     await CancellationScope.nonCancellable(() => releaseReservation({ eventId }));
     throw error;
   }
@@ -108,7 +108,7 @@ export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<Rech
   showStatus(recharge, 'reserved', 'The amount is reserved; the card is charged next.');
   const charge = await chargeUnlessCancelled(eventId, recharge);
   return CancellationScope.nonCancellable(async () => {
-    const settled = withAlarm(eventId, recharge, () => settle(recharge, charge, stripe));
+    const settled = withAlarm(eventId, recharge, () => grantOrRefund(recharge, charge, stripe));
     const ending = await settled.catch((error): RechargeEnding => ({ outcome: 'needs_attention', detail: reasonOf(error) }));
     return finishRecharge(eventId, recharge, ending);
   });
@@ -152,7 +152,7 @@ function charge(recharge: ReservedRecharge): Promise<ChargeResult> {
 }
 
 /** From the charge on: grant what is captured, or give it back. */
-async function settle(recharge: ReservedRecharge, first: ChargeResult, stripe: StripeSignals): Promise<RechargeEnding> {
+async function grantOrRefund(recharge: ReservedRecharge, first: ChargeResult, stripe: StripeSignals): Promise<RechargeEnding> {
   let charged = first;
   for (let pause = SETTLE_PAUSE_FIRST_MS; charged.kind === 'processing'; pause = Math.min(pause * 2, SETTLE_PAUSE_LAST_MS)) {
     showStatus(recharge, 'processing', 'The bank is processing the payment; no quota is given before it has settled.');
@@ -253,7 +253,7 @@ async function withAlarm<T>(eventId: string, recharge: ReservedRecharge, work: (
   const watched = watch
     .run(async () => {
       await sleep(ALARM_AFTER, { summary: 'raise the alarm if this is not settled' });
-      const detail = `${recharge.amount} of ${recharge.organizationId} has been under way for ${ALARM_AFTER}: charged, granted or refunded, but not settled`;
+      const detail = `${recharge.amount} of ${recharge.organizationId} is not settled after ${ALARM_AFTER}: the bank is still processing it, or the money is held, neither granted nor refunded`;
       await raiseAlarm.executeWithOptions({ summary: 'overdue' }, [{ eventId, recharge, detail }]);
     })
     .catch((error) => {
@@ -273,12 +273,12 @@ function showStatus(recharge: ReservedRecharge, status: RechargeStatus, line: st
   upsertSearchAttributes([{ key: rechargeStatusKey, value: status }]);
   const details = [
     `**${organizationName}** (${organizationId}), team ${teamId}: **${amount}**`,
-    `Because ${eventType} reported it and the balance was ${balance}, ${standing(recharge)} the minimum of ${minimumBalance}.`,
+    `Because ${eventType} reported it and the balance was ${balance}, ${comparedToMinimum(recharge)} the minimum of ${minimumBalance}.`,
     `**${status}** — ${line}`,
   ];
   setCurrentDetails(details.join('\n\n'));
 }
 
-function standing({ balance, minimumBalance }: ReservedRecharge): string {
+function comparedToMinimum({ balance, minimumBalance }: ReservedRecharge): string {
   return parseQuota(balance) <= parseQuota(minimumBalance) ? 'at or below' : 'which would soon have fallen to';
 }

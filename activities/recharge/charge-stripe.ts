@@ -29,11 +29,11 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
         const created = await createIntent(em, payments, recharge);
         return created.kind === 'refused'
           ? decline(em, created.recharge, 'declined', created.failure, ['reserved'])
-          : settle(em, payments, created.recharge, created.intent);
+          : recordOutcome(em, payments, created.recharge, created.intent);
       }
       case 'charging':
       case 'processing':
-        return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
+        return recordOutcome(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
       case 'declined':
       case 'action_required':
       case 'cancelled':
@@ -70,14 +70,14 @@ async function createIntent(em: EntityManager, payments: PaymentsClient, recharg
   } catch (error) {
     if (!(error instanceof PaymentsError)) throw error;
     if (error.kind === 'refused') return { kind: 'refused', recharge, failure: error.failure };
-    // Should the answered request have created an intent, it stays unconfirmed and harmless.
+    // If the request did create an intent, it stays unconfirmed and takes no money.
     if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
     throw error;
   }
 }
 
 /** Confirms where that is outstanding, and records whatever is final. */
-async function settle(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
+async function recordOutcome(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
   const outcome = intent.outcome.kind === 'unconfirmed' ? await confirm(em, payments, recharge) : intent.outcome;
   switch (outcome.kind) {
     case 'captured':
@@ -94,7 +94,7 @@ async function settle(em: EntityManager, payments: PaymentsClient, recharge: Rec
       // again.
       const late = await cancel(em, payments, recharge);
       if (late.kind === 'captured' || late.kind === 'processing')
-        return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
+        return recordOutcome(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
       return decline(em, recharge, outcome.kind, outcome.failure);
     }
   }
@@ -139,6 +139,7 @@ function captured(): ChargeResult {
   return { kind: 'captured', at: new Date().toISOString() };
 }
 
+/** @param from where the card was refused before there was an intent: from `reserved`. */
 async function decline(
   em: EntityManager,
   recharge: Recharge,
@@ -160,7 +161,7 @@ async function decline(
   return ended(moved);
 }
 
-/** Money that nobody asked for in this amount: it is held, and a person decides. */
+/** The captured amount or currency is not the reserved one: the money is held, and a person decides. */
 async function parkCaptured(
   em: EntityManager,
   recharge: Recharge,
@@ -174,7 +175,8 @@ async function parkCaptured(
 
 /** An operator may have suspended the organization while Stripe was unavailable; nothing is charged yet. */
 async function isSuspended(em: EntityManager, { organizationId }: Recharge): Promise<boolean> {
-  return (await organizations.find(em, organizationId))?.suspendedAt !== null;
+  const organization = await organizations.find(em, organizationId);
+  return organization === null || organization.suspendedAt !== null;
 }
 
 async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<ChargeResult> {

@@ -14,12 +14,12 @@ import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef, LimitsResult, ReservedRecharge } from './types.ts';
 
 /**
- * A recharge that settles between our read and our decision makes us read again; so many in a row do not
- * happen.
+ * A recharge that settles between our read and our decision makes us read again. Five in a row are not
+ * expected.
  */
 const MAX_READS = 5;
 
-/** Longer than any replica lags; after it, whoever set the budget back to what it was has meant it. */
+/** Longer than any replica lags. After it, an old value counts as a deliberate edit. */
 const STALE_MS = 5 * 60 * 1000;
 
 /**

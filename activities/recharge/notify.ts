@@ -15,7 +15,7 @@ export function notify({ notifier }: Pick<ActivityDependencies, 'notifier'>) {
   };
 }
 
-/** Alerts that money is held: neither granted nor refunded yet. */
+/** Alerts that a recharge is not settled after a day. */
 export function raiseAlarm({ notifier, log }: Pick<ActivityDependencies, 'notifier' | 'log'>) {
   return async ({ eventId, recharge, detail }: Omit<Notification, 'outcome'>): Promise<void> => {
     log.error({ event_id: eventId, ...factsOf(recharge) }, detail);

@@ -39,11 +39,11 @@ export async function changeBudget(
       await reversals.park(em, reversal, `${what}: ${error.message}`);
       return false;
     }
-    // Quota that went with its team needs no taking back, and cannot be given back.
+    // The team is deleted: there is nothing to take back, and nothing to give the quota to.
     if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
     if (direction === 'take') return true;
     const quota = formatQuota(takenBy(reversal));
-    await reversals.park(em, reversal, `the money of ${quota} quota has come again, but the team is gone from LiteLLM`);
+    await reversals.park(em, reversal, `the money of ${quota} quota has come back, but the team is gone from LiteLLM`);
     return false;
   }
 }

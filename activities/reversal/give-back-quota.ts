@@ -4,7 +4,7 @@ import { changeBudget } from './change-budget.ts';
 import type { ReversalRef } from './types.ts';
 
 /**
- * Raises the budget by what was taken when the money has come again, and records it: stripe → prepaid →
+ * Raises the budget by what was taken when the money has come back, and records it: stripe → prepaid →
  * granted. Where nothing was taken yet, the reversal is dismissed. Idempotent.
  */
 export function giveBackQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
@@ -13,7 +13,7 @@ export function giveBackQuota({ database, kms }: Pick<ActivityDependencies, 'dat
     const reversal = await reversals.get(em, reversalId);
     if (reversal.status === 'open') {
       if (reversal.takenBefore === null) return reversals.dismiss(em, reversal);
-      // A run that was ended half-way may have lowered the budget: what it began is done before it is undone.
+      // A run that was ended half-way may have lowered the budget: its write is finished first, then reversed.
       if (!(await changeBudget(em, kms, reversal, 'take'))) return;
       await reversals.recordTakenBack(em, reversal);
     }

@@ -1,6 +1,6 @@
 /**
  * Lists are pages, newest first. A cursor is the position of the last row of a page in the order of its list,
- * so rows that arrive or go meanwhile shift nothing. A caller hands a cursor back as it is.
+ * so rows that arrive or go do not move the pages. A caller hands a cursor back as it is.
  *
  * - Rows whose id sorts by time page by id (`pageById`): the cursor is the id.
  * - Rows whose id comes from outside page by time of creation, then id (`pageByCreation`): the cursor carries
@@ -16,7 +16,7 @@ export const MAX_PAGE = 200;
 export type PageRequest = { limit: number; cursor: string | undefined };
 export type Page<T> = { data: T[]; nextCursor: string | null };
 
-/** The cursor is none of this list's. */
+/** Not a cursor of this list. */
 export class BadCursorError extends Error {
   override name = 'BadCursorError';
   constructor() {

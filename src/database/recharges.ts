@@ -104,9 +104,9 @@ export type Move = {
 };
 
 /**
- * Moves a recharge forward: the status, its timeline, the ledger transfer and, when the recharge is settled,
- * the organization's version and the claim on its budget, all or nothing. Idempotent: a recharge that is in
- * `to` already stays as it is.
+ * Moves a recharge forward, all or nothing: its status, its timeline and the ledger transfer. A recharge that
+ * is settled by it advances the organization's version, and every move but to `charged` releases the claim on
+ * the budget: only `charged` has a write to come. Idempotent: a recharge that is in `to` already stays as it is.
  *
  * @throws UnexpectedStatusError from any other status that the move does not start from.
  */
@@ -116,7 +116,7 @@ export async function move(
   { to, changes = {}, facts = {}, transfer, portion, from = statusesBefore(to) }: Move,
 ): Promise<Recharge> {
   return em.transactional(async (tx) => {
-    // The organization first, as `reserve` does, so that no two can wait for each other.
+    // Also the organization's lock, which `reserve` takes first too: so no two wait for each other.
     await tx.execute('update organization_balance_config set version = version + ? where c_organization_id = ?', [
       isOpen(to) ? 0 : 1,
       recharge.organizationId,

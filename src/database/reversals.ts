@@ -9,7 +9,7 @@ import { formatQuota, type QuotaMicros } from '../domain/money.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import {
   budgetAfter,
-  lackingTransfers,
+  missingTransfers,
   type OpenedReversal,
   type ReversalDecision,
   type ReversalKind,
@@ -42,7 +42,7 @@ export async function open(
   decide: (recharge: Recharge, known: Reversal[]) => ReversalDecision,
 ): Promise<ReversalDecision> {
   return em.transactional(async (tx) => {
-    // The organization first, as everybody does.
+    // Always the organization's lock first.
     await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
     const recharge = await recharges.get(tx, id);
     const decision = decide(recharge, await ofRecharge(tx, id));
@@ -114,12 +114,12 @@ export async function recordTakenBack(em: EntityManager, reversal: Reversal): Pr
   await settle(em, reversal, { from: 'open', to: 'taken_back' }, taking(reversal.kind));
 }
 
-/** The money has come again and the quota been given back: stripe → prepaid → granted. Idempotent. */
+/** The money has come back and the quota been given back: stripe → prepaid → granted. Idempotent. */
 export async function recordGivenBack(em: EntityManager, reversal: Reversal): Promise<void> {
   await settle(em, reversal, { from: 'taken_back', to: 'given_back' }, GIVING);
 }
 
-/** The money came again before anything was taken. */
+/** The money came back before anything was taken. */
 export async function dismiss(em: EntityManager, reversal: Reversal): Promise<void> {
   await settle(em, reversal, { from: 'open', to: 'given_back' }, []);
 }
@@ -134,7 +134,7 @@ const GIVING: TransferKind[] = ['recovery', 'grant'];
  * A person says that the budget is right now: the ledger follows the money, and who and why stay in the
  * recharge's timeline. False when the reversal needs no attention.
  *
- * @param isGone whether the customer has the money at this moment; it may have come again since the reversal
+ * @param isGone whether the customer has the money at this moment; it may have come back since the reversal
  *   was parked.
  */
 export async function accept(
@@ -143,7 +143,7 @@ export async function accept(
   { by, reason, isGone }: { by: string; reason: string; isGone: boolean },
 ): Promise<boolean> {
   const isTaken = (await em.count(LedgerTransfer, { rechargeId: reversal.rechargeId, kind: 'reversal', reference: reversal.id })) > 0;
-  const transfers = { taking: taking(reversal.kind), giving: GIVING, none: [] }[lackingTransfers(reversal, { isTaken, isGone })];
+  const transfers = { taking: taking(reversal.kind), giving: GIVING, none: [] }[missingTransfers(reversal, { isTaken, isGone })];
   return em.transactional(async (tx) => {
     const isSettled = await settle(tx, reversal, { from: 'needs_attention', to: isGone ? 'taken_back' : 'given_back' }, transfers);
     if (isSettled) await recharges.addToTimeline(tx, reversal.rechargeId, { reversal: reversal.id, resolution: 'accept', by, reason });
@@ -167,7 +167,7 @@ async function settle(
   transfers: readonly TransferKind[],
 ): Promise<boolean> {
   return em.transactional(async (tx) => {
-    // The organization first, as everybody does; a balance that was read before is stale now.
+    // Always the organization's lock first. Its version advances: a balance that was read before is stale.
     await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [organizationId]);
     await releaseBudget(tx, organizationId, id);
     if ((await tx.nativeUpdate(Reversal, { id, status: from }, { status: to, updatedAt: statementTime() })) === 0) return false;

@@ -1,8 +1,8 @@
 /**
- * What an alert is about, and when two alerts are about the same thing.
- *
- * LiteLLM sends one alert from every worker process, with neither an id nor a time, so copies of one alert
- * differ only in `spend`. What they share is the team, the event and the budget that was crossed.
+ * A crossing is one fall of one team's balance below its minimum. An alert has neither an id nor a time, and
+ * LiteLLM sends a copy from every worker process, so a crossing is recognised by what the copies share: the
+ * team, the event and the budget that was crossed. Two events of one fall (`threshold_crossed`, then
+ * `budget_crossed`) are two crossings; the second one finds the recharge open, or the balance restored.
  */
 import { createHash } from 'node:crypto';
 

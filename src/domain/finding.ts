@@ -1,5 +1,6 @@
 /**
- * What reconciliation finds, in the words of an operator. The words of each kind stand here and nowhere else.
+ * What reconciliation finds, in the words of an operator. What was expected of each kind, and what settles it,
+ * stand here; what was seen comes with the finding.
  */
 
 export const FINDING_KINDS = [

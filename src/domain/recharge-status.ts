@@ -1,15 +1,15 @@
 /**
- * The states of a recharge and the moves between them. PostgreSQL applies a move only to a recharge that is still in a
- * status the move may start from, so two writers can never both make it.
+ * The statuses of a recharge and the moves between them. PostgreSQL applies a move only to a recharge that is
+ * still in a status that the move starts from, so two writers can never both make it.
  *
- *   reserved ─▶ charging ─▶ charged ─▶ succeeded
- *      │           ├─▶ processing ─▶ charged      (a bank debit settles in days)
- *      │           ├─▶ declined
- *      │           └─▶ action_required
- *      ▼                       └─▶ refunding ─▶ refunded   (from charged: the quota could not be raised)
- *   cancelled                                   needs_attention: a person decides
+ *   reserved ──▶ charging ──▶ charged ──▶ succeeded      the quota is raised
+ *      │            │            └──▶ refunding ──▶ refunded      it cannot be raised
+ *      │            ├──▶ processing ──▶ charged      a bank debit takes days
+ *      │            └──▶ declined, action_required      from reserved (declined only) and processing too
+ *      └──▶ cancelled
  *
- * The few moves that nothing but a person or Stripe's late word makes are LATE_MOVES.
+ * A person decides on `needs_attention`: reached from every status between `charging` and `refunding`.
+ * Only a person, or Stripe weeks later, makes the LATE_MOVES.
  */
 
 export const RECHARGE_STATUSES = [

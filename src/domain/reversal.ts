@@ -3,8 +3,8 @@
  * a dispute, and the quota that follows it. Pure: what Stripe shows and what is known here come in, what has
  * to be done goes out.
  *
- *   open ─▶ taken_back ─▶ given_back    the money has come again: a dispute is won, a refund fails
- *    ├──────────────────▶ given_back    it came again before anything was taken: dismissed
+ *   open ─▶ taken_back ─▶ given_back    the money has come back: a dispute is won, a refund fails
+ *    ├──────────────────▶ given_back    it came back before anything was taken: dismissed
  *    └─▶ needs_attention                from taken_back too: a person decides,
  *          └─▶ taken_back, given_back   and accepts it as it is
  *
@@ -30,7 +30,7 @@ export const WRITTEN_REVERSAL_STATUSES = ['taken_back', 'given_back'] as const s
 export const UNSETTLED_REVERSAL_STATUSES = ['open', 'needs_attention'] as const satisfies ReversalStatus[];
 
 /** Where each status may lead; PostgreSQL makes a move only from the status that it starts from. */
-export const MOVES = {
+export const REVERSAL_MOVES = {
   open: ['taken_back', 'given_back', 'needs_attention'],
   // Without quota it opens anew once the recharge has been granted.
   taken_back: ['given_back', 'needs_attention', 'open'],
@@ -38,8 +38,8 @@ export const MOVES = {
   needs_attention: ['taken_back', 'given_back', 'open'],
 } as const satisfies Record<ReversalStatus, readonly ReversalStatus[]>;
 
-/** A move of the picture above; any other does not type-check. */
-export type ReversalMove = { [From in ReversalStatus]: { from: From; to: (typeof MOVES)[From][number] } }[ReversalStatus];
+/** A move of REVERSAL_MOVES; any other does not type-check. */
+export type ReversalMove = { [From in ReversalStatus]: { from: From; to: (typeof REVERSAL_MOVES)[From][number] } }[ReversalStatus];
 
 /** A refund or dispute of a recharge's payment, as Stripe has it now. */
 export type ReturnedMoney = {
@@ -49,7 +49,7 @@ export type ReturnedMoney = {
   amountMinor: MinorUnits;
   /** The customer has it, or will have it unless something changes. */
   isGone: boolean;
-  /** Stripe will not change its mind, or says so by an event weeks later. */
+  /** Final, unless an event weeks later says otherwise. */
   isFinal: boolean;
   /** The bank only asks, and no money has moved; it may become a dispute under the same id. */
   isInquiry: boolean;
@@ -73,7 +73,7 @@ export type KnownReversal = { id: string; status: ReversalStatus; amountMinor: M
 /** A reversal to enter, or one without quota that opens anew. */
 export type OpenedReversal = KnownReversal & { kind: ReversalKind; status: 'open' | 'given_back' | 'needs_attention' };
 
-/** `dismiss`: the money came again before its quota was taken. */
+/** `dismiss`: the money came back before its quota was taken. */
 export type ReversalStep = 'take_back' | 'give_back' | 'dismiss';
 
 export type ReversalDecision = {
@@ -91,7 +91,7 @@ export type ReversalDecision = {
  * makes no difference; looking again when nothing has changed decides nothing new.
  *
  * - Never more is taken than was granted: a reversal holds its part from its opening until it is given back,
- *   and another one takes of the rest only. Where the rest is too small because of money that may come again
+ *   and another one takes of the rest only. Where the rest is too small because of money that may come back
  *   (a pending refund fails where a dispute has taken the money), the other waits for it. Where nothing is
  *   left at all, a person decides.
  * - Giving back comes before taking, so that no take is cut short by a budget that is about to rise.
@@ -107,7 +107,7 @@ export function decideReversals(
 ): ReversalDecision {
   // Whether it is granted is decided first, by its run or by a person.
   if (isOpen(recharge.status)) return { open: [], steps: [], parked: [], isFinal: moneys.length === 0 };
-  const others = moneys.filter((money) => !isOurs(recharge, money)).sort(inOneOrder);
+  const others = moneys.filter((money) => !isOurs(recharge, money)).sort(byKindThenId);
   const opened: OpenedReversal[] = [];
   let isWaiting = false;
   for (const money of others) {
@@ -129,6 +129,16 @@ export function decideReversals(
   };
 }
 
+/**
+ * What has to be opened for one refund or dispute. `last` is its newest reversal.
+ *
+ *   the money is here      no reversal yet, recharge granted: `given_back` at once, so that a person sees it
+ *                          else: nothing
+ *   it is gone             `last` holds quota: nothing, its steps follow
+ *                          `last` found no quota before, and there is some now: it reopens
+ *                          other reversals leave too little, and may give it back: wait
+ *                          none, or `last` was given back: a new one, parked where no quota is left
+ */
 function openingOf(
   recharge: ReversedRecharge,
   { id: moneyId, kind, amountMinor: whole, isGone, isInquiry }: ReturnedMoney,
@@ -136,7 +146,7 @@ function openingOf(
 ): OpenedReversal | 'wait' | undefined {
   const last = lastOf(moneyId, known);
   if (!isGone) {
-    // It went and came again before we looked: nothing to take, and still a reason for a person to look.
+    // It went and came back before we looked: nothing to take, and still a reason for a person to look.
     const isNews = !last && !isInquiry && recharge.status === 'succeeded';
     return isNews ? { id: moneyId, kind, amountMinor: whole, quota: quotaMicros(0), status: 'given_back' } : undefined;
   }
@@ -148,8 +158,8 @@ function openingOf(
   const amountMinor = minorUnits(Math.min(whole, rest));
   const quota = portionOfQuota(recharge, amountMinor);
   if (last && !isOver) return quota > 0 ? { id: last.id, kind, amountMinor, quota, status: 'open' } : undefined;
-  if (whole > rest && holders.some((holder) => mayComeAgain(holder, others))) return 'wait';
-  const id = last ? timeAfter(last.id) : moneyId;
+  if (whole > rest && holders.some((holder) => mayComeBack(holder, others))) return 'wait';
+  const id = last ? nextOccurrence(last.id) : moneyId;
   return quota > 0 ? { id, kind, amountMinor, quota, status: 'open' } : { id, kind, amountMinor: whole, quota, status: 'needs_attention' };
 }
 
@@ -166,7 +176,7 @@ function isOurs({ id, refundId }: ReversedRecharge, money: ReturnedMoney): boole
 }
 
 /** Refunds first: one that fails makes room for a dispute, a dispute never for a refund. */
-function inOneOrder(a: ReturnedMoney, b: ReturnedMoney): number {
+function byKindThenId(a: ReturnedMoney, b: ReturnedMoney): number {
   return REVERSAL_KINDS.indexOf(a.kind) - REVERSAL_KINDS.indexOf(b.kind) || byId(a, b);
 }
 
@@ -190,17 +200,16 @@ function portionOfQuota({ quotaGranted, amountMinor: whole }: ReversedRecharge, 
   return quotaMicros(Number((BigInt(quotaGranted) * BigInt(amountMinor)) / BigInt(whole)));
 }
 
-function mayComeAgain({ id }: KnownReversal, moneys: readonly ReturnedMoney[]): boolean {
-  return moneys.some((money) => money.id === moneyIdOf(id) && !(money.isGone && money.isFinal));
+function mayComeBack({ id }: KnownReversal, moneys: readonly ReturnedMoney[]): boolean {
+  return moneys.some((money) => money.id === stripeIdOf(id) && !(money.isGone && money.isFinal));
 }
 
 /**
- * Whether the customer has a reversal's money now. Stripe lists refunds and disputes for good, and that money
- * has come again is its word to give: one that it does not list has not been said to have come again, so no
- * quota is given back for it.
+ * Whether the customer has a reversal's money now. Only Stripe can say that money came back: a refund or
+ * dispute that it does not list has not, so no quota is given back for it.
  */
 export function isMoneyGone({ id }: Pick<KnownReversal, 'id'>, moneys: readonly ReturnedMoney[]): boolean {
-  return moneys.find((money) => money.id === moneyIdOf(id))?.isGone ?? true;
+  return moneys.find((money) => money.id === stripeIdOf(id))?.isGone ?? true;
 }
 
 /**
@@ -227,7 +236,7 @@ export function isFollowed(
   }
 }
 
-/** The refund that the recharge has asked for, if its money has come again after it was recorded. */
+/** The refund that the recharge has asked for, if its money came back after it was recorded. */
 export function failedRefundOf<Money extends ReturnedMoney>(recharge: ReversedRecharge, moneys: readonly Money[]): Money | undefined {
   return recharge.status === 'refunded' ? moneys.find(({ id, isGone }) => id === recharge.refundId && !isGone) : undefined;
 }
@@ -269,12 +278,12 @@ export function takenBy({ quota, takenBefore, takenAfter }: TakenBudget): QuotaM
 
 /**
  * What the ledger lacks when a person accepts a reversal as it is: the taking where the money has gone, the
- * giving back where it has come again. Nothing for a reversal without quota: no account of ours has ever held
+ * giving back where it has come back. Nothing for a reversal without quota: no account of ours has ever held
  * what has gone.
  *
  * @param isTaken the ledger has the taking, and not the giving back.
  */
-export function lackingTransfers(
+export function missingTransfers(
   { quota }: Pick<KnownReversal, 'quota'>,
   { isTaken, isGone }: { isTaken: boolean; isGone: boolean },
 ): 'taking' | 'giving' | 'none' {
@@ -285,21 +294,21 @@ export function lackingTransfers(
 /** The last reversal of a refund or dispute. */
 function lastOf<Known extends KnownReversal>(moneyId: string, known: readonly Known[]): Known | undefined {
   return known
-    .filter(({ id }) => moneyIdOf(id) === moneyId)
-    .reduce<Known | undefined>((last, other) => (last && timeOf(last.id) > timeOf(other.id) ? last : other), undefined);
+    .filter(({ id }) => stripeIdOf(id) === moneyId)
+    .reduce<Known | undefined>((last, other) => (last && occurrenceOf(last.id) > occurrenceOf(other.id) ? last : other), undefined);
 }
 
 /** Stripe's id in a reversal's: `du_1` of `du_1` and of `du_1.2`. Stripe's own ids have no dot. */
-function moneyIdOf(reversalId: string): string {
+function stripeIdOf(reversalId: string): string {
   return reversalId.split('.', 1)[0] ?? reversalId;
 }
 
 /** Which time it is that the money goes, counted from 1. */
-function timeOf(reversalId: string): number {
+function occurrenceOf(reversalId: string): number {
   return Number(reversalId.split('.')[1] ?? 1);
 }
 
 /** The id for the next time: `du_1.2` after `du_1`, then `du_1.3`. */
-function timeAfter(reversalId: string): string {
-  return `${moneyIdOf(reversalId)}.${timeOf(reversalId) + 1}`;
+function nextOccurrence(reversalId: string): string {
+  return `${stripeIdOf(reversalId)}.${occurrenceOf(reversalId) + 1}`;
 }

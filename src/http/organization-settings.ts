@@ -2,6 +2,9 @@
  * The settings of an organization, each spelled once: how its JSON is read and shown, the entity's property
  * that holds it, its value when a new organization names none, and its flag of `bill org`. The routes and the
  * commands follow from this table.
+ *
+ * To add a setting: a row in this table, a property in `OrganizationSettings` and in the entity (both in
+ * src/database), a migration, and a field of `RechargePolicy` where a rule reads it.
  */
 import { z } from 'zod';
 import type { Organization } from '../database/entities.ts';
@@ -137,10 +140,10 @@ export const newOrganization = z
     }),
   })
   .transform(({ c_organization_id: id, ...given }): { id: string; settings: SettingsBody } => {
-    const named = entries
+    const defaulted = entries
       .filter(([field, { byDefault }]) => byDefault === ITS_ID && given[field] === undefined)
       .map(([field]) => [field, id]);
-    return { id, settings: { ...given, ...Object.fromEntries(named) } };
+    return { id, settings: { ...given, ...Object.fromEntries(defaulted) } };
   });
 
 /**

@@ -18,9 +18,9 @@ const BATCH = 50;
  * little.
  */
 const LEASE_MS = 15_000;
-/** A start without an answer counts as failed after this; the next attempt finds out whether it was. */
+/** A start without an answer counts as failed after this; the next attempt finds the run if it was started. */
 const HANDLE_DEADLINE_MS = 10_000;
-/** Pause after a failure: doubles with each one, from the first value to the last. */
+/** Pause after a failure, of any row: doubles until one succeeds, because most failures are an outage of all. */
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 10_000;
 

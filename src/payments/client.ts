@@ -3,9 +3,8 @@
  * refund it. What Stripe answers is returned as our own types; what fails is thrown as PaymentsError.
  *
  * Every POST carries an idempotency key made from the recharge's own id, never from a workflow run: a retried
- * or reset workflow then asks for the same thing again. Stripe keeps a 500 under its key for a day, so a key
- * that is answered with one is given up for the next; that cannot do a thing twice, for an intent is captured
- * once and refunded once in full.
+ * or reset workflow asks for the same thing again. Stripe keeps a 500 under its key for a day, so the next
+ * attempt takes the next key. That does nothing twice: an intent is captured once, and refunded once in full.
  */
 import Stripe from 'stripe';
 import type { ReturnedMoney } from '../domain/reversal.ts';
@@ -44,11 +43,11 @@ export class PaymentsClient {
    * else the only card there is.
    */
   async choosePaymentMethod(customerId: string): Promise<PaymentMethodChoice> {
-    const customer = await answer('customer', this.stripe.customers.retrieve(customerId));
+    const customer = await checkedAnswer('customer', this.stripe.customers.retrieve(customerId));
     if (customer.deleted) return { kind: 'none', code: 'customer_deleted', message: `Stripe customer ${customerId} is deleted` };
     const standard = customer.invoice_settings.default_payment_method;
     if (standard) return { kind: 'found', id: typeof standard === 'string' ? standard : standard.id };
-    const cards = await answer('list', this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
+    const cards = await checkedAnswer('list', this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
     const [only, another] = cards.data;
     if (only && !another) return { kind: 'found', id: only.id };
     return {
@@ -74,7 +73,7 @@ export class PaymentsClient {
           description: `LLM budget of team ${recharge.litellmTeamId}`,
           metadata: metadataOf(recharge),
         },
-        { idempotencyKey: `recharge/${recharge.id}/create/${paymentMethodId}/${recharge.keysSpent}` },
+        { idempotencyKey: idempotencyKey(recharge, `create/${paymentMethodId}`) },
       ),
     );
   }
@@ -85,7 +84,7 @@ export class PaymentsClient {
       this.stripe.paymentIntents.confirm(
         intentId,
         { off_session: true, error_on_requires_action: true },
-        { idempotencyKey: `recharge/${recharge.id}/confirm/${recharge.keysSpent}` },
+        { idempotencyKey: idempotencyKey(recharge, 'confirm') },
       ),
     );
   }
@@ -99,7 +98,7 @@ export class PaymentsClient {
       this.stripe.paymentIntents.cancel(
         intentId,
         { cancellation_reason: 'abandoned' },
-        { idempotencyKey: `recharge/${recharge.id}/cancel/${recharge.keysSpent}` },
+        { idempotencyKey: idempotencyKey(recharge, 'cancel') },
       ),
     );
   }
@@ -107,23 +106,23 @@ export class PaymentsClient {
   /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
   async refund(recharge: Attempt & Pick<ChargeOrder, 'amountMinor'>, intentId: string): Promise<Refund> {
     return ofRefund(
-      await answer(
+      await checkedAnswer(
         'refund',
         this.stripe.refunds.create(
           { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
-          { idempotencyKey: `recharge/${recharge.id}/refund/${recharge.keysSpent}` },
+          { idempotencyKey: idempotencyKey(recharge, 'refund') },
         ),
       ),
     );
   }
 
-  /** Every refund of an intent, whoever made it. */
+  /** The refunds of an intent, whoever made them; the newest 100. */
   async refundsOf(intentId: string): Promise<Refund[]> {
-    return (await answer('list', this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(ofRefund);
+    return (await checkedAnswer('list', this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(ofRefund);
   }
 
   async disputesOf(intentId: string): Promise<ReturnedMoney[]> {
-    return (await answer('list', this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(ofDispute);
+    return (await checkedAnswer('list', this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(ofDispute);
   }
 
   async returnedMoneyOf(intentId: string): Promise<ReturnedMoney[]> {
@@ -132,8 +131,8 @@ export class PaymentsClient {
 
   /** Every refund and dispute of an intent that was made since then, whenever its charge was. */
   async returnedSince(since: Date): Promise<{ intentId: string; money: ReturnedMoney }[]> {
-    const refunds = await listAll((query) => answer('list', this.stripe.refunds.list(query)), since);
-    const disputes = await listAll((query) => answer('list', this.stripe.disputes.list(query)), since);
+    const refunds = await listAll((query) => checkedAnswer('list', this.stripe.refunds.list(query)), since);
+    const disputes = await listAll((query) => checkedAnswer('list', this.stripe.disputes.list(query)), since);
     return [
       ...refunds.map((refund) => ({ intent: refund.payment_intent, money: ofRefund(refund) })),
       ...disputes.map((dispute) => ({ intent: dispute.payment_intent, money: ofDispute(dispute) })),
@@ -145,7 +144,7 @@ export class PaymentsClient {
    */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Intent[]; hasMore: boolean }> {
     const query = { created: createdSince(since), limit, ...(after && { starting_after: after }) };
-    const page = await answer('list', this.stripe.paymentIntents.list(query));
+    const page = await checkedAnswer('list', this.stripe.paymentIntents.list(query));
     return { intents: page.data.map(ofIntent), hasMore: page.has_more };
   }
 
@@ -158,14 +157,14 @@ export class PaymentsClient {
   async forbiddenCalls(): Promise<string[]> {
     const nobody = { customer: 'cus_BillDoctorNobody', intent: 'pi_BillDoctorNobody' };
     const calls: [string, Promise<unknown>][] = [
-      ['balance: read', answer('balance', this.stripe.balance.retrieve())],
-      ['customers: read', answer('customer', this.stripe.customers.retrieve(nobody.customer))],
-      ['payment methods: read', answer('list', this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 }))],
+      ['balance: read', checkedAnswer('balance', this.stripe.balance.retrieve())],
+      ['customers: read', checkedAnswer('customer', this.stripe.customers.retrieve(nobody.customer))],
+      ['payment methods: read', checkedAnswer('list', this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 }))],
       ['payment intents: read', intentIn(this.stripe.paymentIntents.retrieve(nobody.intent))],
       ['payment intents: write', intentIn(this.stripe.paymentIntents.confirm(nobody.intent))],
-      ['refunds: read', answer('list', this.stripe.refunds.list({ limit: 1 }))],
-      ['refunds: write', answer('refund', this.stripe.refunds.create({ payment_intent: nobody.intent }))],
-      ['disputes: read', answer('list', this.stripe.disputes.list({ limit: 1 }))],
+      ['refunds: read', checkedAnswer('list', this.stripe.refunds.list({ limit: 1 }))],
+      ['refunds: write', checkedAnswer('refund', this.stripe.refunds.create({ payment_intent: nobody.intent }))],
+      ['disputes: read', checkedAnswer('list', this.stripe.disputes.list({ limit: 1 }))],
     ];
     const refused = await Promise.all(
       calls.map(async ([name, call]) => {
@@ -185,13 +184,17 @@ export class PaymentsClient {
   /** Round trip in milliseconds of a call that needs a valid key. */
   async ping(): Promise<number> {
     const started = performance.now();
-    await answer('balance', this.stripe.balance.retrieve());
+    await checkedAnswer('balance', this.stripe.balance.retrieve());
     return performance.now() - started;
   }
 }
 
 /** What a further request about a recharge needs for its idempotency key. */
 type Attempt = Pick<ChargeOrder, 'id' | 'keysSpent'>;
+
+function idempotencyKey({ id, keysSpent }: Attempt, step: string): string {
+  return `recharge/${id}/${step}/${keysSpent}`;
+}
 
 type Answered = { object: string; lastResponse: { statusCode: number } };
 
@@ -202,7 +205,7 @@ type Answered = { object: string; lastResponse: { statusCode: number } };
  *
  * @throws PaymentsError
  */
-async function answer<T extends Answered>(object: T['object'], asked: Promise<T>): Promise<T> {
+async function checkedAnswer<T extends Answered>(object: T['object'], asked: Promise<T>): Promise<T> {
   const answered = await asked.catch((error) => {
     throw paymentsErrorFrom(error);
   });
@@ -214,7 +217,7 @@ async function answer<T extends Answered>(object: T['object'], asked: Promise<T>
 }
 
 async function intentIn(asked: Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {
-  return ofIntent(await answer('payment_intent', asked));
+  return ofIntent(await checkedAnswer('payment_intent', asked));
 }
 
 type ListQuery = { created: { gte: number }; limit: number; starting_after?: string };

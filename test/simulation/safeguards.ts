@@ -33,13 +33,13 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/charge-stripe.ts',
-        "        return settle(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));\n      case 'declined':",
+        "        return recordOutcome(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));\n      case 'declined':",
         `      {
         const card = await payments.choosePaymentMethod(recharge.stripeCustomerId);
         if (card.kind === 'none') throw new Error('no card');
         const intent = await payments.createIntent(recharge, card.id);
         await em.execute('update recharge set payment_intent_id = ? where id = ?', [intent.id, recharge.id]);
-        return settle(em, payments, await recharges.get(em, recharge.id), intent);
+        return recordOutcome(em, payments, await recharges.get(em, recharge.id), intent);
       }
       case 'declined':`,
       ],
@@ -77,8 +77,7 @@ export const MUTATIONS: readonly Mutation[] = [
         'await askedFor(payments, recharge, recharge.paymentIntentId)',
         'await (askedFor, payments.refund(recharge, recharge.paymentIntentId))',
       ],
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a piece of the service's source.
-      ['src/payments/client.ts', '/refund/${recharge.keysSpent}`', '/refund/${Math.random()}`'],
+      ['src/payments/client.ts', "{ idempotencyKey: idempotencyKey(recharge, 'refund') }", '{ idempotencyKey: String(Math.random()) }'],
     ],
   },
   {

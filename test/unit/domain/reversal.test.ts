@@ -9,9 +9,9 @@ import {
   isFollowed,
   isMoneyGone,
   type KnownReversal,
-  lackingTransfers,
-  MOVES,
+  missingTransfers,
   type OpenedReversal,
+  REVERSAL_MOVES,
   REVERSAL_STATUSES,
   type ReturnedMoney,
   type ReversalDecision,
@@ -395,19 +395,19 @@ describe('when a person accepts a reversal, the ledger lacks', () => {
     { isTaken: true, isGone: false, lacking: 'giving' },
     { isTaken: false, isGone: false, lacking: 'none' },
   ])('$lacking where it has the taking: $isTaken, and the money is gone: $isGone', ({ lacking, ...facts }) => {
-    expect(lackingTransfers({ quota: quotaMicros(1) }, facts)).toBe(lacking);
-    expect(lackingTransfers({ quota: quotaMicros(0) }, facts)).toBe('none');
+    expect(missingTransfers({ quota: quotaMicros(1) }, facts)).toBe(lacking);
+    expect(missingTransfers({ quota: quotaMicros(0) }, facts)).toBe('none');
   });
 });
 
 test('a reversal moves as the picture has it', () => {
-  expect(MOVES).toEqual({
+  expect(REVERSAL_MOVES).toEqual({
     open: ['taken_back', 'given_back', 'needs_attention'],
     taken_back: ['given_back', 'needs_attention', 'open'],
     given_back: [],
     needs_attention: ['taken_back', 'given_back', 'open'],
   });
-  expect(Object.keys(MOVES).sort()).toEqual([...REVERSAL_STATUSES].sort());
+  expect(Object.keys(REVERSAL_MOVES).sort()).toEqual([...REVERSAL_STATUSES].sort());
 });
 
 function isOneOf(statuses: readonly RechargeStatus[], status: RechargeStatus): boolean {
@@ -467,7 +467,7 @@ class World {
     const row = this.known[index];
     if (row?.status !== 'needs_attention') return;
     const isGone = isMoneyGone(row, [...this.moneys.values()]);
-    const lacking = lackingTransfers(row, { isTaken: this.transfers.has(`reversal ${row.id}`), isGone });
+    const lacking = missingTransfers(row, { isTaken: this.transfers.has(`reversal ${row.id}`), isGone });
     if (lacking !== 'none') this.append(lacking === 'taking' ? 'reversal' : 'grant', row, takenBy(row));
     this.move(row, isGone ? 'taken_back' : 'given_back');
   }
@@ -479,7 +479,8 @@ class World {
   }
 
   private move(row: Row, to: ReversalStatus): void {
-    if (!(MOVES[row.status] as readonly ReversalStatus[]).includes(to)) throw new Error(`${row.id} cannot go from ${row.status} to ${to}`);
+    if (!(REVERSAL_MOVES[row.status] as readonly ReversalStatus[]).includes(to))
+      throw new Error(`${row.id} cannot go from ${row.status} to ${to}`);
     row.status = to;
   }
 
