@@ -231,13 +231,18 @@ async function finishUncharged(eventId: string, { outcome, detail }: Ending): Pr
   return { outcome, rechargeId: null, detail };
 }
 
+/** A worker of the version before takes `recharged` only; `closeEvent` stores `succeeded` for it. */
+function inputNameOf(outcome: EventOutcome): EventOutcome | 'recharged' {
+  return outcome === 'succeeded' ? 'recharged' : outcome;
+}
+
 /**
  * Closes the event and sends the notification. A run that an operator has to settle ends failed, so that it
  * shows red.
  */
 async function finishRecharge(eventId: string, recharge: ReservedRecharge, { outcome, detail }: RechargeEnding): Promise<RechargeResult> {
   showStatus(recharge, outcome, detail);
-  await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome }]);
+  await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome: inputNameOf(outcome) }]);
   try {
     await notify.executeWithOptions({ summary: `recharge.${outcome}` }, [{ eventId, outcome, recharge, detail }]);
   } catch (error) {

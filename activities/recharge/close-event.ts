@@ -12,7 +12,7 @@ export function closeEvent({ database }: Pick<ActivityDependencies, 'database'>)
   };
 }
 
-/** A run that began on an earlier version still says `recharged`. */
+/** The workflow's name for a success, which workers of the version before know too. */
 function presentName(outcome: EventOutcome | 'recharged'): EventOutcome {
   return outcome === 'recharged' ? 'succeeded' : outcome;
 }

@@ -23,7 +23,7 @@ export async function followReturnedMoney(
   const findings: Finding[] = [];
   for (const { intentId, money } of await payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
     const recharge = await recharges.findByIntent(em, intentId);
-    if (!recharge || isFollowed(recharge, money, await reversals.ofRecharge(em, recharge.id))) continue;
+    if (!recharge || isFollowed(recharge, money, await reversals.known(em, recharge))) continue;
     if (fix) await workflows.followReversals(recharge);
     const { id: rechargeId, organizationId } = recharge;
     findings.push(findingOf('money_returned', { subject: money.id, organizationId, seen: describe(money), settled: fix, rechargeId }));

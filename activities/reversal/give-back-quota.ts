@@ -12,7 +12,7 @@ export function giveBackQuota({ database, kms }: Pick<ActivityDependencies, 'dat
     const em = database.fork();
     const reversal = await reversals.get(em, reversalId);
     if (reversal.status === 'open') {
-      if (reversal.takenBefore === null) return reversals.dismiss(em, reversal);
+      if (await reversals.dismiss(em, reversal)) return;
       // A run that was ended half-way may have lowered the budget: its write is finished first, then reversed.
       if (!(await changeBudget(em, kms, reversal, 'take'))) return;
       await reversals.recordTakenBack(em, reversal);

@@ -61,6 +61,8 @@ export class Database {
           OneNameForSuccess,
         ],
         snapshot: false,
+        // Each in a transaction of its own: a lock of one must not last as long as the work of the next.
+        allOrNothing: false,
       },
     });
     return new Database(orm);

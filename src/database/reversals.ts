@@ -3,12 +3,13 @@
  * The rules are in `domain/reversal.ts`; here each of their moves is one transaction, with the ledger
  * transfers that it stands for.
  */
-import { LockMode } from '@mikro-orm/core';
+import { type FilterQuery, LockMode } from '@mikro-orm/core';
 import type { TransferKind } from '../domain/ledger.ts';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import {
   budgetAfter,
+  type KnownReversal,
   missingTransfers,
   type OpenedReversal,
   type ReversalDecision,
@@ -39,13 +40,13 @@ export class ReversalSettledError extends Error {
 export async function open(
   em: EntityManager,
   { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
-  decide: (recharge: Recharge, known: Reversal[]) => ReversalDecision,
+  decide: (recharge: Recharge, known: KnownReversal[]) => ReversalDecision,
 ): Promise<ReversalDecision> {
   return em.transactional(async (tx) => {
     // Always the organization's lock first.
     await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
     const recharge = await recharges.get(tx, id);
-    const decision = decide(recharge, await ofRecharge(tx, id));
+    const decision = decide(recharge, await known(tx, recharge));
     for (const opened of decision.open) {
       if (await enter(tx, recharge, opened)) await suspend(tx, recharge, opened);
     }
@@ -111,17 +112,17 @@ export async function planWrite(
 
 /** The quota has been taken back, as much as there was: granted → prepaid → stripe. Idempotent. */
 export async function recordTakenBack(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, { from: 'open', to: 'taken_back' }, taking(reversal.kind));
+  await settle(em, reversal, { from: 'open', to: 'taken_back', transfers: taking(reversal.kind) });
 }
 
 /** The money has come back and the quota been given back: stripe → prepaid → granted. Idempotent. */
 export async function recordGivenBack(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, { from: 'taken_back', to: 'given_back' }, GIVING);
+  await settle(em, reversal, { from: 'taken_back', to: 'given_back', transfers: GIVING });
 }
 
-/** The money came back before anything was taken. */
-export async function dismiss(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, { from: 'open', to: 'given_back' }, []);
+/** The money came back before anything was taken. False when an attempt has planned to take it meanwhile. */
+export async function dismiss(em: EntityManager, reversal: Reversal): Promise<boolean> {
+  return settle(em, reversal, { from: 'open', to: 'given_back', transfers: [], where: { takenBefore: null } });
 }
 
 function taking(kind: ReversalKind): TransferKind[] {
@@ -145,7 +146,7 @@ export async function accept(
   const isTaken = (await em.count(LedgerTransfer, { rechargeId: reversal.rechargeId, kind: 'reversal', reference: reversal.id })) > 0;
   const transfers = { taking: taking(reversal.kind), giving: GIVING, none: [] }[missingTransfers(reversal, { isTaken, isGone })];
   return em.transactional(async (tx) => {
-    const isSettled = await settle(tx, reversal, { from: 'needs_attention', to: isGone ? 'taken_back' : 'given_back' }, transfers);
+    const isSettled = await settle(tx, reversal, { from: 'needs_attention', to: isGone ? 'taken_back' : 'given_back', transfers });
     if (isSettled) await recharges.addToTimeline(tx, reversal.rechargeId, { reversal: reversal.id, resolution: 'accept', by, reason });
     return isSettled;
   });
@@ -159,21 +160,23 @@ export async function park(em: EntityManager, { id, organizationId, status }: Re
   });
 }
 
-/** False when the reversal is not in `from` any more. */
+/** False when the reversal is not in `from` any more, or not as `where` says. */
 async function settle(
   em: EntityManager,
   { id, organizationId, rechargeId }: Reversal,
-  { from, to }: ReversalMove,
-  transfers: readonly TransferKind[],
+  { from, to, transfers, where = {} }: ReversalMove & { transfers: readonly TransferKind[]; where?: FilterQuery<Reversal> },
 ): Promise<boolean> {
   return em.transactional(async (tx) => {
     // Always the organization's lock first. Its version advances: a balance that was read before is stale.
     await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [organizationId]);
-    await releaseBudget(tx, organizationId, id);
-    if ((await tx.nativeUpdate(Reversal, { id, status: from }, { status: to, updatedAt: statementTime() })) === 0) return false;
-    const recharge = await recharges.get(tx, rechargeId);
+    const move = { status: to, updatedAt: statementTime() };
+    const isMoved = (await tx.nativeUpdate(Reversal, { $and: [{ id, status: from }, where] }, move)) === 1;
     // Read again: what was planned, and so what was taken, may be younger than what the caller has read.
     const reversal = await get(tx, id);
+    // One that is still in `from` has a write to come, by another attempt.
+    if (reversal.status !== from) await releaseBudget(tx, organizationId, id);
+    if (!isMoved) return false;
+    const recharge = await recharges.get(tx, rechargeId);
     const portion = { reference: id, amountMinor: reversal.amountMinor, quotaMicros: takenBy(reversal) };
     for (const kind of transfers) await ledger.append(tx, recharge, { kind, portion });
     // What a person has settled was written by that person.
@@ -201,6 +204,15 @@ async function shiftPlans(tx: EntityManager, { id, organizationId, litellmTeamId
 
 export async function get(em: EntityManager, id: string): Promise<Reversal> {
   return em.findOneOrFail(Reversal, id);
+}
+
+/** The reversals of a recharge, as they are decided on. */
+export async function known(
+  em: EntityManager,
+  { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
+): Promise<(Reversal & KnownReversal)[]> {
+  const { budgetWriter } = await em.findOneOrFail(Organization, organizationId, { fields: ['budgetWriter'] });
+  return (await ofRecharge(em, id)).map((reversal) => ({ ...reversal, isWriting: reversal.id === budgetWriter }));
 }
 
 /** The reversals of a recharge, oldest first. */

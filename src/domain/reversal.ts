@@ -68,7 +68,14 @@ export type ReversedRecharge = {
 };
 
 /** What is decided on of a reversal. `quota`: what its amount has paid for, which is to be taken back. */
-export type KnownReversal = { id: string; status: ReversalStatus; amountMinor: MinorUnits; quota: QuotaMicros };
+export type KnownReversal = {
+  id: string;
+  status: ReversalStatus;
+  amountMinor: MinorUnits;
+  quota: QuotaMicros;
+  /** It has claimed the organization's budget: its write has begun, and is not recorded. */
+  isWriting?: boolean;
+};
 
 /** A reversal to enter, or one without quota that opens anew. */
 export type OpenedReversal = KnownReversal & { kind: ReversalKind; status: 'open' | 'given_back' | 'needs_attention' };
@@ -94,6 +101,8 @@ export type ReversalDecision = {
  *   and another one takes of the rest only. Where the rest is too small because of money that may come back
  *   (a pending refund fails where a dispute has taken the money), the other waits for it. Where nothing is
  *   left at all, a person decides.
+ * - A write that has begun comes first, also where the money has moved on since: whoever began it has claimed
+ *   the budget, so no other step can run before it is recorded.
  * - Giving back comes before taking, so that no take is cut short by a budget that is about to rise.
  * - Refunds that the recharge has asked for itself are no reversals.
  *
@@ -117,13 +126,14 @@ export function decideReversals(
   }
   // One that opens anew stands for itself as it is then.
   const standing = [...known.filter(({ id }) => !opened.some((other) => other.id === id)), ...opened].sort(byId);
-  const steps = standing.flatMap(({ id, status, quota, amountMinor }) => {
-    const step = stepFor({ status, quota }, isMoneyGone({ id }, others));
-    return step ? [{ reversalId: id, step, amountMinor }] : [];
+  const steps = standing.flatMap((reversal) => {
+    const { id: reversalId, amountMinor, isWriting = false } = reversal;
+    const step = stepFor(reversal, isMoneyGone(reversal, others));
+    return step ? [{ reversalId, step, amountMinor, turn: isWriting ? 0 : step === 'take_back' ? 2 : 1 }] : [];
   });
   return {
     open: opened,
-    steps: [...steps.filter(({ step }) => step !== 'take_back'), ...steps.filter(({ step }) => step === 'take_back')],
+    steps: steps.toSorted((a, b) => a.turn - b.turn).map(({ turn: _turn, ...step }) => step),
     parked: standing.filter(({ status }) => status === 'needs_attention').map(({ id }) => id),
     isFinal: !isWaiting && others.every(({ isFinal }) => isFinal),
   };
@@ -163,10 +173,10 @@ function openingOf(
   return quota > 0 ? { id, kind, amountMinor, quota, status: 'open' } : { id, kind, amountMinor: whole, quota, status: 'needs_attention' };
 }
 
-function stepFor({ status, quota }: Pick<KnownReversal, 'status' | 'quota'>, isGone: boolean): ReversalStep | undefined {
+function stepFor({ status, quota, isWriting }: KnownReversal, isGone: boolean): ReversalStep | undefined {
   if (status === 'open') return isGone ? 'take_back' : 'dismiss';
-  // Without quota nothing was taken.
-  if (status === 'taken_back' && !isGone && quota > 0) return 'give_back';
+  // Without quota nothing was taken. A giving back that has begun is finished, and the next look takes again.
+  if (status === 'taken_back' && quota > 0 && (!isGone || isWriting)) return 'give_back';
   return undefined;
 }
 
@@ -192,7 +202,12 @@ function holdsQuota({ status, quota }: KnownReversal): boolean {
 /** What of a recharge is granted and not held by a reversal, in minor units. */
 function restOf(recharge: ReversedRecharge, holders: readonly KnownReversal[]): MinorUnits {
   if (recharge.status !== 'succeeded') return minorUnits(0);
-  return minorUnits(recharge.amountMinor - holders.reduce((sum, { amountMinor }) => sum + amountMinor, 0));
+  return minorUnits(Math.max(0, recharge.amountMinor - holders.reduce((sum, { amountMinor }) => sum + amountMinor, 0)));
+}
+
+/** What of the quota would be taken for so much money now. */
+function quotaToTake(recharge: ReversedRecharge, amountMinor: MinorUnits, known: readonly KnownReversal[]): QuotaMicros {
+  return portionOfQuota(recharge, minorUnits(Math.min(amountMinor, restOf(recharge, known.filter(holdsQuota)))));
 }
 
 /** Rounded down, so that the parts of a recharge never add up to more than its whole. */
@@ -216,19 +231,21 @@ export function isMoneyGone({ id }: Pick<KnownReversal, 'id'>, moneys: readonly 
  * Whether the quota has followed a refund or dispute to where its money is now, or a person has to see to it.
  */
 export function isFollowed(
-  recharge: Pick<ReversedRecharge, 'status' | 'refundId'>,
-  { id, isGone }: Pick<ReturnedMoney, 'id' | 'isGone'>,
+  recharge: ReversedRecharge,
+  { id, isGone, amountMinor }: Pick<ReturnedMoney, 'id' | 'isGone' | 'amountMinor'>,
   known: readonly KnownReversal[],
 ): boolean {
   if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
   const last = lastOf(id, known);
+  // It found no quota to take, and there is some now.
+  if (isGone && last?.quota === 0 && last.status !== 'given_back' && quotaToTake(recharge, amountMinor, known) > 0) return false;
   switch (last?.status) {
     case undefined:
       return !isGone;
     case 'open':
       return false;
     case 'taken_back':
-      return isGone || last.quota === 0;
+      return (isGone && !last.isWriting) || last.quota === 0;
     case 'given_back':
       return !isGone;
     case 'needs_attention':

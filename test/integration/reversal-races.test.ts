@@ -203,6 +203,46 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     await scene.expectBalanced(organization);
   });
 
+  /** A LiteLLM whose write is done, and never answered. */
+  const cut = {
+    setTeamBudget: async (team: string, quota: QuotaMicros) => {
+      await new KmsClient(world.config.kms).setTeamBudget(team, quota);
+      throw new Error('cut');
+    },
+  };
+
+  test('the write that was begun comes first: a dispute that came since does not wait for it without end', async () => {
+    await scene.hear(false);
+    const { organization, rechargeId, intentId } = await world.recharged();
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId, amount: 500 });
+    await activities().find(rechargeId);
+    await expect(activities(cut).take(refund.id)).rejects.toThrow('cut');
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 1550 });
+    const { steps } = await activities().find(rechargeId);
+    expect(steps.map(({ reversalId }) => reversalId)).toEqual([refund.id, id]);
+    for (const { reversalId } of steps) await activities().take(reversalId);
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+    await scene.expectBalanced(organization);
+  });
+
+  test('a giving back that was begun is finished, and money that is gone again since is taken then', async () => {
+    const { organization, rechargeId, intentId, id } = await openReversal();
+    await activities().take(id);
+    const [dispute] = (await world.stripe.disputes.list({ payment_intent: intentId })).data;
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    await activities().find(rechargeId);
+    await expect(activities(cut).give(id)).rejects.toThrow('cut');
+    const body = { object: 'list', data: [{ ...dispute, status: 'lost' }], has_more: false, url: '/v1/disputes' };
+    const action = { kind: 'respond', status: 200, body } as const;
+    await world.stripeFault({ method: 'GET', path: '/v1/disputes', contains: intentId, times: ALWAYS, action });
+    expect((await activities().find(rechargeId)).steps).toMatchObject([{ reversalId: id, step: 'give_back' }]);
+    await activities().give(id);
+    expect((await activities().find(rechargeId)).steps).toMatchObject([{ reversalId: `${id}.2`, step: 'take_back' }]);
+    await activities().take(`${id}.2`);
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+    expect(await scene.budgetWriter(organization)).toBeNull();
+  });
+
   test('money that comes again after the budget was lowered and before that was recorded gives the quota back', async () => {
     const { organization, rechargeId, id } = await openReversal();
     let isWritten = false;

@@ -346,6 +346,49 @@ describe('refunds and disputes are followed', () => {
   });
 });
 
+describe('a write that has begun', () => {
+  const writing = (known: KnownReversal): KnownReversal => ({ ...known, isWriting: true });
+  const stepsOf = (moneys: ReturnedMoney[], known: KnownReversal[]) =>
+    decideReversals(granted, moneys, known).steps.map(({ reversalId, step }) => [reversalId, step]);
+
+  test('comes before every other step, since no other can claim the budget', () => {
+    const moneys = [gone('du_1', cents(700)), gone('re_1', cents(500)), here('re_2', cents(300))];
+    const known = [reversal('du_1', 'open', 700), writing(reversal('re_1', 'open', 500)), reversal('re_2', 'taken_back', 300)];
+    expect(stepsOf(moneys, known)).toEqual([
+      ['re_1', 'take_back'],
+      ['re_2', 'give_back'],
+      ['du_1', 'take_back'],
+    ]);
+  });
+
+  test('and gives back is finished although the money is gone again, and is taken again by the next look', () => {
+    expect(stepsOf([gone('du_1')], [writing(reversal('du_1', 'taken_back'))])).toEqual([['du_1', 'give_back']]);
+    expect(stepsOf([gone('du_1')], [reversal('du_1', 'given_back')])).toEqual([['du_1.2', 'take_back']]);
+  });
+
+  test('is not followed yet', () => {
+    expect(isFollowed(granted, gone('du_1'), [writing(reversal('du_1', 'taken_back'))])).toBe(false);
+    expect(isFollowed(granted, gone('du_1'), [reversal('du_1', 'taken_back')])).toBe(true);
+  });
+});
+
+test.each<[ReversalStatus]>([['taken_back'], ['needs_attention']])(
+  'money that found no quota (%s) is not followed as soon as there is some to take',
+  (status) => {
+    const empty = reversal('du_1', status, 2050, 0);
+    expect(isFollowed(granted, gone('du_1'), [empty])).toBe(false);
+    expect(isFollowed(granted, here('du_1'), [empty])).toBe(true);
+    expect(isFollowed(granted, gone('du_1'), [empty, reversal('re_1', 'taken_back')])).toBe(true);
+    expect(isFollowed({ ...granted, status: 'refunded' }, gone('du_1'), [empty])).toBe(true);
+  },
+);
+
+test('reversals that hold more than the whole leave nothing, and not less', () => {
+  const known = [reversal('re_1', 'taken_back'), reversal('re_2', 'taken_back', 500)];
+  const { open } = decideReversals(granted, [gone('re_1'), gone('re_2', cents(500)), gone('du_1', cents(100))], known);
+  expect(open).toEqual([{ id: 'du_1', kind: 'dispute', amountMinor: 100, quota: 0, status: 'needs_attention' }]);
+});
+
 test('the customer has the money of a reversal as Stripe says, and as long as Stripe says nothing', () => {
   const moneys = [here('du_1'), gone('re_1')];
   expect(['du_1', 'du_1.2', 're_1', 're_1.2', 're_unlisted'].map((id) => isMoneyGone({ id }, moneys))).toEqual([
