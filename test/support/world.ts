@@ -4,6 +4,7 @@
  * then ask the stand-ins and the ledger what really happened.
  */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
@@ -50,6 +51,12 @@ export type OrganizationWish = {
   spend?: number;
   settings?: Record<string, unknown>;
 };
+
+/** The service's workflow code as the global set-up has bundled it. Without it, a worker bundles its own. */
+function sharedBundle(): WorkflowBundle | undefined {
+  const path = process.env['TEST_WORKFLOW_BUNDLE'];
+  return path === undefined ? undefined : { code: readFileSync(path, 'utf8') };
+}
 
 export class World extends StandIns {
   readonly name: string;
@@ -148,7 +155,7 @@ export class World extends StandIns {
    * @param overrides variables in which the worker's environment differs from the world's.
    * @param workflowBundle other workflow code than the service's own.
    */
-  async startWorker(overrides: Record<string, string> = {}, workflowBundle?: WorkflowBundle): Promise<void> {
+  async startWorker(overrides: Record<string, string> = {}, workflowBundle = sharedBundle()): Promise<void> {
     const failed = (error: Error) => {
       throw error;
     };
