@@ -10,7 +10,7 @@ const JEST = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarnin
 const selection = process.argv.slice(2);
 
 /** A failed run says how to repeat it and to look for the shortest schedule that fails. */
-const SIMULATION = ['test/simulation/main.ts', '--runs', '200', '--seed', '2026', '--workers', '2', '--no-shrink'];
+const SIMULATION = ['test/simulation/main.ts', '--runs', '100', '--seed', '2026', '--workers', '2', '--no-shrink'];
 
 /** Where a step says nothing by itself, its seconds are counted so often. */
 const SILENT_STEP_MS = 5_000;
