@@ -10,9 +10,9 @@ import { Processes } from '../support/processes.ts';
 import type { Organization, World } from '../support/world.ts';
 import { expectRechargedOnce, startService, type Underway } from './service.ts';
 
-/** How long Temporal is away. */
+/** How long Temporal is unavailable. */
 const OUTAGE_MS = Number(process.env['OUTAGE_SECONDS'] ?? 10) * 1000;
-/** How long PostgreSQL is away: a fail-over takes no longer than a minute. */
+/** How long PostgreSQL is unavailable: a fail-over takes no longer than a minute. */
 const FAILOVER_MS = Math.min(OUTAGE_MS, 60_000);
 
 /** Retries have backed off to a minute at most by then; a busy machine takes its time besides. */
@@ -62,11 +62,11 @@ async function chargedButNotAnswered(organization: Organization): Promise<Underw
   return { organization, eventId: data.event_id };
 }
 
-/** For as long as a server is away: that is what happens, and not what is waited for. */
+/** For as long as a server is unavailable: that is what happens, and not what is waited for. */
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test(
-  `case 50: Temporal is away for ${OUTAGE_MS / 1000} s: alerts are taken in meanwhile, and each is charged once when it is back`,
+  `case 50: Temporal is unavailable for ${OUTAGE_MS / 1000} s: alerts are taken in meanwhile, and each is charged once when it is available again`,
   async () => {
     const ALERTS = 5;
     const { api, worker } = await startService(processes, world);
@@ -85,7 +85,7 @@ test(
       // LiteLLM sends the same crossing again and again while the team is refused.
       expect((await world.alert(organization.teamId)).data.status).toBe('duplicate');
       await pause(OUTAGE_MS / ALERTS);
-      // An API dies, and one that is started while Temporal is away takes its place.
+      // An API dies, and one that is started while Temporal is unavailable takes its place.
       if (index === 1) {
         await api.kill();
         survivor = await processes.start('serve', world);
@@ -102,7 +102,7 @@ test(
 );
 
 test(
-  `case 48: PostgreSQL is away for ${FAILOVER_MS / 1000} s while cards are charged and budgets raised: one charge each, and its quota`,
+  `case 48: PostgreSQL is unavailable for ${FAILOVER_MS / 1000} s while cards are charged and budgets raised: one charge each, and its quota`,
   async () => {
     const { api, worker } = await startService(processes, world);
     const [granting, charging, late] = await Promise.all([world.organization(), world.organization(), world.organization()]);

@@ -56,7 +56,7 @@ async function becomes({ eventId }: Story, status: string): Promise<{ payment_in
   return world.eventually(async () => (await world.sql.query(query, [eventId, status])).rows[0], `recharge ${status}`);
 }
 
-/** How often a server that is away was asked about a team or a customer. */
+/** How often a server that is unavailable was asked about a team or a customer. */
 async function attempts(serverUrl: string, about: string): Promise<number> {
   const { data } = await axios.get<{ data: { contains?: string; struck: number }[] }>(`${serverUrl}/_sandbox/faults`);
   return data.data.filter(({ contains }) => contains === about).reduce((sum, { struck }) => sum + struck, 0);
@@ -144,12 +144,12 @@ describe('after two days', () => {
   }, ALL_LIMIT_MS);
   afterAll(() => skipping?.close());
 
-  /** LiteLLM is away until its team is deleted. */
+  /** LiteLLM is unavailable until its team is deleted. */
   async function withoutTeamSoon({ teamId }: Organization): Promise<void> {
     await world.kmsFault({ method: 'POST', path: '/team/update', contains: teamId, times: FOR_EVER, action: away });
   }
 
-  test('case 38: KMS is away for a day after the capture: the quota is raised once when it is back, and the alarm was raised', async () => {
+  test('case 38: KMS is unavailable for a day after the capture: the quota is raised once when it is available again, and the alarm was raised', async () => {
     expect(kmsAttempts).toBeGreaterThan(FEWEST_ATTEMPTS);
     expect(kmsAttempts).toBeLessThan(MOST_ATTEMPTS);
     expect(await world.closed(kmsAway.eventId)).toEqual(RECHARGED);
@@ -158,7 +158,7 @@ describe('after two days', () => {
     expect(alarmsOf(kmsAway)).toBe(1);
   });
 
-  test('case 25: Stripe is away for two days, the answer to the confirm lost and the idempotency keys pruned: one charge, and its quota', async () => {
+  test('case 25: Stripe is unavailable for two days, the answer to the confirm lost and the idempotency keys pruned: one charge, and its quota', async () => {
     expect(stripeAttempts).toBeGreaterThan(FEWEST_ATTEMPTS);
     expect(stripeAttempts).toBeLessThan(MOST_ATTEMPTS);
     expect(await world.closed(stripeAway.eventId)).toEqual(RECHARGED);

@@ -91,7 +91,7 @@ describe('the callback', () => {
     expect(await world.books(organization)).toMatchObject({ charges: 1, refunded: 0, prepaid: 0 });
   });
 
-  test('outlasts a service that is away, and no call waits for it', async () => {
+  test('outlasts a service that is unavailable, and no call waits for it', async () => {
     const organization = await organizationWith({ budget: THRESHOLD + 0.0003, minimum: THRESHOLD, target: TARGET });
     await world.stopApi();
     for (let call = 0; call < 5; call++) expect((await litellm.chat(organization.teamKey)).status).toBe(200);

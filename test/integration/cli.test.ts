@@ -298,7 +298,7 @@ describe('bill sweep', () => {
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
 
-  test('ends with 1 and the reason when LiteLLM is away', async () => {
+  test('ends with 1 and the reason when LiteLLM is unavailable', async () => {
     await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
     const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
     const ended = await bill(['sweep', '--json'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });

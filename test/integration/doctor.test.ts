@@ -168,7 +168,7 @@ describe('what is not well is named', () => {
     expect(reading?.seen).toMatch(seen);
   });
 
-  test('everything that is away, each with what to set', async () => {
+  test('everything that is unavailable, each with what to set', async () => {
     const away = 'http://127.0.0.1:9';
     const found = await changes({
       DATABASE_URL: 'postgres://postgres@127.0.0.1:9/bill',

@@ -81,7 +81,7 @@ describe('when the quota can never be raised, the charge is refunded', () => {
       { path: '/v1/refunds', when: 'after', saved: true, action: { kind: 'respond', status: 500 } },
     ],
     [
-      'Stripe is away when the refund is due',
+      'Stripe is unavailable when the refund is due',
       {
         path: '/v1/refunds',
         when: 'before',

@@ -345,7 +345,7 @@ describe('an organization', () => {
     expect((await world.admin.get(`/api/v1/organizations/${wanted.c_organization_id}`)).status).toBe(404);
   });
 
-  test('whose team has a max_budget beyond reckoning is not charged: that budget is unlimited', async () => {
+  test('whose team has a max_budget beyond any that can be computed is not charged: that budget is unlimited', async () => {
     const organization = await world.organization();
     await world.setBudget(organization.teamId, 1e308);
     expect(await world.alerted(organization)).toMatchObject({ outcome: 'unlimited_budget' });

@@ -211,7 +211,7 @@ describe('a person settles what needs attention', () => {
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
 
-  test('while Temporal is away: the decision stands, and reconciliation starts the run that follows from it', async () => {
+  test('while Temporal is unavailable: the decision stands, and reconciliation starts the run that follows from it', async () => {
     const { organization, rechargeId, eventId } = await parked();
     await world.withAnotherApi({ TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}` }, async (url) => {
       const wish = { resolution: 'refund', reason: 'not ours' };

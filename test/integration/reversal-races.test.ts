@@ -75,7 +75,7 @@ describe('a reversal and a recharge of the same organization never undo each oth
 
 describe('what can go wrong on the way takes the quota back once', () => {
   test.each<[string, 'kms' | 'stripe', FaultRequest]>([
-    ['LiteLLM is away for a while', 'kms', { ...WRITE_BUDGET, times: 4, action: UNAVAILABLE }],
+    ['LiteLLM is unavailable for a while', 'kms', { ...WRITE_BUDGET, times: 4, action: UNAVAILABLE }],
     ['the write is made and its answer lost', 'kms', { ...WRITE_BUDGET, when: 'after', action: RESET }],
     ['the write is made and answered 400', 'kms', { ...WRITE_BUDGET, when: 'after', action: { kind: 'respond', status: 400, body: {} } }],
     [
@@ -84,7 +84,7 @@ describe('what can go wrong on the way takes the quota back once', () => {
       { ...WRITE_BUDGET, action: { kind: 'respond', status: 200, body: '<html></html>' } },
     ],
     ['the budget cannot be read', 'kms', { ...READ_BUDGET, times: 3, action: { kind: 'respond', status: 502, body: '' } }],
-    ['Stripe is away when its refunds are read', 'stripe', { method: 'GET', path: '/v1/refunds', times: 2, action: UNAVAILABLE }],
+    ['Stripe is unavailable when its refunds are read', 'stripe', { method: 'GET', path: '/v1/refunds', times: 2, action: UNAVAILABLE }],
     ['the disputes are answered in half', 'stripe', { method: 'GET', path: '/v1/disputes', times: 2, action: { kind: 'cut_body' } }],
   ])('%s', async (_name, whose, fault) => {
     const { organization, rechargeId, intentId } = await world.recharged();

@@ -321,7 +321,7 @@ describe('with several pages of teams', () => {
     expect(swept.reported.map(({ organizationId }) => organizationId)).toContain(organization.id);
   });
 
-  test('a LiteLLM that is away ends the sweep with the reason, and the next one does its work', async () => {
+  test('a LiteLLM that is unavailable ends the sweep with the reason, and the next one does its work', async () => {
     organization = await world.organization({ teamId: `${world.name}-zzz` });
     await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
     await expect(sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });

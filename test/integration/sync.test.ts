@@ -1,6 +1,6 @@
 /**
  * The synchronisation brings LiteLLM and the database together, each difference by itself, and writes
- * nobody's budget.
+ * no budget.
  */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -286,7 +286,7 @@ describe('what differs', () => {
     await world.deleteTeam(nobodys);
   });
 
-  test('members: one that somebody removed is added again, one of nobody stays, one that was asked to go while LiteLLM was away goes', async () => {
+  test('members: one that somebody removed is added again, one of nobody stays, one that was asked to go while LiteLLM was unavailable goes', async () => {
     const organization = await synced();
     await newTeam(organization, 'kept');
     await newTeam(organization, 'leaving');
@@ -309,7 +309,7 @@ describe('what differs', () => {
     expect(about(await sync(), organization)).toEqual([]);
   });
 
-  test('a key that was revoked while LiteLLM was away is deleted', async () => {
+  test('a key that was revoked while LiteLLM was unavailable is deleted', async () => {
     const organization = await synced();
     await newTeam(organization, 'blue');
     const keys = `/api/v1/organizations/${organization.id}/teams/blue/keys`;
@@ -461,7 +461,7 @@ describe('a run', () => {
     expect(await over(id)).toMatchObject({ status: 'failed', failure: expect.stringMatching(/cancel/i) });
   });
 
-  test('is refused for organizations that are none, for fields that are not known, and while Temporal is away', async () => {
+  test('is refused for organizations that are none, for fields that are not known, and while Temporal is unavailable', async () => {
     const { status, data } = await world.admin.post('/api/v1/sync', { organization_ids: ['nobody'] });
     expect([status, data.errors]).toEqual([422, [{ field: 'organization_ids', message: 'there is no organization nobody' }]]);
     expect((await world.admin.post('/api/v1/sync', { everything: true })).status).toBe(422);

@@ -32,7 +32,7 @@ afterEach(() => world.clearFaults());
 afterAll(() => world.close());
 
 describe('an organization', () => {
-  test('is made while LiteLLM is away, its team named like it and not seen yet', async () => {
+  test('is made while LiteLLM is unavailable, its team named like it and not seen yet', async () => {
     await world.kmsFault(AWAY);
     const id = 'org-before-litellm';
     const wanted = { c_organization_id: id, stripe_customer_id: 'cus_1', minimum_balance: '2.00', target_balance: '20.00' };
@@ -144,7 +144,7 @@ describe('a team', () => {
   });
 
   test.each<[string, FaultRequest]>([
-    ['is away', AWAY],
+    ['is unavailable', AWAY],
     ['loses the answer to the user', { path: '/user/new', when: 'after', times: 9, action: RESET }],
     ['loses the answer to the membership', { path: '/team/member_add', when: 'after', times: 9, action: RESET }],
     ['makes the user and fails then', { path: '/team/member_add', times: 9, action: { kind: 'respond', status: 500, body: {} } }],
@@ -160,7 +160,7 @@ describe('a team', () => {
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 5 });
   });
 
-  test('waits when LiteLLM is away or has no team for the organization, and says so', async () => {
+  test('waits when LiteLLM is unavailable or has no team for the organization, and says so', async () => {
     const organization = await world.organization();
     await world.kmsFault(AWAY);
     expect((await world.admin.post(teamsOf(organization.id), { c_team_id: 'blue' })).data.synced_at).toBeNull();
@@ -247,7 +247,7 @@ describe('a key', () => {
     expect((await world.admin.delete(`${keys}/${data.id}`)).status).toBe(404);
   });
 
-  test('is not made while LiteLLM is away, and nothing is left of it', async () => {
+  test('is not made while LiteLLM is unavailable, and nothing is left of it', async () => {
     const { keys } = await withTeam();
     await world.kmsFault({ path: '/key/generate', times: 9, action: { kind: 'respond', status: 403, body: {} } });
     expect((await world.admin.post(keys, { name: 'laptop' })).status).toBe(503);
@@ -303,7 +303,7 @@ describe('a team that is removed', () => {
     expect((await world.admin.get(keys)).data.data).toMatchObject([{ id: key.id }]);
   });
 
-  test('goes when LiteLLM is back, and gets no key meanwhile', async () => {
+  test('goes when LiteLLM is available again, and gets no key meanwhile', async () => {
     const { organization, team, keys } = await withTeam();
     const { data: key } = await world.admin.post(keys, { name: 'laptop' });
     await world.kmsFault(AWAY);

@@ -117,7 +117,7 @@ export const BRANCHES: Record<string, Branch> = {
   },
 };
 
-/** Those that take days, in which the receiver of outbound events is away. */
+/** Those that take days, in which the receiver of outbound events is unavailable. */
 export const LONG_BRANCHES: Record<string, Branch> = {
   'recharge-spend-never-flushed': async ({ world, pass }) => {
     const alerted = await alertAheadOfSpend(world);

@@ -64,7 +64,7 @@ async function simulate(folder: string): Promise<{ run: string; what: string } |
       continue;
     }
     const [, run = '', violations = ''] = wrong;
-    // That something never came to rest is told first, and says least.
+    // That something was never settled is listed first, and says least.
     const all = violations.split('; ');
     const what = all.find((violation) => !violation.startsWith('not at rest')) ?? violations;
     found = { run, what: what.replace(/\b(evt|rch|pi|ch|re)_\w+/g, '$1_…') };

@@ -293,7 +293,7 @@ export class Run {
   private async cancel(): Promise<void> {
     if (!this.lastEventId) return;
     const handle = this.environment.temporal.workflow.getHandle(`recharge/${this.lastEventId}`);
-    // Not started yet, ended already, or Temporal is away: an operator has then missed it.
+    // Not started yet, ended already, or Temporal is unavailable: an operator has then missed it.
     const requested = await handle.cancel().then(
       () => true,
       () => false,

@@ -322,7 +322,7 @@ export function describe(step: Step): string {
     case 'pause':
       return `${step.ms} ms pass`;
     case 'rest':
-      return `everything comes to rest, or ${step.ms / 1000} s pass`;
+      return `everything is settled, or ${step.ms / 1000} s pass`;
     case 'until':
       return `a recharge is ${step.status}, or ${step.ms / 1000} s pass`;
     case 'until struck':

@@ -216,7 +216,7 @@ describe('what a charge buys', () => {
   });
 });
 
-/** The charge, where one charge can carry it: the larger ones are nobody's property here. */
+/** The charge, where one charge can carry it: the larger ones are not tested here. */
 function chargeable(quota: QuotaMicros, code: Currency, price: QuotaMicros): MinorUnits {
   const amount = chargeThatBuys(quota, code, price);
   fc.pre(amount !== undefined);
