@@ -1,5 +1,6 @@
 /** A Temporal worker: runs workflows and activities of one task queue. */
 import { fileURLToPath } from 'node:url';
+import { ApplicationFailure } from '@temporalio/common';
 import {
   bundleWorkflowCode,
   DefaultLogger,
@@ -30,10 +31,19 @@ const SHUTDOWN_FORCE = '45 seconds';
 export function installTemporalLogger(log: Logger): void {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
   Runtime.install({
-    logger: new DefaultLogger('INFO', ({ level, message, meta }: LogEntry) => log[levels[level]]({ ...meta, error: undefined }, message)),
+    logger: new DefaultLogger('INFO', ({ level, message, meta }: LogEntry) => log[levels[level]](loggable(meta), message)),
     // The worker is shut down by its process, after HTTP and before the database.
     shutdownSignals: [],
   });
+}
+
+/**
+ * The fields of one of the SDK's log lines. Of an error only its name stays, and of our own failures their type
+ * and message: those anybody may read (`activities/failures.ts`), any other error may repeat what was sent.
+ */
+export function loggable({ error, ...fields }: NonNullable<LogEntry['meta']> = {}): Record<string, unknown> {
+  if (error instanceof ApplicationFailure) return { ...fields, failure: error.type, reason: error.message };
+  return error instanceof Error ? { ...fields, failure: error.name } : fields;
 }
 
 const WORKFLOWS = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
