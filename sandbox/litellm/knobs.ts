@@ -13,6 +13,7 @@ const SETTINGS = {
   spend_lag_ms: 'integer',
   call_cost: 'float',
   database_down: 'boolean',
+  default_budget_duration: 'string',
 } as const;
 
 /** @throws Refusal for a knob or a team that does not exist, or a body that does not fit. */
@@ -52,7 +53,11 @@ function change(settings: Settings, body: JsonObject): void {
   const wanted = readBody(SETTINGS, body);
   for (const name of Object.keys(body)) {
     const value = body[name];
-    if (!Object.hasOwn(SETTINGS, name) || (typeof value === 'number' && value < 0) || (value === null && name !== 'webhook_url')) {
+    if (
+      !Object.hasOwn(SETTINGS, name) ||
+      (typeof value === 'number' && value < 0) ||
+      (value === null && name !== 'webhook_url' && name !== 'default_budget_duration')
+    ) {
       throw new Refusal({
         status: 400,
         body: { error: { message: `settings are ${Object.keys(SETTINGS).join(', ')}, numbers at least 0` } },

@@ -70,11 +70,12 @@ const MAX_LOGGED_BODY_CHARS = 1000;
  *   POST /_sandbox/teams/:id/spend   {"amount": 3.2}    spends US dollars at once, without a call; negative gives back
  *   POST /_sandbox/alerts            {"enabled": false} sends no alerts
  *   POST /_sandbox/alerts/forget                        ends the silence after an alert
- *   POST /_sandbox/settings          {"spend_lag_ms", "alert_ttl_s", "alert_copies", "webhook_url", "call_cost", "database_down"}
+ *   POST /_sandbox/settings          {"spend_lag_ms", "alert_ttl_s", "alert_copies", "webhook_url", "call_cost",
+ *                                     "database_down", "default_budget_duration"}
  */
 export async function startLitellm(options: LitellmOptions): Promise<SandboxServer> {
   const { port, stateFile, ...given } = options;
-  const settings: Settings = { ...DEFAULTS, webhook_url: null, database_down: false, ...given };
+  const settings: Settings = { ...DEFAULTS, webhook_url: null, database_down: false, default_budget_duration: null, ...given };
   const store = new Store(StateFile.read<Snapshot>(stateFile));
   const file = new StateFile(stateFile, () => store.snapshot());
   const alerts = new BudgetAlerts(settings);

@@ -15,6 +15,8 @@ export type Settings = {
   call_cost: number;
   /** Behaves like a proxy whose PostgreSQL is unavailable. */
   database_down: boolean;
+  /** `default_team_params.budget_duration`: what a new team gets that names none; null names none. */
+  default_budget_duration: string | null;
 };
 
 /** Used unless an option says otherwise: the real proxy's defaults, where it has one. */

@@ -38,10 +38,12 @@ const MEMBER_BUDGET_KEY = 'team_member_budget_id';
  * POST /team/new → the row. @throws 400 for a taken id, a negative or infinite budget, a soft budget that is
  * not below it.
  */
-export const createTeam: Handler = ({ store, budget }, { body, caller }) => {
+export const createTeam: Handler = ({ store, budget, settings }, { body, caller }) => {
   const wanted = readBody(NEW_TEAM, body);
   checkAmounts(wanted);
-  checkDuration(wanted.budget_duration);
+  // An explicit null wins over the default.
+  const budget_duration = wanted.budget_duration === undefined ? settings.default_budget_duration : wanted.budget_duration;
+  checkDuration(budget_duration);
   const { max_budget = null, soft_budget = null } = wanted;
   if (soft_budget !== null && max_budget !== null && soft_budget >= max_budget) throw softBudgetTooHigh(soft_budget, max_budget);
   const team_id = wanted.team_id ?? randomUUID();
@@ -54,8 +56,8 @@ export const createTeam: Handler = ({ store, budget }, { body, caller }) => {
     team_alias: wanted.team_alias ?? null,
     max_budget: null,
     soft_budget,
-    budget_duration: wanted.budget_duration ?? null,
-    budget_reset_at: nextReset(wanted.budget_duration ?? null),
+    budget_duration,
+    budget_reset_at: nextReset(budget_duration),
     budget_limits: wanted.budget_limits ?? null,
     metadata: withoutManagedKeys(wanted.metadata ?? {}),
     models: wanted.models ?? [],

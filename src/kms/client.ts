@@ -141,7 +141,13 @@ export class KmsClient {
   async createTeam(wanted: { teamId: string; alias: string; quota: QuotaMicros; metadata: Record<string, string> }): Promise<KmsTeam> {
     const { teamId: team_id, alias: team_alias, quota, metadata } = wanted;
     return this.makeOrFind(
-      () => this.transport.write('/team/new', { team_id, team_alias, max_budget: dollarsFromQuota(quota), metadata }, teamRow),
+      // Named, or LiteLLM's `default_team_params` may give the team a period that hands spent quota out again.
+      () =>
+        this.transport.write(
+          '/team/new',
+          { team_id, team_alias, max_budget: dollarsFromQuota(quota), budget_duration: null, metadata },
+          teamRow,
+        ),
       async () => (await this.team(team_id)).team,
     );
   }

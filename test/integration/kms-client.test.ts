@@ -132,6 +132,16 @@ describe('what is to be made is made once', () => {
     expect(await kms.createTeam(wanted)).toMatchObject({ teamId: wanted.teamId, alias: 'Acme', quota: 0, metadata });
   });
 
+  test('a team gets no budget_duration, whatever LiteLLM gives new teams by default', async () => {
+    const setDefault = (value: string | null) => axios.post(`${url}/_sandbox/settings`, { default_budget_duration: value });
+    await setDefault('30d');
+    const byOthers = newId('default');
+    await other.post('/team/new', { team_id: byOthers, max_budget: 1 });
+    const made = await kms.createTeam({ teamId: newId('made'), alias: 'Acme', quota: quotaFromDollars(0), metadata });
+    await setDefault(null);
+    expect([(await kms.teamBudget(byOthers)).budgetDuration, made.budgetDuration]).toEqual(['30d', null]);
+  });
+
   test('a team that is there is answered as it is, and stays so', async () => {
     const teamId = await newTeam();
     const found = await kms.createTeam({ teamId, alias: 'Acme', quota: quotaFromDollars(0), metadata });
