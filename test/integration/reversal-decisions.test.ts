@@ -1,7 +1,7 @@
 /** Reversals that no rule covers: they stay visible, hold up nothing else, and a person settles them. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { BUDGET_AFTER, NEEDS_ATTENTION, REFUNDED } from '../support/books.ts';
-import { UNAVAILABLE } from '../support/faults.ts';
+import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
 import type { World } from '../support/world.ts';
 
@@ -157,12 +157,13 @@ describe('a person accepts a parked reversal', () => {
 
   test('not while Stripe cannot say where the money is: the reversal stays as it is', async () => {
     const { refundId } = await parked();
-    await world.stripeFault({ method: 'GET', path: '/v1/refunds', times: 1, action: UNAVAILABLE });
+    const outage = await world.stripeFault({ method: 'GET', path: '/v1/refunds', times: ALWAYS, action: UNAVAILABLE });
     const wish = { resolution: 'accept', reason: 'set by hand' };
     const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish);
     expect([status, data.type]).toEqual([503, 'urn:bill-service:problem:unavailable']);
     expect(data.detail).toMatch(/no usable answer came: Stripe: .*503/);
     expect(await scene.reversal(refundId)).toMatchObject({ status: 'needs_attention' });
+    await outage.remove();
     expect((await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish)).status).toBe(200);
   });
 
