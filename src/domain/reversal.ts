@@ -191,6 +191,7 @@ function byKindThenId(a: ReturnedMoney, b: ReturnedMoney): number {
 }
 
 function byId(a: { id: string }, b: { id: string }): number {
+  // Stryker disable next-line EqualityOperator: no two of a list have one id.
   return a.id < b.id ? -1 : 1;
 }
 
@@ -238,7 +239,7 @@ export function isFollowed(
   if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
   const last = lastOf(id, known);
   // It found no quota to take, and there is some now.
-  if (isGone && last?.quota === 0 && last.status !== 'given_back' && quotaToTake(recharge, amountMinor, known) > 0) return false;
+  if (isGone && last?.quota === 0 && quotaToTake(recharge, amountMinor, known) > 0) return false;
   switch (last?.status) {
     case undefined:
       return !isGone;
@@ -289,6 +290,7 @@ export function budgetAfter(reversal: TakenBudget, direction: 'take' | 'give', l
  * person has settled the budget before we came to it.
  */
 export function takenBy({ quota, takenBefore, takenAfter }: TakenBudget): QuotaMicros {
+  // Stryker disable next-line ConditionalExpression,LogicalOperator: one statement stores both.
   const isPlanned = typeof takenBefore === 'number' && typeof takenAfter === 'number';
   return isPlanned ? quotaMicros(takenBefore - takenAfter) : quota;
 }
@@ -310,9 +312,12 @@ export function missingTransfers(
 
 /** The last reversal of a refund or dispute. */
 function lastOf<Known extends KnownReversal>(moneyId: string, known: readonly Known[]): Known | undefined {
-  return known
-    .filter(({ id }) => stripeIdOf(id) === moneyId)
-    .reduce<Known | undefined>((last, other) => (last && occurrenceOf(last.id) > occurrenceOf(other.id) ? last : other), undefined);
+  return (
+    known
+      .filter(({ id }) => stripeIdOf(id) === moneyId)
+      // Stryker disable next-line EqualityOperator: no two of them are the same occurrence.
+      .reduce<Known | undefined>((last, other) => (last && occurrenceOf(last.id) > occurrenceOf(other.id) ? last : other), undefined)
+  );
 }
 
 /** Stripe's id in a reversal's: `du_1` of `du_1` and of `du_1.2`. Stripe's own ids have no dot. */

@@ -75,6 +75,13 @@ describe('money that goes for the first time', () => {
     expect(parked).toEqual([]);
   });
 
+  test('does not wait for room where what the others have taken is final', () => {
+    const moneys = [gone('re_1', cents(500)), gone('du_1', { isFinal: false })];
+    const { open, isFinal } = decideReversals(granted, moneys, [reversal('re_1', 'taken_back', 500)]);
+    expect(open).toEqual([{ id: 'du_1', kind: 'dispute', amountMinor: 1550, quota: 15_500_000, status: 'open' }]);
+    expect(isFinal).toBe(false);
+  });
+
   test('that fits the rest to the cent takes all of it', () => {
     const pending = gone('re_1', { ...cents(500), isFinal: false });
     const { open, isFinal } = decideReversals(granted, [pending, gone('re_2', cents(1550))], [reversal('re_1', 'taken_back', 500)]);
