@@ -286,7 +286,7 @@ describe('what differs', () => {
     await world.deleteTeam(nobodys);
   });
 
-  test('members: one that somebody removed is added again, one of nobody stays, one that was asked to go while LiteLLM was unavailable goes', async () => {
+  test('members: a removed one is added again, an unmanaged one stays, one asked to go while LiteLLM was unavailable goes', async () => {
     const organization = await synced();
     await newTeam(organization, 'kept');
     await newTeam(organization, 'leaving');
