@@ -121,10 +121,10 @@ type RechargeEnding = { outcome: Extract<EventOutcome, RechargeStatus>; detail: 
 
 function endingOf(limits: Exclude<LimitsResult, { kind: 'reserved' }>): Ending {
   if (limits.kind === 'refused') return { outcome: limits.outcome, detail: `Nothing charged: ${limits.reason}.` };
-  return {
-    outcome: 'above_minimum',
-    detail: `Nothing charged: the alert reports more spend than LiteLLM shows; balance ${limits.balance}.`,
-  };
+  // A worker of the version before says neither outcome nor reason.
+  const flushing: Partial<typeof limits> = limits;
+  const { balance, outcome = 'spend_not_shown', reason = 'the alert reports more spend than LiteLLM shows' } = flushing;
+  return { outcome, detail: `Nothing charged, at a balance of ${balance}: ${reason}.` };
 }
 
 /**
@@ -284,6 +284,7 @@ function showStatus(recharge: ReservedRecharge, status: RechargeStatus, line: st
   setCurrentDetails(details.join('\n\n'));
 }
 
-function comparedToMinimum({ balance, minimumBalance }: ReservedRecharge): string {
-  return parseQuota(balance) <= parseQuota(minimumBalance) ? 'at or below' : 'which would soon have fallen to';
+function comparedToMinimum({ balance, minimumBalance, source }: ReservedRecharge): string {
+  if (parseQuota(balance) <= parseQuota(minimumBalance)) return 'at or below';
+  return source === 'sweep' ? 'which would soon have fallen to' : 'of which a call reserves more than is left, though it is above';
 }

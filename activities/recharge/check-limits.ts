@@ -5,13 +5,23 @@ import type { Organization, Recharge, WebhookEvent } from '../../src/database/en
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { isRefusalEvent } from '../../src/domain/crossing.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { expectedSpend, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
 import { formatMoney, formatQuota, type QuotaMicros, quotaFromDollars, quotaMicros } from '../../src/domain/money.ts';
-import { decideRecharge, type LiveBudget, type Occasion, REFUSALS, type Refusal, spendIsStillFlushing } from '../../src/domain/policy.ts';
+import {
+  type AlertFigures,
+  decideRecharge,
+  isRefusedByReservation,
+  type LiveBudget,
+  type Occasion,
+  REFUSALS,
+  type Refusal,
+  spendIsStillFlushing,
+} from '../../src/domain/policy.ts';
 import { KmsError } from '../../src/kms/errors.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import type { EventRef, LimitsResult, ReservedRecharge } from './types.ts';
+import type { EventRef, LimitsResult, ReservedRecharge, SpendFlushing } from './types.ts';
 
 /**
  * A recharge that settles between our read and our decision makes us read again. Five in a row are not
@@ -42,17 +52,20 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
       const budget = await budgetOf(kms, organization);
       if (budget === null) return refused('team_not_found');
       await requireFresh(em, organization, budget);
-      if (isAlertAheadOfKms(event, budget, organization)) {
-        return { kind: 'spend_flushing', balance: formatQuota(balanceOf(budget)) };
-      }
+      const isAhead = isAlertAheadOfKms(event, budget, organization);
+      const isRefusal = isRefusalEvent(event.eventType) && isRefusedByReservation(figuresOf(event.payload), budget);
+      if (isAhead && !isRefusal) return spendFlushing(budget, 'spend_not_shown');
 
-      const occasion: Occasion = event.source === 'sweep' ? await occasionOfSweep(em, organization, budget) : { kind: 'alert' };
+      const occasion: Occasion = event.source === 'sweep' ? await occasionOfSweep(em, organization, budget) : { kind: 'alert', isRefusal };
       const reservation = await recharges.reserve(database.fork(), event, {
         organizationId: organization.id,
         seenVersion: organization.version,
         decide: (policy, history) => decideRecharge({ policy, budget, history, occasion }),
       });
       if (reservation.kind === 'event_closed') return { kind: 'refused', outcome: 'cancelled', reason: 'the event was closed before' };
+      // The spend may be on its way to LiteLLM's database, and then a charge is due.
+      if (isAhead && reservation.kind === 'refused' && reservation.refusal === 'refused_with_money_left')
+        return spendFlushing(budget, reservation.refusal);
       if (reservation.kind === 'refused') return refused(reservation.refusal);
       if (reservation.kind === 'reserved') return { kind: 'reserved', recharge: describe(reservation.recharge, organization, event) };
     }
@@ -87,12 +100,20 @@ async function occasionOfSweep(em: EntityManager, { id }: Organization, { spend 
 
 function isAlertAheadOfKms(event: WebhookEvent, budget: LiveBudget, { minimumBalance }: Organization): boolean {
   if (event.source !== 'webhook' || (budget.quota !== null && balanceOf(budget) <= minimumBalance)) return false;
-  return spendIsStillFlushing(spendIn(event.payload), budget, minimumBalance);
+  return spendIsStillFlushing(figuresOf(event.payload).spend, budget, minimumBalance);
 }
 
-/** The alert's own figure; null when it holds none that can be one. */
-function spendIn({ spend }: Record<string, unknown>): QuotaMicros | null {
-  return typeof spend === 'number' && Math.abs(spend) < 1e9 ? quotaFromDollars(spend) : null;
+/** The alert's own figures. */
+function figuresOf({ spend, max_budget: budget }: Record<string, unknown>): AlertFigures {
+  return { spend: quotaIn(spend), budget: quotaIn(budget) };
+}
+
+function quotaIn(dollars: unknown): QuotaMicros | null {
+  return typeof dollars === 'number' && Math.abs(dollars) < 1e9 ? quotaFromDollars(dollars) : null;
+}
+
+function spendFlushing(budget: LiveBudget, outcome: SpendFlushing['outcome']): LimitsResult {
+  return { kind: 'spend_flushing', balance: formatQuota(balanceOf(budget)), outcome, reason: REFUSALS[outcome] };
 }
 
 function balanceOf({ quota, spend }: LiveBudget): QuotaMicros {

@@ -27,8 +27,18 @@ export type ReservedRecharge = RechargeRef & {
 export type LimitsResult =
   | { kind: 'reserved'; recharge: ReservedRecharge }
   | { kind: 'refused'; outcome: Refusal | 'cancelled'; reason: string }
-  /** LiteLLM has not flushed the spend that the alert speaks of: look again in a few seconds. */
-  | { kind: 'spend_flushing'; balance: string };
+  | SpendFlushing;
+
+/**
+ * LiteLLM has not flushed the spend that the alert speaks of: look again in a few seconds. `outcome` and
+ * `reason`: how the event ends if it never does. A worker of the version before does not say.
+ */
+export type SpendFlushing = {
+  kind: 'spend_flushing';
+  balance: string;
+  outcome: Extract<Refusal, 'spend_not_shown' | 'refused_with_money_left'>;
+  reason: string;
+};
 
 export type ChargeResult =
   /** `at`: when we saw it, RFC 3339. */

@@ -45,7 +45,9 @@ export const Organization = defineEntity({
     quotaPerUnit: quotaColumn(),
     autoRechargeEnabled: p.boolean(),
     maxDailyRecharges: p.integer(),
-    /** In minor units of the currency; null: no limit. */
+    // In minor units of the currency; null: the default, see domain/limits.
+    maxCharge: minorUnitsColumn().nullable(),
+    maxDailyAmount: minorUnitsColumn().nullable(),
     maxMonthlyAmount: minorUnitsColumn().nullable(),
     /** IANA name; the days and months of the limits begin at its midnight. */
     timeZone: p.string(),

@@ -1,5 +1,6 @@
 /** The organizations that pay, with the policy of each. */
 import { LockMode, type RequiredEntityData, UniqueConstraintViolationException } from '@mikro-orm/core';
+import { limitsOf } from '../domain/limits.ts';
 import { parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { RechargePolicy } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
@@ -21,6 +22,8 @@ export type OrganizationSettings = Pick<
   | 'quotaPerUnit'
   | 'autoRechargeEnabled'
   | 'maxDailyRecharges'
+  | 'maxCharge'
+  | 'maxDailyAmount'
   | 'maxMonthlyAmount'
   | 'timeZone'
   | 'blocked'
@@ -183,7 +186,7 @@ export async function releaseBudget(em: EntityManager, id: string, writer: strin
 }
 
 export function policyOf(organization: Organization): RechargePolicy {
-  return { ...organization, maxMonthlyAmount: organization.maxMonthlyAmount ?? null, suspended: organization.suspendedAt !== null };
+  return { ...organization, ...limitsOf(organization), suspended: organization.suspendedAt !== null };
 }
 
 async function refusingDuplicates<T>(write: () => Promise<T>): Promise<T> {

@@ -58,6 +58,7 @@ export async function reserve(
 
     const decision = decide(policyOf(organization), await historyOf(tx, organization.id));
     if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal };
+    if (decision.kind === 'hold') return { kind: 'refused', refusal: 'held' };
 
     const id = newId('rch');
     // The decision was made on a budget that LiteLLM has just shown.

@@ -11,6 +11,11 @@ import { createHash } from 'node:crypto';
  */
 const TEAM_BUDGET_EVENTS = ['budget_crossed', 'threshold_crossed', 'soft_budget_crossed', 'projected_limit_exceeded', 'max_budget_alert'];
 
+/** LiteLLM sends it when it refuses a call because of the team's budget; the others come before. */
+export function isRefusalEvent(eventType: string): boolean {
+  return eventType === 'budget_crossed';
+}
+
 export type Crossing = {
   teamId: string;
   eventType: string;

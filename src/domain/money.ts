@@ -105,11 +105,24 @@ export function quotaBoughtBy(amount: MinorUnits, code: Currency, quotaPerUnit: 
  * @returns undefined when it is more than one charge can carry.
  */
 export function chargeThatBuys(quota: QuotaMicros, code: Currency, quotaPerUnit: QuotaMicros): MinorUnits | undefined {
+  const price = priceOf(quota, code, quotaPerUnit);
+  return price > BigInt(MAX_CHARGE_MINOR) ? undefined : minorUnits(Number(price));
+}
+
+/** As `chargeThatBuys`, in minor units of any size: several charges may add up to it. */
+export function priceOf(quota: QuotaMicros, code: Currency, quotaPerUnit: QuotaMicros): bigint {
   const exact = divideUp(BigInt(quota) * scaleOf(code), BigInt(quotaPerUnit));
   const step = chargeStep(code);
   const rounded = divideUp(exact, step) * step;
-  if (rounded > BigInt(MAX_CHARGE_MINOR)) return undefined;
-  return minorUnits(Math.max(Number(rounded), MINIMUM_CHARGE[code] ?? 0));
+  const minimum = BigInt(MINIMUM_CHARGE[code] ?? 0);
+  return rounded > minimum ? rounded : minimum;
+}
+
+/** The largest chargeable amount that is not above `limit`; undefined when that is none. */
+export function chargeWithin(limit: MinorUnits, code: Currency): MinorUnits | undefined {
+  const step = Number(chargeStep(code));
+  const rounded = Math.floor(limit / step) * step;
+  return rounded < Math.max(MINIMUM_CHARGE[code] ?? 0, step) ? undefined : minorUnits(Math.min(rounded, MAX_CHARGE_MINOR));
 }
 
 /**

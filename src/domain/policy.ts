@@ -2,9 +2,24 @@
  * When an organization is charged, and how much. Pure: every fact comes in, a decision goes out.
  */
 import { type FailuresInARow, isCoolingDown } from './cool-down.ts';
-import { type Currency, chargeThatBuys, MAX_CHARGE_MINOR, type MinorUnits, type QuotaMicros, quotaBoughtBy, quotaMicros } from './money.ts';
+import type { Limits } from './limits.ts';
+import {
+  type Currency,
+  chargeThatBuys,
+  chargeWithin,
+  formatMoney,
+  formatQuota,
+  MAX_CHARGE_MINOR,
+  type MinorUnits,
+  minorUnits,
+  type QuotaMicros,
+  quotaBoughtBy,
+  quotaMicros,
+} from './money.ts';
+import { isRunaway, type RecentRecharges } from './runaway.ts';
 
-export type RechargePolicy = {
+/** The limits are those that apply, defaults included; see limits.ts. */
+export type RechargePolicy = Limits & {
   autoRechargeEnabled: boolean;
   suspended: boolean;
   /** A balance at or below this is topped up. */
@@ -16,8 +31,6 @@ export type RechargePolicy = {
    * tried all day.
    */
   maxDailyRecharges: number;
-  /** The most that a calendar month in the organization's time zone may cost; null: no limit. */
-  maxMonthlyAmount: MinorUnits | null;
   currency: Currency;
   /** Quota that one unit of the currency buys. */
   quotaPerUnit: QuotaMicros;
@@ -39,11 +52,19 @@ export type LiveBudget = {
 
 export const REFUSALS = {
   above_minimum: 'the balance is above the minimum',
+  refused_with_money_left:
+    'LiteLLM refuses calls although the balance is above the minimum, because a call reserves more than is left: raise minimum_balance or target_balance',
+  spend_not_shown:
+    "the alert reports more spend than LiteLLM's database shows, which has money left: compare the two, and raise the budget by hand if calls are refused",
   auto_recharge_disabled: 'auto-recharge is off for this organization: set auto_recharge_enabled to true',
   suspended: 'the organization is suspended: resume it',
+  held: 'a hold applies: bill holds shows it, and what ends it',
   recharge_open: 'another recharge of this organization is not finished',
   daily_limit_reached: 'max_daily_recharges is used up for today',
-  monthly_limit_reached: 'the charge would exceed max_monthly_amount: raise it, or wait for the next month',
+  daily_amount_reached:
+    'what is left of max_daily_amount does not bring the balance above the minimum: raise the limit, or wait for the next day',
+  monthly_limit_reached:
+    'what is left of max_monthly_amount does not bring the balance above the minimum: raise the limit, or wait for the next month',
   cooling_down: 'the last attempts have failed, and the sweep pauses longer after each: settle what the last recharge says',
   amount_too_large: `the amount would exceed what one charge can carry (${MAX_CHARGE_MINOR} minor units): raise the budget by hand once`,
   team_not_found: 'LiteLLM has no such team: create it or correct litellm_team_id',
@@ -57,18 +78,32 @@ export type Refusal = keyof typeof REFUSALS;
 export type Decision =
   /** `quotaBefore`: the team's budget that this was decided on. */
   | { kind: 'recharge'; amount: MinorUnits; quota: QuotaMicros; balance: QuotaMicros; quotaBefore: QuotaMicros }
+  /** Nothing is charged before a person has looked. `amount`: what would be charged, and may be once approved. */
+  | { kind: 'hold'; reason: 'runaway'; detail: string; amount: MinorUnits; balance: QuotaMicros }
   | { kind: 'refuse'; refusal: Refusal; balance: QuotaMicros | null };
 
 /**
- * What was attempted today, what this month has cost or may yet, whether a recharge is open, and the failures
- * since the last success, as counted under the organization's lock.
+ * What was attempted and charged, and what may yet be: a reservation counts like a charge. Counted under the
+ * organization's lock, its days and months in the organization's time zone.
  */
 export type RechargeHistory = {
+  /** The organization's calendar day, such as `2026-11-26`. */
+  today: string;
   attemptsToday: number;
+  chargedToday: MinorUnits;
   chargedThisMonth: MinorUnits;
   hasOpenRecharge: boolean;
   failures: FailuresInARow;
+  recent: RecentRecharges;
+  /**
+   * The amount of a runaway hold that a person has released in the last APPROVAL_LASTS_MS, as long as no
+   * recharge has used it; null: none.
+   */
+  approvedAmount: MinorUnits | null;
 };
+
+/** An approval is of the amount that the person has seen; a day later other figures apply. */
+export const APPROVAL_LASTS_MS = 24 * 60 * 60_000;
 
 /**
  * What asks for the decision. For an alert, or a person, the balance counts as it is. The sweep looks ahead,
@@ -76,7 +111,8 @@ export type RechargeHistory = {
  * try.
  */
 export type Occasion =
-  | { kind: 'alert' }
+  /** `isRefusal`: LiteLLM refuses calls on the budget that the team has now; see `isRefusedByReservation`. */
+  | { kind: 'alert'; isRefusal: boolean }
   /** `expectedSpend`: from our own samples, never from an alert; see domain/forecast. */
   | { kind: 'sweep'; expectedSpend: QuotaMicros };
 
@@ -105,29 +141,92 @@ export function decideRecharge({ policy, budget, history, occasion }: RechargeFa
 
   if (policy.suspended) return refuse('suspended');
   if (!policy.autoRechargeEnabled) return refuse('auto_recharge_disabled');
-  if (balance > policy.minimumBalance && !isSpentSoon(policy, balance, occasion)) return refuse('above_minimum');
+  if (balance > policy.minimumBalance && !isDueAhead(policy, balance, occasion)) {
+    return refuse(occasion.kind === 'alert' && occasion.isRefusal ? 'refused_with_money_left' : 'above_minimum');
+  }
   const unfit = unfitness(budget);
   if (unfit) return refuse(unfit);
   if (history.hasOpenRecharge) return refuse('recharge_open');
   if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
   if (occasion.kind === 'sweep' && isCoolingDown(history.failures)) return refuse('cooling_down');
 
-  const amount = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
-  if (amount === undefined) return refuse('amount_too_large');
-  if (policy.maxMonthlyAmount !== null && history.chargedThisMonth + amount > policy.maxMonthlyAmount)
-    return refuse('monthly_limit_reached');
+  const needed = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
+  if (needed === undefined) return refuse('amount_too_large');
+  const allowed = amountFor(needed, { policy, history, balance });
+  if (allowed.kind === 'hold') return { ...allowed, reason: 'runaway', balance };
+  if (allowed.kind === 'refuse') return refuse(allowed.refusal);
+  const { amount } = allowed;
   const quota = quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit);
   if (budget.softBudget !== null && budget.softBudget >= budget.quota + quota) return refuse('soft_budget');
   return { kind: 'recharge', amount, quota, balance, quotaBefore: budget.quota };
 }
 
+type Needed = { policy: RechargePolicy; history: RechargeHistory; balance: QuotaMicros };
+type Allowed =
+  | { kind: 'charge'; amount: MinorUnits }
+  | { kind: 'hold'; detail: string; amount: MinorUnits }
+  | { kind: 'refuse'; refusal: Refusal };
+
 /**
- * Whether a sweep expects the balance to reach the minimum before the next one, with enough below the target
- * to be worth a charge.
+ * How much of what is needed is charged. An approved amount is, above any limit of an amount, because a
+ * person has seen that very amount. Without an approval a runaway is held. Else what the limits leave is
+ * charged, if it brings the balance above the minimum.
  */
-function isSpentSoon({ minimumBalance, targetBalance }: RechargePolicy, balance: QuotaMicros, occasion: Occasion): boolean {
-  if (occasion.kind !== 'sweep' || balance - occasion.expectedSpend > minimumBalance) return false;
-  return targetBalance - balance >= (targetBalance - minimumBalance) * LEAST_SHARE_AHEAD;
+function amountFor(needed: MinorUnits, { policy, history, balance }: Needed): Allowed {
+  const lifts = (amount: MinorUnits) => balance + quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit) > policy.minimumBalance;
+  const approved = minorUnits(Math.min(needed, history.approvedAmount ?? 0));
+  if (approved > 0 && lifts(approved)) return { kind: 'charge', amount: approved };
+
+  const runaway = runawayDetail(needed, { policy, history, balance });
+  if (runaway) return { kind: 'hold', detail: runaway, amount: needed };
+
+  const { amount: left, refusal } = leftOf(policy, history);
+  const part = needed <= left ? needed : chargeWithin(left, policy.currency);
+  return part !== undefined && lifts(part) ? { kind: 'charge', amount: part } : { kind: 'refuse', refusal };
+}
+
+/** Why the charge is held, for the person who releases it; null when it is in the organization's normal. */
+function runawayDetail(needed: MinorUnits, { policy, history, balance }: Needed): string | null {
+  const { currency, maxCharge, targetBalance } = policy;
+  const money = (amount: MinorUnits) => `${formatMoney(amount, currency)} ${currency.toUpperCase()}`;
+  const shortage = `${money(needed)} would bring the balance from ${formatQuota(balance)} to the target of ${formatQuota(targetBalance)}`;
+  const goesOn = `look at what was spent; after this hold is released, up to ${money(needed)} is charged once`;
+  if (needed > maxCharge) return `${shortage}, more than max_charge (${money(maxCharge)}): ${goesOn}`;
+  if (!isRunaway(history.recent)) return null;
+  const { lastHour, busiestHourBefore } = history.recent;
+  return `${lastHour} recharges succeeded in the last hour, in no hour before more than ${busiestHourBefore}; ${shortage}: ${goesOn}`;
+}
+
+/** What the day and the month leave, and the refusal for what is more. */
+function leftOf(policy: RechargePolicy, history: RechargeHistory): { amount: MinorUnits; refusal: Refusal } {
+  const day = Math.max(0, policy.maxDailyAmount - history.chargedToday);
+  const month = Math.max(0, policy.maxMonthlyAmount - history.chargedThisMonth);
+  // Where both leave the same, the next day helps nobody.
+  return day < month
+    ? { amount: minorUnits(day), refusal: 'daily_amount_reached' }
+    : { amount: minorUnits(month), refusal: 'monthly_limit_reached' };
+}
+
+/**
+ * Whether a reserved amount is still within the limits, for a last look before the card is charged. The
+ * amount was counted under the lock when it was reserved, so no other recharge can have taken its place: only
+ * a limit that was lowered since, or an approval that has lapsed, makes this false.
+ *
+ * @param history without the recharge itself; see `historyOf`.
+ */
+export function withinLimits(policy: RechargePolicy, history: RechargeHistory, amount: MinorUnits): boolean {
+  if (amount <= (history.approvedAmount ?? 0)) return true;
+  return amount <= policy.maxCharge && amount <= leftOf(policy, history).amount;
+}
+
+/**
+ * Whether a balance above the minimum is recharged all the same: a sweep expects it to reach the minimum
+ * before the next one, or LiteLLM refuses calls already. Only with enough below the target to be worth a
+ * charge.
+ */
+function isDueAhead({ minimumBalance, targetBalance }: RechargePolicy, balance: QuotaMicros, occasion: Occasion): boolean {
+  const isNeeded = occasion.kind === 'sweep' ? balance - occasion.expectedSpend <= minimumBalance : occasion.isRefusal;
+  return isNeeded && targetBalance - balance >= (targetBalance - minimumBalance) * LEAST_SHARE_AHEAD;
 }
 
 /**
@@ -138,4 +237,17 @@ function isSpentSoon({ minimumBalance, targetBalance }: RechargePolicy, balance:
 export function spendIsStillFlushing(alertSpend: QuotaMicros | null, budget: LiveBudget, minimumBalance: QuotaMicros): boolean {
   if (alertSpend === null || budget.quota === null) return false;
   return alertSpend > budget.spend && budget.quota - alertSpend <= minimumBalance;
+}
+
+/** What an alert says of the team's budget; null where it holds no figure that can be one. */
+export type AlertFigures = { spend: QuotaMicros | null; budget: QuotaMicros | null };
+
+/**
+ * Whether an alert of a refused call says that reservations use the team's present budget up: LiteLLM counts
+ * what running calls may cost at most as spent, and reserves no more than is left, so it reports exactly the
+ * budget. More than the budget is money that was spent and is still to be shown. A refusal on an earlier
+ * budget was answered by the recharge since, and is no reason for another one.
+ */
+export function isRefusedByReservation({ spend, budget }: AlertFigures, { quota }: LiveBudget): boolean {
+  return budget !== null && spend === budget && budget === quota;
 }

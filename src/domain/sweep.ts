@@ -28,6 +28,7 @@ export function decideSweep({ policy, team, history, hasOpenEvent, fruitless, ex
   // A blocked team spends nothing, whatever its budget.
   if (team.blocked || hasOpenEvent) return { kind: 'nothing' };
   const decision = decideRecharge({ policy, budget: team, history, occasion: { kind: 'sweep', expectedSpend } });
+  // The run of the event opens a runaway hold, which keeps later sweeps from reporting it again.
   if (decision.kind === 'refuse') return { kind: decision.refusal === 'cooling_down' ? 'wait' : 'nothing' };
   if (isCoolingDown(fruitless)) return { kind: 'wait' };
   const isLow = decision.balance <= policy.minimumBalance;

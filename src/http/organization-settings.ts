@@ -9,6 +9,7 @@
 import { z } from 'zod';
 import type { Organization } from '../database/entities.ts';
 import type { OrganizationSettings } from '../database/organizations.ts';
+import { DEFAULT_TARGETS, type Limits, limitsOf } from '../domain/limits.ts';
 import { type Currency, currency, formatMoney, formatQuota, type MinorUnits, parseMoney, type QuotaMicros } from '../domain/money.ts';
 import { identifier, notNegativeDollars, parsedBy, positiveDollars, text } from './fields.ts';
 
@@ -36,7 +37,7 @@ export type Setting = About<unknown> & {
   /** Only of money: reads the text when the currency is known. */
   schemaIn?: (code: Currency) => z.ZodType;
   /** The JSON value of an entity's value. Checks nothing: what is stored is shown. */
-  present: (value: never, code: Currency) => unknown;
+  present: (value: never, organization: Organization) => unknown;
 };
 
 const SETTINGS = {
@@ -70,11 +71,12 @@ const SETTINGS = {
     description: 'attempts a day in the time zone',
     byDefault: 10,
   }),
-  max_monthly_amount: moneyOrNoLimit('maxMonthlyAmount', {
-    flag: '--max-monthly <amount>',
-    description: 'the most that a month may cost, in the currency; "none" for no limit',
-    byDefault: null,
+  max_charge: limit('maxCharge', {
+    flag: '--max-charge <amount>',
+    description: 'the most that is charged at once unless a person releases it',
   }),
+  max_daily_amount: limit('maxDailyAmount', { flag: '--max-daily-amount <amount>', description: 'the most that a day may cost' }),
+  max_monthly_amount: limit('maxMonthlyAmount', { flag: '--max-monthly <amount>', description: 'the most that a month may cost' }),
   time_zone: setting('timeZone', text(100), {
     flag: '--time-zone <zone>',
     description: 'IANA name, for the days and months of the limits',
@@ -95,17 +97,23 @@ function quota<P extends Property, S extends z.ZodType<OrganizationSettings[P] &
   return { property, schema, present: formatQuota, ...about };
 }
 
-function moneyOrNoLimit<P extends MoneyProperty>(property: P, about: About<string | null>) {
+/** A limit in the organization's currency. What is shown is the limit that applies, a default included. */
+function limit<P extends MoneyProperty & keyof Limits>(
+  property: P,
+  { flag, description }: Pick<About<string | null>, 'flag' | 'description'>,
+) {
   return {
     property,
-    schema: z.string('is a decimal string like "500.00", or null for no limit').nullable(),
+    flag,
+    description: `${description}, in the currency; "default" is ${DEFAULT_TARGETS[property]} times the target`,
+    byDefault: null,
+    schema: z.string('is a decimal string like "500.00", or null for the default').nullable(),
     schemaIn: (code: Currency) =>
       parsedBy((amount) => parseMoney(amount, code))
         .refine((amount) => amount >= 0, 'is not negative')
         .nullable(),
-    present: (amount: MinorUnits | null | undefined, code: Currency) =>
-      amount === null || amount === undefined ? null : formatMoney(amount, code),
-    ...about,
+    present: (_stored: MinorUnits | null | undefined, organization: Organization) =>
+      formatMoney(limitsOf(organization)[property], organization.currency),
   };
 }
 
@@ -165,6 +173,11 @@ type PropertiesOf<B> = {
 
 /** An organization's settings as JSON. */
 export function presentSettings(organization: Organization): Record<Field, unknown> {
-  const shown = entries.map(([field, { property, present }]) => [field, present(organization[property] as never, organization.currency)]);
+  const shown = entries.map(([field, { property, present }]) => [field, present(organization[property] as never, organization)]);
   return Object.fromEntries(shown);
+}
+
+/** The fields of money that an organization has no value of its own for: what is shown of them is the default. */
+export function defaultLimits(organization: Organization): MoneyField[] {
+  return MONEY_FIELDS.filter((field) => (organization[SETTINGS[field].property] ?? null) === null);
 }

@@ -5,9 +5,18 @@ import type { Organization } from '../database/entities.ts';
 import * as ledger from '../database/ledger.ts';
 import * as organizations from '../database/organizations.ts';
 import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
+import { warningsOf } from '../domain/settings-warnings.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
-import { changedSettings, MONEY_FIELDS, newOrganization, presentSettings, type SettingsBody, settingsIn } from './organization-settings.ts';
+import {
+  changedSettings,
+  defaultLimits,
+  MONEY_FIELDS,
+  newOrganization,
+  presentSettings,
+  type SettingsBody,
+  settingsIn,
+} from './organization-settings.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
 
@@ -122,8 +131,8 @@ function requireTargetAboveMinimum({
 /** An amount that stays would be read in the new currency: 500 USD are not 500 JPY. */
 function requireMoneyInNewCurrency(body: z.output<typeof changedSettings>, present: Organization): void {
   if (body.currency === present.currency) return;
-  const shown = presentSettings(present);
-  const unchanged = MONEY_FIELDS.find((field) => shown[field] !== null && body[field] === undefined);
+  const defaults = defaultLimits(present);
+  const unchanged = MONEY_FIELDS.find((field) => !defaults.includes(field) && body[field] === undefined);
   if (unchanged) throw invalidField(unchanged, `is in ${present.currency} so far: give it in ${body.currency} too, or null`);
 }
 
@@ -141,6 +150,8 @@ function presentOrganization(organization: Organization) {
   return {
     c_organization_id: organization.id,
     ...presentSettings(organization),
+    default_limits: defaultLimits(organization),
+    warnings: warningsOf(organization),
     litellm_seen_at: organization.litellmSeenAt?.toISOString() ?? null,
     suspended_at: organization.suspendedAt?.toISOString() ?? null,
     suspended_reason: organization.suspendedReason ?? null,

@@ -42,6 +42,8 @@ async function organization(on = em, id = `org-${++serial}`): Promise<string> {
     quotaPerUnit: parseQuota('1'),
     autoRechargeEnabled: true,
     maxDailyRecharges: 10,
+    maxCharge: null,
+    maxDailyAmount: null,
     maxMonthlyAmount: null,
     timeZone: 'UTC',
     blocked: false,

@@ -8,6 +8,9 @@ import { callService } from '../service-client.ts';
 
 const ORGANIZATIONS = '/api/v1/organizations';
 
+/** Gives a limit its default, which follows the target. */
+const DEFAULT = 'default';
+
 /** Of a list, and after a change. `show` prints every field. */
 const COLUMNS = [
   'c_organization_id',
@@ -25,7 +28,7 @@ export function addOrganizationCommands(bill: Command): void {
   const add = withJson(org.command('add').argument('<id>').description('a new organization'));
   for (const [, setting] of settingEntries) add.addOption(requiredOrWithDefault(setting));
   add.action(async (id: string, options: Row & Output) => {
-    printRow(options, await callService<Row>('POST', ORGANIZATIONS, { body: { c_organization_id: id, ...settingsIn(options) } }), COLUMNS);
+    printChanged(options, await callService<Row>('POST', ORGANIZATIONS, { body: { c_organization_id: id, ...settingsIn(options) } }));
   });
 
   withPages(org.command('list').description('all of them, newest first')).action(async (options: Paged) => {
@@ -39,7 +42,7 @@ export function addOrganizationCommands(bill: Command): void {
   const set = withJson(org.command('set').argument('<id>').description('change settings'));
   for (const [, setting] of settingEntries) set.addOption(optionOf(setting));
   set.action(async (id: string, options: Row & Output) => {
-    printRow(options, await callService<Row>('PATCH', pathOf(id), { body: settingsIn(options) }), COLUMNS);
+    printChanged(options, await callService<Row>('PATCH', pathOf(id), { body: settingsIn(options) }));
   });
 
   withJson(org.command('suspend').argument('<id>').option('--reason <text>').description('charge nothing until it is resumed')).action(
@@ -52,6 +55,13 @@ export function addOrganizationCommands(bill: Command): void {
   withJson(org.command('resume').argument('<id>').description('charge again')).action(async (id: string, options: Output) => {
     printRow(options, await callService<Row>('POST', `${pathOf(id)}/resume`, { body: {} }), COLUMNS);
   });
+}
+
+/** The organization after a change, and what is likely not meant; warnings go to the other stream. */
+function printChanged(options: Output, organization: Row): void {
+  printRow(options, organization, COLUMNS);
+  if (options.json) return;
+  for (const warning of organization['warnings'] as string[]) console.error(`warning: ${warning}.`);
 }
 
 function pathOf(id: string): string {
@@ -75,7 +85,7 @@ function requiredOrWithDefault(setting: Setting): Option {
 function asArgument(value: unknown): string {
   if (value === ITS_ID) return ITS_ID.description ?? '';
   if (typeof value === 'boolean') return value ? 'on' : 'off';
-  return value === null ? 'none' : String(value);
+  return value === null ? DEFAULT : String(value);
 }
 
 /** The JSON fields of the flags that were given. */
@@ -90,5 +100,5 @@ function settingsIn(options: Row): Row {
 
 function jsonOf(given: unknown, schema: z.ZodType): unknown {
   if (schema instanceof z.ZodBoolean) return given === 'on';
-  return schema instanceof z.ZodNullable && given === 'none' ? null : given;
+  return schema instanceof z.ZodNullable && given === DEFAULT ? null : given;
 }

@@ -6,12 +6,14 @@ import type { EntityManager } from '../../database/database.ts';
 import type { Organization } from '../../database/entities.ts';
 import * as organizations from '../../database/organizations.ts';
 import { REFUSALS, unfitness } from '../../domain/policy.ts';
+import { warningsOf } from '../../domain/settings-warnings.ts';
 import type { KmsClient } from '../../kms/client.ts';
 import { KmsError } from '../../kms/errors.ts';
 import { KMS_ROUTES, type KmsRoute } from '../../kms/routes.ts';
 import { change, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const AREA = 'LiteLLM';
+const AREA_OF_TEAMS = 'teams';
 /** At most this many teams are checked; the sweep reports on the others. */
 const TEAMS_LIMIT = 200;
 
@@ -56,27 +58,37 @@ export async function examineTeams(em: EntityManager, kms: KmsClient): Promise<R
   const charged = data.filter(({ autoRechargeEnabled, suspendedAt }) => autoRechargeEnabled && !suspendedAt);
   const readings = await Promise.all(
     charged.map((organization) =>
-      runCheck({ area: 'teams', check: organization.id, advice: 'look at the team in LiteLLM' }, async () => fitnessOf(organization, kms)),
+      runCheck({ area: AREA_OF_TEAMS, check: organization.id, advice: 'look at the team in LiteLLM' }, async () =>
+        fitnessOf(organization, kms),
+      ),
     ),
   );
   const unfit = readings.filter(({ verdict }) => verdict !== 'ok');
   const seen = `${readings.length - unfit.length} of ${readings.length} can be recharged${nextCursor ? `; only the newest ${TEAMS_LIMIT} organizations were looked at` : ''}`;
-  return [{ area: 'teams', check: 'can be recharged', verdict: 'ok', seen, advice: null }, ...unfit];
+  const warned = await Promise.all(charged.flatMap(warnings));
+  return [{ area: AREA_OF_TEAMS, check: 'can be recharged', verdict: 'ok', seen, advice: null }, ...unfit, ...warned];
 }
 
 async function fitnessOf({ litellmTeamId, litellmSeenAt }: Organization, kms: KmsClient): Promise<Observation> {
   try {
     const reason = unfitness(await kms.teamBudget(litellmTeamId));
-    return reason ? splitAdvice(reason) : 'can be recharged';
+    return reason ? change(...split(REFUSALS[reason])) : 'can be recharged';
   } catch (error) {
     if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
     if (!litellmSeenAt) return note(`LiteLLM has no team ${litellmTeamId} yet`, 'none: the synchronisation makes it');
-    return splitAdvice('team_not_found');
+    return change(...split(REFUSALS.team_not_found));
   }
 }
 
-/** The policy's sentences have the form "what is wrong: what to change". */
-function splitAdvice(refusal: keyof typeof REFUSALS): Observation {
-  const [seen = '', advice = ''] = REFUSALS[refusal].split(': ');
-  return change(seen, advice);
+/** Settings with which it can be recharged, but later than it should be. */
+function warnings(organization: Organization): Promise<Reading>[] {
+  return warningsOf(organization).map((warning) =>
+    runCheck({ area: AREA_OF_TEAMS, check: organization.id }, async () => note(...split(warning))),
+  );
+}
+
+/** The domain's sentences have the form "what is wrong: what to change". */
+function split(sentence: string): [seen: string, advice: string] {
+  const [seen = '', advice = ''] = sentence.split(': ');
+  return [seen, advice];
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import {
   type Currency,
   chargeThatBuys,
+  chargeWithin,
   currency,
   decimalPlaces,
   dollarsFromQuota,
@@ -268,5 +269,23 @@ describe('the charge for a quota', () => {
     expect(chargeThatBuys(parseQuota('9000000000'), USD, quotaMicros(1))).toBeUndefined();
     expect(chargeThatBuys(parseQuota('1000000.00'), USD, PAR)).toBeUndefined();
     expect(chargeThatBuys(parseQuota('999999.99'), USD, PAR)).toBe(99_999_999);
+  });
+});
+
+describe('the charge within a limit', () => {
+  test.each([
+    [51, 'usd', 51],
+    [50, 'usd', 50],
+    [49, 'usd', undefined],
+    [1, 'eur', 1],
+    [0, 'eur', undefined],
+    [1_239, 'kwd', 1_230],
+    [10, 'kwd', 10],
+    [9, 'kwd', undefined],
+    [1_250, 'isk', 1_200],
+    [99, 'isk', undefined],
+    [500_000_000, 'usd', 99_999_999],
+  ])('of %d minor units of %s is %s', (limit, code, amount) => {
+    expect(chargeWithin(minorUnits(limit), currency(code))).toBe(amount);
   });
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { decimalPlaces, MAX_CHARGE_MINOR, minorUnits, parseQuota, quotaBoughtBy, quotaMicros } from '../../../src/domain/money.ts';
 import {
   decideRecharge,
+  isRefusedByReservation,
   type LiveBudget,
   type Occasion,
   REFUSALS,
@@ -12,8 +13,9 @@ import {
   type Refusal,
   spendIsStillFlushing,
   unfitness,
+  withinLimits,
 } from '../../../src/domain/policy.ts';
-import { currencies, USD } from '../arbitraries.ts';
+import { currencies, NO_HISTORY, NO_LIMITS, USD } from '../arbitraries.ts';
 
 /** An organization at 10.00 of balance at least and 30.00 at best, its team just out of budget. */
 const policy: RechargePolicy = {
@@ -22,7 +24,7 @@ const policy: RechargePolicy = {
   minimumBalance: parseQuota('10'),
   targetBalance: parseQuota('30'),
   maxDailyRecharges: 3,
-  maxMonthlyAmount: null,
+  ...NO_LIMITS,
   currency: USD,
   quotaPerUnit: parseQuota('1'),
 };
@@ -33,12 +35,7 @@ const budget: LiveBudget = {
   budgetDuration: null,
   hasBudgetLimits: false,
 };
-const history: RechargeHistory = {
-  attemptsToday: 0,
-  chargedThisMonth: minorUnits(0),
-  hasOpenRecharge: false,
-  failures: { count: 0, lastAgoMs: null },
-};
+const history: RechargeHistory = NO_HISTORY;
 
 const policies = fc
   .record({
@@ -61,12 +58,15 @@ function budgetWithBalance(balance: number, spend: number): LiveBudget {
   return { ...budget, quota: quotaMicros(spend + balance), spend: quotaMicros(spend) };
 }
 
+const ALERT: Occasion = { kind: 'alert', isRefusal: false };
+const REFUSED_CALL: Occasion = { kind: 'alert', isRefusal: true };
+
 /**
  * What is decided for an alert where nothing else is said: the team is just out of budget, and nothing speaks
  * against a charge.
  */
 function decide(facts: Partial<RechargeFacts> = {}) {
-  return decideRecharge({ policy, budget, history, occasion: { kind: 'alert' }, ...facts });
+  return decideRecharge({ policy, budget, history, occasion: ALERT, ...facts });
 }
 
 function refusalOf(decision: ReturnType<typeof decideRecharge>) {
@@ -98,7 +98,7 @@ describe('whatever the policy and the spend', () => {
       fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
         const balance = anyPolicy.minimumBalance - below;
         const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(balance, spend) });
-        if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
+        if (decision.kind !== 'recharge') throw new Error(JSON.stringify(decision));
 
         const step = decimalPlaces(anyPolicy.currency) === 3 ? 10 : 1;
         const isMinimumCharge = anyPolicy.currency === 'usd' && decision.amount === 50;
@@ -115,7 +115,7 @@ describe('whatever the policy and the spend', () => {
     fc.assert(
       fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
         const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(anyPolicy.minimumBalance - below, spend) });
-        if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
+        if (decision.kind !== 'recharge') throw new Error(JSON.stringify(decision));
         expect(decision.quota).toBe(quotaBoughtBy(decision.amount, anyPolicy.currency, anyPolicy.quotaPerUnit));
       }),
     );
@@ -126,7 +126,7 @@ describe('whatever the policy and the spend', () => {
       fc.property(policies, amounts, amounts, (anyPolicy, spend, below) => {
         const live = budgetWithBalance(anyPolicy.minimumBalance - below, spend);
         const decision = decide({ policy: anyPolicy, budget: live });
-        if (decision.kind === 'refuse') throw new Error(`refused: ${decision.refusal}`);
+        if (decision.kind !== 'recharge') throw new Error(JSON.stringify(decision));
         expect((live.quota ?? 0) + decision.quota).toBeGreaterThan(live.spend);
       }),
     );
@@ -137,7 +137,7 @@ describe('whatever the policy and the spend', () => {
     fc.assert(
       fc.property(policies, spends, (anyPolicy, spend) => {
         const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(-spend, spend) });
-        if (decision.kind === 'refuse') expect(decision.refusal).toBe('amount_too_large');
+        if (decision.kind !== 'recharge') expect(refusalOf(decision)).toBe('amount_too_large');
         else expect(decision.amount).toBeLessThanOrEqual(MAX_CHARGE_MINOR);
       }),
     );
@@ -182,14 +182,6 @@ describe('no charge is made', () => {
   });
   test('while another recharge is open', () => {
     expect(refusalOf(decide({ history: { ...history, hasOpenRecharge: true } }))).toBe('recharge_open');
-  });
-  test("once the month's limit would be exceeded, and not for a charge that just fits", () => {
-    const limited = { ...policy, maxMonthlyAmount: minorUnits(10_000) };
-    expect(decide({ policy: limited, history: { ...history, chargedThisMonth: minorUnits(10_000 - 3_050) } }).kind).toBe('recharge');
-    expect(refusalOf(decide({ policy: limited, history: { ...history, chargedThisMonth: minorUnits(10_000 - 3_049) } }))).toBe(
-      'monthly_limit_reached',
-    );
-    expect(refusalOf(decide({ policy: { ...policy, maxMonthlyAmount: minorUnits(0) } }))).toBe('monthly_limit_reached');
   });
   test("once the day's attempts are used up, and not one before", () => {
     expect(decide({ history: { ...history, attemptsToday: 2 } }).kind).toBe('recharge');
@@ -254,7 +246,7 @@ describe('a sweep', () => {
       fc.property(policies, fc.integer({ min: 1, max: 10_000_000_000 }), amounts, (anyPolicy, above, expected) => {
         const occasion: Occasion = { kind: 'sweep', expectedSpend: quotaMicros(expected) };
         const decision = decide({ policy: anyPolicy, budget: budgetWithBalance(anyPolicy.minimumBalance + above, 0), occasion });
-        if (decision.kind === 'refuse') return;
+        if (decision.kind !== 'recharge') return;
         expect(decision.balance).toBeLessThan(anyPolicy.targetBalance);
         const due = decide({ policy: { ...anyPolicy, minimumBalance: decision.balance }, budget: budgetWithBalance(decision.balance, 0) });
         expect(decision).toEqual({ ...due, quotaBefore: decision.quotaBefore });
@@ -287,6 +279,194 @@ describe('an alert that is ahead of the figures KMS shows', () => {
   });
 });
 
+describe('what the limits of a day and a month leave', () => {
+  /** 30.50 are needed; more than 10.50 bring the balance of -0.50 above the minimum of 10.00. */
+  const left = (day: number, month: number) =>
+    decide({
+      policy: { ...policy, maxDailyAmount: minorUnits(1_000 + day), maxMonthlyAmount: minorUnits(5_000 + month) },
+      history: { ...history, chargedToday: minorUnits(1_000), chargedThisMonth: minorUnits(5_000) },
+    });
+
+  test('is charged to the cent', () => {
+    expect(left(3_050, 3_050)).toMatchObject({ kind: 'recharge', amount: 3_050, quota: parseQuota('30.5') });
+    expect(left(3_049, 9_999)).toMatchObject({ kind: 'recharge', amount: 3_049, quota: parseQuota('30.49') });
+    expect(left(9_999, 3_048)).toMatchObject({ kind: 'recharge', amount: 3_048, quota: parseQuota('30.48') });
+  });
+  test('is charged as long as it brings the balance above the minimum', () => {
+    expect(left(1_051, 1_052)).toMatchObject({ kind: 'recharge', amount: 1_051 });
+    expect(refusalOf(left(1_050, 1_052))).toBe('daily_amount_reached');
+    expect(refusalOf(left(1_052, 1_050))).toBe('monthly_limit_reached');
+  });
+  test('is the limit of the month where the next day would not help', () => {
+    expect(refusalOf(left(100, 100))).toBe('monthly_limit_reached');
+    expect(refusalOf(left(99, 100))).toBe('daily_amount_reached');
+  });
+  test('is nothing when more was charged than a limit that was lowered since', () => {
+    expect(refusalOf(left(-500, 5_000))).toBe('daily_amount_reached');
+    expect(refusalOf(left(5_000, -500))).toBe('monthly_limit_reached');
+  });
+  test('is not charged where Stripe takes no charge as small', () => {
+    const cents = (amount: number) =>
+      decide({
+        policy: { ...policy, minimumBalance: parseQuota('0'), targetBalance: parseQuota('1'), maxDailyAmount: minorUnits(amount) },
+        budget: budgetWithBalance(0, 5_000_000),
+      });
+    expect(cents(50)).toMatchObject({ kind: 'recharge', amount: 50 });
+    expect(refusalOf(cents(49))).toBe('daily_amount_reached');
+  });
+});
+
+describe('an amount that nobody meant', () => {
+  const loop = { ...budget, spend: parseQuota('60100') };
+  const limited = { ...policy, maxCharge: minorUnits(9_000) };
+
+  test('is held, with the amount, the limit and what goes on', () => {
+    expect(decide({ policy: limited, budget: loop })).toEqual({
+      kind: 'hold',
+      reason: 'runaway',
+      amount: 6_003_000,
+      balance: parseQuota('-60000'),
+      detail:
+        '60030.00 USD would bring the balance from -60000.00 to the target of 30.00, more than max_charge (90.00 USD): look at what was spent; after this hold is released, up to 60030.00 USD is charged once',
+    });
+  });
+  test('is one above max_charge, and is never charged in part', () => {
+    const at = (maxCharge: number) =>
+      refusalOf(decide({ policy: { ...policy, maxCharge: minorUnits(maxCharge), maxDailyAmount: minorUnits(2_000) } }));
+    expect(at(3_050)).toBe('recharge');
+    expect(at(3_049)).toBe('hold');
+  });
+  test('is not held where it would be refused anyway', () => {
+    expect(refusalOf(decide({ policy: limited, budget: loop, history: { ...history, attemptsToday: 3 } }))).toBe('daily_limit_reached');
+    const more = { ...budget, spend: parseQuota('1000100') };
+    expect(refusalOf(decide({ policy: limited, budget: more }))).toBe('amount_too_large');
+  });
+
+  describe('that a person has approved', () => {
+    const approved = (amount: number, live = loop, anyPolicy: RechargePolicy = limited) =>
+      decide({ policy: anyPolicy, budget: live, history: { ...history, approvedAmount: minorUnits(amount) } });
+
+    test('is charged, above the limits of the day and the month too', () => {
+      const tight = { ...limited, maxDailyAmount: minorUnits(20_000), maxMonthlyAmount: minorUnits(40_000) };
+      expect(approved(6_003_000, loop, tight)).toMatchObject({ kind: 'recharge', amount: 6_003_000, quota: parseQuota('60030') });
+    });
+    test('is charged and no more, when more is needed meanwhile', () => {
+      expect(approved(6_002_000)).toMatchObject({ kind: 'recharge', amount: 6_002_000 });
+    });
+    test('is held anew when it does not bring the balance above the minimum any more', () => {
+      expect(approved(6_001_001)).toMatchObject({ kind: 'recharge', amount: 6_001_001 });
+      expect(approved(6_001_000)).toMatchObject({ kind: 'hold', amount: 6_003_000 });
+    });
+    test('is not charged when less is needed', () => {
+      expect(approved(6_003_000, budget)).toMatchObject({ kind: 'recharge', amount: 3_050 });
+    });
+  });
+});
+
+describe('many recharges in a row', () => {
+  const WEEK_MS = 7 * 24 * 3_600_000;
+  const inARow = (recent: RechargeHistory['recent'], approvedAmount: number | null = null) =>
+    decide({ history: { ...history, recent, approvedAmount: approvedAmount === null ? null : minorUnits(approvedAmount) } });
+
+  test('are held before the next charge, with what was seen', () => {
+    expect(inARow({ lastHour: 5, busiestHourBefore: 1, firstAgoMs: WEEK_MS })).toEqual({
+      kind: 'hold',
+      reason: 'runaway',
+      amount: 3_050,
+      balance: parseQuota('-0.5'),
+      detail:
+        '5 recharges succeeded in the last hour, in no hour before more than 1; 30.50 USD would bring the balance from -0.50 to the target of 30.00: look at what was spent; after this hold is released, up to 30.50 USD is charged once',
+    });
+  });
+  test('go on when a person has approved the next one', () => {
+    expect(inARow({ lastHour: 5, busiestHourBefore: 1, firstAgoMs: WEEK_MS }, 3_050)).toMatchObject({ kind: 'recharge', amount: 3_050 });
+  });
+  test('are charged where they are normal', () => {
+    expect(inARow({ lastHour: 6, busiestHourBefore: 2, firstAgoMs: WEEK_MS }).kind).toBe('recharge');
+  });
+});
+
+describe('a last look before the card is charged', () => {
+  const limited = { ...policy, maxCharge: minorUnits(3_050), maxDailyAmount: minorUnits(5_000), maxMonthlyAmount: minorUnits(6_000) };
+  const within = (amount: number, counted: Partial<RechargeHistory> = {}) =>
+    withinLimits(limited, { ...history, ...counted }, minorUnits(amount));
+
+  test('finds an amount within each limit, to the cent', () => {
+    expect(within(3_050)).toBe(true);
+    expect(within(3_051)).toBe(false);
+    expect(within(3_000, { chargedToday: minorUnits(2_000) })).toBe(true);
+    expect(within(3_000, { chargedToday: minorUnits(2_001) })).toBe(false);
+    expect(within(3_000, { chargedThisMonth: minorUnits(3_000) })).toBe(true);
+    expect(within(3_000, { chargedThisMonth: minorUnits(3_001) })).toBe(false);
+  });
+  test('finds what a person has approved, and no more than that', () => {
+    expect(within(9_000, { approvedAmount: minorUnits(9_000) })).toBe(true);
+    expect(within(9_001, { approvedAmount: minorUnits(9_000) })).toBe(false);
+  });
+  test('agrees with every decision on the same figures', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 20_000 }), fc.nat(20_000), fc.nat(20_000), (most, today, month) => {
+        const anyPolicy = {
+          ...policy,
+          maxCharge: minorUnits(most),
+          maxDailyAmount: minorUnits(most),
+          maxMonthlyAmount: minorUnits(2 * most),
+        };
+        const counted = { ...history, chargedToday: minorUnits(today), chargedThisMonth: minorUnits(month) };
+        const decision = decide({ policy: anyPolicy, history: counted });
+        if (decision.kind === 'recharge') expect(withinLimits(anyPolicy, counted, decision.amount)).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('a call that LiteLLM refuses while the balance is above the minimum', () => {
+  const refused = (balance: string) => decide({ budget: budgetWithBalance(parseQuota(balance), 0), occasion: REFUSED_CALL });
+
+  test('is a reason to recharge up to the target, with a quarter of what lies between minimum and target used', () => {
+    expect(refused('25')).toMatchObject({ kind: 'recharge', amount: 500, balance: parseQuota('25') });
+    expect(refused('10.000001')).toMatchObject({ kind: 'recharge', amount: 2_000 });
+  });
+  test('is said to be one, and charged nothing, with less than a quarter used', () => {
+    expect(refusalOf(refused('25.000001'))).toBe('refused_with_money_left');
+    expect(refusalOf(refused('500'))).toBe('refused_with_money_left');
+  });
+  test('is decided like any other alert at or below the minimum', () => {
+    expect(refused('10')).toEqual(decide({ budget: budgetWithBalance(parseQuota('10'), 0) }));
+  });
+  test('is charged nothing above the limits', () => {
+    const tight = { ...policy, maxDailyAmount: minorUnits(300) };
+    const live = budgetWithBalance(parseQuota('20'), 0);
+    expect(decide({ policy: tight, budget: live, occasion: REFUSED_CALL })).toMatchObject({ kind: 'recharge', amount: 300 });
+    expect(refusalOf(decide({ policy: { ...policy, maxDailyAmount: minorUnits(0) }, budget: live, occasion: REFUSED_CALL }))).toBe(
+      'daily_amount_reached',
+    );
+  });
+});
+
+describe('an alert of a refused call', () => {
+  const live = { ...budget, quota: parseQuota('100'), spend: parseQuota('60') };
+  const says = (spend: string | null, of: string | null, shown: LiveBudget = live) =>
+    isRefusedByReservation({ spend: spend === null ? null : parseQuota(spend), budget: of === null ? null : parseQuota(of) }, shown);
+
+  test('reports a reservation when it says that exactly the present budget is used up', () => {
+    expect(says('100', '100')).toBe(true);
+  });
+  test('reports money that was spent when it says more, and nothing when it says less', () => {
+    expect(says('100.000001', '100')).toBe(false);
+    expect(says('99.999999', '100')).toBe(false);
+  });
+  test('was answered already when the budget is another one now', () => {
+    expect(says('100', '100', { ...live, quota: parseQuota('130') })).toBe(false);
+    expect(says('100', '100', { ...live, quota: null })).toBe(false);
+  });
+  test('says nothing without figures', () => {
+    expect(says(null, '100')).toBe(false);
+    expect(says(null, null)).toBe(false);
+    expect(says(null, null, { ...live, quota: null })).toBe(false);
+  });
+});
+
 describe('whether a recharge could help a team at all', () => {
   test('is a matter of how LiteLLM limits it, not of its balance', () => {
     expect(unfitness(budget)).toBeNull();
@@ -306,7 +486,11 @@ describe('a refusal names the setting that an operator has to look at', () => {
     above_minimum: /above the minimum/,
     auto_recharge_disabled: /auto_recharge_enabled/,
     suspended: /suspended: resume/,
+    held: /bill holds/,
     recharge_open: /not finished/,
+    refused_with_money_left: /minimum_balance or target_balance/,
+    spend_not_shown: /more spend than LiteLLM's database shows/,
+    daily_amount_reached: /max_daily_amount/,
     daily_limit_reached: /max_daily_recharges/,
     monthly_limit_reached: /max_monthly_amount/,
     cooling_down: /failed.*pauses/,

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { minorUnits, parseQuota, quotaMicros } from '../../../src/domain/money.ts';
 import { decideRecharge } from '../../../src/domain/policy.ts';
 import { decideSweep, type SweepFacts } from '../../../src/domain/sweep.ts';
-import { USD } from '../arbitraries.ts';
+import { NO_HISTORY, NO_LIMITS, USD } from '../arbitraries.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -15,7 +15,7 @@ const facts: SweepFacts = {
     minimumBalance: parseQuota('10'),
     targetBalance: parseQuota('30'),
     maxDailyRecharges: 3,
-    maxMonthlyAmount: null,
+    ...NO_LIMITS,
     currency: USD,
     quotaPerUnit: parseQuota('1'),
   },
@@ -27,7 +27,7 @@ const facts: SweepFacts = {
     hasBudgetLimits: false,
     blocked: false,
   },
-  history: { attemptsToday: 0, chargedThisMonth: minorUnits(0), hasOpenRecharge: false, failures: { count: 0, lastAgoMs: null } },
+  history: NO_HISTORY,
   hasOpenEvent: false,
   fruitless: { count: 0, lastAgoMs: null },
   expectedSpend: quotaMicros(0),
@@ -42,6 +42,10 @@ describe('a sweep reports', () => {
   test('a balance above the minimum that will be there before the next sweep as a forecast', () => {
     const decision = decideSweep({ ...facts, team: above, expectedSpend: quotaMicros(1) });
     expect(decision).toEqual({ kind: 'report', eventType: 'balance_forecast', balance: parseQuota('10.000001') });
+  });
+  test('a charge that has to be held, as its run opens the hold', () => {
+    const policy = { ...facts.policy, maxCharge: minorUnits(1) };
+    expect(decideSweep({ ...facts, policy })).toEqual({ kind: 'report', eventType: 'balance_low', balance: parseQuota('10') });
   });
 });
 

@@ -1,9 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Organization } from '../../../src/database/entities.ts';
+import { limitsOf } from '../../../src/domain/limits.ts';
 import { type Currency, formatMoney, type MinorUnits } from '../../../src/domain/money.ts';
 import {
   changedSettings,
+  defaultLimits,
   MONEY_FIELDS,
   newOrganization,
   presentSettings,
@@ -34,6 +36,8 @@ describe('a new organization', () => {
         quotaPerUnit: 1_000_000,
         autoRechargeEnabled: true,
         maxDailyRecharges: 10,
+        maxCharge: null,
+        maxDailyAmount: null,
         maxMonthlyAmount: null,
         timeZone: 'UTC',
         blocked: false,
@@ -79,10 +83,31 @@ test('what is shown can be sent again, and means the same', () => {
         const body = { ...LEAST, currency, max_monthly_amount: amount === null ? null : formatMoney(amount, currency) };
         const { id, settings } = read(body);
         const shown = presentSettings({ id, ...settings } as Organization);
-        expect(read({ c_organization_id: id, ...shown })).toEqual({ id, settings });
+        // A default is shown as the amount that it is.
+        expect(read({ c_organization_id: id, ...shown })).toEqual({ id, settings: { ...settings, ...limitsOf(settings) } });
       },
     ),
   );
+});
+
+test('a limit that is not set is shown as what applies, and is named as a default', () => {
+  const shown = (body: object) => {
+    const { id, settings } = read({ ...LEAST, ...body });
+    const organization = { id, ...settings } as Organization;
+    return { ...presentSettings(organization), default_limits: defaultLimits(organization) };
+  };
+  expect(shown({})).toMatchObject({
+    max_charge: '75.00',
+    max_daily_amount: '250.00',
+    max_monthly_amount: '500.00',
+    default_limits: ['max_charge', 'max_daily_amount', 'max_monthly_amount'],
+  });
+  expect(shown({ currency: 'jpy', quota_per_unit: '0.0066', max_charge: '0', max_monthly_amount: '9000' })).toMatchObject({
+    max_charge: '0',
+    max_daily_amount: '37880',
+    max_monthly_amount: '9000',
+    default_limits: ['max_daily_amount'],
+  });
 });
 
 test('no two settings share a property or a flag', () => {
@@ -93,5 +118,5 @@ test('no two settings share a property or a flag', () => {
 });
 
 test('money is what the currency gives its decimal places', () => {
-  expect(MONEY_FIELDS).toEqual(['max_monthly_amount']);
+  expect(MONEY_FIELDS).toEqual(['max_charge', 'max_daily_amount', 'max_monthly_amount']);
 });
