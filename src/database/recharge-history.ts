@@ -2,10 +2,13 @@
  * What organizations have tried and paid, as their limits count it: by PostgreSQL's clock and time zones,
  * whatever a worker's clock says.
  */
+
+import type { Card } from '../domain/card.ts';
 import { minorUnits } from '../domain/money.ts';
 import type { RechargeHistory } from '../domain/policy.ts';
-import { ATTEMPTED_STATUSES, CHARGED_STATUSES, FAILED_STATUSES, OPEN_STATUSES } from '../domain/recharge-status.ts';
+import { ATTEMPTED_STATUSES, CHARGED_STATUSES, OPEN_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
+import * as holds from './holds.ts';
 import { sqlList } from './sql.ts';
 
 /**
@@ -20,24 +23,25 @@ export function beginningOf(unit: 'day' | 'month', zone: string, instant = 'now(
 /**
  * The history of one organization. Its limits hold only where the caller has locked the organization.
  *
+ * @param card where it is known; its holds apply too then.
  * @throws when it is not found.
  */
-export async function historyOf(tx: EntityManager, organizationId: string): Promise<RechargeHistory> {
+export async function historyOf(tx: EntityManager, organizationId: string, card?: Card): Promise<RechargeHistory> {
   const history = (await historiesOf(tx, [organizationId])).get(organizationId);
   if (!history) throw new Error(`organization ${organizationId} is not in the database`);
-  return history;
+  return { ...history, holds: await holds.applyingTo(tx, organizationId, card) };
 }
 
-type HistoryRow = { id: string; attempts: number; charged: string; open: boolean; failures: number; failed_ago_ms: number | null };
+type HistoryRow = { id: string; attempts: number; charged: string; open: boolean };
 
 /**
  * By organization: the attempts of its calendar day, what its calendar month has cost or may still cost,
- * whether a recharge is open, and the failures since its last success, whoever asked for them. Which statuses
- * count for what is in domain/recharge-status.
+ * whether a recharge is open, and the holds that apply whatever its card. Which statuses count for what is in
+ * domain/recharge-status.
  */
 export async function historiesOf(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, RechargeHistory>> {
   const rows = await em.execute<HistoryRow[]>(
-    `select o.c_organization_id as id, today.attempts, month.charged, open.open, failed.failures, failed.failed_ago_ms
+    `select o.c_organization_id as id, today.attempts, month.charged, open.open
      from organization_balance_config o,
      lateral (
        select count(*)::integer as attempts from recharge r
@@ -50,25 +54,19 @@ export async function historiesOf(em: EntityManager, organizationIds: readonly s
          and r.created_at >= ${beginningOf('month', 'o.time_zone')}) month,
      lateral (
        select exists (select from recharge r where r.organization_id = o.c_organization_id
-         and r.status in (${sqlList(OPEN_STATUSES)}))) open (open),
-     lateral (
-       select count(*)::integer as failures, (extract(epoch from now() - max(r.updated_at)) * 1000)::float as failed_ago_ms
-       from recharge r
-       where r.organization_id = o.c_organization_id and r.status in (${sqlList(FAILED_STATUSES)})
-         and r.created_at > coalesce(
-           (select s.created_at from recharge s where s.organization_id = o.c_organization_id and s.status = 'succeeded'
-            order by s.created_at desc limit 1), '-infinity')) failed
+         and r.status in (${sqlList(OPEN_STATUSES)}))) open (open)
      where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
     [JSON.stringify(organizationIds)],
   );
+  const held = await holds.applyingToEach(em, organizationIds);
   return new Map(
-    rows.map(({ id, attempts, charged, open, failures, failed_ago_ms: lastAgoMs }) => [
+    rows.map(({ id, attempts, charged, open }) => [
       id,
       {
         attemptsToday: attempts,
         chargedThisMonth: minorUnits(Number(charged)),
         hasOpenRecharge: open,
-        failures: { count: failures, lastAgoMs },
+        holds: held.get(id) ?? [],
       },
     ]),
   );

@@ -1,12 +1,11 @@
 /**
  * When an organization is charged, and how much. Pure: every fact comes in, a decision goes out.
  */
-import { type FailuresInARow, isCoolingDown } from './cool-down.ts';
+import type { AppliedHold } from './hold.ts';
 import { type Currency, chargeThatBuys, MAX_CHARGE_MINOR, type MinorUnits, type QuotaMicros, quotaBoughtBy, quotaMicros } from './money.ts';
 
 export type RechargePolicy = {
   autoRechargeEnabled: boolean;
-  suspended: boolean;
   /** A balance at or below this is topped up. */
   minimumBalance: QuotaMicros;
   /** The balance that a recharge restores. */
@@ -35,18 +34,22 @@ export type LiveBudget = {
    */
   budgetDuration: string | null;
   hasBudgetLimits: boolean;
+  /** LiteLLM refuses every call of the team, whatever its balance. */
+  blocked: boolean;
 };
 
 export const REFUSALS = {
   above_minimum: 'the balance is above the minimum',
   auto_recharge_disabled: 'auto-recharge is off for this organization: set auto_recharge_enabled to true',
-  suspended: 'the organization is suspended: resume it',
+  held: 'a hold applies: bill holds shows it, and what ends it',
   recharge_open: 'another recharge of this organization is not finished',
   daily_limit_reached: 'max_daily_recharges is used up for today',
   monthly_limit_reached: 'the charge would exceed max_monthly_amount: raise it, or wait for the next month',
-  cooling_down: 'the last attempts have failed, and the sweep pauses longer after each: settle what the last recharge says',
   amount_too_large: `the amount would exceed what one charge can carry (${MAX_CHARGE_MINOR} minor units): raise the budget by hand once`,
+  no_payment_method: 'the customer has no card that could be charged: attach one, and make it the default where there are several',
+  customer_missing: 'Stripe has no such customer: correct stripe_customer_id',
   team_not_found: 'LiteLLM has no such team: create it or correct litellm_team_id',
+  team_blocked: 'the team is blocked in LiteLLM, so it spends nothing: unblock it',
   unlimited_budget: 'the team has no max_budget in LiteLLM, so it can spend without limit: set one',
   budget_duration: 'the team has a budget_duration in LiteLLM, which gives spent quota back for free: remove it',
   budget_limits: 'the team has budget_limits in LiteLLM, which refuse whatever max_budget says: remove them',
@@ -57,23 +60,23 @@ export type Refusal = keyof typeof REFUSALS;
 export type Decision =
   /** `quotaBefore`: the team's budget that this was decided on. */
   | { kind: 'recharge'; amount: MinorUnits; quota: QuotaMicros; balance: QuotaMicros; quotaBefore: QuotaMicros }
-  | { kind: 'refuse'; refusal: Refusal; balance: QuotaMicros | null };
+  | { kind: 'refuse'; refusal: Exclude<Refusal, 'held'>; balance: QuotaMicros | null }
+  | { kind: 'refuse'; refusal: 'held'; hold: AppliedHold; balance: QuotaMicros | null };
 
 /**
- * What was attempted today, what this month has cost or may yet, whether a recharge is open, and the failures
- * since the last success, as counted under the organization's lock.
+ * What was attempted today, what this month has cost or may yet, whether a recharge is open, and the holds that
+ * apply, the oldest first: as they are under the organization's lock.
  */
 export type RechargeHistory = {
   attemptsToday: number;
   chargedThisMonth: MinorUnits;
   hasOpenRecharge: boolean;
-  failures: FailuresInARow;
+  holds: readonly AppliedHold[];
 };
 
 /**
  * What asks for the decision. For an alert, or a person, the balance counts as it is. The sweep looks ahead,
- * so that a team is recharged before it runs out, and pauses after failures, because nobody has asked it to
- * try.
+ * so that a team is recharged before it runs out.
  */
 export type Occasion =
   | { kind: 'alert' }
@@ -91,7 +94,7 @@ export type RechargeFacts = { policy: RechargePolicy; budget: LiveBudget; histor
 const LEAST_SHARE_AHEAD = 1 / 4;
 
 /** Why no recharge could help a team, whatever its balance; null when one can. */
-export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget): Refusal | null {
+export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget): Exclude<Refusal, 'held'> | null {
   if (quota === null) return 'unlimited_budget';
   if (budgetDuration !== null) return 'budget_duration';
   return hasBudgetLimits ? 'budget_limits' : null;
@@ -101,16 +104,17 @@ export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget
 export function decideRecharge({ policy, budget, history, occasion }: RechargeFacts): Decision {
   if (budget.quota === null) return { kind: 'refuse', refusal: 'unlimited_budget', balance: null };
   const balance = quotaMicros(budget.quota - budget.spend);
-  const refuse = (refusal: Refusal): Decision => ({ kind: 'refuse', refusal, balance });
+  const refuse = (refusal: Exclude<Refusal, 'held'>): Decision => ({ kind: 'refuse', refusal, balance });
 
-  if (policy.suspended) return refuse('suspended');
   if (!policy.autoRechargeEnabled) return refuse('auto_recharge_disabled');
   if (balance > policy.minimumBalance && !isSpentSoon(policy, balance, occasion)) return refuse('above_minimum');
+  const [hold] = history.holds;
+  if (hold) return { kind: 'refuse', refusal: 'held', hold, balance };
   const unfit = unfitness(budget);
   if (unfit) return refuse(unfit);
+  if (budget.blocked) return refuse('team_blocked');
   if (history.hasOpenRecharge) return refuse('recharge_open');
   if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
-  if (occasion.kind === 'sweep' && isCoolingDown(history.failures)) return refuse('cooling_down');
 
   const amount = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
   if (amount === undefined) return refuse('amount_too_large');
