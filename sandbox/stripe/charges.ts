@@ -38,11 +38,16 @@ export function addCharge(
     paid: result.status === 'succeeded',
     payment_intent: intent.id,
     payment_method: method.id,
+    payment_method_details: detailsOf(method),
     refunded: false,
     status: result.status,
   };
   intent.latest_charge = charge.id;
   return account.charges.add(charge);
+}
+
+function detailsOf({ type, card, us_bank_account, sepa_debit }: PaymentMethod): Charge['payment_method_details'] {
+  return structuredClone({ type, ...(card && { card }), ...(us_bank_account && { us_bank_account }), ...(sepa_debit && { sepa_debit }) });
 }
 
 function outcomeOf(status: Charge['status'], decline: Decline | undefined): Charge['outcome'] {

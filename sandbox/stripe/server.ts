@@ -18,7 +18,7 @@ import { SecretKeys } from './keys.ts';
 import { newId, type PaymentIntent, type StripeEvent } from './objects.ts';
 import { Parameters } from './parameters.ts';
 import { completeAuthentication, settlePaymentIntent } from './payment-attempts.ts';
-import { changeBehaviour } from './payment-methods.ts';
+import { changePaymentMethod } from './payment-methods.ts';
 import { concludeRefund, setRefundMode } from './refunds.ts';
 import { API, type Endpoint, type Route, route } from './routes.ts';
 import { addWebhookEndpoint, type Delivery, WebhookSender } from './webhooks.ts';
@@ -101,7 +101,7 @@ class StripeSandbox {
   private readonly knobs: Route[] = [
     ['POST', '/_sandbox/payment_intents/:id/settle', settlePaymentIntent], // {outcome: 'succeeded' | 'failed'}
     ['POST', '/_sandbox/payment_intents/:id/complete_authentication', completeAuthentication], // {outcome: 'succeeded' | 'failed'}
-    ['POST', '/_sandbox/payment_methods/:id', changeBehaviour], // {behaves_like: a test card's id}
+    ['POST', '/_sandbox/payment_methods/:id', changePaymentMethod], // {behaves_like: a test card's id, fingerprint, exp_month, exp_year}
     ['POST', '/_sandbox/refunds/mode', setRefundMode], // {status: 'succeeded' | 'pending'}
     ['POST', '/_sandbox/refunds/:id', concludeRefund], // {status: 'succeeded' | 'failed', failure_reason}
     ['POST', '/_sandbox/disputes', openDispute], // {payment_intent, amount, reason}

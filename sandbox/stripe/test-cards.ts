@@ -10,7 +10,7 @@
  * Stripe. Attach a good one and change it: `POST /_sandbox/payment_methods/:id
  * {"behaves_like":"pm_card_chargeDeclinedLostCard"}`.
  */
-import type { AdviceCode, PaymentMethod } from './objects.ts';
+import { type AdviceCode, fingerprintOf, type PaymentMethod } from './objects.ts';
 
 export type Decline = { code: string; decline_code: string; advice_code?: AdviceCode; param?: string; message: string };
 
@@ -29,7 +29,9 @@ export type TestCard = {
 
 function card(last4: string, outcome: Outcome, brand = 'visa', funding = 'credit'): TestCard {
   const exp_year = new Date().getFullYear() + 3;
-  return { outcome, details: { type: 'card', card: { brand, funding, last4, exp_month: 12, exp_year, country: 'US' } } };
+  // The last four digits tell the test numbers apart.
+  const fingerprint = fingerprintOf(last4);
+  return { outcome, details: { type: 'card', card: { brand, funding, last4, exp_month: 12, exp_year, country: 'US', fingerprint } } };
 }
 
 function declines(decline: Decline, attachable = false): Outcome {
