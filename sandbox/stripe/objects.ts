@@ -51,6 +51,14 @@ export type IssuerFile = {
   retired: boolean;
   /** The cardholder has authenticated a payment, which lets some cards pay off-session from then on. */
   authenticated: boolean;
+  /** Sent with each decline of the bank. */
+  network_codes?: NetworkCodes;
+};
+
+/** What the card network says with a bank's decline. Stripe has them in live mode only. */
+export type NetworkCodes = {
+  network_advice_code?: string;
+  network_decline_code?: string;
 };
 
 /** What the issuer advises after a decline: https://docs.stripe.com/declines/card */
@@ -64,7 +72,7 @@ export type PaymentError = {
   message: string;
   charge?: string;
   payment_method?: PaymentMethod;
-};
+} & NetworkCodes;
 
 export type PaymentIntentStatus =
   | 'requires_payment_method'
@@ -126,8 +134,10 @@ export type Charge = {
     reason: string | null;
     seller_message: string;
     advice_code: AdviceCode | null;
-    network_advice_code: null;
-    network_decline_code: null;
+    network_advice_code: string | null;
+    network_decline_code: string | null;
+    /** Radar's; here only of a payment that it blocked. */
+    risk_level?: 'highest';
   } | null;
   paid: boolean;
   payment_intent: string;
@@ -165,6 +175,18 @@ export type Dispute = {
   payment_intent: string;
   reason: string;
   status: 'needs_response' | 'won' | 'lost';
+};
+
+export type EarlyFraudWarning = {
+  id: string;
+  object: 'radar.early_fraud_warning';
+  actionable: boolean;
+  charge: string;
+  created: number;
+  fraud_type: string;
+  livemode: false;
+  /** Absent when only the charge names it. */
+  payment_intent?: string;
 };
 
 export type StripeEvent = {

@@ -6,6 +6,7 @@ import type { Parameters } from './parameters.ts';
 import { type TestCard, testCard, testCardId } from './test-cards.ts';
 
 const TYPES = ['card', 'us_bank_account', 'sepa_debit'] as const;
+const NETWORK_CODES = ['network_advice_code', 'network_decline_code'] as const;
 const FINGERPRINT = /^[A-Za-z0-9]{16}$/;
 
 /**
@@ -114,10 +115,11 @@ function listOf(account: Account, parameters: Parameters, customer: string | und
 /**
  * Knob: what becomes of a card after it was saved. `behaves_like` has it go bad, or good again, and changes
  * nothing that Stripe shows. `fingerprint` gives it another number, for a test that tells cards apart.
- * `exp_month` and `exp_year` are a card updater's change in place, under the same id.
+ * `exp_month` and `exp_year` are a card updater's change in place, under the same id. `network_advice_code` and
+ * `network_decline_code` come with each decline of the bank from then on, as in live mode.
  */
 export function changePaymentMethod(account: Account, parameters: Parameters, id: string): IssuerFile {
-  parameters.allowOnly('behaves_like', 'fingerprint', 'exp_month', 'exp_year');
+  parameters.allowOnly('behaves_like', 'fingerprint', 'exp_month', 'exp_year', ...NETWORK_CODES);
   const method = account.paymentMethods.get(id, 'payment_method');
   const behaves_like = readBehaviour(parameters);
   const [fingerprint, expiry] = [readFingerprint(parameters), readExpiry(parameters)];
@@ -126,6 +128,8 @@ export function changePaymentMethod(account: Account, parameters: Parameters, id
     changeCard(account, method, { ...(fingerprint !== undefined && { fingerprint }), ...expiry });
   }
   const file = issuerFile(account, method);
+  const codes = NETWORK_CODES.flatMap((name) => (parameters.has(name) ? [[name, parameters.requiredText(name)]] : []));
+  if (codes.length > 0) file.network_codes = { ...file.network_codes, ...Object.fromEntries(codes) };
   return behaves_like === undefined ? file : Object.assign(file, { behaves_like });
 }
 

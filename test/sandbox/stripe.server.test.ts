@@ -56,6 +56,7 @@ describe('the server', () => {
     const [refunded, disputed] = [await standIn.paid(), await standIn.paid()];
     await stripe.refunds.create({ payment_intent: refunded.id });
     await standIn.knob('disputes', { payment_intent: disputed.id });
+    await standIn.knob(`charges/${disputed.latest_charge}/early_fraud_warning`);
     const kept = await standIn.state();
     // The compiler checks; the assertion only uses what it checked. A payment error holds a payment method in
     // short, a charge its details in short.
@@ -63,7 +64,8 @@ describe('the server', () => {
     const charges: Pick<Stripe.Charge, Exclude<keyof ours.Charge, 'payment_method_details'>>[] = kept.charges;
     const refunds: Pick<Stripe.Refund, keyof ours.Refund>[] = kept.refunds;
     const disputes: Pick<Stripe.Dispute, keyof ours.Dispute>[] = kept.disputes;
-    expect([intents, charges, refunds, disputes].every((objects) => objects.length > 0)).toBe(true);
+    const warnings: Pick<Stripe.Radar.EarlyFraudWarning, keyof ours.EarlyFraudWarning>[] = kept.early_fraud_warnings;
+    expect([intents, charges, refunds, disputes, warnings].every((objects) => objects.length > 0)).toBe(true);
   });
 
   test('an unknown path is answered as Stripe does', async () => {
