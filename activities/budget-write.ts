@@ -24,7 +24,7 @@ export type BudgetWrite =
  * @param plan stores both values at the first call and returns the stored ones at every further call. Throws
  *   when the writer is settled; the budget is then released here.
  * @throws KmsError; a retryable failure while another writer has the budget, or while LiteLLM still shows the
- *   old value; the final failure `BudgetRefused` when LiteLLM refuses the budget and still shows the old one.
+ *   old value; BudgetRefusedError when LiteLLM refuses the budget and still shows the old one.
  */
 export async function writeBudget(
   em: EntityManager,
@@ -52,7 +52,7 @@ export async function writeBudget(
     live = (await kms.teamBudget(teamId)).quota;
   }
   if (live === after) return { kind: 'written', before, after };
-  if (live === before && refusal) throw ApplicationFailure.nonRetryable(refusal.message, FAILURE.budgetRefused);
+  if (live === before && refusal) throw new BudgetRefusedError(refusal);
   if (live === before)
     throw ApplicationFailure.retryable('LiteLLM still shows the budget from before the write', FAILURE.kmsWriteNotVisible);
   const shown = live === null ? 'unlimited' : formatQuota(live);
@@ -60,6 +60,18 @@ export async function writeBudget(
     kind: 'edited',
     reason: `max_budget is ${shown}, expected ${formatQuota(before)} or ${formatQuota(after)}: somebody else has edited it`,
   };
+}
+
+/** LiteLLM has refused the budget for good, and shows the old one. */
+export class BudgetRefusedError extends Error {
+  override name = 'BudgetRefusedError';
+  /** By 403, which is about our key and not about the team. */
+  readonly isForbidden: boolean;
+
+  constructor({ message, kind }: KmsError) {
+    super(message);
+    this.isForbidden = kind === 'forbidden';
+  }
 }
 
 /** Errors that a retry cannot fix. A 403 is among them: money must not be held until somebody mends the key. */

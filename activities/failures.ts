@@ -11,6 +11,7 @@ import { FAILURE } from '../src/domain/failures.ts';
 import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
 import { NotificationError } from '../src/notifications/notifier.ts';
 import { PaymentsError, type PaymentsErrorKind } from '../src/payments/errors.ts';
+import { BudgetRefusedError } from './budget-write.ts';
 
 const KMS_FAILURES: Readonly<Record<KmsErrorKind, string>> = {
   not_found: FAILURE.kmsTeamNotFound,
@@ -37,6 +38,7 @@ export function toApplicationFailure(error: unknown): ApplicationFailure {
   if (error instanceof UnexpectedStatusError) return ApplicationFailure.create({ message: error.message, type: FAILURE.unexpectedStatus });
   if (error instanceof NotificationError) return ApplicationFailure.create({ message: error.message, type: FAILURE.notificationRefused });
   if (error instanceof PaymentsError) return ApplicationFailure.create({ message: error.message, type: STRIPE_FAILURES[error.kind] });
+  if (error instanceof BudgetRefusedError) return ApplicationFailure.nonRetryable(error.message, FAILURE.budgetRefused);
   if (isDatabaseError(error)) {
     const { code = 'no code' } = error as { code?: string };
     return ApplicationFailure.create({ message: `PostgreSQL: ${(error as Error).name} (${code})`, type: FAILURE.databaseUnavailable });

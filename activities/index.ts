@@ -18,6 +18,7 @@ import { resumeIdle } from './reconcile/resume-idle.ts';
 import { findReversals } from './reversal/find-reversals.ts';
 import { giveBackQuota } from './reversal/give-back-quota.ts';
 import { takeBackQuota } from './reversal/take-back-quota.ts';
+import { probeHolds } from './sweep/probe-holds.ts';
 import { sweepTeams } from './sweep/sweep-teams.ts';
 import { beginSync } from './sync/begin-sync.ts';
 import { finishSync } from './sync/finish-sync.ts';
@@ -48,6 +49,7 @@ export function createActivities(dependencies: ActivityDependencies) {
     restoreLost: restoreLost(dependencies),
     compareBudgets: compareBudgets(dependencies),
 
+    probeHolds: probeHolds(dependencies),
     sweepTeams: sweepTeams(dependencies),
 
     beginSync: beginSync(dependencies),

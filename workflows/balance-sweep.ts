@@ -4,19 +4,20 @@
  * sends no alert, requests that LiteLLM refused because the rest of the budget was reserved, alerts that were
  * lost, and a team that is about to run out.
  */
-import { log, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import { log, patched, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
 import { sweepProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { reasonOf } from './reason.ts';
 
 /** More are in the inbox all the same, but not in the result. */
 const MAX_REPORTED = 200;
 
 // Idempotent: reads, and stores an event once. After three attempts the next sweep does the rest, a minute
 // later.
-const { sweepTeams } = proxyActivities<Activities>({
+const { probeHolds, sweepTeams } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
@@ -25,6 +26,7 @@ const { sweepTeams } = proxyActivities<Activities>({
 export async function balanceSweepWorkflow(): Promise<SweepCounts> {
   const sum: SweepCounts = { pages: 0, teams: 0, organizations: 0, waiting: 0, unreadable: 0, failedPages: [], reported: [] };
   setHandler(sweepProgress, () => sum);
+  if (patched('probe-holds')) await probe();
   for (let cursor: TeamsCursor | null = { page: 1, totalPages: 1 }; cursor !== null; ) {
     const { next, ...part } = await sweepTeams.executeWithOptions({ summary: `teams from page ${cursor.page} on` }, [cursor]);
     sum.pages += part.pages;
@@ -39,6 +41,16 @@ export async function balanceSweepWorkflow(): Promise<SweepCounts> {
     cursor = next;
   }
   return sum;
+}
+
+/** First, so that what a hold has stopped is reported by this sweep already. A failure waits a minute. */
+async function probe(): Promise<void> {
+  try {
+    const { released } = await probeHolds.executeWithOptions({ summary: 'end the holds whose cause is gone' }, []);
+    for (const hold of released) log.info('a hold has ended', { hold });
+  } catch (error) {
+    log.warn('holds could not be probed', { reason: reasonOf(error) });
+  }
 }
 
 function describeSweep({ pages, teams, organizations, waiting, unreadable, failedPages, reported }: SweepCounts): string {

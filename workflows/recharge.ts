@@ -23,6 +23,7 @@ import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRec
 import type { EventOutcome } from '../src/domain/event-outcome.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { parseQuota } from '../src/domain/money.ts';
+import type { Refusal } from '../src/domain/policy.ts';
 import type { RechargeStatus } from '../src/domain/recharge-status.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
 import { type RechargeInput, type RechargeResult, stripeChanged } from './contract.ts';
@@ -116,8 +117,8 @@ export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<Rech
 
 /** How an event ends that no recharge was reserved for. */
 type Ending = { outcome: EventOutcome; detail: string };
-/** How a recharge ends: its event's outcome is its status. */
-type RechargeEnding = { outcome: Extract<EventOutcome, RechargeStatus>; detail: string };
+/** How a recharge ends: its event's outcome is its status, or what it was called off for. */
+type RechargeEnding = { outcome: Extract<EventOutcome, RechargeStatus>; detail: string; refusal?: Refusal | undefined };
 
 function endingOf(limits: Exclude<LimitsResult, { kind: 'reserved' }>): Ending {
   if (limits.kind === 'refused') return { outcome: limits.outcome, detail: `Nothing charged: ${limits.reason}.` };
@@ -159,7 +160,7 @@ async function grantOrRefund(recharge: ReservedRecharge, first: ChargeResult, st
     await stripe.next(pause);
     charged = await charge(recharge);
   }
-  if (charged.kind === 'ended') return { outcome: charged.outcome, detail: charged.reason };
+  if (charged.kind === 'ended') return { outcome: charged.outcome, detail: charged.reason, refusal: charged.refusal };
   try {
     return await grant(recharge, charged.at);
   } catch (failure) {
@@ -240,16 +241,20 @@ function inputNameOf(outcome: EventOutcome): EventOutcome | 'recharged' {
  * Closes the event and sends the notification. A run that an operator has to settle ends failed, so that it
  * shows red.
  */
-async function finishRecharge(eventId: string, recharge: ReservedRecharge, { outcome, detail }: RechargeEnding): Promise<RechargeResult> {
+async function finishRecharge(
+  eventId: string,
+  recharge: ReservedRecharge,
+  { outcome, detail, refusal }: RechargeEnding,
+): Promise<RechargeResult> {
   showStatus(recharge, outcome, detail);
-  await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome: inputNameOf(outcome) }]);
+  await closeEvent.executeWithOptions({ summary: refusal ?? outcome }, [{ eventId, outcome: refusal ?? inputNameOf(outcome) }]);
   try {
     await notify.executeWithOptions({ summary: `recharge.${outcome}` }, [{ eventId, outcome, recharge, detail }]);
   } catch (error) {
     log.error('the notification was not delivered', { outcome, reason: reasonOf(error) });
   }
   if (outcome === 'needs_attention') throw ApplicationFailure.nonRetryable(detail, FAILURE.needsAttention);
-  return { outcome, rechargeId: recharge.rechargeId, detail };
+  return { outcome: refusal ?? outcome, rechargeId: recharge.rechargeId, detail };
 }
 
 /** Runs `work`, and raises the alarm when it is not done after a day. The work goes on. */

@@ -1,22 +1,30 @@
+import { ApplicationFailure } from '@temporalio/activity';
+import * as cardAttempts from '../../src/database/card-attempts.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
+import type { Card } from '../../src/domain/card.ts';
+import { classifyDecline, type DeclineKind } from '../../src/domain/decline.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
+import { describeHold } from '../../src/domain/hold.ts';
 import { minorUnits } from '../../src/domain/money.ts';
-import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
-import type { ChargeFailure, ChargeOutcome } from '../../src/payments/charge-outcome.ts';
+import { REFUSALS, type Refusal } from '../../src/domain/policy.ts';
+import type { ChargeFailure } from '../../src/payments/charge-outcome.ts';
 import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
+import { findCard } from './find-card.ts';
 import type { ChargeResult, RechargeRef } from './types.ts';
 
 /**
  * Charges the card once: creates a PaymentIntent, stores its id, confirms it, and says what came of it.
  *
  * From the moment its id is stored the intent is the truth: every further attempt reads it first, so a lost
- * answer, a crash or a saved 500 is read back and never guessed. Throws while the outcome is unknown; the
- * next attempt looks again.
+ * answer, a crash or a saved 500 is read back and never guessed. What stops charges is looked at again before
+ * the card is touched, since the reservation may be hours old. Throws while the outcome is unknown; the next
+ * attempt looks again.
  */
 export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
   return async ({ rechargeId }: RechargeRef): Promise<ChargeResult> => {
@@ -24,12 +32,8 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
     const recharge = await recharges.get(em, rechargeId);
     switch (recharge.status) {
       case 'reserved': {
-        if (await isSuspended(em, recharge))
-          return ended(await recharges.move(em, recharge, { to: 'cancelled', facts: { reason: 'suspended' } }));
         const created = await createIntent(em, payments, recharge);
-        return created.kind === 'refused'
-          ? decline(em, created.recharge, 'declined', created.failure, ['reserved'])
-          : recordOutcome(em, payments, created.recharge, created.intent);
+        return created.kind === 'ended' ? ended(created.recharge) : recordOutcome(em, payments, created.recharge, created.intent);
       }
       case 'charging':
       case 'processing':
@@ -48,28 +52,28 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
   };
 }
 
-type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind: 'refused'; recharge: Recharge; failure: ChargeFailure };
+type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind: 'ended'; recharge: Recharge };
 
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
 async function createIntent(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<Created> {
+  const found = await findCard(em, payments, recharge);
+  if (found.kind === 'refused') return { kind: 'ended', recharge: await callOff(em, recharge, found) };
+  const { card } = found;
+  const obstacle = await obstacleTo(em, recharge, card);
+  if (obstacle) return { kind: 'ended', recharge: await callOff(em, recharge, obstacle, card) };
   try {
-    const card = await payments.choosePaymentMethod(recharge.stripeCustomerId);
-    if (card.kind === 'none')
-      return { kind: 'refused', recharge, failure: { code: card.code, declineCode: null, adviceCode: null, message: card.message } };
-    if (await recharges.isCardRefused(em, recharge, card.id)) {
-      const message = 'this card was refused for good before: the customer has to name another one';
-      return { kind: 'refused', recharge, failure: { code: 'card_refused_before', declineCode: null, adviceCode: null, message } };
-    }
     const intent = await payments.createIntent(recharge, card.id);
     const charging = await recharges.move(em, recharge, {
       to: 'charging',
-      changes: { paymentIntentId: intent.id, paymentMethodId: card.id },
+      changes: { paymentIntentId: intent.id, ...noted(card) },
       facts: { payment_intent: intent.id },
     });
     return { kind: 'created', recharge: charging, intent };
   } catch (error) {
     if (!(error instanceof PaymentsError)) throw error;
-    if (error.kind === 'refused') return { kind: 'refused', recharge, failure: error.failure };
+    if (error.kind === 'refused') {
+      return { kind: 'ended', recharge: await endRefused(em, recharge, error.failure) };
+    }
     // If the request did create an intent, it stays unconfirmed and takes no money.
     if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
     throw error;
@@ -78,7 +82,20 @@ async function createIntent(em: EntityManager, payments: PaymentsClient, recharg
 
 /** Confirms where that is outstanding, and records whatever is final. */
 async function recordOutcome(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
-  const outcome = intent.outcome.kind === 'unconfirmed' ? await confirm(em, payments, recharge) : intent.outcome;
+  if (intent.outcome.kind !== 'unconfirmed') return record(em, payments, recharge, intent);
+  const card = cardAttempts.cardOf(recharge);
+  const obstacle = card && (await obstacleTo(em, recharge, card));
+  const confirmed = obstacle ? undefined : await confirm(em, payments, recharge);
+  if (confirmed?.kind === 'answered') return record(em, payments, recharge, confirmed.intent);
+  const late = await cancel(em, payments, recharge);
+  // A confirm from before has come through after all.
+  if (!late.isCanceled) return record(em, payments, recharge, late);
+  if (obstacle) return ended(await callOff(em, recharge, obstacle));
+  return ended(await endRefused(em, recharge, (confirmed as Refused).failure));
+}
+
+async function record(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
+  const { outcome } = intent;
   switch (outcome.kind) {
     case 'captured':
       if (outcome.amountMinor === recharge.amountMinor && outcome.currency === recharge.currency) return captured();
@@ -86,52 +103,60 @@ async function recordOutcome(em: EntityManager, payments: PaymentsClient, rechar
     case 'processing':
       if (recharge.status !== 'processing') await recharges.move(em, recharge, { to: 'processing' });
       return { kind: 'processing' };
+    case 'unconfirmed':
+      throw new Error(`PaymentIntent ${recharge.paymentIntentId} is unconfirmed again`);
     case 'unexpected':
       return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} is in the unknown status "${outcome.status}"`);
     case 'declined':
     case 'action_required': {
       // Nothing is left that could still be confirmed. Refused when the intent has moved since: read it
       // again.
-      const late = await cancel(em, payments, recharge);
+      const late = (await cancel(em, payments, recharge)).outcome;
       if (late.kind === 'captured' || late.kind === 'processing')
         return recordOutcome(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
-      return decline(em, recharge, outcome.kind, outcome.failure);
+      return decline(em, recharge, { to: outcome.kind, failure: outcome.failure, reachedNetwork: intent.reachedNetwork });
     }
   }
 }
 
-type ConfirmedOutcome = Exclude<ChargeOutcome, { kind: 'unconfirmed' }>;
+/** Stripe has not taken the request, so the card's network was not asked. */
+type Refused = { kind: 'refused'; failure: ChargeFailure };
 
-async function confirm(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<ConfirmedOutcome> {
+/** The intent after its confirm: in any outcome but `unconfirmed`. */
+async function confirm(
+  em: EntityManager,
+  payments: PaymentsClient,
+  recharge: Recharge,
+): Promise<{ kind: 'answered'; intent: Intent } | Refused> {
   let refusal: PaymentsError | undefined;
   try {
-    const { outcome } = await payments.confirmIntent(recharge, intentIdOf(recharge));
-    if (outcome.kind !== 'unconfirmed') return outcome;
+    const intent = await payments.confirmIntent(recharge, intentIdOf(recharge));
+    if (intent.outcome.kind !== 'unconfirmed') return { kind: 'answered', intent };
   } catch (error) {
     if (!(error instanceof PaymentsError)) throw error;
     if (error.kind !== 'card' && error.kind !== 'refused' && !error.isSavedServerError) throw error;
     refusal = error;
   }
 
-  const { outcome } = await payments.readIntent(intentIdOf(recharge));
-  if (outcome.kind !== 'unconfirmed') return outcome;
-  if (refusal?.kind === 'refused') return { kind: 'declined', failure: refusal.failure };
+  const intent = await payments.readIntent(intentIdOf(recharge));
+  if (intent.outcome.kind !== 'unconfirmed') return { kind: 'answered', intent };
+  if (refusal?.kind === 'refused') return { kind: 'refused', failure: refusal.failure };
   // The intent shows that nothing was charged, and one intent succeeds only once: a new key for it is safe.
   await recharges.countSpentKey(em, recharge);
   throw refusal ?? new Error(`PaymentIntent ${recharge.paymentIntentId} is still unconfirmed after a confirm`);
 }
 
 /** Cancels the intent, or returns what it has become where it cannot be cancelled any more. */
-async function cancel(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<ChargeOutcome> {
+async function cancel(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<Intent> {
   const intent = await payments.readIntent(intentIdOf(recharge));
-  if (intent.isCanceled) return intent.outcome;
+  if (intent.isCanceled) return intent;
   try {
-    return (await payments.cancelIntent(recharge, intent.id)).outcome;
+    return await payments.cancelIntent(recharge, intent.id);
   } catch (error) {
     if (!(error instanceof PaymentsError)) throw error;
     if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
     if (error.kind !== 'refused') throw error;
-    return (await payments.readIntent(intent.id)).outcome;
+    return payments.readIntent(intent.id);
   }
 }
 
@@ -139,26 +164,55 @@ function captured(): ChargeResult {
   return { kind: 'captured', at: new Date().toISOString() };
 }
 
-/** @param from where the card was refused before there was an intent: from `reserved`. */
+type Obstacle = { refusal: Refusal; reason: string };
+
+/**
+ * What stops this charge by now, entered as an attempt on the card where nothing does.
+ *
+ * @throws a retryable failure while the same card is being charged for another recharge.
+ */
+async function obstacleTo(em: EntityManager, recharge: Recharge, card: Card): Promise<Obstacle | undefined> {
+  const organization = await organizations.find(em, recharge.organizationId);
+  if (recharge.source !== 'manual' && !organization?.autoRechargeEnabled) {
+    return { refusal: 'auto_recharge_disabled', reason: REFUSALS.auto_recharge_disabled };
+  }
+  const attempt = await cardAttempts.begin(em, recharge, card);
+  if (attempt.kind === 'busy') {
+    throw ApplicationFailure.retryable(`the same card is being charged for recharge ${attempt.rechargeId}`, FAILURE.cardBusy);
+  }
+  return attempt.kind === 'held' ? { refusal: 'held', reason: describeHold(attempt.hold) } : undefined;
+}
+
+/** Ends the recharge before any card was touched: it counts against nobody. */
+async function callOff(em: EntityManager, recharge: Recharge, { refusal, reason }: Obstacle, card?: Card): Promise<Recharge> {
+  return em.transactional(async (tx) => {
+    await cardAttempts.forget(tx, recharge.id);
+    const changes = { failureCode: refusal, failureMessage: reason, ...(card && noted(card)) };
+    return recharges.move(tx, recharge, { to: 'cancelled', changes, facts: { reason } });
+  });
+}
+
+function noted({ id, fingerprint, expiry }: Card): recharges.Changes {
+  return { paymentMethodId: id, cardFingerprint: fingerprint, cardExpiry: expiry };
+}
+
 async function decline(
   em: EntityManager,
   recharge: Recharge,
-  to: 'declined' | 'action_required',
-  failure: ChargeFailure,
-  from?: RechargeStatus[],
+  { to, failure, reachedNetwork }: { to: 'declined' | 'action_required'; failure: ChargeFailure; reachedNetwork: boolean },
 ): Promise<ChargeResult> {
-  const moved = await recharges.move(em, recharge, {
-    to,
-    ...(from && { from }),
-    changes: {
-      failureCode: failure.code,
-      declineCode: failure.declineCode,
-      adviceCode: failure.adviceCode,
-      failureMessage: failure.message,
-    },
-    facts: { code: failure.declineCode ?? failure.code },
+  const code = failure.declineCode ?? failure.code ?? 'unknown';
+  const kind: DeclineKind = to === 'action_required' ? 'authentication_required' : classifyDecline(failure);
+  return em.transactional(async (tx) => {
+    const moved = await recharges.move(tx, recharge, { to, changes: changesOf(failure), facts: { code } });
+    if (reachedNetwork) await cardAttempts.fail(tx, moved, { kind, code });
+    else await cardAttempts.forget(tx, moved.id);
+    return ended(moved);
   });
-  return ended(moved);
+}
+
+function changesOf({ code, declineCode, adviceCode, message }: ChargeFailure): recharges.Changes {
+  return { failureCode: code, declineCode, adviceCode, failureMessage: message };
 }
 
 /** The captured amount or currency is not the reserved one: the money is held, and a person decides. */
@@ -170,13 +224,26 @@ async function parkCaptured(
   const reason = `Stripe captured ${amountMinor} ${currency}, expected ${recharge.amountMinor} ${recharge.currency}`;
   const portion = { reference: '', amountMinor: minorUnits(amountMinor), quotaMicros: recharge.quotaGranted };
   const changes = { failureCode: 'unexpected_charge', failureMessage: reason };
-  return ended(await recharges.move(em, recharge, { to: 'needs_attention', changes, facts: { reason }, transfer: 'charge', portion }));
+  return em.transactional(async (tx) => {
+    await cardAttempts.succeed(tx, recharge);
+    return ended(await recharges.move(tx, recharge, { to: 'needs_attention', changes, facts: { reason }, transfer: 'charge', portion }));
+  });
 }
 
-/** An operator may have suspended the organization while Stripe was unavailable; nothing is charged yet. */
-async function isSuspended(em: EntityManager, { organizationId }: Recharge): Promise<boolean> {
-  const organization = await organizations.find(em, organizationId);
-  return organization === null || organization.suspendedAt !== null;
+/**
+ * Stripe refuses the request itself, so no card was asked. One that was detached since it was chosen is the
+ * customer's; anything else is our fault or the settings', and no decline.
+ */
+async function endRefused(em: EntityManager, recharge: Recharge, failure: ChargeFailure): Promise<Recharge> {
+  if (failure.code === 'resource_missing') return callOff(em, recharge, { refusal: 'no_payment_method', reason: failure.message });
+  return em.transactional(async (tx) => {
+    await cardAttempts.forget(tx, recharge.id);
+    return recharges.move(tx, recharge, {
+      to: 'needs_attention',
+      changes: { ...changesOf(failure), failureMessage: `Stripe refuses the request: ${failure.message}` },
+      facts: { reason: failure.message },
+    });
+  });
 }
 
 async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<ChargeResult> {
@@ -194,8 +261,14 @@ function ended(recharge: Recharge): ChargeResult {
   return {
     kind: 'ended',
     outcome: recharge.status as Extract<ChargeResult, { kind: 'ended' }>['outcome'],
+    ...(isCalledOff(recharge) && { refusal: recharge.failureCode as Refusal }),
     reason: recharge.failureMessage ? `${recharge.failureMessage} (${codes})` : recharge.status,
   };
+}
+
+/** Cancelled for what the policy has a word for, and not with its run. */
+function isCalledOff({ status, failureCode }: Recharge): boolean {
+  return status === 'cancelled' && failureCode !== null && failureCode !== undefined && failureCode in REFUSALS;
 }
 
 function intentIdOf(recharge: Recharge): string {

@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization, Recharge, WebhookEvent } from '../../src/database/entities.ts';
+import * as holds from '../../src/database/holds.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
@@ -21,6 +22,7 @@ import {
 } from '../../src/domain/policy.ts';
 import { KmsError } from '../../src/kms/errors.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
+import { findCard } from './find-card.ts';
 import type { EventRef, LimitsResult, ReservedRecharge, SpendFlushing } from './types.ts';
 
 /**
@@ -38,7 +40,7 @@ const STALE_MS = 5 * 60 * 1000;
  *
  * Idempotent by the event's id: an event that has a recharge gets that one again.
  */
-export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
+export function checkLimits({ database, kms, payments }: Pick<ActivityDependencies, 'database' | 'kms' | 'payments'>) {
   return async ({ eventId }: EventRef): Promise<LimitsResult> => {
     for (let read = 0; read < MAX_READS; read++) {
       const em = database.fork();
@@ -52,21 +54,28 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
       const budget = await budgetOf(kms, organization);
       if (budget === null) return refused('team_not_found');
       await requireFresh(em, organization, budget);
+      await holdIfLowered(em, organization, budget);
       const isAhead = isAlertAheadOfKms(event, budget, organization);
       const isRefusal = isRefusalEvent(event.eventType) && isRefusedByReservation(figuresOf(event.payload), budget);
       if (isAhead && !isRefusal) return spendFlushing(budget, 'spend_not_shown');
 
       const occasion: Occasion = event.source === 'sweep' ? await occasionOfSweep(em, organization, budget) : { kind: 'alert', isRefusal };
+      const found = (await holds.isCardInQuestion(em, organization.id)) ? await findCard(em, payments, whoseCard(organization)) : undefined;
       const reservation = await recharges.reserve(database.fork(), event, {
         organizationId: organization.id,
         seenVersion: organization.version,
+        card: found?.kind === 'found' ? found.card : undefined,
         decide: (policy, history) => decideRecharge({ policy, budget, history, occasion }),
       });
       if (reservation.kind === 'event_closed') return { kind: 'refused', outcome: 'cancelled', reason: 'the event was closed before' };
       // The spend may be on its way to LiteLLM's database, and then a charge is due.
       if (isAhead && reservation.kind === 'refused' && reservation.refusal === 'refused_with_money_left')
         return spendFlushing(budget, reservation.refusal);
-      if (reservation.kind === 'refused') return refused(reservation.refusal);
+      if (reservation.kind === 'refused') return { kind: 'refused', outcome: reservation.refusal, reason: reservation.reason };
+      if (reservation.kind === 'not_its_turn') {
+        const message = 'nothing shows yet that LiteLLM takes a raise, and another recharge goes first';
+        throw ApplicationFailure.retryable(message, FAILURE.raiseUnproven);
+      }
       if (reservation.kind === 'reserved') return { kind: 'reserved', recharge: describe(reservation.recharge, organization, event) };
     }
     throw ApplicationFailure.retryable(`the balance changed during ${MAX_READS} reads`, FAILURE.balanceUnstable);
@@ -82,6 +91,25 @@ async function requireFresh(em: EntityManager, organization: Organization, { quo
   if (last && quota === last.quotaBefore && quota !== last.quotaAfter) {
     throw ApplicationFailure.retryable(`LiteLLM shows the budget from before recharge ${last.id}`, FAILURE.kmsStale);
   }
+}
+
+/**
+ * A budget below what our last write left was lowered by somebody: what was paid for is gone, and charging
+ * again would pay for it twice. A person says which of the two is right.
+ */
+async function holdIfLowered(em: EntityManager, { id, litellmTeamId }: Organization, { quota }: LiveBudget): Promise<void> {
+  const left = await organizations.budgetExpected(em, id);
+  if (left === null || quota === null || quota >= left) return;
+  const shown = formatQuota(quota);
+  await holds.open(em, {
+    scope: 'organization',
+    subject: id,
+    reason: 'budget_lowered',
+    detail: `max_budget of team ${litellmTeamId} is ${shown}, our last write left ${formatQuota(left)}: restore it in LiteLLM, or release this hold to go on from ${shown}`,
+    openedBy: 'checkLimits',
+    organizationId: id,
+    quota,
+  });
 }
 
 async function budgetOf(kms: ActivityDependencies['kms'], organization: Organization): Promise<LiveBudget | null> {
@@ -118,6 +146,10 @@ function spendFlushing(budget: LiveBudget, outcome: SpendFlushing['outcome']): L
 
 function balanceOf({ quota, spend }: LiveBudget): QuotaMicros {
   return quotaMicros((quota ?? 0) - spend);
+}
+
+function whoseCard({ id, stripeCustomerId }: Organization): { organizationId: string; stripeCustomerId: string } {
+  return { organizationId: id, stripeCustomerId };
 }
 
 function refused(refusal: Refusal): LimitsResult {

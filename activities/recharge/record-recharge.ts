@@ -1,3 +1,4 @@
+import * as cardAttempts from '../../src/database/card-attempts.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { formatMoney } from '../../src/domain/money.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
@@ -14,10 +15,10 @@ export function recordRecharge({ database }: Pick<ActivityDependencies, 'databas
     const em = database.fork();
     const recharge = await recharges.get(em, rechargeId);
     if (recharge.status !== 'charging' && recharge.status !== 'processing') return;
-    await recharges.move(em, recharge, {
-      to: 'charged',
-      transfer: 'charge',
-      facts: { captured_at: capturedAt, amount: formatMoney(recharge.amountMinor, recharge.currency) },
+    await em.transactional(async (tx) => {
+      const facts = { captured_at: capturedAt, amount: formatMoney(recharge.amountMinor, recharge.currency) };
+      const charged = await recharges.move(tx, recharge, { to: 'charged', transfer: 'charge', facts });
+      await cardAttempts.succeed(tx, charged);
     });
   };
 }

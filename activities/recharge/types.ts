@@ -46,7 +46,13 @@ export type ChargeResult =
   /** The bank takes its time: ask again later. */
   | { kind: 'processing' }
   /** Settled without money, or a person has to decide. */
-  | { kind: 'ended'; outcome: Extract<EventOutcome, 'declined' | 'action_required' | 'cancelled' | 'needs_attention'>; reason: string };
+  | {
+      kind: 'ended';
+      outcome: Extract<EventOutcome, 'declined' | 'action_required' | 'cancelled' | 'needs_attention'>;
+      /** Why it was cancelled before the card was touched: the event ends as this. */
+      refusal?: Refusal;
+      reason: string;
+    };
 
 export type QuotaResult =
   /** LiteLLM dollars, decimal. */

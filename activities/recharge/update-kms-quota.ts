@@ -1,9 +1,11 @@
 import { ApplicationFailure } from '@temporalio/activity';
+import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
+import * as holds from '../../src/database/holds.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
-import { writeBudget } from '../budget-write.ts';
+import { BudgetRefusedError, writeBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { QuotaResult, RechargeRef } from './types.ts';
 
@@ -20,7 +22,10 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
     const { organizationId, litellmTeamId: teamId } = recharge;
     const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, (live) =>
       recharges.planQuotaWrite(em, recharge, live),
-    );
+    ).catch(async (error) => {
+      if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);
+      throw error;
+    });
     if (write.kind === 'edited') {
       await recharges.move(em, recharge, {
         to: 'needs_attention',
@@ -32,6 +37,25 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
     const facts = { quota_before: formatQuota(write.before), quota_after: formatQuota(write.after) };
     return granted(await recharges.move(em, recharge, { to: 'succeeded', transfer: 'grant', facts }));
   };
+}
+
+/** Before the refund: nobody else is charged for a raise that LiteLLM refuses. */
+async function holdRefused(
+  em: EntityManager,
+  { id, organizationId, litellmTeamId }: Recharge,
+  { message, isForbidden }: BudgetRefusedError,
+) {
+  const advice = isForbidden
+    ? 'give the user that KMS_API_KEY belongs to the role proxy_admin, then look with bill doctor'
+    : `look at the limits of team ${litellmTeamId} in LiteLLM`;
+  await holds.open(em, {
+    scope: isForbidden ? 'service' : 'organization',
+    subject: isForbidden ? '' : organizationId,
+    reason: 'raise_refused',
+    detail: `LiteLLM refuses to raise the budget of team ${litellmTeamId}: ${message}: ${advice}`,
+    openedBy: id,
+    organizationId,
+  });
 }
 
 function granted({ quotaBefore, quotaAfter }: Recharge): QuotaResult {

@@ -1,12 +1,10 @@
-import { ApplicationFailure } from '@temporalio/activity';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Reversal } from '../../src/database/entities.ts';
 import * as reversals from '../../src/database/reversals.ts';
-import { FAILURE } from '../../src/domain/failures.ts';
 import { formatQuota } from '../../src/domain/money.ts';
 import { takenBy } from '../../src/domain/reversal.ts';
 import { KmsError } from '../../src/kms/errors.ts';
-import { writeBudget } from '../budget-write.ts';
+import { BudgetRefusedError, writeBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 
 /**
@@ -31,7 +29,7 @@ export async function changeBudget(
     return write.kind === 'written';
   } catch (error) {
     if (error instanceof reversals.ReversalSettledError) return false;
-    if (error instanceof ApplicationFailure && error.type === FAILURE.budgetRefused) {
+    if (error instanceof BudgetRefusedError) {
       const what =
         direction === 'take'
           ? `${formatQuota(reversal.quota)} quota cannot be taken back`

@@ -37,7 +37,7 @@ export class BudgetEnforcement {
 
   /**
    * Lets a request of this key through or refuses it. A team strictly over its budget is alerted; one exactly
-   * at it is refused by the reservation, which never alerts; `max_budget` 0 reserves nothing, so its first
+   * at it is refused by the reservation, which never alerts unless `call_reservation` is set; `max_budget` 0 reserves nothing, so its first
    * request passes.
    *
    * @throws 429 `budget_exceeded`, 401 for a blocked team, 404 for a key whose team was deleted.
@@ -101,6 +101,10 @@ export class BudgetEnforcement {
     if (spend > max_budget) {
       this.alerts.budgetCrossed(team, key, spend, max_budget);
       throw exceeded(`Team=${team.team_id}`, spend, max_budget);
+    }
+    if (max_budget > 0 && max_budget - spend < this.settings.call_reservation) {
+      this.alerts.budgetCrossed(team, key, max_budget, max_budget);
+      throw exceeded(`Team=${team.team_id}`, max_budget, max_budget);
     }
     if (max_budget > 0 && cost > 0 && max_budget - spend <= NOTHING_LEFT) throw exceeded(`Team=${team.team_id}`, spend + cost, max_budget);
   }

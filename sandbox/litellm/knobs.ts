@@ -12,6 +12,7 @@ const SETTINGS = {
   alert_copies: 'integer',
   spend_lag_ms: 'integer',
   call_cost: 'float',
+  call_reservation: 'float',
   database_down: 'boolean',
   default_budget_duration: 'string',
 } as const;

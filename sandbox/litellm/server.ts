@@ -71,7 +71,7 @@ const MAX_LOGGED_BODY_CHARS = 1000;
  *   POST /_sandbox/alerts            {"enabled": false} sends no alerts
  *   POST /_sandbox/alerts/forget                        ends the silence after an alert
  *   POST /_sandbox/settings          {"spend_lag_ms", "alert_ttl_s", "alert_copies", "webhook_url", "call_cost",
- *                                     "database_down", "default_budget_duration"}
+ *                                     "call_reservation", "database_down", "default_budget_duration"}
  */
 export async function startLitellm(options: LitellmOptions): Promise<SandboxServer> {
   const { port, stateFile, ...given } = options;

@@ -13,6 +13,12 @@ export type Settings = {
   spend_lag_ms: number;
   /** What one chat completion costs, in US dollars. */
   call_cost: number;
+  /**
+   * What one chat completion reserves, in US dollars; 0 reserves nothing. A call whose reservation does not fit
+   * into what is left is refused, and alerted as crossed with `spend` equal to `max_budget`, as 1.110.2 does:
+   * the live counter holds reservations.
+   */
+  call_reservation: number;
   /** Behaves like a proxy whose PostgreSQL is unavailable. */
   database_down: boolean;
   /** `default_team_params.budget_duration`: what a new team gets that names none; null names none. */
@@ -20,4 +26,11 @@ export type Settings = {
 };
 
 /** Used unless an option says otherwise: the real proxy's defaults, where it has one. */
-export const DEFAULTS = { master_key: 'sk-1234', alert_ttl_s: 86_400, alert_copies: 1, spend_lag_ms: 10_000, call_cost: 0.0002 };
+export const DEFAULTS = {
+  master_key: 'sk-1234',
+  alert_ttl_s: 86_400,
+  alert_copies: 1,
+  spend_lag_ms: 10_000,
+  call_cost: 0.0002,
+  call_reservation: 0,
+};

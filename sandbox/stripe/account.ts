@@ -5,6 +5,7 @@ import {
   type Customer,
   type DeletedCustomer,
   type Dispute,
+  type EarlyFraudWarning,
   type IssuerFile,
   newId,
   now,
@@ -28,6 +29,7 @@ export type AccountState = {
   charges: Charge[];
   refunds: Refund[];
   disputes: Dispute[];
+  early_fraud_warnings: EarlyFraudWarning[];
   events: StripeEvent[];
   webhook_endpoints: WebhookEndpoint[];
   refund_mode: RefundMode;
@@ -49,6 +51,7 @@ export class Account {
   readonly charges = new Collection<Charge>('charge');
   readonly refunds = new Collection<Refund>('refund');
   readonly disputes = new Collection<Dispute>('dispute');
+  readonly earlyFraudWarnings = new Collection<EarlyFraudWarning>('early_fraud_warning');
   readonly events = new Collection<StripeEvent>('event', MAX_EVENTS);
   readonly webhookEndpoints = new Collection<WebhookEndpoint>('webhook endpoint');
   refundMode: RefundMode = 'succeeded';
@@ -103,6 +106,7 @@ export class Account {
       charges: this.charges.all(),
       refunds: this.refunds.all(),
       disputes: this.disputes.all(),
+      early_fraud_warnings: this.earlyFraudWarnings.all(),
       events: this.events.all(),
       webhook_endpoints: this.webhookEndpoints.all(),
       refund_mode: this.refundMode,
@@ -117,6 +121,8 @@ export class Account {
     this.charges.load(state.charges);
     this.refunds.load(state.refunds);
     this.disputes.load(state.disputes);
+    // Absent in a state file from before there were any.
+    this.earlyFraudWarnings.load(state.early_fraud_warnings ?? []);
     this.events.load(state.events);
     this.webhookEndpoints.load(state.webhook_endpoints);
     this.refundMode = state.refund_mode;

@@ -5,6 +5,18 @@ import type { Parameters } from './parameters.ts';
 import { issuerFile } from './payment-methods.ts';
 import type { Decline } from './test-cards.ts';
 
+/** Of a payment that Radar's default rule blocks. https://docs.stripe.com/declines#blocked-payments */
+const BLOCKED: Charge['outcome'] = {
+  type: 'blocked',
+  network_status: 'not_sent_to_network',
+  reason: 'highest_risk_level',
+  risk_level: 'highest',
+  seller_message: 'Stripe blocked this payment as too risky.',
+  advice_code: null,
+  network_advice_code: null,
+  network_decline_code: null,
+};
+
 /**
  * Adds an attempt in the state in which the issuer left it, and makes it the intent's latest. A payment
  * method without a customer is spent by it.
@@ -13,7 +25,7 @@ export function addCharge(
   account: Account,
   intent: PaymentIntent,
   method: PaymentMethod,
-  result: { status: 'succeeded' | 'pending'; captured: boolean } | { status: 'failed'; decline: Decline },
+  result: { status: 'succeeded' | 'pending'; captured: boolean } | { status: 'failed'; decline: Decline; blocked: boolean },
 ): Charge {
   const decline = result.status === 'failed' ? result.decline : undefined;
   const captured = result.status === 'failed' ? false : result.captured;
@@ -34,15 +46,20 @@ export function addCharge(
     failure_message: decline?.message ?? null,
     livemode: false,
     metadata: { ...intent.metadata },
-    outcome: outcomeOf(result.status, decline),
+    outcome: result.status === 'failed' && result.blocked ? BLOCKED : outcomeOf(result.status, decline),
     paid: result.status === 'succeeded',
     payment_intent: intent.id,
     payment_method: method.id,
+    payment_method_details: detailsOf(method),
     refunded: false,
     status: result.status,
   };
   intent.latest_charge = charge.id;
   return account.charges.add(charge);
+}
+
+function detailsOf({ type, card, us_bank_account, sepa_debit }: PaymentMethod): Charge['payment_method_details'] {
+  return structuredClone({ type, ...(card && { card }), ...(us_bank_account && { us_bank_account }), ...(sepa_debit && { sepa_debit }) });
 }
 
 function outcomeOf(status: Charge['status'], decline: Decline | undefined): Charge['outcome'] {
@@ -53,9 +70,8 @@ function outcomeOf(status: Charge['status'], decline: Decline | undefined): Char
     reason: decline?.decline_code ?? null,
     seller_message: decline ? 'The bank did not return any further details with this decline.' : 'Payment complete.',
     advice_code: decline?.advice_code ?? null,
-    // The card network's own codes come in live mode only.
-    network_advice_code: null,
-    network_decline_code: null,
+    network_advice_code: decline?.network_advice_code ?? null,
+    network_decline_code: decline?.network_decline_code ?? null,
   };
 }
 

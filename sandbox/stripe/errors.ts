@@ -7,6 +7,8 @@ export type ErrorBody = {
   param?: string;
   decline_code?: string;
   advice_code?: string;
+  network_advice_code?: string;
+  network_decline_code?: string;
   /** The failed attempt, for card errors. */
   charge?: string;
   payment_intent?: object;

@@ -1,5 +1,5 @@
 /** The objects that this stand-in keeps, with the fields of Stripe's that a payments service reads. */
-import { randomInt } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 
 export type Metadata = Record<string, string>;
 
@@ -25,7 +25,16 @@ export type PaymentMethod = {
   type: 'card' | 'us_bank_account' | 'sepa_debit';
   customer: string | null;
   billing_details: { address: null; email: null; name: null; phone: null };
-  card?: { brand: string; funding: string; last4: string; exp_month: number; exp_year: number; country: string };
+  card?: {
+    brand: string;
+    funding: string;
+    last4: string;
+    exp_month: number;
+    exp_year: number;
+    country: string;
+    /** The same for the same number, whoever has saved it: 16 letters and digits. */
+    fingerprint: string;
+  };
   us_bank_account?: { bank_name: string; last4: string };
   sepa_debit?: { bank_code: string; country: string; last4: string };
   livemode: false;
@@ -42,6 +51,14 @@ export type IssuerFile = {
   retired: boolean;
   /** The cardholder has authenticated a payment, which lets some cards pay off-session from then on. */
   authenticated: boolean;
+  /** Sent with each decline of the bank. */
+  network_codes?: NetworkCodes;
+};
+
+/** What the card network says with a bank's decline. Stripe has them in live mode only. */
+export type NetworkCodes = {
+  network_advice_code?: string;
+  network_decline_code?: string;
 };
 
 /** What the issuer advises after a decline: https://docs.stripe.com/declines/card */
@@ -55,7 +72,7 @@ export type PaymentError = {
   message: string;
   charge?: string;
   payment_method?: PaymentMethod;
-};
+} & NetworkCodes;
 
 export type PaymentIntentStatus =
   | 'requires_payment_method'
@@ -117,12 +134,16 @@ export type Charge = {
     reason: string | null;
     seller_message: string;
     advice_code: AdviceCode | null;
-    network_advice_code: null;
-    network_decline_code: null;
+    network_advice_code: string | null;
+    network_decline_code: string | null;
+    /** Radar's; here only of a payment that it blocked. */
+    risk_level?: 'highest';
   } | null;
   paid: boolean;
   payment_intent: string;
   payment_method: string;
+  /** The payment method as it was at the attempt. */
+  payment_method_details: Pick<PaymentMethod, 'type' | 'card' | 'us_bank_account' | 'sepa_debit'>;
   refunded: boolean;
   status: 'succeeded' | 'pending' | 'failed';
 };
@@ -156,6 +177,18 @@ export type Dispute = {
   status: 'needs_response' | 'won' | 'lost';
 };
 
+export type EarlyFraudWarning = {
+  id: string;
+  object: 'radar.early_fraud_warning';
+  actionable: boolean;
+  charge: string;
+  created: number;
+  fraud_type: string;
+  livemode: false;
+  /** Absent when only the charge names it. */
+  payment_intent?: string;
+};
+
 export type StripeEvent = {
   id: string;
   object: 'event';
@@ -179,6 +212,7 @@ export type WebhookEndpoint = {
   url: string;
 };
 
+const FINGERPRINT_LENGTH = 16;
 const ID_ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
 /** An id in Stripe's shape, such as `pi_3XkUa5…`: 24 random letters and digits behind the prefix. */
@@ -186,6 +220,16 @@ export function newId(prefix: string): string {
   let id = `${prefix}_`;
   for (let i = 0; i < 24; i++) id += ID_ALPHABET[randomInt(ID_ALPHABET.length)];
   return id;
+}
+
+/**
+ * A card's fingerprint in Stripe's shape, 16 letters and digits.
+ *
+ * @param number what stands for the card's number: the same text has the same fingerprint.
+ */
+export function fingerprintOf(number: string): string {
+  const bytes = createHash('sha256').update(number).digest().subarray(0, FINGERPRINT_LENGTH);
+  return Array.from(bytes, (byte) => ID_ALPHABET[byte % ID_ALPHABET.length]).join('');
 }
 
 /** Unix time in seconds, as every `created` is. */

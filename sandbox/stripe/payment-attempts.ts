@@ -101,7 +101,9 @@ export function confirmIntent(
       pay(account, intent, method);
       return;
     case 'declines':
-      throw decline(account, intent, method, outcome.decline);
+      throw decline(account, intent, method, { ...outcome.decline, ...issuerFile(account, method).network_codes });
+    case 'blocked':
+      throw block(account, intent, method, outcome.decline);
     case 'requires_authentication':
       if (offSession && outcome.unless_authenticated && issuerFile(account, method).authenticated) {
         pay(account, intent, method);
@@ -140,7 +142,14 @@ function pay(account: Account, intent: PaymentIntent, method: PaymentMethod): vo
 
 /** The issuer has declined: a failed charge, and the error for the caller. */
 function decline(account: Account, intent: PaymentIntent, method: PaymentMethod, why: Decline): StripeError {
-  const charge = addCharge(account, intent, method, { status: 'failed', decline: why });
+  const charge = addCharge(account, intent, method, { status: 'failed', decline: why, blocked: false });
+  account.emit('charge.failed', charge);
+  return refuse(account, intent, method, why, charge.id);
+}
+
+/** Stripe refuses to ask the issuer: a failed charge all the same. */
+function block(account: Account, intent: PaymentIntent, method: PaymentMethod, why: Decline): StripeError {
+  const charge = addCharge(account, intent, method, { status: 'failed', decline: why, blocked: true });
   account.emit('charge.failed', charge);
   return refuse(account, intent, method, why, charge.id);
 }

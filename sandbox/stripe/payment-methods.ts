@@ -1,11 +1,13 @@
 /** Payment methods: created from Stripe's test ids, attached to customers, detached for good. */
 import type { Account } from './account.ts';
-import { invalidRequest, resourceMissing, StripeError } from './errors.ts';
+import { invalidParameter, invalidRequest, resourceMissing, StripeError } from './errors.ts';
 import { type IssuerFile, newId, now, type PaymentMethod } from './objects.ts';
 import type { Parameters } from './parameters.ts';
 import { type TestCard, testCard, testCardId } from './test-cards.ts';
 
 const TYPES = ['card', 'us_bank_account', 'sepa_debit'] as const;
+const NETWORK_CODES = ['network_advice_code', 'network_decline_code'] as const;
+const FINGERPRINT = /^[A-Za-z0-9]{16}$/;
 
 /**
  * A new payment method for a test id, or the one with that id. @throws {StripeError} 400 or 404
@@ -110,13 +112,57 @@ function listOf(account: Account, parameters: Parameters, customer: string | und
   );
 }
 
-/** Knob: the card goes bad, or good again, after it was saved. */
-export function changeBehaviour(account: Account, parameters: Parameters, id: string): IssuerFile {
-  const file = account.issuerFiles.get(id, 'payment_method');
-  const name = parameters.requiredText('behaves_like');
-  const behaves_like = testCardId(name);
-  if (!behaves_like) throw resourceMissing(400, 'test card', name, 'behaves_like');
-  return Object.assign(file, { behaves_like });
+/**
+ * Knob: what becomes of a card after it was saved. `behaves_like` has it go bad, or good again, and changes
+ * nothing that Stripe shows. `fingerprint` gives it another number, for a test that tells cards apart.
+ * `exp_month` and `exp_year` are a card updater's change in place, under the same id. `network_advice_code` and
+ * `network_decline_code` come with each decline of the bank from then on, as in live mode.
+ */
+export function changePaymentMethod(account: Account, parameters: Parameters, id: string): IssuerFile {
+  parameters.allowOnly('behaves_like', 'fingerprint', 'exp_month', 'exp_year', ...NETWORK_CODES);
+  const method = account.paymentMethods.get(id, 'payment_method');
+  const behaves_like = readBehaviour(parameters);
+  const [fingerprint, expiry] = [readFingerprint(parameters), readExpiry(parameters)];
+  if (fingerprint !== undefined || Object.keys(expiry).length > 0) {
+    if (!method.card) throw invalidRequest(`${id} is not a card.`);
+    changeCard(account, method, { ...(fingerprint !== undefined && { fingerprint }), ...expiry });
+  }
+  const file = issuerFile(account, method);
+  const codes = NETWORK_CODES.flatMap((name) => (parameters.has(name) ? [[name, parameters.requiredText(name)]] : []));
+  if (codes.length > 0) file.network_codes = { ...file.network_codes, ...Object.fromEntries(codes) };
+  return behaves_like === undefined ? file : Object.assign(file, { behaves_like });
+}
+
+function readBehaviour(parameters: Parameters): string | undefined {
+  const name = parameters.text('behaves_like');
+  const behaves_like = name === undefined ? undefined : testCardId(name);
+  if (name !== undefined && behaves_like === undefined) throw resourceMissing(400, 'test card', name, 'behaves_like');
+  return behaves_like;
+}
+
+function readFingerprint(parameters: Parameters): string | undefined {
+  const fingerprint = parameters.text('fingerprint');
+  if (fingerprint === undefined || FINGERPRINT.test(fingerprint)) return fingerprint;
+  throw invalidParameter('A fingerprint is 16 letters and digits.', 'fingerprint');
+}
+
+function readExpiry(parameters: Parameters): Partial<Record<'exp_month' | 'exp_year', number>> {
+  const [exp_month, exp_year] = [parameters.integer('exp_month'), parameters.integer('exp_year')];
+  if (exp_month !== undefined && (exp_month < 1 || exp_month > 12)) {
+    throw invalidParameter("Your card's expiration month is invalid.", 'exp_month', 'invalid_expiry_month');
+  }
+  if (exp_year !== undefined && (exp_year < 1000 || exp_year > 9999)) {
+    throw invalidParameter("Your card's expiration year is invalid.", 'exp_year', 'invalid_expiry_year');
+  }
+  return { ...(exp_month !== undefined && { exp_month }), ...(exp_year !== undefined && { exp_year }) };
+}
+
+/** Only an expiry that really changes is an event. */
+function changeCard(account: Account, method: PaymentMethod, change: Partial<NonNullable<PaymentMethod['card']>>): void {
+  const before = structuredClone(method);
+  Object.assign(method.card as object, change);
+  const isUpdated = method.card?.exp_month !== before.card?.exp_month || method.card?.exp_year !== before.card?.exp_year;
+  if (isUpdated) account.emit('payment_method.automatically_updated', method, before);
 }
 
 /** A customer that a parameter names and that is not deleted. @throws {StripeError} 400 resource_missing */

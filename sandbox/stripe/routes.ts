@@ -4,6 +4,7 @@ import type { Account } from './account.ts';
 import { listCharges, retrieveCharge } from './charges.ts';
 import { createCustomer, deleteCustomer, listCustomers, retrieveCustomer, updateCustomer } from './customers.ts';
 import { listDisputes, retrieveDispute } from './disputes.ts';
+import { listEarlyFraudWarnings, retrieveEarlyFraudWarning } from './early-fraud-warnings.ts';
 import { StripeError } from './errors.ts';
 import { listEvents, retrieveEvent } from './events.ts';
 import type { Parameters } from './parameters.ts';
@@ -65,6 +66,8 @@ export const API: Route[] = [
   ['POST', '/v1/refunds/:id/cancel', cancelRefund],
   ['GET', '/v1/disputes', listDisputes],
   ['GET', '/v1/disputes/:id', retrieveDispute],
+  ['GET', '/v1/radar/early_fraud_warnings', listEarlyFraudWarnings],
+  ['GET', '/v1/radar/early_fraud_warnings/:id', retrieveEarlyFraudWarning],
   ['GET', '/v1/events', listEvents],
   ['GET', '/v1/events/:id', retrieveEvent],
   ['POST', '/v1/webhook_endpoints', createWebhookEndpoint],

@@ -10,6 +10,7 @@ import { type SandboxServer, serveSandbox } from '../http.ts';
 import { StateFile } from '../state-file.ts';
 import { Account, type AccountState, API_VERSION } from './account.ts';
 import { closeDispute, openDispute } from './disputes.ts';
+import { warnOfFraud } from './early-fraud-warnings.ts';
 import { errorAnswer, StripeError } from './errors.ts';
 import { expand, readExpansions } from './expand.ts';
 import { parseForm, parseJson } from './form.ts';
@@ -18,7 +19,7 @@ import { SecretKeys } from './keys.ts';
 import { newId, type PaymentIntent, type StripeEvent } from './objects.ts';
 import { Parameters } from './parameters.ts';
 import { completeAuthentication, settlePaymentIntent } from './payment-attempts.ts';
-import { changeBehaviour } from './payment-methods.ts';
+import { changePaymentMethod } from './payment-methods.ts';
 import { concludeRefund, setRefundMode } from './refunds.ts';
 import { API, type Endpoint, type Route, route } from './routes.ts';
 import { addWebhookEndpoint, type Delivery, WebhookSender } from './webhooks.ts';
@@ -101,11 +102,12 @@ class StripeSandbox {
   private readonly knobs: Route[] = [
     ['POST', '/_sandbox/payment_intents/:id/settle', settlePaymentIntent], // {outcome: 'succeeded' | 'failed'}
     ['POST', '/_sandbox/payment_intents/:id/complete_authentication', completeAuthentication], // {outcome: 'succeeded' | 'failed'}
-    ['POST', '/_sandbox/payment_methods/:id', changeBehaviour], // {behaves_like: a test card's id}
+    ['POST', '/_sandbox/payment_methods/:id', changePaymentMethod], // {behaves_like, fingerprint, exp_month, …}: see there
     ['POST', '/_sandbox/refunds/mode', setRefundMode], // {status: 'succeeded' | 'pending'}
     ['POST', '/_sandbox/refunds/:id', concludeRefund], // {status: 'succeeded' | 'failed', failure_reason}
     ['POST', '/_sandbox/disputes', openDispute], // {payment_intent, amount, reason}
     ['POST', '/_sandbox/disputes/:id', closeDispute], // {status: 'won' | 'lost'}
+    ['POST', '/_sandbox/charges/:id/early_fraud_warning', warnOfFraud], // {fraud_type, actionable, with_payment_intent: boolean}
     ['POST', '/_sandbox/keys', (_, parameters) => this.revokeKeys(parameters)], // {revoked: ['sk_test_…']}
     ['POST', '/_sandbox/webhooks', (_, parameters) => this.switchWebhooks(parameters)], // {enabled: boolean}
     ['POST', '/_sandbox/events/:id/resend', (account, _, id) => this.send(account.events.get(id))],

@@ -10,13 +10,15 @@
  * Stripe. Attach a good one and change it: `POST /_sandbox/payment_methods/:id
  * {"behaves_like":"pm_card_chargeDeclinedLostCard"}`.
  */
-import type { AdviceCode, PaymentMethod } from './objects.ts';
+import { type AdviceCode, fingerprintOf, type NetworkCodes, type PaymentMethod } from './objects.ts';
 
-export type Decline = { code: string; decline_code: string; advice_code?: AdviceCode; param?: string; message: string };
+export type Decline = { code: string; decline_code: string; advice_code?: AdviceCode; param?: string; message: string } & NetworkCodes;
 
 export type Outcome =
   | { kind: 'succeeds' }
   | { kind: 'declines'; decline: Decline; attachable: boolean }
+  /** Stripe's own Radar blocks it: the bank is never asked. https://docs.stripe.com/radar/testing */
+  | { kind: 'blocked'; decline: Decline }
   /** @field unless_authenticated off-session payments pass once the cardholder has authenticated one. */
   | { kind: 'requires_authentication'; unless_authenticated: boolean }
   /** A bank debit: `processing` until it settles. */
@@ -29,7 +31,9 @@ export type TestCard = {
 
 function card(last4: string, outcome: Outcome, brand = 'visa', funding = 'credit'): TestCard {
   const exp_year = new Date().getFullYear() + 3;
-  return { outcome, details: { type: 'card', card: { brand, funding, last4, exp_month: 12, exp_year, country: 'US' } } };
+  // The last four digits tell the test numbers apart.
+  const fingerprint = fingerprintOf(last4);
+  return { outcome, details: { type: 'card', card: { brand, funding, last4, exp_month: 12, exp_year, country: 'US', fingerprint } } };
 }
 
 function declines(decline: Decline, attachable = false): Outcome {
@@ -61,6 +65,7 @@ export const TEST_CARDS: Record<string, TestCard> = {
   pm_card_chargeDeclinedLostCard: card('9987', declines(declined('lost_card', 'do_not_try_again'))),
   pm_card_chargeDeclinedStolenCard: card('9979', declines(declined('stolen_card', 'do_not_try_again'))),
   pm_card_chargeDeclinedFraudulent: card('0019', declines(declined('fraudulent'))),
+  pm_card_radarBlock: card('0019', { kind: 'blocked', decline: declined('fraudulent') }),
   pm_card_chargeDeclinedVelocityLimitExceeded: card(
     '6975',
     declines(

@@ -3,6 +3,7 @@
  * small ones are quick.
  */
 import { Command } from 'commander';
+import { addHoldCommands } from './commands/holds.ts';
 import { addLedgerCommands } from './commands/ledger.ts';
 import { addListCommands } from './commands/lists.ts';
 import { addOrganizationCommands } from './commands/organizations.ts';
@@ -50,6 +51,7 @@ addOrganizationCommands(bill);
 addListCommands(bill);
 addWebhookCommands(bill);
 addResolveCommand(bill);
+addHoldCommands(bill);
 addReconcileCommand(bill);
 addSweepCommand(bill);
 addSyncCommand(bill);

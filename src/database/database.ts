@@ -11,6 +11,7 @@ import { TeamsAndKeys } from './migrations/0006-teams-and-keys.ts';
 import { Synchronisation } from './migrations/0007-synchronisation.ts';
 import { TransfersWithoutQuota } from './migrations/0008-transfers-without-quota.ts';
 import { OneNameForSuccess } from './migrations/0009-one-name-for-success.ts';
+import { HoldsAndAttempts } from './migrations/0010-holds-and-attempts.ts';
 import { LimitsOfAmounts } from './migrations/0012-limits-of-amounts.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
@@ -60,6 +61,7 @@ export class Database {
           Synchronisation,
           TransfersWithoutQuota,
           OneNameForSuccess,
+          HoldsAndAttempts,
           LimitsOfAmounts,
         ],
         snapshot: false,

@@ -5,6 +5,7 @@
 import { type InferEntity, p, Type } from '@mikro-orm/core';
 import { defineEntity } from '@mikro-orm/postgresql';
 import type { EventOutcome } from '../domain/event-outcome.ts';
+import { HOLD_REASONS, HOLD_SCOPES } from '../domain/hold.ts';
 import { LEDGER_ACCOUNTS, TRANSFER_KINDS } from '../domain/ledger.ts';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import { RECHARGE_SOURCES } from '../domain/recharge-source.ts';
@@ -51,9 +52,7 @@ export const Organization = defineEntity({
     maxMonthlyAmount: minorUnitsColumn().nullable(),
     /** IANA name; the days and months of the limits begin at its midnight. */
     timeZone: p.string(),
-    suspendedAt: p.datetime().nullable(),
-    suspendedReason: p.text().nullable(),
-    /** Whether LiteLLM refuses the team whatever its balance. `suspendedAt` only ends the charging. */
+    /** Whether LiteLLM refuses the team whatever its balance. A hold only ends the charging. */
     blocked: p.boolean().default(false),
     /**
      * When LiteLLM was last seen to have the team. null: never, so the team is created; one that was seen and
@@ -161,7 +160,10 @@ export const Recharge = defineEntity({
     currency: currencyColumn(),
     quotaGranted: quotaColumn(),
     balanceSeen: quotaColumn(),
+    /** The card that was chosen; see domain/card. */
     paymentMethodId: p.string().nullable(),
+    cardFingerprint: p.string().nullable(),
+    cardExpiry: p.string().nullable(),
     paymentIntentId: p.string().nullable().unique(),
     /** How many idempotency keys Stripe has a saved 500 for; part of the next keys. */
     keysSpent: p.integer(),
@@ -180,6 +182,37 @@ export const Recharge = defineEntity({
   },
 });
 export type Recharge = InferEntity<typeof Recharge>;
+
+/** What stops charges; see domain/hold. */
+export const Hold = defineEntity({
+  name: 'Hold',
+  tableName: 'hold',
+  properties: {
+    id: p.string().primary(),
+    scope: p.enum(HOLD_SCOPES),
+    /** The organization's id, or the card as domain/card names it. Of the service: empty, or whose key it is. */
+    subject: p.text(),
+    reason: p.enum(HOLD_REASONS),
+    detail: p.text(),
+    /** A person, a recharge, or what has found it. */
+    openedBy: p.text(),
+    /** Whose it is, or whose charge has opened it. null: the service's own. */
+    organizationId: p.string().nullable(),
+    /** The payment method's id at Stripe with which the organization has met it. */
+    cardId: p.string().nullable(),
+    /** Of a runaway: what would have been charged, in minor units. */
+    amountMinor: minorUnitsColumn().nullable(),
+    /** Of a lowered budget: what LiteLLM showed. */
+    quota: quotaColumn().nullable(),
+    since: p.datetime(),
+    /** When it ends by itself. */
+    until: p.datetime().nullable(),
+    releasedAt: p.datetime().nullable(),
+    releasedBy: p.text().nullable(),
+    releaseReason: p.text().nullable(),
+  },
+});
+export type Hold = InferEntity<typeof Hold>;
 
 /** Money of a granted recharge that went back without us: a refund made elsewhere, or a dispute. */
 export const Reversal = defineEntity({
@@ -295,4 +328,16 @@ export const SyncItem = defineEntity({
 });
 export type SyncItem = InferEntity<typeof SyncItem>;
 
-export const entities = [Organization, Team, TeamKey, WebhookEvent, Recharge, LedgerTransfer, Reversal, StripeEvent, SyncRun, SyncItem];
+export const entities = [
+  Organization,
+  Team,
+  TeamKey,
+  WebhookEvent,
+  Recharge,
+  LedgerTransfer,
+  Reversal,
+  StripeEvent,
+  SyncRun,
+  SyncItem,
+  Hold,
+];

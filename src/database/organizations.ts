@@ -97,6 +97,18 @@ export async function unseenSince(
   return em.find(Organization, where, { orderBy: { id: 'asc' }, limit });
 }
 
+/** Up to `limit` Stripe customers of other organizations, those that have paid last first. */
+export async function otherCustomers(em: EntityManager, customerId: string, limit: number): Promise<string[]> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select stripe_customer_id as id from organization_balance_config o where stripe_customer_id <> ?
+     group by stripe_customer_id
+     order by max((select max(r.updated_at) from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'))
+       desc nulls last, id limit ?`,
+    [customerId, limit],
+  );
+  return rows.map(({ id }) => id);
+}
+
 /**
  * The budget that our last change left for each organization's LiteLLM team. An organization has no entry
  * when there was no change, or while one is under way.
@@ -124,12 +136,27 @@ export async function budgetsLeft(em: EntityManager, ids: readonly string[]): Pr
   return new Map(rows.map(({ id, budget }) => [id, parseQuota(budget)]));
 }
 
+/**
+ * The least budget that LiteLLM should show for an organization: what our last change left, or the lower one
+ * that a person has accepted since. null: not known, or a change is under way.
+ */
+export async function budgetExpected(em: EntityManager, id: string): Promise<QuotaMicros | null> {
+  const left = (await budgetsLeft(em, [id])).get(id);
+  if (left === undefined) return null;
+  const [accepted] = await em.execute<{ quota: string }[]>(
+    `select h.quota::text as quota from hold h
+     where h.organization_id = ? and h.reason = 'budget_lowered' and h.released_at is not null and h.released_by <> 'probe'
+       and h.since > coalesce(
+         (select max(updated_at) from recharge r where r.organization_id = h.organization_id and r.status = 'succeeded'), '-infinity')
+     order by h.released_at desc limit 1`,
+    [id],
+  );
+  const lower = accepted && parseQuota(accepted.quota);
+  return lower !== undefined && lower < left ? lower : left;
+}
+
 /** Null when the organization is not found. @throws OrganizationExistsError, OrganizationInUseError */
-export async function change(
-  em: EntityManager,
-  id: string,
-  changes: Partial<OrganizationSettings & Pick<Organization, 'suspendedAt' | 'suspendedReason'>>,
-): Promise<Organization | null> {
+export async function change(em: EntityManager, id: string, changes: Partial<OrganizationSettings>): Promise<Organization | null> {
   return em.transactional(async (tx) => {
     const organization = await tx.findOne(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!organization) return null;
@@ -160,7 +187,7 @@ export async function remove(em: EntityManager, id: string): Promise<boolean> {
   if (removed.length === 0 && (await find(em, id))) {
     if ((await em.count(Team, { organizationId: id })) > 0)
       throw new OrganizationInUseError('the organization has teams: remove them first');
-    throw new OrganizationInUseError('the organization has recharges, which are kept: suspend it instead');
+    throw new OrganizationInUseError('the organization has recharges, which are kept: hold it instead');
   }
   return removed.length === 1;
 }
@@ -186,7 +213,7 @@ export async function releaseBudget(em: EntityManager, id: string, writer: strin
 }
 
 export function policyOf(organization: Organization): RechargePolicy {
-  return { ...organization, ...limitsOf(organization), suspended: organization.suspendedAt !== null };
+  return { ...organization, ...limitsOf(organization) };
 }
 
 async function refusingDuplicates<T>(write: () => Promise<T>): Promise<T> {

@@ -2,11 +2,14 @@
  * What organizations have tried and paid, as their limits count it: by PostgreSQL's clock and time zones,
  * whatever a worker's clock says.
  */
+
+import type { Card } from '../domain/card.ts';
 import { minorUnits } from '../domain/money.ts';
-import type { RechargeHistory } from '../domain/policy.ts';
-import { ATTEMPTED_STATUSES, CHARGED_STATUSES, FAILED_STATUSES, OPEN_STATUSES } from '../domain/recharge-status.ts';
+import { APPROVAL_LASTS_MS, type RechargeHistory } from '../domain/policy.ts';
+import { ATTEMPTED_STATUSES, CHARGED_STATUSES, NOT_CHARGED_STATUSES, OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { SERIES } from '../domain/runaway.ts';
 import type { EntityManager } from './database.ts';
+import * as holds from './holds.ts';
 import { sqlList } from './sql.ts';
 
 /**
@@ -21,13 +24,18 @@ export function beginningOf(unit: 'day' | 'month', zone: string, instant = 'now(
 /**
  * The history of one organization. Its limits hold only where the caller has locked the organization.
  *
+ * @param card where it is known; its holds apply too then.
  * @param except a recharge that is left out, as if it had never been reserved: what `withinLimits` looks at.
  * @throws when it is not found.
  */
-export async function historyOf(tx: EntityManager, organizationId: string, { except }: { except?: string } = {}): Promise<RechargeHistory> {
+export async function historyOf(
+  tx: EntityManager,
+  organizationId: string,
+  { card, except }: { card?: Card | undefined; except?: string } = {},
+): Promise<RechargeHistory> {
   const history = (await historiesOf(tx, [organizationId], { except })).get(organizationId);
   if (!history) throw new Error(`organization ${organizationId} is not in the database`);
-  return history;
+  return { ...history, holds: await holds.applyingTo(tx, organizationId, card) };
 }
 
 type HistoryRow = {
@@ -37,20 +45,21 @@ type HistoryRow = {
   charged_today: string;
   charged_this_month: string;
   open: boolean;
-  failures: number;
-  failed_ago_ms: number | null;
   first_ago_ms: number | null;
   last_hour: number;
   busiest_hour_before: number;
+  approved: string | null;
 };
 
 /**
  * By organization: the attempts of its calendar day, what its calendar day and month have cost or may still
- * cost, whether a recharge is open, the failures since its last success, and how often it was recharged
- * lately, whoever asked for them. Which statuses count for what is in domain/recharge-status.
+ * cost, whether a recharge is open, the holds that apply whatever its card, how often it was recharged lately,
+ * and what a person has approved. Which statuses count for what is in domain/recharge-status.
  *
- * The busiest hour is computed only for a series that could be above it: each hour that ends with a recharge
- * that succeeded, of the 30 days before the last hour.
+ * Only a person releases a runaway hold: the series of the last hour begins anew then, and the amount of the
+ * hold is approved until a recharge that may have been charged uses it. The busiest hour is computed only for
+ * a series that could be above it: each hour that ends with a recharge that succeeded, of the 30 days before
+ * the last hour.
  */
 export async function historiesOf(
   em: EntityManager,
@@ -61,13 +70,16 @@ export async function historiesOf(
     `with recharge as not materialized (select * from recharge where id is distinct from ?)
      select o.c_organization_id as id, to_char(now() at time zone o.time_zone, 'YYYY-MM-DD') as today,
        day.attempts, day.charged as charged_today, month.charged as charged_this_month, open.open,
-       failed.failures, failed.failed_ago_ms, first.ago_ms as first_ago_ms, hour.count as last_hour,
+       first.ago_ms as first_ago_ms, hour.count as last_hour,
        case when hour.count < ? then 0 else (
          select coalesce(max(ending.count), 0)::integer from (
            select count(*) over (order by r.created_at range between interval '1 hour' preceding and current row) as count
            from recharge r
            where r.organization_id = o.c_organization_id and r.status = 'succeeded'
-             and r.created_at between now() - interval '30 days 1 hour' and now() - interval '1 hour') ending) end as busiest_hour_before
+             and r.created_at between now() - interval '30 days 1 hour' and now() - interval '1 hour') ending) end as busiest_hour_before,
+       case when not exists (
+         select from recharge r where r.organization_id = o.c_organization_id and r.created_at >= release.at
+           and r.status not in (${sqlList(NOT_CHARGED_STATUSES)})) then release.amount_minor end as approved
      from organization_balance_config o,
      lateral (
        select count(*) filter (where r.status in (${sqlList(ATTEMPTED_STATUSES)}))::integer as attempts,
@@ -83,22 +95,21 @@ export async function historiesOf(
        select exists (select from recharge r where r.organization_id = o.c_organization_id
          and r.status in (${sqlList(OPEN_STATUSES)}))) open (open),
      lateral (
-       select count(*)::integer as failures, (extract(epoch from now() - max(r.updated_at)) * 1000)::float as failed_ago_ms
-       from recharge r
-       where r.organization_id = o.c_organization_id and r.status in (${sqlList(FAILED_STATUSES)})
-         and r.created_at > coalesce(
-           (select s.created_at from recharge s where s.organization_id = o.c_organization_id and s.status = 'succeeded'
-            order by s.created_at desc limit 1), '-infinity')) failed,
-     lateral (
        select (extract(epoch from now() - min(r.created_at)) * 1000)::float as ago_ms
        from recharge r where r.organization_id = o.c_organization_id) first,
      lateral (
+       select max(h.released_at) as at, (array_agg(h.amount_minor order by h.released_at desc))[1] as amount_minor
+       from hold h
+       where h.organization_id = o.c_organization_id and h.reason = 'runaway'
+         and h.released_at > now() - ? * interval '1 millisecond') release,
+     lateral (
        select count(*)::integer as count from recharge r
        where r.organization_id = o.c_organization_id and r.status = 'succeeded'
-         and r.created_at > now() - interval '1 hour') hour
+         and r.created_at > greatest(now() - interval '1 hour', release.at)) hour
      where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
-    [except ?? null, SERIES, JSON.stringify(organizationIds)],
+    [except ?? null, SERIES, APPROVAL_LASTS_MS, JSON.stringify(organizationIds)],
   );
+  const held = await holds.applyingToEach(em, organizationIds);
   return new Map(
     rows.map((row) => [
       row.id,
@@ -108,9 +119,9 @@ export async function historiesOf(
         chargedToday: minorUnits(Number(row.charged_today)),
         chargedThisMonth: minorUnits(Number(row.charged_this_month)),
         hasOpenRecharge: row.open,
-        failures: { count: row.failures, lastAgoMs: row.failed_ago_ms },
+        holds: held.get(row.id) ?? [],
         recent: { lastHour: row.last_hour, busiestHourBefore: row.busiest_hour_before, firstAgoMs: row.first_ago_ms },
-        approvedAmount: null,
+        approvedAmount: row.approved === null ? null : minorUnits(Number(row.approved)),
       },
     ]),
   );

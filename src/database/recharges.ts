@@ -3,18 +3,21 @@
  * together.
  */
 import { type EntityData, LockMode, type RequiredEntityData, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
-import { classifyDecline } from '../domain/decline.ts';
+import type { Card } from '../domain/card.ts';
+import { describeHold } from '../domain/hold.ts';
 import type { TransferKind } from '../domain/ledger.ts';
 import { formatQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
-import type { Decision, RechargeHistory, RechargePolicy, Refusal } from '../domain/policy.ts';
+import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal } from '../domain/policy.ts';
 import { isOpen, LATE_MOVES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, type TimelineStep, WebhookEvent } from './entities.ts';
+import * as holds from './holds.ts';
 import { newId } from './ids.ts';
 import * as ledger from './ledger.ts';
 import { policyOf, releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
+import { isTurn } from './raise-turns.ts';
 import { historyOf } from './recharge-history.ts';
 
 /** The recharge is in a status from which the move does not start: another writer has moved it. */
@@ -27,8 +30,10 @@ export class UnexpectedStatusError extends Error {
 
 export type Reservation =
   | { kind: 'reserved'; recharge: Recharge }
-  | { kind: 'refused'; refusal: Refusal }
+  | { kind: 'refused'; refusal: Refusal; reason: string }
   | { kind: 'stale' }
+  /** One recharge of the service goes first; see raise-turns.ts. */
+  | { kind: 'not_its_turn' }
   | { kind: 'event_closed' };
 
 /**
@@ -38,6 +43,7 @@ export type Reservation =
  *
  * @param seenVersion the organization's version from before its balance was read. The result is `stale` when
  *   a recharge was settled since, because `decide` then has an old balance.
+ * @param card the card that the customer has now, where it was asked for: what another card ends is released.
  */
 export async function reserve(
   em: EntityManager,
@@ -45,8 +51,14 @@ export async function reserve(
   {
     organizationId,
     seenVersion,
+    card,
     decide,
-  }: { organizationId: string; seenVersion: number; decide: (policy: RechargePolicy, history: RechargeHistory) => Decision },
+  }: {
+    organizationId: string;
+    seenVersion: number;
+    card?: Card | undefined;
+    decide: (policy: RechargePolicy, history: RechargeHistory) => Decision;
+  },
 ): Promise<Reservation> {
   return em.transactional(async (tx) => {
     const organization = await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
@@ -56,9 +68,13 @@ export async function reserve(
     if (processed) return { kind: 'event_closed' };
     if (organization.version !== seenVersion) return { kind: 'stale' };
 
-    const decision = decide(policyOf(organization), await historyOf(tx, organization.id));
-    if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal };
-    if (decision.kind === 'hold') return { kind: 'refused', refusal: 'held' };
+    if (card) await holds.releaseForChangedCard(tx, organization.id, card);
+    const policy = policyOf(organization);
+    const history = await historyOf(tx, organization.id, { card });
+    const decision = decide(policy, history);
+    if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal, reason: reasonOf(decision) };
+    if (decision.kind === 'hold') return { kind: 'refused', refusal: 'held', reason: await holdRunaway(tx, organization.id, decision) };
+    if (!(await isTurn(tx))) return { kind: 'not_its_turn' };
 
     const id = newId('rch');
     // The decision was made on a budget that LiteLLM has just shown.
@@ -87,8 +103,35 @@ export async function reserve(
   });
 }
 
+/** Opens the hold that the decision asks for, and returns it in words. */
+async function holdRunaway(
+  tx: EntityManager,
+  organizationId: string,
+  { reason, detail, amount }: Extract<Decision, { kind: 'hold' }>,
+): Promise<string> {
+  const hold = { scope: 'organization', subject: organizationId, reason, detail } as const;
+  await holds.open(tx, { ...hold, openedBy: 'checkLimits', organizationId, amountMinor: amount });
+  const opened = (await holds.applyingTo(tx, organizationId)).find((each) => each.reason === reason);
+  return opened ? describeHold(opened) : REFUSALS.held;
+}
+
+function reasonOf(decision: Extract<Decision, { kind: 'refuse' }>): string {
+  return decision.refusal === 'held' ? describeHold(decision.hold) : REFUSALS[decision.refusal];
+}
+
 export type Changes = Partial<
-  Pick<Recharge, 'paymentMethodId' | 'paymentIntentId' | 'refundId' | 'failureCode' | 'declineCode' | 'adviceCode' | 'failureMessage'>
+  Pick<
+    Recharge,
+    | 'paymentMethodId'
+    | 'cardFingerprint'
+    | 'cardExpiry'
+    | 'paymentIntentId'
+    | 'refundId'
+    | 'failureCode'
+    | 'declineCode'
+    | 'adviceCode'
+    | 'failureMessage'
+  >
 >;
 
 export type Move = {
@@ -268,18 +311,6 @@ export async function findByEvent(em: EntityManager, eventId: string): Promise<R
 
 export async function findByIntent(em: EntityManager, paymentIntentId: string): Promise<Recharge | null> {
   return em.findOne(Recharge, { paymentIntentId });
-}
-
-/**
- * Whether the card was refused for good in an earlier recharge of the organization. Another attempt would
- * only count against it.
- */
-export async function isCardRefused(em: EntityManager, { organizationId }: Recharge, paymentMethodId: string): Promise<boolean> {
-  const declined = await em.find(Recharge, { organizationId, paymentMethodId, status: 'declined' }, { orderBy: { id: 'desc' }, limit: 20 });
-  return declined.some(
-    ({ failureCode, declineCode, adviceCode }) =>
-      classifyDecline({ code: failureCode ?? null, declineCode: declineCode ?? null, adviceCode: adviceCode ?? null }) === 'hard',
-  );
 }
 
 /**

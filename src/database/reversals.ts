@@ -18,9 +18,10 @@ import {
   type ReversalStatus,
   takenBy,
 } from '../domain/reversal.ts';
-import { now, statementTime } from './clock.ts';
+import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { LedgerTransfer, Organization, type Recharge, Reversal } from './entities.ts';
+import * as holds from './holds.ts';
 import * as ledger from './ledger.ts';
 import { releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, pageByCreation } from './page.ts';
@@ -34,8 +35,8 @@ export class ReversalSettledError extends Error {
 
 /**
  * Decides under the organization's lock, on the recharge and its reversals as they are then, and enters what
- * is to be opened. Money that has gone suspends the organization: whoever disputes a charge or was refunded
- * by hand is not charged again before a person has looked.
+ * is to be opened. Money that has gone holds the organization: whoever disputes a charge or was refunded by
+ * hand is not charged again before a person has looked.
  */
 export async function open(
   em: EntityManager,
@@ -48,7 +49,7 @@ export async function open(
     const recharge = await recharges.get(tx, id);
     const decision = decide(recharge, await known(tx, recharge));
     for (const opened of decision.open) {
-      if (await enter(tx, recharge, opened)) await suspend(tx, recharge, opened);
+      if (await enter(tx, recharge, opened)) await hold(tx, recharge, opened);
     }
     return decision;
   });
@@ -79,12 +80,27 @@ async function enter(tx: EntityManager, recharge: Recharge, { id, kind, status, 
   return rows.length === 1;
 }
 
-async function suspend(tx: EntityManager, recharge: Recharge, { id, kind }: OpenedReversal): Promise<void> {
-  await tx.nativeUpdate(
-    Organization,
-    { id: recharge.organizationId, suspendedAt: null },
-    { suspendedAt: now(), suspendedReason: `${kind} ${id} of recharge ${recharge.id}` },
+async function hold(tx: EntityManager, { id: rechargeId, organizationId }: Recharge, { id, kind }: OpenedReversal): Promise<void> {
+  await holds.open(tx, {
+    scope: 'organization',
+    subject: organizationId,
+    reason: kind === 'dispute' ? 'disputed' : 'operator',
+    detail: kind === 'dispute' ? `dispute ${id} of recharge ${rechargeId}` : `refund ${id} of recharge ${rechargeId} was made in Stripe`,
+    openedBy: id,
+    organizationId,
+  });
+}
+
+/** A dispute that is won ends its hold, unless another one has begun since that is not won. */
+async function releaseWon(tx: EntityManager, { id, organizationId }: Reversal): Promise<void> {
+  const [unwon] = await tx.execute(
+    `select from reversal v join hold h on h.organization_id = v.organization_id and h.reason = 'disputed' and h.released_at is null
+     where v.organization_id = ? and v.kind = 'dispute' and v.status <> 'given_back' and v.created_at >= h.since limit 1`,
+    [organizationId],
   );
+  if (unwon) return;
+  const disputed = { scope: 'organization', subject: organizationId, reasons: ['disputed'] } as const;
+  await holds.releaseOf(tx, disputed, { by: id, reason: 'the dispute is won' });
 }
 
 /**
@@ -179,6 +195,7 @@ async function settle(
     const recharge = await recharges.get(tx, rechargeId);
     const portion = { reference: id, amountMinor: reversal.amountMinor, quotaMicros: takenBy(reversal) };
     for (const kind of transfers) await ledger.append(tx, recharge, { kind, portion });
+    if (to === 'given_back' && reversal.kind === 'dispute') await releaseWon(tx, reversal);
     // What a person has settled was written by that person.
     if (from !== 'needs_attention') await shiftPlans(tx, reversal, to);
     return true;

@@ -148,8 +148,8 @@ export type SweepStanding = { hasOpenEvent: boolean; fruitless: FailuresInARow }
 
 /**
  * What a sweep has to know before it reports an organization again. Fruitless are its own events that failed
- * since the last recharge that succeeded. One that met an open recharge is left out, because that recharge
- * counts by itself.
+ * since the last recharge that succeeded, or the last hold that ended. One that met an open recharge is left
+ * out, because that recharge counts by itself.
  */
 export async function sweepStandings(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, SweepStanding>> {
   const rows = await em.execute<{ id: string; open: boolean; fruitless: number; last_ago_ms: number | null }[]>(
@@ -161,9 +161,10 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
        select count(*)::integer as fruitless, (extract(epoch from now() - max(e.processed_at)) * 1000)::float as last_ago_ms
        from webhook_event e where e.organization_id = o.c_organization_id and e.source = 'sweep' and not e.success
          and e.outcome <> 'recharge_open'
-         and e.processed_at > coalesce(
+         and e.processed_at > greatest(
            (select r.updated_at from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'
-            order by r.created_at desc limit 1), '-infinity')) own
+            order by r.created_at desc limit 1),
+           (select max(h.released_at) from hold h where h.organization_id = o.c_organization_id), '-infinity')) own
      where c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
     [JSON.stringify(organizationIds)],
   );

@@ -32,6 +32,10 @@ export const FAILURE = {
   unexpectedStatus: 'UnexpectedStatus',
   /** A balance kept changing while it was being decided on. */
   balanceUnstable: 'BalanceUnstable',
+  /** Nothing shows that LiteLLM takes a raise: another recharge of the service goes first. */
+  raiseUnproven: 'RaiseUnproven',
+  /** The same card is being charged for another recharge. */
+  cardBusy: 'CardBusy',
   /** LiteLLM has refused the budget, and shows that it has not changed. */
   budgetRefused: 'BudgetRefused',
   /** Another change of the same team's budget is under way. */

@@ -1,7 +1,7 @@
 /**
  * When an organization is charged, and how much. Pure: every fact comes in, a decision goes out.
  */
-import { type FailuresInARow, isCoolingDown } from './cool-down.ts';
+import type { AppliedHold } from './hold.ts';
 import type { Limits } from './limits.ts';
 import {
   type Currency,
@@ -21,7 +21,6 @@ import { isRunaway, type RecentRecharges } from './runaway.ts';
 /** The limits are those that apply, defaults included; see limits.ts. */
 export type RechargePolicy = Limits & {
   autoRechargeEnabled: boolean;
-  suspended: boolean;
   /** A balance at or below this is topped up. */
   minimumBalance: QuotaMicros;
   /** The balance that a recharge restores. */
@@ -48,6 +47,8 @@ export type LiveBudget = {
    */
   budgetDuration: string | null;
   hasBudgetLimits: boolean;
+  /** LiteLLM refuses every call of the team, whatever its balance. */
+  blocked: boolean;
 };
 
 export const REFUSALS = {
@@ -57,7 +58,6 @@ export const REFUSALS = {
   spend_not_shown:
     "the alert reports more spend than LiteLLM's database shows, which has money left: compare the two, and raise the budget by hand if calls are refused",
   auto_recharge_disabled: 'auto-recharge is off for this organization: set auto_recharge_enabled to true',
-  suspended: 'the organization is suspended: resume it',
   held: 'a hold applies: bill holds shows it, and what ends it',
   recharge_open: 'another recharge of this organization is not finished',
   daily_limit_reached: 'max_daily_recharges is used up for today',
@@ -65,9 +65,11 @@ export const REFUSALS = {
     'what is left of max_daily_amount does not bring the balance above the minimum: raise the limit, or wait for the next day',
   monthly_limit_reached:
     'what is left of max_monthly_amount does not bring the balance above the minimum: raise the limit, or wait for the next month',
-  cooling_down: 'the last attempts have failed, and the sweep pauses longer after each: settle what the last recharge says',
   amount_too_large: `the amount would exceed what one charge can carry (${MAX_CHARGE_MINOR} minor units): raise the budget by hand once`,
+  no_payment_method: 'the customer has no card that could be charged: attach one, and make it the default where there are several',
+  customer_missing: 'Stripe has no such customer: correct stripe_customer_id',
   team_not_found: 'LiteLLM has no such team: create it or correct litellm_team_id',
+  team_blocked: 'the team is blocked in LiteLLM, so it spends nothing: unblock it',
   unlimited_budget: 'the team has no max_budget in LiteLLM, so it can spend without limit: set one',
   budget_duration: 'the team has a budget_duration in LiteLLM, which gives spent quota back for free: remove it',
   budget_limits: 'the team has budget_limits in LiteLLM, which refuse whatever max_budget says: remove them',
@@ -80,11 +82,13 @@ export type Decision =
   | { kind: 'recharge'; amount: MinorUnits; quota: QuotaMicros; balance: QuotaMicros; quotaBefore: QuotaMicros }
   /** Nothing is charged before a person has looked. `amount`: what would be charged, and may be once approved. */
   | { kind: 'hold'; reason: 'runaway'; detail: string; amount: MinorUnits; balance: QuotaMicros }
-  | { kind: 'refuse'; refusal: Refusal; balance: QuotaMicros | null };
+  | { kind: 'refuse'; refusal: Exclude<Refusal, 'held'>; balance: QuotaMicros | null }
+  | { kind: 'refuse'; refusal: 'held'; hold: AppliedHold; balance: QuotaMicros | null };
 
 /**
  * What was attempted and charged, and what may yet be: a reservation counts like a charge. Counted under the
- * organization's lock, its days and months in the organization's time zone.
+ * organization's lock, its days and months in the organization's time zone. And the holds that apply, the
+ * oldest first.
  */
 export type RechargeHistory = {
   /** The organization's calendar day, such as `2026-11-26`. */
@@ -93,7 +97,7 @@ export type RechargeHistory = {
   chargedToday: MinorUnits;
   chargedThisMonth: MinorUnits;
   hasOpenRecharge: boolean;
-  failures: FailuresInARow;
+  holds: readonly AppliedHold[];
   recent: RecentRecharges;
   /**
    * The amount of a runaway hold that a person has released in the last APPROVAL_LASTS_MS, as long as no
@@ -107,8 +111,7 @@ export const APPROVAL_LASTS_MS = 24 * 60 * 60_000;
 
 /**
  * What asks for the decision. For an alert, or a person, the balance counts as it is. The sweep looks ahead,
- * so that a team is recharged before it runs out, and pauses after failures, because nobody has asked it to
- * try.
+ * so that a team is recharged before it runs out.
  */
 export type Occasion =
   /** `isRefusal`: LiteLLM refuses calls on the budget that the team has now; see `isRefusedByReservation`. */
@@ -127,7 +130,7 @@ export type RechargeFacts = { policy: RechargePolicy; budget: LiveBudget; histor
 const LEAST_SHARE_AHEAD = 1 / 4;
 
 /** Why no recharge could help a team, whatever its balance; null when one can. */
-export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget): Refusal | null {
+export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget): Exclude<Refusal, 'held'> | null {
   if (quota === null) return 'unlimited_budget';
   if (budgetDuration !== null) return 'budget_duration';
   return hasBudgetLimits ? 'budget_limits' : null;
@@ -137,18 +140,19 @@ export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget
 export function decideRecharge({ policy, budget, history, occasion }: RechargeFacts): Decision {
   if (budget.quota === null) return { kind: 'refuse', refusal: 'unlimited_budget', balance: null };
   const balance = quotaMicros(budget.quota - budget.spend);
-  const refuse = (refusal: Refusal): Decision => ({ kind: 'refuse', refusal, balance });
+  const refuse = (refusal: Exclude<Refusal, 'held'>): Decision => ({ kind: 'refuse', refusal, balance });
 
-  if (policy.suspended) return refuse('suspended');
   if (!policy.autoRechargeEnabled) return refuse('auto_recharge_disabled');
   if (balance > policy.minimumBalance && !isDueAhead(policy, balance, occasion)) {
     return refuse(occasion.kind === 'alert' && occasion.isRefusal ? 'refused_with_money_left' : 'above_minimum');
   }
+  const [hold] = history.holds;
+  if (hold) return { kind: 'refuse', refusal: 'held', hold, balance };
   const unfit = unfitness(budget);
   if (unfit) return refuse(unfit);
+  if (budget.blocked) return refuse('team_blocked');
   if (history.hasOpenRecharge) return refuse('recharge_open');
   if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
-  if (occasion.kind === 'sweep' && isCoolingDown(history.failures)) return refuse('cooling_down');
 
   const needed = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
   if (needed === undefined) return refuse('amount_too_large');
@@ -165,7 +169,7 @@ type Needed = { policy: RechargePolicy; history: RechargeHistory; balance: Quota
 type Allowed =
   | { kind: 'charge'; amount: MinorUnits }
   | { kind: 'hold'; detail: string; amount: MinorUnits }
-  | { kind: 'refuse'; refusal: Refusal };
+  | { kind: 'refuse'; refusal: Exclude<Refusal, 'held'> };
 
 /**
  * How much of what is needed is charged. An approved amount is, above any limit of an amount, because a
@@ -198,7 +202,7 @@ function runawayDetail(needed: MinorUnits, { policy, history, balance }: Needed)
 }
 
 /** What the day and the month leave, and the refusal for what is more. */
-function leftOf(policy: RechargePolicy, history: RechargeHistory): { amount: MinorUnits; refusal: Refusal } {
+function leftOf(policy: RechargePolicy, history: RechargeHistory): { amount: MinorUnits; refusal: Exclude<Refusal, 'held'> } {
   const day = Math.max(0, policy.maxDailyAmount - history.chargedToday);
   const month = Math.max(0, policy.maxMonthlyAmount - history.chargedThisMonth);
   // Where both leave the same, the next day helps nobody.

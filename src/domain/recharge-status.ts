@@ -5,8 +5,8 @@
  *   reserved ──▶ charging ──▶ charged ──▶ succeeded      the quota is raised
  *      │            │            └──▶ refunding ──▶ refunded      it cannot be raised
  *      │            ├──▶ processing ──▶ charged      a bank debit takes days
- *      │            └──▶ declined, action_required      from reserved (declined only) and processing too
- *      └──▶ cancelled
+ *      │            ├──▶ declined, action_required      from reserved (declined only) and processing too
+ *      └────────────┴──▶ cancelled      before the card was asked
  *
  * A person decides on `needs_attention`: reached from every status between `charging` and `refunding`.
  * Only a person, or Stripe weeks later, makes the LATE_MOVES.
@@ -29,7 +29,7 @@ export type RechargeStatus = (typeof RECHARGE_STATUSES)[number];
 
 const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
   reserved: ['charging', 'declined', 'cancelled'],
-  charging: ['charged', 'processing', 'declined', 'action_required', 'needs_attention'],
+  charging: ['charged', 'processing', 'declined', 'action_required', 'cancelled', 'needs_attention'],
   processing: ['charged', 'declined', 'action_required', 'needs_attention'],
   charged: ['succeeded', 'refunding', 'needs_attention'],
   refunding: ['refunded', 'needs_attention'],
@@ -81,13 +81,11 @@ export const QUOTA_DUE_STATUSES = without(UNDER_WAY_STATUSES, ['refunding']);
 /** Attempts that count against the daily limit, declined ones too. A cancelled recharge reached no card. */
 export const ATTEMPTED_STATUSES = without(RECHARGE_STATUSES, ['cancelled']);
 
-/** What counts against the monthly limit: money that was kept, and money that may still be taken. */
-export const CHARGED_STATUSES = [...OPEN_STATUSES, 'succeeded'] as const satisfies RechargeStatus[];
+/** Nothing was charged, and nothing will be: what a person has approved is not used up by it. */
+export const NOT_CHARGED_STATUSES = ['cancelled', 'declined'] as const satisfies RechargeStatus[];
 
-/**
- * Attempts that brought no quota. Those after the last success are the failures in a row; see cool-down.ts.
- */
-export const FAILED_STATUSES = ['declined', 'action_required', 'refunded'] as const satisfies RechargeStatus[];
+/** What counts against the limits of a day and a month: money that was kept, and money that may still be taken. */
+export const CHARGED_STATUSES = [...OPEN_STATUSES, 'succeeded'] as const satisfies RechargeStatus[];
 
 function without(statuses: readonly RechargeStatus[], excluded: readonly RechargeStatus[]): readonly RechargeStatus[] {
   return statuses.filter((status) => !excluded.includes(status));

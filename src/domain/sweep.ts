@@ -4,12 +4,13 @@
  */
 import { type FailuresInARow, isCoolingDown } from './cool-down.ts';
 import { SWEEP_EVENTS, type SweepEvent } from './crossing.ts';
+import { endsWithCard } from './hold.ts';
 import type { QuotaMicros } from './money.ts';
 import { decideRecharge, type LiveBudget, type RechargeHistory, type RechargePolicy } from './policy.ts';
 
 export type SweepFacts = {
   policy: RechargePolicy;
-  team: LiveBudget & { blocked: boolean };
+  team: LiveBudget;
   history: RechargeHistory;
   hasOpenEvent: boolean;
   /** The sweep's own events since the last recharge that succeeded, none of which led to one. */
@@ -20,16 +21,18 @@ export type SweepFacts = {
 
 export type SweepDecision =
   | { kind: 'report'; eventType: SweepEvent; balance: QuotaMicros }
-  /** A recharge is due, but the last attempts have failed. */
+  /** A recharge is due, but the sweep's last events have come to nothing. */
   | { kind: 'wait' }
   | { kind: 'nothing' };
 
 export function decideSweep({ policy, team, history, hasOpenEvent, fruitless, expectedSpend }: SweepFacts): SweepDecision {
   // A blocked team spends nothing, whatever its budget.
   if (team.blocked || hasOpenEvent) return { kind: 'nothing' };
-  const decision = decideRecharge({ policy, budget: team, history, occasion: { kind: 'sweep', expectedSpend } });
+  // Only Stripe knows whether the customer has another card by now, so the run looks at that.
+  const holds = history.holds.filter(({ reason }) => !endsWithCard(reason));
+  const decision = decideRecharge({ policy, budget: team, history: { ...history, holds }, occasion: { kind: 'sweep', expectedSpend } });
   // The run of the event opens a runaway hold, which keeps later sweeps from reporting it again.
-  if (decision.kind === 'refuse') return { kind: decision.refusal === 'cooling_down' ? 'wait' : 'nothing' };
+  if (decision.kind === 'refuse') return { kind: 'nothing' };
   if (isCoolingDown(fruitless)) return { kind: 'wait' };
   const isLow = decision.balance <= policy.minimumBalance;
   return { kind: 'report', eventType: isLow ? SWEEP_EVENTS.low : SWEEP_EVENTS.forecast, balance: decision.balance };

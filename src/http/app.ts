@@ -6,6 +6,7 @@ import type { Logger } from '../observability/log.ts';
 import { requireAdminKey } from './admin-key.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { healthRoutes } from './health.ts';
+import { holdRoutes } from './holds.ts';
 import { organizationRoutes } from './organizations.ts';
 import { errorHandler, notFoundHandler, Problem } from './problem.ts';
 import { cutOffAfterAnswer } from './raw-body.ts';
@@ -37,6 +38,7 @@ export function createApp(dependencies: HttpDependencies): Express {
   app.use('/api/v1/organizations', admin, organizationRoutes(dependencies));
   app.use('/api/v1/recharges', admin, rechargeRoutes(dependencies));
   app.use('/api/v1/reversals', admin, reversalRoutes(dependencies));
+  app.use('/api/v1/holds', admin, holdRoutes(dependencies));
   app.use('/api/v1/sync', admin, syncRoutes(dependencies));
 
   app.use(notFoundHandler);

@@ -1,13 +1,16 @@
 /** `/api/v1/organizations` */
 import express, { type Router } from 'express';
 import { z } from 'zod';
-import type { Organization } from '../database/entities.ts';
+import type { Hold, Organization } from '../database/entities.ts';
+import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
 import * as organizations from '../database/organizations.ts';
+import { HOLD_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
+import { presentHold } from './holds.ts';
 import {
   changedSettings,
   defaultLimits,
@@ -20,14 +23,20 @@ import {
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
 
-const suspension = z.strictObject({ reason: text(500).default('suspended by an operator') });
+const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
+const resumption = z.strictObject({ by: text(100).default('admin key') });
 
 export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'database' | 'kms'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
     const { limit, cursor } = parse(z.strictObject(pageQuery), request.query);
-    response.json(presentPage(await organizations.list(database.fork(), { limit, cursor }), presentOrganization));
+    const page = await organizations.list(database.fork(), { limit, cursor });
+    const held = await holds.onOrganizations(
+      database.fork(),
+      page.data.map(({ id }) => id),
+    );
+    response.json(presentPage(page, (organization) => presentOrganization(organization, held.get(organization.id))));
   });
 
   router.post('/', async (request, response) => {
@@ -43,7 +52,7 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
   });
 
   router.get('/:id', async (request, response) => {
-    response.json(presentOrganization(await get(request.params.id)));
+    response.json(await show(await get(request.params.id)));
   });
 
   router.patch('/:id', async (request, response) => {
@@ -53,7 +62,7 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     const changes = parse(settingsIn(body.currency ?? present.currency), body);
     requireTargetAboveMinimum({ ...present, ...changes });
     await requireTimeZone(changes);
-    response.json(presentOrganization(await change(request.params.id, changes)));
+    response.json(await show(await change(request.params.id, changes)));
   });
 
   router.delete('/:id', async (request, response) => {
@@ -78,13 +87,25 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
   });
 
   router.post('/:id/suspend', async (request, response) => {
-    const { reason } = parse(suspension, request.body ?? {});
-    response.json(presentOrganization(await change(request.params.id, { suspendedAt: new Date(), suspendedReason: reason })));
+    const { reason, by } = parse(suspension, request.body ?? {});
+    const { id } = await get(request.params.id);
+    const operator = { scope: 'organization', subject: id, reason: 'operator', organizationId: id } as const;
+    await holds.open(database.fork(), { ...operator, detail: reason, openedBy: by });
+    response.json(await show(await get(id)));
   });
 
+  // What a person may end; a hold of the service stays, and so does one on a card.
   router.post('/:id/resume', async (request, response) => {
-    response.json(presentOrganization(await change(request.params.id, { suspendedAt: null, suspendedReason: null })));
+    const { by } = parse(resumption, request.body ?? {});
+    const { id } = await get(request.params.id);
+    await holds.releaseOf(database.fork(), { scope: 'organization', subject: id, reasons: HOLD_REASONS }, { by, reason: 'resumed' });
+    response.json(await show(await get(id)));
   });
+
+  async function show(organization: Organization) {
+    const held = await holds.onOrganizations(database.fork(), [organization.id]);
+    return presentOrganization(organization, held.get(organization.id));
+  }
 
   async function requireTimeZone({ timeZone }: Partial<organizations.OrganizationSettings>): Promise<void> {
     if (timeZone === undefined || (await organizations.knowsTimeZone(database.fork(), timeZone))) return;
@@ -146,15 +167,15 @@ function presentBalance({ currency: code, paid, held, granted, quotaGranted }: l
   };
 }
 
-function presentOrganization(organization: Organization) {
+/** @param held the open holds on the organization itself. */
+function presentOrganization(organization: Organization, held: readonly Hold[] = []) {
   return {
     c_organization_id: organization.id,
     ...presentSettings(organization),
     default_limits: defaultLimits(organization),
     warnings: warningsOf(organization),
     litellm_seen_at: organization.litellmSeenAt?.toISOString() ?? null,
-    suspended_at: organization.suspendedAt?.toISOString() ?? null,
-    suspended_reason: organization.suspendedReason ?? null,
+    holds: held.map(presentHold),
     created_at: organization.createdAt.toISOString(),
     updated_at: organization.updatedAt.toISOString(),
   };

@@ -80,8 +80,8 @@ export class KmsClient {
 
   /** A team's budget as LiteLLM's database shows it: `spend` lags by up to 15 s. @throws KmsError */
   async teamBudget(teamId: string): Promise<LiveBudget> {
-    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits } = (await this.team(teamId)).team;
-    return { quota, spend, softBudget, budgetDuration, hasBudgetLimits };
+    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits, blocked } = (await this.team(teamId)).team;
+    return { quota, spend, softBudget, budgetDuration, hasBudgetLimits, blocked };
   }
 
   /**

@@ -7,7 +7,9 @@
  * attempt takes the next key. That does nothing twice: an intent is captured once, and refunded once in full.
  */
 import Stripe from 'stripe';
+import type { Card } from '../domain/card.ts';
 import type { ReturnedMoney } from '../domain/reversal.ts';
+import { ofPaymentMethod } from './card.ts';
 import { PaymentsError, paymentsErrorFrom } from './errors.ts';
 import { type ChargeOrder, type Intent, metadataOf, ofIntent } from './intent.ts';
 import { ofDispute, ofRefund, type Refund } from './returned-money.ts';
@@ -18,7 +20,11 @@ import { ofDispute, ofRefund, type Refund } from './returned-money.ts';
  */
 const DEADLINE_MS = 25_000;
 
-export type PaymentMethodChoice = { kind: 'found'; id: string } | { kind: 'none'; code: string; message: string };
+export type CardChoice =
+  | { kind: 'found'; card: Card }
+  /** The customer is deleted, or Stripe does not know it for this key. */
+  | { kind: 'customer_missing'; message: string }
+  | { kind: 'no_payment_method'; message: string };
 
 export class PaymentsClient {
   private readonly stripe: Stripe;
@@ -42,21 +48,33 @@ export class PaymentsClient {
    * The card to charge off-session: the customer's default for invoices (Stripe applies it to invoices only),
    * else the only card there is.
    */
-  async choosePaymentMethod(customerId: string): Promise<PaymentMethodChoice> {
-    const customer = await checkedAnswer('customer', this.stripe.customers.retrieve(customerId));
-    if (customer.deleted) return { kind: 'none', code: 'customer_deleted', message: `Stripe customer ${customerId} is deleted` };
-    const standard = customer.invoice_settings.default_payment_method;
-    if (standard) return { kind: 'found', id: typeof standard === 'string' ? standard : standard.id };
-    const cards = await checkedAnswer('list', this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
-    const [only, another] = cards.data;
-    if (only && !another) return { kind: 'found', id: only.id };
-    return {
-      kind: 'none',
-      code: 'no_payment_method',
-      message: only
-        ? 'the customer has several cards and no default: set invoice_settings.default_payment_method'
-        : 'the customer has no card: attach one',
-    };
+  async chooseCard(customerId: string): Promise<CardChoice> {
+    const expand = { expand: ['invoice_settings.default_payment_method'] };
+    try {
+      const customer = await checkedAnswer('customer', this.stripe.customers.retrieve(customerId, expand));
+      if (customer.deleted) return { kind: 'customer_missing', message: `Stripe customer ${customerId} is deleted` };
+      const standard = customer.invoice_settings.default_payment_method;
+      if (standard) return { kind: 'found', card: ofPaymentMethod(standard) };
+      const cards = await checkedAnswer('list', this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
+      const [only, another] = cards.data;
+      if (only && !another) return { kind: 'found', card: ofPaymentMethod(only) };
+      const message = only ? 'the customer has several cards and no default' : 'the customer has no card';
+      return { kind: 'no_payment_method', message };
+    } catch (error) {
+      if (!(error instanceof PaymentsError) || error.status !== 404) throw error;
+      return { kind: 'customer_missing', message: error.failure.message };
+    }
+  }
+
+  /** Whether Stripe knows the customer, by this key; one that was deleted is known. @throws PaymentsError */
+  async knowsCustomer(customerId: string): Promise<boolean> {
+    try {
+      await checkedAnswer('customer', this.stripe.customers.retrieve(customerId));
+      return true;
+    } catch (error) {
+      if (error instanceof PaymentsError && error.status === 404) return false;
+      throw error;
+    }
   }
 
   /** An intent that is not confirmed takes no money, so a second one after a lost answer does no harm. */
@@ -90,7 +108,7 @@ export class PaymentsClient {
   }
 
   async readIntent(intentId: string): Promise<Intent> {
-    return intentIn(this.stripe.paymentIntents.retrieve(intentId));
+    return intentIn(this.stripe.paymentIntents.retrieve(intentId, { expand: ['latest_charge'] }));
   }
 
   async cancelIntent(recharge: Attempt, intentId: string): Promise<Intent> {

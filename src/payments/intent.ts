@@ -25,6 +25,11 @@ export type Intent = {
   outcome: ChargeOutcome;
   /** Nobody can confirm it any more. */
   isCanceled: boolean;
+  /**
+   * Whether the card's network may have been asked. False only where Stripe says that it was not, as for a
+   * payment that its own rules have blocked.
+   */
+  reachedNetwork: boolean;
   /** Stripe's own word, for a person to read; decisions are made on `outcome`. */
   status: string;
   /** What was asked for, in minor units, as Stripe says it. */
@@ -52,12 +57,18 @@ export function ofIntent(intent: Stripe.PaymentIntent): Intent {
     id: intent.id,
     outcome: outcomeOf(intent),
     isCanceled: intent.status === 'canceled',
+    reachedNetwork: reachedNetwork(intent),
     status: intent.status,
     amountMinor: intent.amount,
     currency: intent.currency,
     customerId: typeof intent.customer === 'string' ? intent.customer : null,
     metadata: readMetadata(intent.metadata ?? {}),
   };
+}
+
+/** https://docs.stripe.com/declines#blocked-payments: `network_status` is `not_sent_to_network` then. */
+function reachedNetwork({ latest_charge: charge }: Stripe.PaymentIntent): boolean {
+  return typeof charge !== 'object' || charge?.outcome?.network_status !== 'not_sent_to_network';
 }
 
 /** As Stripe keeps it: quota as decimal strings, empty where it is not known. */

@@ -13,6 +13,7 @@ import {
 import type { ActivityDependencies } from '../../activities/dependencies.ts';
 import { createActivities } from '../../activities/index.ts';
 import { superviseActivity } from '../../activities/interceptor.ts';
+import { watchKeys } from '../../activities/key-watch.ts';
 import type { Logger } from '../observability/log.ts';
 
 /** Activities that run at once; each uses at most one of the pool's 20 connections at a time. */
@@ -70,7 +71,8 @@ export async function createWorker({ dependencies, ...queue }: WorkerOptions): P
   return Worker.create({
     ...queue,
     activities: createActivities(dependencies),
-    interceptors: { activity: [superviseActivity] },
+    // The first one sees what the next one throws.
+    interceptors: { activity: [watchKeys(dependencies), superviseActivity] },
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
     shutdownGraceTime: SHUTDOWN_GRACE,

@@ -63,7 +63,7 @@ async function attempts(serverUrl: string, about: string): Promise<number> {
 }
 
 function alarmsOf({ eventId }: Story): number {
-  return alarms.filter((line) => line.includes(eventId) && line.includes('under way for 24 hours')).length;
+  return alarms.filter((line) => line.includes(eventId) && line.includes('is not settled after 24 hours')).length;
 }
 
 /** Lets hours pass. @throws when Temporal's test server stands still instead. */

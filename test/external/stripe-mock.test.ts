@@ -21,7 +21,8 @@ type Scene = { payments: PaymentsClient; recharge: Recharge; paymentMethodId: st
 
 /** Every call of the client: one that is missing here does not type-check. */
 const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = {
-  choosePaymentMethod: ({ payments, recharge }) => payments.choosePaymentMethod(recharge.stripeCustomerId),
+  chooseCard: ({ payments, recharge }) => payments.chooseCard(recharge.stripeCustomerId),
+  knowsCustomer: ({ payments, recharge }) => payments.knowsCustomer(recharge.stripeCustomerId),
   createIntent: ({ payments, recharge, paymentMethodId }) => payments.createIntent(recharge, paymentMethodId),
   confirmIntent: ({ payments, recharge, intentId }) => payments.confirmIntent(recharge, intentId),
   readIntent: ({ payments, intentId }) => payments.readIntent(intentId),
@@ -38,9 +39,10 @@ const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = 
 
 /** What each call sends, and what of it would be wrong. */
 const SENT: { call: keyof PaymentsClient; route: string; parameters: string[]; wrong: Record<string, string | undefined> }[] = [
-  { call: 'choosePaymentMethod', route: 'GET /v1/customers/:id', parameters: [], wrong: {} },
+  { call: 'chooseCard', route: 'GET /v1/customers/:id', parameters: ['expand[0]'], wrong: {} },
+  { call: 'knowsCustomer', route: 'GET /v1/customers/:id', parameters: [], wrong: {} },
   {
-    call: 'choosePaymentMethod',
+    call: 'chooseCard',
     route: 'GET /v1/customers/:id/payment_methods',
     parameters: ['limit', 'type'],
     wrong: { limit: 'many', type: 'gold' },

@@ -58,6 +58,17 @@ describe('the alert', () => {
     expect((await litellm.state()).alerts).toEqual([]);
   });
 
+  test('of a reservation that does not fit says crossed, with all of the budget spent, while money is left', async () => {
+    await litellm.knob('settings', { call_reservation: 0.25 });
+    const key = await litellm.teamWithKey({ team_id: 't1', max_budget: 1 });
+    expect((await litellm.chat(key, 0.75)).status).toBe(200);
+    expect((await litellm.chat(key, 0.0625)).status).toBe(200);
+    expect((await litellm.chat(key, 0.0625)).status).toBe(429);
+    const [delivery] = await webhook.received(1);
+    expect(JSON.parse(delivery?.body ?? '')).toMatchObject({ event: 'budget_crossed', spend: 1, max_budget: 1 });
+    expect((await litellm.info('t1')).team_info.spend).toBe(0.8125);
+  });
+
   test('is not repeated for a day after a 2xx, not even for a new budget', async () => {
     webhook.statuses = [202];
     const key = await litellm.overBudget('t1');

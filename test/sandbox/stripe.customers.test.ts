@@ -111,3 +111,62 @@ describe('customers and payment methods', () => {
     expect(first.has_more).toBe(true);
   });
 });
+
+describe('a saved card', () => {
+  const cardOf = async (id: string) => (await stripe.paymentMethods.retrieve(id)).card;
+
+  test('has the fingerprint of its number, whoever saved it, and each charge shows it', async () => {
+    const [one, two] = [await standIn.customerWith(), await standIn.customerWith()];
+    const another = await standIn.customerWith('pm_card_mastercard');
+    const fingerprint = (await cardOf(one.payment_method))?.fingerprint;
+    expect(fingerprint).toMatch(/^[A-Za-z0-9]{16}$/);
+    expect((await cardOf(two.payment_method))?.fingerprint).toBe(fingerprint);
+    expect((await cardOf(another.payment_method))?.fingerprint).not.toBe(fingerprint);
+    const { latest_charge } = await stripe.paymentIntents.create({ ...USD_10, ...one, confirm: true, expand: ['latest_charge'] });
+    expect(latest_charge).toMatchObject({ payment_method_details: { type: 'card', card: { brand: 'visa', last4: '4242', fingerprint } } });
+  });
+
+  test('is given another number by the knob, without an event', async () => {
+    const { payment_method } = await standIn.customerWith();
+    await standIn.knob(`payment_methods/${payment_method}`, { fingerprint: 'aaaaaaaaaaaaaaa1' });
+    expect(await cardOf(payment_method)).toMatchObject({ last4: '4242', fingerprint: 'aaaaaaaaaaaaaaa1' });
+    expect((await stripe.events.list({ limit: 1 })).data[0]?.type).not.toBe('payment_method.automatically_updated');
+  });
+
+  test('keeps fingerprint and expiry when it behaves like another one', async () => {
+    const { payment_method } = await standIn.customerWith();
+    const before = await cardOf(payment_method);
+    await standIn.knob(`payment_methods/${payment_method}`, { behaves_like: 'pm_card_chargeDeclinedExpiredCard' });
+    expect(await cardOf(payment_method)).toEqual(before);
+  });
+
+  test('gets a new expiry under the same id, and a charge before it keeps the old one', async () => {
+    const { payment_method, customer } = await standIn.customerWith();
+    const charge = await stripe.paymentIntents.create({ ...USD_10, customer, payment_method, confirm: true, expand: ['latest_charge'] });
+    const before = await cardOf(payment_method);
+    await standIn.knob(`payment_methods/${payment_method}`, { exp_month: 1, exp_year: 2040 });
+    expect(await cardOf(payment_method)).toEqual({ ...before, exp_month: 1, exp_year: 2040 });
+    const [event] = (await stripe.events.list({ limit: 1 })).data;
+    expect(event).toMatchObject({
+      type: 'payment_method.automatically_updated',
+      data: { object: { id: payment_method, card: { exp_year: 2040 } }, previous_attributes: { card: { exp_year: before?.exp_year } } },
+    });
+    const { data } = await stripe.charges.list({ payment_intent: charge.id });
+    expect(data[0]?.payment_method_details?.card?.exp_year).toBe(before?.exp_year);
+  });
+
+  test.each([
+    { fingerprint: 'short' },
+    { fingerprint: 'aaaaaaaaaaaaaaa-' },
+    { exp_month: 0 },
+    { exp_month: 13 },
+    { exp_year: 40 },
+    { exp_year: 2040, behaves_like: 'pm_card_none' },
+    { last4: '4242' },
+  ])('refuses the change %j, whole', async (change) => {
+    const { payment_method } = await standIn.customerWith();
+    const before = await cardOf(payment_method);
+    await expect(standIn.knob(`payment_methods/${payment_method}`, change)).rejects.toThrow('invalid_request_error');
+    expect(await cardOf(payment_method)).toEqual(before);
+  });
+});

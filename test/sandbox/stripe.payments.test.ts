@@ -54,6 +54,31 @@ describe('a payment', () => {
     });
   });
 
+  test('that Stripe blocks is declined as fraudulent, and the bank was never asked', async () => {
+    const error = await errorOf(stripe.paymentIntents.create({ ...USD_10, payment_method: 'pm_card_radarBlock', confirm: true }));
+    expect(error).toMatchObject({ statusCode: 402, code: 'card_declined', decline_code: 'fraudulent' });
+    expect(await stripe.charges.retrieve(error.charge as string)).toMatchObject({
+      status: 'failed',
+      outcome: { type: 'blocked', network_status: 'not_sent_to_network', reason: 'highest_risk_level', risk_level: 'highest' },
+    });
+  });
+
+  test('that the bank declines has what the card network says, when the network says something', async () => {
+    const source = await standIn.customerWith('pm_card_chargeCustomerFail');
+    const pay = () => errorOf(stripe.paymentIntents.create({ ...USD_10, ...source, confirm: true, off_session: true }));
+    const outcomeOf = async ({ charge }: Stripe.errors.StripeError) => (await stripe.charges.retrieve(charge as string)).outcome;
+    const silent = await pay();
+    expect(silent).not.toHaveProperty('network_decline_code', expect.anything());
+    expect(await outcomeOf(silent)).toMatchObject({ network_decline_code: null, network_advice_code: null });
+
+    const codes = { network_advice_code: '03', network_decline_code: '41' };
+    await standIn.knob(`payment_methods/${source.payment_method}`, codes);
+    const error = await pay();
+    expect(error).toMatchObject(codes);
+    expect(await stripe.paymentIntents.retrieve(error.payment_intent?.id as string)).toMatchObject({ last_payment_error: codes });
+    expect(await outcomeOf(error)).toMatchObject({ type: 'issuer_declined', network_status: 'declined_by_network', ...codes });
+  });
+
   test('is declined when a saved card has been reported lost, and another card then pays it', async () => {
     const { customer, payment_method } = await standIn.customerWith();
     await standIn.knob(`payment_methods/${payment_method}`, { behaves_like: 'pm_card_chargeDeclinedLostCard' });

@@ -56,14 +56,16 @@ describe('the server', () => {
     const [refunded, disputed] = [await standIn.paid(), await standIn.paid()];
     await stripe.refunds.create({ payment_intent: refunded.id });
     await standIn.knob('disputes', { payment_intent: disputed.id });
+    await standIn.knob(`charges/${disputed.latest_charge}/early_fraud_warning`);
     const kept = await standIn.state();
     // The compiler checks; the assertion only uses what it checked. A payment error holds a payment method in
-    // short.
+    // short, a charge its details in short.
     const intents: Pick<Stripe.PaymentIntent, Exclude<keyof ours.PaymentIntent, 'last_payment_error'>>[] = kept.payment_intents;
-    const charges: Pick<Stripe.Charge, keyof ours.Charge>[] = kept.charges;
+    const charges: Pick<Stripe.Charge, Exclude<keyof ours.Charge, 'payment_method_details'>>[] = kept.charges;
     const refunds: Pick<Stripe.Refund, keyof ours.Refund>[] = kept.refunds;
     const disputes: Pick<Stripe.Dispute, keyof ours.Dispute>[] = kept.disputes;
-    expect([intents, charges, refunds, disputes].every((objects) => objects.length > 0)).toBe(true);
+    const warnings: Pick<Stripe.Radar.EarlyFraudWarning, keyof ours.EarlyFraudWarning>[] = kept.early_fraud_warnings;
+    expect([intents, charges, refunds, disputes, warnings].every((objects) => objects.length > 0)).toBe(true);
   });
 
   test('an unknown path is answered as Stripe does', async () => {

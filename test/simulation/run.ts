@@ -5,6 +5,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import axios, { type AxiosResponse } from 'axios';
 import type { Fault, FaultAction, FaultRequest } from '../../sandbox/faults.ts';
+import { newFingerprint } from '../support/stand-ins.ts';
 import { alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from '../support/world.ts';
 import type { Environment } from './environment.ts';
 import type { Mishap, MishapQuestion } from './mishap-board.ts';
@@ -67,11 +68,13 @@ export class Run {
 
   /** Makes the customer, the team and the organization. */
   async prepare(): Promise<void> {
-    const { stripe, litellm } = this.environment;
+    const { stripe, stripeServer, litellm } = this.environment;
     const { budget, spend, minimum, target, maxDailyRecharges } = this.schedule.start;
     const customer = await stripe.customers.create({ name: this.organizationId });
     this.customerId = customer.id;
     this.cardId = (await stripe.paymentMethods.attach('pm_card_visa', { customer: customer.id })).id;
+    // A card of its own: attempts are counted per card, whoever has it, and runs must not touch each other.
+    await axios.post(`${stripeServer.url}/_sandbox/payment_methods/${this.cardId}`, { fingerprint: newFingerprint() });
     await stripe.customers.update(customer.id, { invoice_settings: { default_payment_method: this.cardId } });
     await litellm.post('/team/new', { team_id: this.teamId, max_budget: budget });
     await this.spend(spend);

@@ -2,6 +2,7 @@
  * Stripe and LiteLLM as everybody but the service sees them: what goes wrong there, what somebody else does
  * there, what is true there.
  */
+import { randomBytes } from 'node:crypto';
 import axios, { type AxiosInstance } from 'axios';
 import Stripe from 'stripe';
 import type { FaultAction, FaultRequest } from '../../sandbox/faults.ts';
@@ -10,6 +11,11 @@ import type { KmsState, StripeState } from './answers.ts';
 import { ALWAYS, HOLD, READ_BUDGET, StandingFault, UNAVAILABLE, WRITE_BUDGET } from './faults.ts';
 
 type Team = { teamId: string };
+
+/** The fingerprint of a card that nobody has yet, in Stripe's shape. */
+export function newFingerprint(): string {
+  return randomBytes(8).toString('hex');
+}
 
 export class StandIns {
   readonly config: Config;
@@ -77,6 +83,18 @@ export class StandIns {
   /** A knob of the stand-in for Stripe, see `sandbox/stripe/server.ts`. Returns what it answers. */
   async stripeKnob<T = { id: string }>(path: string, body: Record<string, unknown> = {}): Promise<T> {
     return (await axios.post(`${this.stripeUrl}/_sandbox/${path}`, body)).data;
+  }
+
+  /**
+   * A test payment method becomes the customer's default. Returns its id.
+   *
+   * @param fingerprint without it the card is one that nobody else has.
+   */
+  async attachCard(customerId: string, testCard: string, fingerprint = newFingerprint()): Promise<string> {
+    const { id, type } = await this.stripe.paymentMethods.attach(testCard, { customer: customerId });
+    if (type === 'card') await this.stripeKnob(`payment_methods/${id}`, { fingerprint });
+    await this.stripe.customers.update(customerId, { invoice_settings: { default_payment_method: id } });
+    return id;
   }
 
   /** What the stand-in for Stripe was asked, the newest request last, and the events that it has sent. */

@@ -42,6 +42,8 @@ export type RechargeIds = { eventId: string; rechargeId: string; intentId: strin
 export type OrganizationWish = {
   /** A Stripe test payment method, attached to the customer. */
   card?: string;
+  /** The card's, see `newFingerprint`: two organizations with the same one pay with the same card. */
+  fingerprint?: string;
   minimum?: string;
   target?: string;
   /** A name of its own for the team; otherwise it gets one that nobody else has. */
@@ -221,15 +223,14 @@ export class World extends StandIns {
 
   /**
    * A paying customer with a team that has, unless wished otherwise, just run out: 10 dollars of budget,
-   * 10.50 spent.
+   * 10.50 spent. Its card is its own, so that what becomes of it touches no other organization.
    */
   async organization(wish: OrganizationWish = {}): Promise<Organization> {
     const { card = 'pm_card_visa', minimum = '2.00', target = '20.00', budget = 10, spend = 10.5, settings = {} } = wish;
     const id = `org-${++this.serial}`;
     const teamId = wish.teamId ?? `${this.name}-team-${this.serial}`;
     const customer = await this.stripe.customers.create({ name: id });
-    const paymentMethod = await this.stripe.paymentMethods.attach(card, { customer: customer.id });
-    await this.stripe.customers.update(customer.id, { invoice_settings: { default_payment_method: paymentMethod.id } });
+    await this.attachCard(customer.id, card, wish.fingerprint);
     await this.kms.post('/team/new', { team_id: teamId, team_alias: id, max_budget: budget });
     const { data: key } = await this.kms.post('/key/generate', { team_id: teamId });
     if (spend) await this.spend(teamId, spend);

@@ -33,7 +33,7 @@ export const NO_HISTORY: RechargeHistory = {
   chargedToday: minorUnits(0),
   chargedThisMonth: minorUnits(0),
   hasOpenRecharge: false,
-  failures: { count: 0, lastAgoMs: null },
+  holds: [],
   recent: { lastHour: 0, busiestHourBefore: 0, firstAgoMs: null },
   approvedAmount: null,
 };

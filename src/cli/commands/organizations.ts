@@ -1,4 +1,5 @@
 /** `bill org`: organizations and their settings. */
+import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { ITS_ID, type Setting, settingEntries } from '../../http/organization-settings.ts';
@@ -19,7 +20,7 @@ const COLUMNS = [
   'minimum_balance',
   'target_balance',
   'auto_recharge_enabled',
-  'suspended_at',
+  'holds',
 ];
 
 export function addOrganizationCommands(bill: Command): void {
@@ -48,12 +49,12 @@ export function addOrganizationCommands(bill: Command): void {
   withJson(org.command('suspend').argument('<id>').option('--reason <text>').description('charge nothing until it is resumed')).action(
     async (id: string, options: Output & { reason?: string }) => {
       const body = options.reason ? { reason: options.reason } : {};
-      printRow(options, await callService<Row>('POST', `${pathOf(id)}/suspend`, { body }), COLUMNS);
+      printRow(options, await callService<Row>('POST', `${pathOf(id)}/suspend`, { body: { ...body, by: userInfo().username } }), COLUMNS);
     },
   );
 
   withJson(org.command('resume').argument('<id>').description('charge again')).action(async (id: string, options: Output) => {
-    printRow(options, await callService<Row>('POST', `${pathOf(id)}/resume`, { body: {} }), COLUMNS);
+    printRow(options, await callService<Row>('POST', `${pathOf(id)}/resume`, { body: { by: userInfo().username } }), COLUMNS);
   });
 }
 

@@ -55,7 +55,7 @@ function lack({ method, path }: KmsRoute, refusal: KmsError): Promise<Reading> {
 /** The teams of the organizations that are recharged automatically. */
 export async function examineTeams(em: EntityManager, kms: KmsClient): Promise<Reading[]> {
   const { data, nextCursor } = await organizations.list(em, { limit: TEAMS_LIMIT, cursor: undefined });
-  const charged = data.filter(({ autoRechargeEnabled, suspendedAt }) => autoRechargeEnabled && !suspendedAt);
+  const charged = data.filter(({ autoRechargeEnabled }) => autoRechargeEnabled);
   const readings = await Promise.all(
     charged.map((organization) =>
       runCheck({ area: AREA_OF_TEAMS, check: organization.id, advice: 'look at the team in LiteLLM' }, async () =>

@@ -66,7 +66,7 @@ const policies = fc
       quotaPerUnit: parseQuota('1'),
     };
     const limits = limitsOf({ ...priced, ...(set as Partial<Record<keyof typeof set, MinorUnits>>) });
-    return { ...priced, ...limits, maxDailyRecharges, autoRechargeEnabled: true, suspended: false };
+    return { ...priced, ...limits, maxDailyRecharges, autoRechargeEnabled: true };
   });
 
 type Attempt = { at: number; amount: number; status: 'open' | 'succeeded' | 'declined' | 'refunded'; approved: boolean };
@@ -136,6 +136,7 @@ class Model {
         softBudget: null,
         budgetDuration: null,
         hasBudgetLimits: false,
+        blocked: false,
       },
       occasion,
       history: {

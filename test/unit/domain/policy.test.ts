@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { AppliedHold } from '../../../src/domain/hold.ts';
 import { decimalPlaces, MAX_CHARGE_MINOR, minorUnits, parseQuota, quotaBoughtBy, quotaMicros } from '../../../src/domain/money.ts';
 import {
   decideRecharge,
@@ -20,7 +21,6 @@ import { currencies, NO_HISTORY, NO_LIMITS, USD } from '../arbitraries.ts';
 /** An organization at 10.00 of balance at least and 30.00 at best, its team just out of budget. */
 const policy: RechargePolicy = {
   autoRechargeEnabled: true,
-  suspended: false,
   minimumBalance: parseQuota('10'),
   targetBalance: parseQuota('30'),
   maxDailyRecharges: 3,
@@ -34,6 +34,7 @@ const budget: LiveBudget = {
   softBudget: null,
   budgetDuration: null,
   hasBudgetLimits: false,
+  blocked: false,
 };
 const history: RechargeHistory = NO_HISTORY;
 
@@ -151,9 +152,9 @@ describe('the balance', () => {
   });
 
   test('is told with every refusal, except for a team that has no budget at all', () => {
-    expect(decide({ policy: { ...policy, suspended: true } })).toEqual({
+    expect(decide({ policy: { ...policy, autoRechargeEnabled: false } })).toEqual({
       kind: 'refuse',
-      refusal: 'suspended',
+      refusal: 'auto_recharge_disabled',
       balance: parseQuota('-0.5'),
     });
     expect(decide({ budget: { ...budget, quota: null } })).toEqual({
@@ -165,8 +166,18 @@ describe('the balance', () => {
 });
 
 describe('no charge is made', () => {
-  test('for a suspended organization', () => {
-    expect(refusalOf(decide({ policy: { ...policy, suspended: true } }))).toBe('suspended');
+  test('while a hold applies: the oldest is named', () => {
+    const hold: AppliedHold = { id: 'hld_1', scope: 'service', reason: 'operator', detail: 'maintenance', until: null };
+    const held = { ...history, holds: [hold, { ...hold, id: 'hld_2' }] };
+    expect(decide({ history: held })).toEqual({ kind: 'refuse', refusal: 'held', hold, balance: parseQuota('-0.5') });
+  });
+  test('for a hold only where there would be a charge', () => {
+    const hold: AppliedHold = { id: 'hld_1', scope: 'service', reason: 'operator', detail: 'maintenance', until: null };
+    const funded = { budget: budgetWithBalance(10_000_001, 5_000_000), history: { ...history, holds: [hold] } };
+    expect(refusalOf(decide(funded))).toBe('above_minimum');
+  });
+  test('for a team that LiteLLM blocks', () => {
+    expect(refusalOf(decide({ budget: { ...budget, blocked: true } }))).toBe('team_blocked');
   });
   test('when auto-recharge is off', () => {
     expect(refusalOf(decide({ policy: { ...policy, autoRechargeEnabled: false } }))).toBe('auto_recharge_disabled');
@@ -221,15 +232,6 @@ describe('a sweep', () => {
     expect(ahead('25', '1000').kind).toBe('recharge');
     expect(refusalOf(ahead('25.000001', '1000'))).toBe('above_minimum');
     expect(refusalOf(ahead('500', '1000'))).toBe('above_minimum');
-  });
-  test('pauses after failures, where an alert is tried', () => {
-    const failed = (minutesAgo: number) => ({
-      ...history,
-      failures: { count: 1, lastAgoMs: minutesAgo * 60_000 },
-    });
-    expect(refusalOf(ahead('5', '0', failed(14)))).toBe('cooling_down');
-    expect(ahead('5', '0', failed(15)).kind).toBe('recharge');
-    expect(decide({ history: failed(14) }).kind).toBe('recharge');
   });
   test('that expects nothing decides as for an alert', () => {
     const balances = fc.integer({ min: -10_000_000_000, max: 10_000_000_000 });
@@ -485,17 +487,18 @@ describe('a refusal names the setting that an operator has to look at', () => {
   const names: Record<Refusal, RegExp> = {
     above_minimum: /above the minimum/,
     auto_recharge_disabled: /auto_recharge_enabled/,
-    suspended: /suspended: resume/,
-    held: /bill holds/,
+    held: /hold applies: bill holds/,
     recharge_open: /not finished/,
     refused_with_money_left: /minimum_balance or target_balance/,
     spend_not_shown: /more spend than LiteLLM's database shows/,
     daily_amount_reached: /max_daily_amount/,
     daily_limit_reached: /max_daily_recharges/,
     monthly_limit_reached: /max_monthly_amount/,
-    cooling_down: /failed.*pauses/,
     amount_too_large: /one charge.*99999999 minor units/,
+    no_payment_method: /no card.*attach/,
+    customer_missing: /stripe_customer_id/,
     team_not_found: /litellm_team_id/,
+    team_blocked: /blocked in LiteLLM.*unblock/,
     unlimited_budget: /max_budget.*without limit/,
     budget_duration: /budget_duration/,
     budget_limits: /budget_limits/,

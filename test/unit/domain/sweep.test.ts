@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { type AppliedHold, endsWithCard, HOLD_REASONS, type HoldReason } from '../../../src/domain/hold.ts';
 import { minorUnits, parseQuota, quotaMicros } from '../../../src/domain/money.ts';
 import { decideRecharge } from '../../../src/domain/policy.ts';
 import { decideSweep, type SweepFacts } from '../../../src/domain/sweep.ts';
@@ -11,7 +12,6 @@ const MINUTE_MS = 60_000;
 const facts: SweepFacts = {
   policy: {
     autoRechargeEnabled: true,
-    suspended: false,
     minimumBalance: parseQuota('10'),
     targetBalance: parseQuota('30'),
     maxDailyRecharges: 3,
@@ -34,10 +34,16 @@ const facts: SweepFacts = {
 };
 const above = { ...facts.team, spend: parseQuota('89.999999') };
 const once = (lastAgoMs: number) => ({ count: 1, lastAgoMs });
+const hold = (reason: HoldReason): AppliedHold => ({ id: 'hld_1', scope: 'organization', reason, detail: 'because', until: null });
 
 describe('a sweep reports', () => {
   test('a balance at the minimum as low', () => {
     expect(decideSweep(facts)).toEqual({ kind: 'report', eventType: 'balance_low', balance: parseQuota('10') });
+  });
+  test('a balance that is held until the customer has another card: only Stripe knows whether it has', () => {
+    for (const reason of ['declined', 'card_refused', 'three_failures'] as const) {
+      expect(decideSweep({ ...facts, history: { ...facts.history, holds: [hold(reason)] } }).kind).toBe('report');
+    }
   });
   test('a balance above the minimum that will be there before the next sweep as a forecast', () => {
     const decision = decideSweep({ ...facts, team: above, expectedSpend: quotaMicros(1) });
@@ -61,16 +67,13 @@ describe('a sweep reports nothing', () => {
     expect(decideSweep({ ...facts, hasOpenEvent: true })).toEqual(nothing);
   });
   test('that a recharge would refuse', () => {
-    expect(decideSweep({ ...facts, policy: { ...facts.policy, suspended: true } })).toEqual(nothing);
+    expect(decideSweep({ ...facts, policy: { ...facts.policy, autoRechargeEnabled: false } })).toEqual(nothing);
+    expect(decideSweep({ ...facts, history: { ...facts.history, holds: [hold('operator')] } })).toEqual(nothing);
   });
 });
 
 describe('a sweep waits', () => {
   const wait = { kind: 'wait' };
-  test('after a recharge that failed, until its pause is over', () => {
-    expect(decideSweep({ ...facts, history: { ...facts.history, failures: once(14 * MINUTE_MS) } })).toEqual(wait);
-    expect(decideSweep({ ...facts, history: { ...facts.history, failures: once(15 * MINUTE_MS) } }).kind).toBe('report');
-  });
   test('after an event of its own that led to no recharge, until its pause is over', () => {
     expect(decideSweep({ ...facts, fruitless: once(14 * MINUTE_MS) })).toEqual(wait);
     expect(decideSweep({ ...facts, fruitless: once(15 * MINUTE_MS) }).kind).toBe('report');
@@ -88,18 +91,19 @@ test('whatever it reports, a recharge is due on the same figures', () => {
     expectedSpend: spends,
     blocked: fc.boolean(),
     hasOpenEvent: fc.boolean(),
-    suspended: fc.boolean(),
-    failures,
+    reason: fc.option(fc.constantFrom(...HOLD_REASONS)),
     fruitless: failures,
   });
   fc.assert(
-    fc.property(sweeps, ({ spend, expectedSpend, blocked, hasOpenEvent, suspended, failures: failed, fruitless }) => {
-      const policy = { ...facts.policy, suspended };
+    fc.property(sweeps, ({ spend, expectedSpend, blocked, hasOpenEvent, reason, fruitless }) => {
+      const { policy } = facts;
       const team = { ...facts.team, spend, blocked };
-      const history = { ...facts.history, failures: failed };
+      const history = { ...facts.history, holds: reason ? [hold(reason)] : [] };
       const decision = decideSweep({ policy, team, history, hasOpenEvent, fruitless, expectedSpend });
       const recharge = decideRecharge({ policy, budget: team, history, occasion: { kind: 'sweep', expectedSpend } });
-      if (decision.kind === 'report') expect(recharge).toMatchObject({ kind: 'recharge', balance: decision.balance });
+      // Whether the customer has another card by now is asked by the run.
+      const isCards = reason !== null && endsWithCard(reason);
+      if (decision.kind === 'report') expect(recharge).toMatchObject({ balance: decision.balance, kind: isCards ? 'refuse' : 'recharge' });
       if (decision.kind === 'report') expect([blocked, hasOpenEvent]).toEqual([false, false]);
     }),
   );

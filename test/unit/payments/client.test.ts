@@ -26,7 +26,8 @@ const ORDER = {
 
 /** Every call of the client: one that is missing here does not type-check. */
 const CALLS: Record<keyof PaymentsClient, (payments: PaymentsClient) => Promise<unknown>> = {
-  choosePaymentMethod: (payments) => payments.choosePaymentMethod('cus_1'),
+  chooseCard: (payments) => payments.chooseCard('cus_1'),
+  knowsCustomer: (payments) => payments.knowsCustomer('cus_1'),
   createIntent: (payments) => payments.createIntent(ORDER, 'pm_1'),
   confirmIntent: (payments) => payments.confirmIntent(ORDER, 'pi_1'),
   readIntent: (payments) => payments.readIntent('pi_1'),

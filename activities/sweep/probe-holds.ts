@@ -1,0 +1,71 @@
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Hold } from '../../src/database/entities.ts';
+import * as holds from '../../src/database/holds.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import type { HoldReason } from '../../src/domain/hold.ts';
+import { KmsError } from '../../src/kms/errors.ts';
+import { BUDGET_WRITE } from '../../src/kms/routes.ts';
+import { PaymentsError } from '../../src/payments/errors.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+import { knowsAny } from '../recharge/find-card.ts';
+
+/** The holds that end when what they are about is found to be well, and so many of them at a time. */
+const PROBED: readonly HoldReason[] = ['key_refused', 'raise_refused', 'budget_lowered'];
+const PROBES_LIMIT = 100;
+
+/** Any of so many customers shows that the Stripe key is of their account and mode. */
+const CUSTOMERS_LIMIT = 3;
+
+export type ProbeCounts = { ended: number; released: string[] };
+
+/**
+ * Ends the holds whose time is over, and those whose cause is gone: the key is taken again, LiteLLM lets the
+ * raise through, the budget is back. One that cannot be probed stays.
+ */
+export function probeHolds({ database, kms, payments, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'payments' | 'log'>) {
+  return async (): Promise<ProbeCounts> => {
+    const em = database.fork();
+    const ended = await holds.releaseExpired(em);
+    const released: string[] = [];
+    for (const hold of await holds.openFor(em, PROBED, PROBES_LIMIT)) {
+      const reason = await passes(em, hold).catch((error) => {
+        if (!(error instanceof KmsError) && !(error instanceof PaymentsError)) throw error;
+        log.info({ hold: hold.id, reason: error.message }, 'the probe of a hold has not passed');
+        return undefined;
+      });
+      if (reason && (await holds.release(em, hold.id, { by: 'probe', reason }))) released.push(hold.id);
+    }
+    return { ended, released };
+  };
+
+  /** Why the hold may end; undefined when it may not. */
+  async function passes(em: EntityManager, hold: Hold): Promise<string | undefined> {
+    switch (hold.reason) {
+      case 'key_refused':
+        if (hold.subject === 'litellm') {
+          await kms.teams({ page: 1, pageSize: 1 });
+          return 'LiteLLM takes the key';
+        }
+        return (await isStripeKeyRight(em)) ? 'Stripe takes the key, and knows our customers' : undefined;
+      case 'raise_refused':
+        if (hold.scope !== 'service' || (await holds.hasProbeFailedBefore(em, hold))) return undefined;
+        return (await kms.refusalOf(BUDGET_WRITE)) === undefined ? 'LiteLLM lets the key write budgets' : undefined;
+      default:
+        return (await isRestored(em, hold)) ? 'LiteLLM shows the budget again' : undefined;
+    }
+  }
+
+  async function isStripeKeyRight(em: EntityManager): Promise<boolean> {
+    await payments.ping();
+    const customers = await organizations.otherCustomers(em, '', CUSTOMERS_LIMIT);
+    return customers.length === 0 || knowsAny(payments, customers);
+  }
+
+  async function isRestored(em: EntityManager, { subject }: Hold): Promise<boolean> {
+    const organization = await organizations.find(em, subject);
+    const left = (await organizations.budgetsLeft(em, [subject])).get(subject);
+    if (!organization || left === undefined) return false;
+    const { quota } = await kms.teamBudget(organization.litellmTeamId);
+    return quota !== null && quota >= left;
+  }
+}

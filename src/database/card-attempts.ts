@@ -1,0 +1,120 @@
+/**
+ * Attempts on cards, counted by card whoever's organization it was. An attempt is entered before the card's
+ * network is asked, so that two at a time are noticed, and ended by what came of it.
+ */
+import { ATTEMPTS_WINDOW_MS, type FailuresBefore, holdsAfterFailure } from '../domain/attempts.ts';
+import { type Card, holdSubjectOf } from '../domain/card.ts';
+import type { DeclineKind } from '../domain/decline.ts';
+import { type AppliedHold, stopsReserved } from '../domain/hold.ts';
+import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
+import type { EntityManager } from './database.ts';
+import type { Recharge } from './entities.ts';
+import * as holds from './holds.ts';
+import { sqlList } from './sql.ts';
+
+const FAILED_OUTCOMES = ['soft', 'hard', 'authentication_required'] as const satisfies DeclineKind[];
+
+/** A recharge in one of these may be asking the card's network right now. */
+const ASKING_STATUSES = QUOTA_DUE_STATUSES.filter((status) => status === 'reserved' || status === 'charging');
+
+export type Begun =
+  | { kind: 'begun' }
+  | { kind: 'held'; hold: AppliedHold }
+  /** Another recharge is asking the same card's network: what comes of that decides. */
+  | { kind: 'busy'; rechargeId: string };
+
+/**
+ * Enters the attempt, unless a hold applies by now or the card is being charged for somebody else. Idempotent:
+ * called again before every confirm of the recharge.
+ */
+export async function begin(em: EntityManager, recharge: Pick<Recharge, 'id' | 'organizationId'>, card: Card): Promise<Begun> {
+  return em.transactional(async (tx) => {
+    // One at a time for each card, whoever's workers they are.
+    await tx.execute('select pg_advisory_xact_lock(hashtextextended(?, 0))', [card.fingerprint]);
+    const [hold] = (await holds.applyingTo(tx, recharge.organizationId, card)).filter(stopsReserved);
+    if (hold) return { kind: 'held', hold };
+    const [other] = await tx.execute<{ id: string }[]>(
+      `select a.recharge_id as id from card_attempt a join recharge r on r.id = a.recharge_id
+       where a.fingerprint = ? and a.outcome is null and a.recharge_id <> ? and r.status in (${sqlList(ASKING_STATUSES)}) limit 1`,
+      [card.fingerprint, recharge.id],
+    );
+    if (other) return { kind: 'busy', rechargeId: other.id };
+    await tx.execute(
+      'insert into card_attempt (recharge_id, organization_id, fingerprint) values (?, ?, ?) on conflict (recharge_id) do nothing',
+      [recharge.id, recharge.organizationId, card.fingerprint],
+    );
+    return { kind: 'begun' };
+  });
+}
+
+/** The card's network has let the payment through: whatever the failures before it have led to ends. */
+export async function succeed(tx: EntityManager, recharge: Recharge): Promise<void> {
+  await end(tx, recharge.id, 'succeeded');
+  const release = { by: recharge.id, reason: 'a payment has succeeded' };
+  const { organizationId } = recharge;
+  await holds.releaseOf(tx, { scope: 'organization', subject: organizationId, reasons: ['three_failures'] }, release);
+  const card = cardOf(recharge);
+  if (card) await holds.releaseOf(tx, { scope: 'card', subject: holdSubjectOf(card), reasons: ['declined', 'card_refused'] }, release);
+}
+
+/** The card's network has declined: opens the holds that follow. */
+export async function fail(tx: EntityManager, recharge: Recharge, { kind, code }: { kind: DeclineKind; code: string }): Promise<void> {
+  const card = cardOf(recharge);
+  if (!card) return;
+  const before = await failuresBefore(tx, recharge, card);
+  if (!(await end(tx, recharge.id, kind))) return;
+  for (const { reason, forMs } of holdsAfterFailure(kind, before)) {
+    const isCards = reason !== 'three_failures';
+    await holds.open(tx, {
+      scope: isCards ? 'card' : 'organization',
+      subject: isCards ? holdSubjectOf(card) : recharge.organizationId,
+      reason,
+      detail: isCards ? `the card was declined with ${code}` : `three attempts in a row have failed, the last one with ${code}`,
+      openedBy: recharge.id,
+      organizationId: recharge.organizationId,
+      cardId: card.id,
+      forMs,
+    });
+  }
+}
+
+/** No network was asked after all. */
+export async function forget(tx: EntityManager, rechargeId: string): Promise<void> {
+  await tx.execute('delete from card_attempt where recharge_id = ? and outcome is null', [rechargeId]);
+}
+
+async function end(tx: EntityManager, rechargeId: string, outcome: 'succeeded' | DeclineKind): Promise<boolean> {
+  const ended = await tx.execute(
+    'update card_attempt set outcome = ?, ended_at = clock_timestamp() where recharge_id = ? and outcome is null returning recharge_id',
+    [outcome, rechargeId],
+  );
+  return ended.length > 0;
+}
+
+async function failuresBefore(tx: EntityManager, { organizationId }: Recharge, { fingerprint }: Card): Promise<FailuresBefore> {
+  const failed = `outcome in (${sqlList(FAILED_OUTCOMES)})`;
+  const [row] = await tx.execute<{ card: number; recent: number; oldest_ago_ms: number | null; organization: number }[]>(
+    `select
+       (select count(*)::integer from card_attempt where fingerprint = ? and ${failed} and ended_at > coalesce(
+          (select max(ended_at) from card_attempt where fingerprint = ? and outcome = 'succeeded'), '-infinity')) as card,
+       recent.count as recent, recent.oldest_ago_ms,
+       (select count(*)::integer from card_attempt where organization_id = ? and ${failed} and ended_at > greatest(
+          (select max(ended_at) from card_attempt where organization_id = ? and outcome = 'succeeded'),
+          (select max(released_at) from hold where organization_id = ? and reason = 'three_failures'), '-infinity')) as organization
+     from (select count(*)::integer as count, (extract(epoch from now() - min(ended_at)) * 1000)::float as oldest_ago_ms
+           from card_attempt where fingerprint = ? and ${failed} and ended_at > now() - ? * interval '1 millisecond') recent`,
+    [fingerprint, fingerprint, organizationId, organizationId, organizationId, fingerprint, ATTEMPTS_WINDOW_MS],
+  );
+  return {
+    cardInARow: row?.card ?? 0,
+    cardInWindow: row?.recent ?? 0,
+    oldestInWindowAgoMs: row?.oldest_ago_ms ?? null,
+    organizationInARow: row?.organization ?? 0,
+  };
+}
+
+/** The card that a recharge was to be charged with; null for one from before cards were noted. */
+export function cardOf({ paymentMethodId, cardFingerprint, cardExpiry }: Recharge): Card | null {
+  if (!paymentMethodId || !cardFingerprint) return null;
+  return { id: paymentMethodId, fingerprint: cardFingerprint, expiry: cardExpiry ?? '' };
+}

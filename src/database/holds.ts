@@ -1,0 +1,200 @@
+/** Holds: what stops charges, for how long, and who ended it. */
+import { type Card, holdSubjectOf } from '../domain/card.ts';
+import { type AppliedHold, endsWithCard, HOLD_REASONS, type HoldReason, type HoldScope } from '../domain/hold.ts';
+import { formatQuota, type QuotaMicros } from '../domain/money.ts';
+import type { EntityManager } from './database.ts';
+import { Hold } from './entities.ts';
+import { newId } from './ids.ts';
+import { type Page, type PageRequest, pageById } from './page.ts';
+import { sqlList } from './sql.ts';
+
+/** Who releases a hold whose time is over. */
+const BY_TIME = 'time';
+
+export type NewHold = {
+  scope: HoldScope;
+  subject: string;
+  reason: HoldReason;
+  /** What was seen, for whoever has to act. */
+  detail: string;
+  openedBy: string;
+  organizationId?: string | null;
+  cardId?: string | null;
+  /** From now on, in milliseconds; null: until it is released. */
+  forMs?: number | null;
+  amountMinor?: number | null;
+  quota?: QuotaMicros | null;
+};
+
+/**
+ * Opens a hold, in the transaction of what leads to it. One of a scope, subject and reason is open at a time:
+ * a further one makes it last longer where it would, and leaves the rest as it is.
+ *
+ * @returns the id of the one that is open.
+ */
+export async function open(tx: EntityManager, hold: NewHold): Promise<string> {
+  const { scope, subject, reason } = hold;
+  await releaseWhere(tx, 'scope = ? and subject = ? and reason = ? and until <= now()', [scope, subject, reason], {
+    by: BY_TIME,
+    reason: null,
+  });
+  const [row] = await tx.execute<{ id: string }[]>(
+    `insert into hold (id, scope, subject, reason, detail, opened_by, organization_id, card_id, amount_minor, quota, until)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 millisecond')
+     on conflict (scope, subject, reason) where released_at is null
+       do update set until = case when hold.until is null or excluded.until is null then null else greatest(hold.until, excluded.until) end
+     returning id`,
+    [
+      newId('hld'),
+      scope,
+      subject,
+      reason,
+      hold.detail,
+      hold.openedBy,
+      hold.organizationId ?? null,
+      hold.cardId ?? null,
+      hold.amountMinor ?? null,
+      hold.quota === undefined || hold.quota === null ? null : formatQuota(hold.quota),
+      hold.forMs ?? null,
+    ],
+  );
+  if (!row) throw new Error(`no hold of ${scope} ${subject} was stored`);
+  return row.id;
+}
+
+export type Release = { by: string; reason: string | null };
+
+/** False when the hold has ended already. */
+export async function release(tx: EntityManager, id: string, release: Release): Promise<boolean> {
+  return (await releaseWhere(tx, 'id = ?', [id], release)) > 0;
+}
+
+/** Releases the open holds of these reasons on one subject. */
+export async function releaseOf(
+  tx: EntityManager,
+  { scope, subject, reasons }: { scope: HoldScope; subject: string; reasons: readonly HoldReason[] },
+  release: Release,
+): Promise<void> {
+  await releaseWhere(tx, `scope = ? and subject = ? and reason in (${sqlList(reasons)})`, [scope, subject], release);
+}
+
+/** Releases every hold whose time is over: it ended then, and is told now. */
+export async function releaseExpired(em: EntityManager): Promise<number> {
+  return releaseWhere(em, 'until <= now()', [], { by: BY_TIME, reason: null });
+}
+
+async function releaseWhere(tx: EntityManager, condition: string, values: unknown[], { by, reason }: Release): Promise<number> {
+  const released = await tx.execute(
+    `update hold set released_at = now(), released_by = ?, release_reason = ? where released_at is null and ${condition} returning id`,
+    [by, reason, ...values],
+  );
+  return released.length;
+}
+
+/** The reasons that another card ends. */
+const CARD_REASONS = HOLD_REASONS.filter(endsWithCard);
+
+/**
+ * Whether the organization may be held because of a card: then the card that it has now decides, and Stripe
+ * knows it.
+ */
+export async function isCardInQuestion(em: EntityManager, organizationId: string): Promise<boolean> {
+  const [row] = await em.execute<{ questioned: boolean }[]>(
+    `select exists (
+       select from hold h where h.released_at is null and h.reason in (${sqlList(CARD_REASONS)})
+         and (h.until is null or h.until > now())
+         and (h.organization_id = ? or h.scope = 'card' and (h.subject, h.subject) in (
+           select coalesce(nullif(concat_ws(' ', card_fingerprint, nullif(card_expiry, '')), ''), payment_method_id), h.subject
+           from recharge where organization_id = ? and payment_method_id is not null order by created_at desc limit 1))) as questioned`,
+    [organizationId, organizationId],
+  );
+  return row?.questioned ?? false;
+}
+
+/**
+ * Releases what another card ends, where the organization has another card now: another fingerprint, the same
+ * card with another expiry or saved anew.
+ */
+export async function releaseForChangedCard(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
+  await releaseWhere(
+    tx,
+    `organization_id = ? and reason in (${sqlList(CARD_REASONS)}) and card_id is not null
+       and (card_id <> ? or scope = 'card' and subject not in (?, ?))`,
+    [organizationId, card.id, holdSubjectOf(card), card.id],
+    { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
+  );
+}
+
+/**
+ * The holds that apply to an organization now, the oldest first.
+ *
+ * @param card the card that would be charged; without it holds on cards are left out.
+ */
+export async function applyingTo(em: EntityManager, organizationId: string, card?: Card): Promise<AppliedHold[]> {
+  const subjects = card ? [holdSubjectOf(card), card.id] : [];
+  return em.execute<AppliedHold[]>(
+    `select id, scope, reason, detail, until from hold
+     where released_at is null and (until is null or until > now())
+       and (scope = 'service' or scope = 'organization' and subject = ? or scope = 'card' and subject in (select jsonb_array_elements_text(?::jsonb)))
+     order by since, id`,
+    [organizationId, JSON.stringify(subjects)],
+  );
+}
+
+/**
+ * For each of the organizations, the holds that apply whatever its card: of the service and of the
+ * organization. An organization without one has no entry.
+ */
+export async function applyingToEach(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, AppliedHold[]>> {
+  const rows = await em.execute<(AppliedHold & { organization: string })[]>(
+    `select o.id as organization, h.id, h.scope, h.reason, h.detail, h.until
+     from jsonb_array_elements_text(?::jsonb) o (id)
+     join hold h on h.scope = 'service' or h.scope = 'organization' and h.subject = o.id
+     where h.released_at is null and (h.until is null or h.until > now())
+     order by h.since, h.id`,
+    [JSON.stringify(organizationIds)],
+  );
+  const byOrganization = new Map<string, AppliedHold[]>();
+  for (const { organization, ...hold } of rows) byOrganization.set(organization, [...(byOrganization.get(organization) ?? []), hold]);
+  return byOrganization;
+}
+
+/** Up to `limit` open holds of these reasons, the oldest first. */
+export async function openFor(em: EntityManager, reasons: readonly HoldReason[], limit: number): Promise<Hold[]> {
+  return em.find(Hold, { reason: { $in: [...reasons] }, releasedAt: null }, { orderBy: { since: 'asc' }, limit });
+}
+
+/**
+ * Whether a probe has ended a hold of this reason before, and no budget has been raised since: then the probe
+ * shows nothing, and a person has to look.
+ */
+export async function hasProbeFailedBefore(em: EntityManager, { scope, reason }: Hold): Promise<boolean> {
+  const before = await em.execute(
+    `select from hold h where scope = ? and reason = ? and released_by = 'probe'
+       and not exists (select from recharge r where r.status = 'succeeded' and r.updated_at > h.released_at) limit 1`,
+    [scope, reason],
+  );
+  return before.length > 0;
+}
+
+/** The open holds on each of the organizations themselves, the oldest first; none: no entry. */
+export async function onOrganizations(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, Hold[]>> {
+  const open = { scope: 'organization', subject: { $in: [...organizationIds] }, releasedAt: null } as const;
+  return Map.groupBy(await em.find(Hold, open, { orderBy: { since: 'asc' } }), ({ subject }) => subject);
+}
+
+export async function find(em: EntityManager, id: string): Promise<Hold | null> {
+  return em.findOne(Hold, id);
+}
+
+export async function get(em: EntityManager, id: string): Promise<Hold> {
+  return em.findOneOrFail(Hold, id);
+}
+
+export type HoldFilter = Partial<Pick<Hold, 'organizationId' | 'scope' | 'reason'>> & { isOpen?: boolean };
+
+/** Newest first. @throws BadCursorError */
+export async function list(em: EntityManager, { isOpen, ...filter }: HoldFilter, page: PageRequest): Promise<Page<Hold>> {
+  const open = isOpen ? { releasedAt: null } : {};
+  return pageById(em, Hold, { prefix: 'hld', filter: { ...filter, ...open }, ...page });
+}

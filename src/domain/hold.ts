@@ -1,0 +1,108 @@
+/**
+ * A hold stops charges: while one applies, nothing new is charged, and what is taken already goes on to its
+ * end. Everything that stops charges for longer than one look is a hold, so there is one place to look, one
+ * refusal and one list.
+ */
+
+export const HOLD_SCOPES = ['service', 'organization', 'card'] as const;
+export type HoldScope = (typeof HOLD_SCOPES)[number];
+
+type Rule = {
+  scopes: readonly HoldScope[];
+  /** When it is opened. */
+  openedWhen: string;
+  /** What ends it, in words for whoever has to act. */
+  endedBy: string;
+  /** Whether the customer ends it by another card. */
+  endsWithCard?: true;
+};
+
+/** Every reason for a hold. docs/policy.md has the same table, and a test compares the two. */
+export const HOLDS = {
+  operator: {
+    scopes: ['service', 'organization'],
+    openedWhen: 'a person opens it; without an organization it is the kill switch of the service',
+    endedBy: 'a person releases it',
+  },
+  raise_refused: {
+    scopes: ['service', 'organization'],
+    openedWhen: 'LiteLLM refuses to raise a budget that was paid for: with 403 for the service, else for the organization',
+    endedBy: 'for the service, a probe that LiteLLM lets through; else a person releases it when LiteLLM takes the raise',
+  },
+  declined: {
+    scopes: ['card'],
+    openedWhen: "the card's network has declined it, or wants the customer present",
+    endedBy: 'it ends by itself, by another card, or by a payment that succeeds',
+    endsWithCard: true,
+  },
+  card_refused: {
+    scopes: ['card'],
+    openedWhen: "the card's network has declined it for good",
+    endedBy: 'the customer names another card or renews this one, or a person releases it',
+    endsWithCard: true,
+  },
+  three_failures: {
+    scopes: ['organization'],
+    openedWhen: 'three attempts in a row have failed',
+    endedBy: 'the customer names another card, or a person releases it',
+    endsWithCard: true,
+  },
+  disputed: {
+    scopes: ['organization'],
+    openedWhen: 'the customer disputes a charge',
+    endedBy: 'the dispute is won, or a person releases it',
+  },
+  fraud_warning: {
+    scopes: ['organization'],
+    openedWhen: "Stripe passes on the card issuer's warning that a charge is fraudulent",
+    endedBy: 'a person releases it; a refund before that avoids a dispute',
+  },
+  runaway: {
+    scopes: ['organization'],
+    openedWhen: "one charge above max_charge, or recharges far above the organization's own normal",
+    endedBy: 'a person releases it: then what was shown is charged',
+  },
+  budget_lowered: {
+    scopes: ['organization'],
+    openedWhen: 'the budget in LiteLLM is below what the last recharge or reversal left',
+    endedBy: 'a person restores the budget in LiteLLM, or releases the hold to accept it',
+  },
+  key_refused: {
+    scopes: ['service'],
+    openedWhen: 'Stripe or LiteLLM refuses our key, or Stripe knows none of our customers',
+    endedBy: 'the key is put right: a probe each minute notices it',
+  },
+} as const satisfies Record<string, Rule>;
+
+export type HoldReason = keyof typeof HOLDS;
+export const HOLD_REASONS = Object.keys(HOLDS) as HoldReason[];
+
+/** A hold as its rules need it. */
+export type AppliedHold = {
+  id: string;
+  scope: HoldScope;
+  reason: HoldReason;
+  /** What was seen, in words. */
+  detail: string;
+  /** When it ends by itself; null: it does not. */
+  until: Date | null;
+};
+
+/** Whether a hold of this reason ends when the customer names another card: worth asking Stripe for it. */
+export function endsWithCard(reason: HoldReason): boolean {
+  return (HOLDS[reason] as Rule).endsWithCard === true;
+}
+
+/**
+ * Whether a hold stops a charge that was reserved before it. A refused key does not: the charge's own next
+ * call to Stripe is the best probe of it, and takes nothing while the key is refused.
+ */
+export function stopsReserved({ reason }: AppliedHold): boolean {
+  return reason !== 'key_refused';
+}
+
+/** Such as `held (declined): insufficient_funds; it ends at 2026-11-26T12:15:00.000Z: … (hld_…)`. */
+export function describeHold({ id, reason, detail, until }: AppliedHold): string {
+  const end = until === null ? HOLDS[reason].endedBy : `it ends at ${until.toISOString()}, or sooner: ${HOLDS[reason].endedBy}`;
+  return `held (${reason}): ${detail}; ${end} (${id})`;
+}

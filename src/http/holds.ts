@@ -1,0 +1,101 @@
+/** `/api/v1/holds`: what stops charges, and since when. */
+import express, { type Router } from 'express';
+import { z } from 'zod';
+import type { Hold } from '../database/entities.ts';
+import * as holds from '../database/holds.ts';
+import * as organizations from '../database/organizations.ts';
+import { HOLD_REASONS, HOLD_SCOPES, HOLDS } from '../domain/hold.ts';
+import type { HttpDependencies } from './dependencies.ts';
+import { text } from './fields.ts';
+import { pageQuery, presentPage } from './paging.ts';
+import { invalidField, Problem, parse } from './problem.ts';
+
+const listQuery = z.strictObject({
+  ...pageQuery,
+  organization_id: z.string().optional(),
+  scope: z.enum(HOLD_SCOPES).optional(),
+  reason: z.enum(HOLD_REASONS).optional(),
+  open: z.enum(['true', 'false']).optional(),
+});
+
+/** A person holds the service or an organization. Holds on cards are opened by what happens to the card. */
+const newHold = z.strictObject({
+  scope: z.enum(['service', 'organization']),
+  subject: z.string().default(''),
+  reason: text(500),
+  until: z.iso.datetime({ offset: true, error: 'is a time like "2026-12-01T00:00:00Z", or null' }).nullable().default(null),
+  by: text(100).default('admin key'),
+});
+
+const releaseBody = z.strictObject({ reason: text(500), by: text(100).default('admin key') });
+
+export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Router {
+  const router = express.Router();
+
+  router.get('/', async (request, response) => {
+    const { limit, cursor, organization_id: organizationId, scope, reason, open } = parse(listQuery, request.query);
+    const filter = {
+      ...(organizationId && { organizationId }),
+      ...(scope && { scope }),
+      ...(reason && { reason }),
+      isOpen: open === 'true',
+    };
+    response.json(presentPage(await holds.list(database.fork(), filter, { limit, cursor }), presentHold));
+  });
+
+  router.post('/', async (request, response) => {
+    const { scope, subject, reason: detail, until, by } = parse(newHold, request.body);
+    if ((scope === 'service') !== (subject === '')) {
+      throw invalidField('subject', 'is the id of an organization for the scope "organization", and absent for the scope "service"');
+    }
+    const forMs = until === null ? null : new Date(until).getTime() - Date.now();
+    if (forMs !== null && forMs <= 0) throw invalidField('until', 'is in the future');
+    const em = database.fork();
+    if (scope === 'organization' && !(await organizations.find(em, subject))) {
+      throw new Problem('not-found', `there is no organization ${subject}`);
+    }
+    const organizationId = scope === 'organization' ? subject : null;
+    const id = await holds.open(em, { scope, subject, reason: 'operator', detail, openedBy: by, organizationId, forMs });
+    response
+      .status(201)
+      .location(`/api/v1/holds/${id}`)
+      .json(presentHold(await holds.get(em, id)));
+  });
+
+  router.get('/:id', async (request, response) => {
+    response.json(presentHold(await get(request.params.id)));
+  });
+
+  router.post('/:id/release', async (request, response) => {
+    const release = parse(releaseBody, request.body);
+    const { id, releasedAt } = await get(request.params.id);
+    if (releasedAt || !(await holds.release(database.fork(), id, release))) throw new Problem('conflict', `hold ${id} has ended already`);
+    response.json(presentHold(await get(id)));
+  });
+
+  async function get(id: string): Promise<Hold> {
+    const hold = await holds.find(database.fork(), id);
+    if (!hold) throw new Problem('not-found', `there is no hold ${id}`);
+    return hold;
+  }
+
+  return router;
+}
+
+export function presentHold(hold: Hold) {
+  return {
+    id: hold.id,
+    scope: hold.scope,
+    subject: hold.subject,
+    organization_id: hold.organizationId ?? null,
+    reason: hold.reason,
+    detail: hold.detail,
+    opened_by: hold.openedBy,
+    since: hold.since.toISOString(),
+    until: hold.until?.toISOString() ?? null,
+    ended_by: HOLDS[hold.reason].endedBy,
+    released_at: hold.releasedAt?.toISOString() ?? null,
+    released_by: hold.releasedBy ?? null,
+    release_reason: hold.releaseReason ?? null,
+  };
+}
