@@ -18,7 +18,7 @@ export const NORMAL_AFTER_MS = 7 * 24 * 60 * 60_000;
 /** Fewer in an hour are no series. */
 export const SERIES = 5;
 /** So many times the busiest hour before is still normal. */
-const NORMAL_TIMES = 3;
+export const NORMAL_TIMES = 3;
 
 /** Whether the next charge waits for a person. */
 export function isRunaway({ lastHour, busiestHourBefore, firstAgoMs }: RecentRecharges): boolean {

@@ -44,10 +44,14 @@ let world: World;
 /** What the service logs as errors. */
 const alarms: string[] = [];
 
-async function begin(wish?: OrganizationWish, prepare?: (organization: Organization) => Promise<unknown>): Promise<Story> {
+async function begin(
+  wish?: OrganizationWish,
+  prepare?: (organization: Organization) => Promise<unknown>,
+  body: Record<string, unknown> = {},
+): Promise<Story> {
   const organization = await world.organization(wish);
   await prepare?.(organization);
-  const { data } = await world.alert(organization.teamId);
+  const { data } = await world.alert(organization.teamId, { body });
   return { organization, eventId: data.event_id };
 }
 
@@ -93,6 +97,7 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<{ value: T } 
 
 describe('after two days', () => {
   let kmsAway: Story, stripeAway: Story, settles: Story, bounces: Story, refundArrives: Story, refundFails: Story;
+  let notShown: Story, reserved: Story;
   let [kmsAttempts, stripeAttempts] = [0, 0];
 
   beforeAll(async () => {
@@ -109,6 +114,9 @@ describe('after two days', () => {
       await world.stripeFault({ ...ours, method: 'GET', path: '/v1/payment_intents/*', times: FOR_EVER, action: away });
     });
     [settles, bounces] = [await begin({ card: 'pm_usBankAccount' }), await begin({ card: 'pm_usBankAccount' })];
+    notShown = await begin({ budget: 10, spend: 1 });
+    // Calls have reserved all of it, and LiteLLM never settles them.
+    reserved = await begin({ budget: 18, spend: 0 }, undefined, { spend: 18, max_budget: 18 });
     await world.stripeKnob('refunds/mode', { status: 'pending' });
     [refundArrives, refundFails] = [await begin({}, withoutTeamSoon), await begin({}, withoutTeamSoon)];
     for (const story of [kmsAway, refundArrives, refundFails]) await becomes(story, 'charged');
@@ -189,5 +197,15 @@ describe('after two days', () => {
     expect(await world.books(refundFails.organization)).toEqual({ ...CHARGED_ONCE, granted: 0, prepaid: 2050 });
     const { data: charges } = await world.stripe.charges.list({ customer: refundFails.organization.customerId });
     expect((await world.stripe.refunds.list({ charge: charges[0]?.id ?? '' })).data).toMatchObject([{ status: 'failed' }]);
+  });
+
+  test('case 74: an alert that reports more spend than LiteLLM shows, for good, ends without a charge and without success', async () => {
+    expect(await world.closed(notShown.eventId)).toEqual({ outcome: 'spend_not_shown', success: false });
+    expect(await world.books(notShown.organization)).toEqual(UNTOUCHED);
+  });
+
+  test('a call that is refused by reservation for good, with less than a quarter used, ends so, without a charge', async () => {
+    expect(await world.closed(reserved.eventId)).toEqual({ outcome: 'refused_with_money_left', success: false });
+    expect(await world.books(reserved.organization)).toEqual(UNTOUCHED);
   });
 });

@@ -19,8 +19,10 @@ for (const path of readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 
 }
 
 describe('docs/guarantees.md', () => {
-  test(`has one row for each of the ${CASES} cases, in order`, () => {
-    expect(rows.map(({ number }) => number)).toEqual(Array.from({ length: CASES }, (_, index) => index + 1));
+  test(`has one row for each of the first ${CASES} cases, and further ones, in order`, () => {
+    const numbers = rows.map(({ number }) => number);
+    expect(numbers.slice(0, CASES)).toEqual(Array.from({ length: CASES }, (_, index) => index + 1));
+    expect(numbers).toEqual([...new Set(numbers)].toSorted((a, b) => a - b));
   });
 
   test.each(rows)('case $number is shown by a test of that name in $file', ({ number, file, name }) => {
