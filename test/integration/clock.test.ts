@@ -41,7 +41,7 @@ test.each([
   let worker: BillProcess | undefined;
   try {
     worker = await startBill('worker', { ...world.env, NODE_OPTIONS: preload });
-    const organization = await world.organization({ settings: { max_daily_recharges: 1, max_monthly_amount: '30.00' } });
+    const organization = await world.organization({ settings: { max_daily_recharges: 1, max_monthly_amount: '21.00' } });
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     await world.spend(organization.teamId, 20);
     expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(unsuccessful('daily_limit_reached'));

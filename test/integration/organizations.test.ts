@@ -307,7 +307,7 @@ describe('what an operator switches', () => {
     ['the last minute of last month', '-1 minute', RECHARGED],
     ['the first minute of this month', '1 minute', unsuccessful('monthly_limit_reached')],
   ])("case 53: the month is the organization's: a recharge in %s in Kolkata", async (_when, distance, ending) => {
-    const organization = await world.organization({ settings: { max_monthly_amount: '30.00', time_zone: 'Asia/Kolkata' } });
+    const organization = await world.organization({ settings: { max_monthly_amount: '21.00', time_zone: 'Asia/Kolkata' } });
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     await world.sql.query(
       `update recharge set created_at = (date_trunc('month', now() at time zone 'Asia/Kolkata') at time zone 'Asia/Kolkata') + $2::interval
