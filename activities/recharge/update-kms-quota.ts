@@ -35,7 +35,11 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
       return { kind: 'needs_attention', reason: write.reason };
     }
     const facts = { quota_before: formatQuota(write.before), quota_after: formatQuota(write.after) };
-    return granted(await recharges.move(em, recharge, { to: 'succeeded', transfer: 'grant', facts }));
+    return em.transactional(async (tx) => {
+      const succeeded = await recharges.move(tx, recharge, { to: 'succeeded', transfer: 'grant', facts });
+      await releaseRefused(tx, recharge);
+      return granted(succeeded);
+    });
   };
 }
 
@@ -56,6 +60,13 @@ async function holdRefused(
     openedBy: id,
     organizationId,
   });
+}
+
+/** The best probe is a raise that LiteLLM takes. */
+async function releaseRefused(tx: EntityManager, { id, organizationId }: Recharge): Promise<void> {
+  const release = { by: id, reason: 'LiteLLM has taken a raise' };
+  await holds.releaseOf(tx, { scope: 'service', subject: '', reasons: ['raise_refused'] }, release);
+  await holds.releaseOf(tx, { scope: 'organization', subject: organizationId, reasons: ['raise_refused'] }, release);
 }
 
 function granted({ quotaBefore, quotaAfter }: Recharge): QuotaResult {
