@@ -10,6 +10,7 @@ import { text } from './fields.ts';
 import { changedSettings, MONEY_FIELDS, newOrganization, presentSettings, type SettingsBody, settingsIn } from './organization-settings.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
+import { requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator') });
 
@@ -26,6 +27,7 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     const settings = parse(settingsIn<SettingsBody>(body.currency), body);
     requireTargetAboveMinimum(settings);
     await requireTimeZone(settings);
+    if (!settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
     const created = await refusingConflicts(() => organizations.create(database.fork(), id, settings));
     response
       .status(201)
@@ -44,6 +46,8 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     const changes = parse(settingsIn(body.currency ?? present.currency), body);
     requireTargetAboveMinimum({ ...present, ...changes });
     await requireTimeZone(changes);
+    const { litellmTeamId = present.litellmTeamId, createTeam = false } = changes;
+    if (litellmTeamId !== present.litellmTeamId && !createTeam) await requireTeam({ database, kms }, litellmTeamId);
     response.json(presentOrganization(await change(request.params.id, changes)));
   });
 
