@@ -27,7 +27,9 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     const settings = parse(settingsIn<SettingsBody>(body.currency), body);
     requireTargetAboveMinimum(settings);
     await requireTimeZone(settings);
-    if (!settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
+    // One that exists is refused by the write, whatever its team.
+    const isNew = (await organizations.find(database.fork(), id)) === null;
+    if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
     const created = await refusingConflicts(() => organizations.create(database.fork(), id, settings));
     response
       .status(201)

@@ -293,13 +293,15 @@ describe('--help', () => {
 });
 
 describe('bill sweep', () => {
-  test('reports what has run low, and says so', async () => {
+  test('reports what has run low, and says so, and says which team was made and never used', async () => {
     const low = await world.organization();
+    const unused = await world.organization({ budget: 0, spend: 0, settings: { create_team: true } });
     const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
     const ended = await bill(['sweep'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
     expect(ended.code).toBe(0);
     const [, eventId = ''] = new RegExp(`${low.id} +balance_low +-0\\.50 +(evt_\\w+)`).exec(ended.out) ?? [];
     expect(ended.out).toMatch(/^\d+ teams looked at, \d+ of them ours, \d+ reported, 0 waiting after failed attempts$/m);
+    expect(ended.out).toMatch(new RegExp(`^not charged, because their teams were made for them and never used: ${unused.id}$`, 'm'));
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
 

@@ -81,7 +81,7 @@ async function sweptFor({ id }: Pick<Organization, 'id'>): Promise<{ isUnused: b
 }
 
 describe('a new organization', () => {
-  test('with a mistyped team is 422, names the team that was meant and how to have one made, and makes nothing', async () => {
+  test('case 77: with a mistyped team is 422, names the team that was meant and how to have one made, and makes nothing', async () => {
     await world.makeTeam({ team_id: 'acme-prod', team_alias: 'Acme in production', max_budget: 100 });
     const before = await world.kmsState();
     const body = draft({ litellm_team_id: 'acme-prdo' });
@@ -121,6 +121,15 @@ describe('a new organization', () => {
   test('with a team that LiteLLM has is made at once, and with one of another organization it is 409', async () => {
     const { teamId } = await world.organization();
     expectProblem(await world.admin.post(ORGANIZATIONS, draft({ litellm_team_id: teamId })), CONFLICT);
+    await world.deleteTeam(teamId);
+    expectProblem(await world.admin.post(ORGANIZATIONS, draft({ litellm_team_id: teamId })), CONFLICT);
+  });
+
+  test('with the id of another is 409, whatever its team and whether LiteLLM can be asked or not', async () => {
+    const { id } = await world.organization();
+    expectProblem(await world.admin.post(ORGANIZATIONS, draft({ c_organization_id: id })), CONFLICT);
+    await world.kmsFault({ path: '/**', times: ALWAYS, action: UNAVAILABLE });
+    expectProblem(await world.admin.post(ORGANIZATIONS, draft({ c_organization_id: id })), CONFLICT);
   });
 
   test('is 422 without any name while LiteLLM cannot list its teams', async () => {
@@ -191,7 +200,7 @@ describe('another team for an organization', () => {
 });
 
 describe('the synchronisation', () => {
-  test('makes no team that was not asked for, reports it, and makes it once it is asked for', async () => {
+  test('case 77: makes no team that was not asked for, reports it, and makes it once it is asked for', async () => {
     const body = draft();
     const { c_organization_id: id } = body;
     await world.makeTeam({ team_id: id });
@@ -217,7 +226,7 @@ describe('the synchronisation', () => {
 });
 
 describe('a team that was made for an organization', () => {
-  test('is not charged for by the sweep while nobody uses it, and the sweep says so', async () => {
+  test('case 77: is not charged for by the sweep while nobody uses it, and the sweep says so', async () => {
     const organization = await made();
     expect(await sweptFor(organization)).toEqual({ isUnused: true, eventId: undefined });
     expect(await sweptFor(organization)).toEqual({ isUnused: true, eventId: undefined });
@@ -244,6 +253,18 @@ describe('a team that was made for an organization', () => {
     expect(await world.alerted(filled)).toEqual(RECHARGED);
     await world.setBudget(filled.teamId, 3);
     expect((await world.closed((await sweptFor(filled)).eventId ?? '')).outcome).toBe(SUCCEEDED);
+  });
+
+  test('counts as asked for by an alert that led to no recharge, and by a recharge that only the sweep asked for', async () => {
+    const [refused, recharged] = [await made(), await made()];
+    await world.admin.patch(`${ORGANIZATIONS}/${refused.id}`, { max_daily_recharges: 0 });
+    expect((await world.alerted(refused)).outcome).toBe('daily_limit_reached');
+    await world.admin.patch(`${ORGANIZATIONS}/${refused.id}`, { max_daily_recharges: 10 });
+    await world.alerted(recharged);
+    await world.sql.query("update webhook_event set source = 'sweep' where organization_id = $1", [recharged.id]);
+    await world.setBudget(recharged.teamId, 3);
+    const { reported } = await sweep();
+    expect(reported.map(({ organizationId }) => organizationId)).toEqual(expect.arrayContaining([refused.id, recharged.id]));
   });
 
   test('is not asked to be filled by an event that asks for nothing', async () => {
