@@ -33,7 +33,7 @@ afterAll(async () => {
 });
 
 let serial = 0;
-/** An organization that nobody else has, with what it needs but a team; its name is like none of another test. */
+/** An organization with all that it needs but a team; its name is like none of another test. */
 function draft(changes: Record<string, unknown> = {}): { c_organization_id: string } & Record<string, unknown> {
   const id = `${randomUUID()}-${++serial}`;
   return { c_organization_id: id, stripe_customer_id: 'cus_1', minimum_balance: '5.00', target_balance: '20.00', ...changes };

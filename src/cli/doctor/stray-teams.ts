@@ -11,7 +11,7 @@ const WITHIN_MS = 7 * 86_400_000;
 const MAX_STRAYS = 20;
 const MAX_BESIDE = 3;
 
-/** @param withoutTeam the organizations whose team LiteLLM does not have: one of them may mean the stray one. */
+/** @param withoutTeam the organizations whose team LiteLLM does not have: one may mean the stray one. */
 export async function examineStrayTeams(em: EntityManager, withoutTeam: readonly Organization[]): Promise<Reading[]> {
   const strays = await webhookEvents.strayTeams(em, { withinMs: WITHIN_MS, limit: MAX_STRAYS });
   return strays.map((stray) => readingOf(stray, withoutTeam));
