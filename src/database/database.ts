@@ -12,6 +12,7 @@ import { Synchronisation } from './migrations/0007-synchronisation.ts';
 import { TransfersWithoutQuota } from './migrations/0008-transfers-without-quota.ts';
 import { OneNameForSuccess } from './migrations/0009-one-name-for-success.ts';
 import { HoldsAndAttempts } from './migrations/0010-holds-and-attempts.ts';
+import { CreateTeam } from './migrations/0014-create-team.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -61,6 +62,7 @@ export class Database {
           TransfersWithoutQuota,
           OneNameForSuccess,
           HoldsAndAttempts,
+          CreateTeam,
         ],
         snapshot: false,
         // Each in a transaction of its own: a lock of one must not last as long as the work of the next.

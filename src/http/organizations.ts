@@ -13,6 +13,7 @@ import { presentHold } from './holds.ts';
 import { changedSettings, MONEY_FIELDS, newOrganization, presentSettings, type SettingsBody, settingsIn } from './organization-settings.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
+import { requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
 const resumption = z.strictObject({ by: text(100).default('admin key') });
@@ -35,6 +36,9 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     const settings = parse(settingsIn<SettingsBody>(body.currency), body);
     requireTargetAboveMinimum(settings);
     await requireTimeZone(settings);
+    // One that exists is refused by the write, whatever its team.
+    const isNew = (await organizations.find(database.fork(), id)) === null;
+    if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
     const created = await refusingConflicts(() => organizations.create(database.fork(), id, settings));
     response
       .status(201)
@@ -53,6 +57,8 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     const changes = parse(settingsIn(body.currency ?? present.currency), body);
     requireTargetAboveMinimum({ ...present, ...changes });
     await requireTimeZone(changes);
+    const { litellmTeamId = present.litellmTeamId, createTeam = false } = changes;
+    if (litellmTeamId !== present.litellmTeamId && !createTeam) await requireTeam({ database, kms }, litellmTeamId);
     response.json(await show(await change(request.params.id, changes)));
   });
 

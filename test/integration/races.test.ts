@@ -322,7 +322,8 @@ describe('an organization', () => {
   test('does not move to another team while a recharge of the present one is open', async () => {
     const organization = await world.organization();
     const { eventId, goOn } = await world.chargedButNotGranted(organization);
-    const move = () => world.admin.patch(`/api/v1/organizations/${organization.id}`, { litellm_team_id: `${organization.teamId}-new` });
+    const move = () =>
+      world.admin.patch(`/api/v1/organizations/${organization.id}`, { litellm_team_id: `${organization.teamId}-new`, create_team: true });
     expect((await move()).status).toBe(409);
     await goOn();
     expect(await world.closed(eventId)).toEqual(RECHARGED);
