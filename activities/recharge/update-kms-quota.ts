@@ -18,9 +18,14 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
     }
 
     const { organizationId, litellmTeamId: teamId } = recharge;
-    const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, (live) =>
-      recharges.planQuotaWrite(em, recharge, live),
-    );
+    const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
+      const planned = await recharges.planQuotaWrite(em, recharge, live);
+      return {
+        ...planned,
+        onOver: () => recharges.noteWriteOver(em, recharge, planned),
+        onWithoutEffect: () => recharges.noteWriteWithoutEffect(em, recharge, planned),
+      };
+    });
     if (write.kind === 'edited') {
       await recharges.move(em, recharge, {
         to: 'needs_attention',
@@ -30,10 +35,15 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
       return { kind: 'needs_attention', reason: write.reason };
     }
     const facts = { quota_before: formatQuota(write.before), quota_after: formatQuota(write.after) };
-    return granted(await recharges.move(em, recharge, { to: 'succeeded', transfer: 'grant', facts }));
+    return granted(await recharges.move(em, recharge, { to: 'succeeded', transfer: 'grant', changes: { writeUntil: null }, facts }));
   };
 }
 
 function granted({ quotaBefore, quotaAfter }: Recharge): QuotaResult {
-  return { kind: 'granted', before: formatQuota(quotaBefore as QuotaMicros), after: formatQuota(quotaAfter as QuotaMicros) };
+  return { kind: 'granted', before: shown(quotaBefore), after: shown(quotaAfter) };
+}
+
+/** Without a plan a person has accepted it before anything was written. */
+function shown(quota: QuotaMicros | null | undefined): string {
+  return quota === null || quota === undefined ? 'unknown' : formatQuota(quota);
 }
