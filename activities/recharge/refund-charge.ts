@@ -13,6 +13,9 @@ import { takeBackBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { RechargeRef, RefundResult } from './types.ts';
 
+/** Between two looks whether a write of the budget is over: most are within a second. */
+const LOOK_AGAIN_MS = 1_000;
+
 /**
  * Gives back what was captured and could not be granted: prepaid → stripe.
  *
@@ -72,7 +75,7 @@ async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge
   if (leftMs === null) return undefined;
   if (leftMs > 0) {
     const message = 'a write of the budget may still take effect: the money goes back when it is over';
-    throw ApplicationFailure.create({ message, type: FAILURE.budgetBusy, nextRetryDelay: leftMs });
+    throw ApplicationFailure.create({ message, type: FAILURE.budgetBusy, nextRetryDelay: Math.min(leftMs, LOOK_AGAIN_MS) });
   }
   if (typeof before === 'number' && typeof after === 'number') {
     const reason = await takeBackBudget(em, kms, { organizationId, teamId, writer: recharge.id, before, after });
