@@ -390,6 +390,8 @@ describe('before anything is captured', () => {
     await world.stripeFault({ ...READ_INTENT, times: ALWAYS, action: NO_SUCH_INTENT });
     expect((await resolve(rechargeId, 'accept')).data.status).toBe('cancelled');
     expect(await world.closed(eventId)).toEqual(CANCELLED);
+    await world.clearFaults();
+    await runIsOver(eventId);
     await expectUncharged(world, organization);
   });
 
@@ -404,9 +406,10 @@ describe('before anything is captured', () => {
 
   test('charging, and the money was taken: it cannot be accepted, and its run grants it', async () => {
     const organization = await world.organization();
-    await world.stripeFault({ ...CONFIRM, when: 'after', action: RESET });
-    const reads = await world.stripeFault({ ...READ_INTENT, times: 1, action: HOLD });
+    const lost = await world.stripeFault({ ...CONFIRM, contains: organization.customerId, when: 'after', times: 2, action: RESET });
+    const reads = await world.stripeFault({ ...READ_INTENT, contains: organization.customerId, action: HOLD });
     const eventId = await world.accepted(organization);
+    await lost.struck();
     await reads.struck();
     const { rechargeId } = await world.rechargeIs(eventId, 'charging');
     const { status, data } = await resolve(rechargeId, 'accept');
@@ -418,7 +421,7 @@ describe('before anything is captured', () => {
 
   async function charging(action: FaultAction): Promise<RechargeIds & { organization: Organization }> {
     const organization = await world.organization();
-    const fault = await world.stripeFault({ ...CONFIRM, times: ALWAYS, action });
+    const fault = await world.stripeFault({ ...CONFIRM, contains: organization.customerId, times: ALWAYS, action });
     const eventId = await world.accepted(organization);
     await fault.struck();
     return { organization, ...(await world.rechargeIs(eventId, 'charging')) };
