@@ -5,6 +5,10 @@
 import { Writable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultAction } from '../../sandbox/faults.ts';
+import { Database } from '../../src/database/database.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as resolutions from '../../src/database/resolutions.ts';
+import { minorUnits } from '../../src/domain/money.ts';
 import { BUDGET_AFTER, CANCELLED, CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, HOLD, READ_BUDGET, READ_INTENT, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
@@ -301,6 +305,7 @@ describe('LiteLLM has refused the budget, and the run is about to refund when a 
 
     expect((await decided).status).toBe(200);
     await runIsOver(eventId);
+    expect(await world.runOf(eventId).result()).toMatchObject({ outcome: ending.outcome });
     expect(await world.closed(eventId)).toEqual(ending);
     expect(await world.books(organization)).toEqual(books);
     expect(await world.budgetOf(teamId)).toBe(BUDGET_BEFORE);
@@ -417,6 +422,20 @@ describe('before anything is captured', () => {
     await reads.remove();
     expect(await world.closed(eventId)).toEqual(RECHARGED);
     await expectChargedOnce(world, organization);
+  });
+
+  test('a decision on what the recharge was before is none on what it is now', async () => {
+    const { organization, rechargeId } = await stuck();
+    const database = await Database.open(world.config.databaseUrl);
+    try {
+      const em = database.fork();
+      const before = { ...(await recharges.get(em, rechargeId)), status: 'charging' as const };
+      const wish = { resolution: 'accept' as const, by: 'ada', reason: 'nothing was charged', captured: minorUnits(0) };
+      await expect(resolutions.begin(em, before, wish)).rejects.toThrow('was charging and is charged now');
+    } finally {
+      await database.close();
+    }
+    expect((await world.books(organization)).prepaid).toBe(2050);
   });
 
   async function charging(action: FaultAction): Promise<RechargeIds & { organization: Organization }> {
