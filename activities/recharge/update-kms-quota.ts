@@ -20,9 +20,14 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
     }
 
     const { organizationId, litellmTeamId: teamId } = recharge;
-    const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, (live) =>
-      recharges.planQuotaWrite(em, recharge, live),
-    ).catch(async (error) => {
+    const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
+      const planned = await recharges.planQuotaWrite(em, recharge, live);
+      return {
+        ...planned,
+        onOver: () => recharges.noteWriteOver(em, recharge, planned),
+        onWithoutEffect: () => recharges.noteWriteWithoutEffect(em, recharge, planned),
+      };
+    }).catch(async (error) => {
       if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);
       throw error;
     });
@@ -36,7 +41,7 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
     }
     const facts = { quota_before: formatQuota(write.before), quota_after: formatQuota(write.after) };
     return em.transactional(async (tx) => {
-      const succeeded = await recharges.move(tx, recharge, { to: 'succeeded', transfer: 'grant', facts });
+      const succeeded = await recharges.move(tx, recharge, { to: 'succeeded', transfer: 'grant', changes: { writeUntil: null }, facts });
       await releaseRefused(tx, recharge);
       return granted(succeeded);
     });
@@ -70,5 +75,10 @@ async function releaseRefused(tx: EntityManager, { id, organizationId }: Recharg
 }
 
 function granted({ quotaBefore, quotaAfter }: Recharge): QuotaResult {
-  return { kind: 'granted', before: formatQuota(quotaBefore as QuotaMicros), after: formatQuota(quotaAfter as QuotaMicros) };
+  return { kind: 'granted', before: shown(quotaBefore), after: shown(quotaAfter) };
+}
+
+/** Without a plan a person has accepted it before anything was written. */
+function shown(quota: QuotaMicros | null | undefined): string {
+  return quota === null || quota === undefined ? 'unknown' : formatQuota(quota);
 }

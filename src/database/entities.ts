@@ -168,6 +168,8 @@ export const Recharge = defineEntity({
     // the same.
     quotaBefore: quotaColumn().nullable(),
     quotaAfter: quotaColumn().nullable(),
+    /** Until then a write of `quotaAfter` may take effect. null: there is none, or its outcome was seen. */
+    writeUntil: p.datetime().nullable(),
     refundId: p.string().nullable(),
     failureCode: p.string().nullable(),
     declineCode: p.string().nullable(),

@@ -41,6 +41,7 @@ test('an intent is read in our own words', () => {
   });
   expect(intent({ status: 'canceled' })).toMatchObject({ isCanceled: true, status: 'canceled' });
   expect(intent({ customer: { id: 'cus_1' } })).toMatchObject({ customerId: null });
+  expect(intent({ amount: undefined, currency: null })).toMatchObject({ amountMinor: null, currency: null });
 });
 
 describe('what an intent remembers of its recharge', () => {
