@@ -14,6 +14,15 @@ export type BudgetWrite =
   /** The budget is neither of the two: somebody else has edited it. It stays as it is. */
   | { kind: 'edited'; reason: string };
 
+export type BudgetPlan = {
+  before: QuotaMicros;
+  after: QuotaMicros;
+  /** The write of this plan is not under way any more: answered, or never sent. */
+  onOver?: () => Promise<void>;
+  /** It is over, and was seen to have changed nothing. */
+  onWithoutEffect?: () => Promise<void>;
+};
+
 /**
  * Changes a team's budget from one absolute value to another. LiteLLM has neither an increment nor a version
  * check. So the writer claims the organization's budget, stores both values, writes `after`, and reads it back.
@@ -30,14 +39,14 @@ export async function writeBudget(
   em: EntityManager,
   kms: KmsClient,
   { organizationId, teamId, writer }: { organizationId: string; teamId: string; writer: string },
-  plan: (live: QuotaMicros) => Promise<{ before: QuotaMicros; after: QuotaMicros }>,
+  plan: (live: QuotaMicros) => Promise<BudgetPlan>,
 ): Promise<BudgetWrite> {
   if (!(await organizations.claimBudget(em, organizationId, writer))) {
     throw ApplicationFailure.retryable('another change of this budget is under way', FAILURE.budgetBusy);
   }
   const found = (await kms.teamBudget(teamId)).quota;
   if (found === null) return { kind: 'edited', reason: 'the team has become unlimited in LiteLLM (max_budget is null)' };
-  const { before, after } = await plan(found).catch(async (error) => {
+  const { before, after, onOver, onWithoutEffect } = await plan(found).catch(async (error) => {
     // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this
     // one.
     const isSettled = error instanceof UnexpectedStatusError || error instanceof ReversalSettledError;
@@ -47,19 +56,76 @@ export async function writeBudget(
   let live: QuotaMicros | null = found;
   let refusal: KmsError | undefined;
   if (live === before && before !== after) {
-    Context.current().cancellationSignal.throwIfAborted();
-    refusal = await refusalOf(kms.setTeamBudget(teamId, after));
+    try {
+      Context.current().cancellationSignal.throwIfAborted();
+      refusal = await refusalOf(kms.setTeamBudget(teamId, after));
+    } catch (error) {
+      if (!isUnderWay(error)) await onOver?.();
+      throw error;
+    }
+    await onOver?.();
     live = (await kms.teamBudget(teamId)).quota;
-  }
+  } else await onOver?.();
   if (live === after) return { kind: 'written', before, after };
-  if (live === before && refusal) throw new BudgetRefusedError(refusal);
+  if (live === before && refusal) {
+    await onWithoutEffect?.();
+    throw new BudgetRefusedError(refusal);
+  }
   if (live === before)
     throw ApplicationFailure.retryable('LiteLLM still shows the budget from before the write', FAILURE.kmsWriteNotVisible);
+  await onWithoutEffect?.();
+  return { kind: 'edited', reason: editedReason(live, before, after) };
+}
+
+/**
+ * Makes sure that a budget is the one from before a write whose outcome nobody has seen, because the money of
+ * that write goes back. LiteLLM may read from a replica, so `before` is written also where it shows already; what
+ * is read after that decides, since LiteLLM may refuse every write of the team.
+ *
+ * @param writer the recharge that the write belongs to. It keeps the budget until it has recorded the outcome.
+ * @returns why a person has to look; undefined when the budget is the one from before, or the team is deleted.
+ * @throws KmsError; a retryable failure while another writer has the budget, or while it is still raised.
+ */
+export async function takeBackBudget(
+  em: EntityManager,
+  kms: KmsClient,
+  {
+    organizationId,
+    teamId,
+    writer,
+    before,
+    after,
+  }: { organizationId: string; teamId: string; writer: string; before: QuotaMicros; after: QuotaMicros },
+): Promise<string | undefined> {
+  if (!(await organizations.claimBudget(em, organizationId, writer))) {
+    throw ApplicationFailure.retryable('another change of this budget is under way', FAILURE.budgetBusy);
+  }
+  const read = async () => (await kms.teamBudget(teamId)).quota;
+  try {
+    const found = await read();
+    if (found !== before && found !== after) return editedReason(found, before, after);
+    Context.current().cancellationSignal.throwIfAborted();
+    const failure = await failureOf(kms.setTeamBudget(teamId, before));
+    const live = await read();
+    if (live === before) return undefined;
+    if (live !== after) return editedReason(live, before, after);
+    if (failure && FINAL_ERRORS.includes(failure.kind))
+      return `the quota was raised to ${formatQuota(after)}, and LiteLLM refuses to lower it: ${failure.message}`;
+    throw failure ?? ApplicationFailure.retryable('LiteLLM still shows the raised budget', FAILURE.kmsWriteNotVisible);
+  } catch (error) {
+    if (error instanceof KmsError && error.kind === 'not_found') return undefined;
+    throw error;
+  }
+}
+
+function editedReason(live: QuotaMicros | null, before: QuotaMicros, after: QuotaMicros): string {
   const shown = live === null ? 'unlimited' : formatQuota(live);
-  return {
-    kind: 'edited',
-    reason: `max_budget is ${shown}, expected ${formatQuota(before)} or ${formatQuota(after)}: somebody else has edited it`,
-  };
+  return `max_budget is ${shown}, expected ${formatQuota(before)} or ${formatQuota(after)}: somebody else has edited it`;
+}
+
+/** Whether LiteLLM may still be working on a write that has failed so. */
+function isUnderWay(error: unknown): boolean {
+  return error instanceof KmsError && error.kind === 'unknown_outcome' && !error.isAnswered;
 }
 
 /** LiteLLM has refused the budget for good, and shows the old one. */
@@ -82,11 +148,17 @@ const FINAL_ERRORS: readonly KmsErrorKind[] = ['invalid', 'conflict', 'forbidden
  * through.
  */
 async function refusalOf(write: Promise<void>): Promise<KmsError | undefined> {
+  const failure = await failureOf(write);
+  if (failure && !FINAL_ERRORS.includes(failure.kind)) throw failure;
+  return failure;
+}
+
+async function failureOf(write: Promise<void>): Promise<KmsError | undefined> {
   try {
     await write;
     return undefined;
   } catch (error) {
-    if (error instanceof KmsError && FINAL_ERRORS.includes(error.kind)) return error;
+    if (error instanceof KmsError) return error;
     throw error;
   }
 }

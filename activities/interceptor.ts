@@ -1,6 +1,6 @@
 /**
- * What every activity has in common: it heartbeats while it works, and fails only with our stable failure
- * types.
+ * What every activity has in common: it heartbeats while it works, fails only with our stable failure types, and
+ * its log lines name what it works on.
  */
 import type { Context } from '@temporalio/activity';
 import type { ActivityInterceptors } from '@temporalio/worker';
@@ -14,9 +14,14 @@ const HEARTBEAT_MS = 2_000;
 
 /** For `Worker.create`: one for each activity attempt. */
 export function superviseActivity(context: Context): ActivityInterceptors {
+  let subject: Record<string, unknown> = {};
   return {
+    outbound: {
+      getLogAttributes: (attributes, next) => next({ ...attributes, ...subject }),
+    },
     inbound: {
       async execute(input, next) {
+        subject = subjectOf(input.args[0]);
         const heartbeat = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
         try {
           return await next(input);
@@ -27,5 +32,15 @@ export function superviseActivity(context: Context): ActivityInterceptors {
         }
       },
     },
+  };
+}
+
+/** The ids by which an operator asks for what an activity works on. */
+function subjectOf(input: unknown): Record<string, unknown> {
+  const { eventId, rechargeId, reversalId } = (input ?? {}) as Record<string, unknown>;
+  return {
+    ...(eventId !== undefined && { eventId }),
+    ...(rechargeId !== undefined && { rechargeId }),
+    ...(reversalId !== undefined && { reversalId }),
   };
 }

@@ -14,6 +14,8 @@ import { reasonOf } from './reason.ts';
 
 /** More are in the inbox all the same, but not in the result. */
 const MAX_REPORTED = 200;
+/** Each sweep finds them again. */
+const MAX_UNUSED = 200;
 
 // Idempotent: reads, and stores an event once. After three attempts the next sweep does the rest, a minute
 // later.
@@ -24,7 +26,8 @@ const { probeHolds, sweepTeams } = proxyActivities<Activities>({
 });
 
 export async function balanceSweepWorkflow(): Promise<SweepCounts> {
-  const sum: SweepCounts = { pages: 0, teams: 0, organizations: 0, waiting: 0, unreadable: 0, failedPages: [], reported: [] };
+  const unused: string[] = [];
+  const sum: SweepCounts = { pages: 0, teams: 0, organizations: 0, waiting: 0, unused, unreadable: 0, failedPages: [], reported: [] };
   setHandler(sweepProgress, () => sum);
   if (patched('probe-holds')) await probe();
   for (let cursor: TeamsCursor | null = { page: 1, totalPages: 1 }; cursor !== null; ) {
@@ -33,6 +36,7 @@ export async function balanceSweepWorkflow(): Promise<SweepCounts> {
     sum.teams += part.teams;
     sum.organizations += part.organizations;
     sum.waiting += part.waiting;
+    unused.push(...(part.unused ?? []).slice(0, MAX_UNUSED - unused.length));
     sum.unreadable += part.unreadable;
     sum.failedPages.push(...part.failedPages);
     sum.reported.push(...part.reported.slice(0, MAX_REPORTED - sum.reported.length));
@@ -53,9 +57,10 @@ async function probe(): Promise<void> {
   }
 }
 
-function describeSweep({ pages, teams, organizations, waiting, unreadable, failedPages, reported }: SweepCounts): string {
+function describeSweep({ pages, teams, organizations, waiting, unused = [], unreadable, failedPages, reported }: SweepCounts): string {
   const lines = [
     `${pages} pages with ${teams} teams, ${organizations} of them ours; ${waiting} pause after failed attempts.`,
+    unused.length > 0 && `Not charged, because their teams were made for them and never used: ${unused.join(', ')}.`,
     unreadable > 0 && `${unreadable} teams could not be read.`,
     failedPages.length > 0 && `Pages ${failedPages.join(', ')} could not be read: the next sweep tries again.`,
     ...reported.map(

@@ -220,6 +220,7 @@ async function refund(recharge: ReservedRecharge, reason: string, stripe: Stripe
     refunded = await ask();
   }
   if (refunded.kind === 'refunded') return { outcome: 'refunded', detail: `${recharge.amount} refunded: ${reason}` };
+  if (refunded.kind === 'settled') return { outcome: refunded.outcome, detail: `A person has settled it, after: ${reason}` };
   const detail = refunded.kind === 'needs_attention' ? refunded.reason : `nothing is held that could be refunded, after: ${reason}`;
   return { outcome: 'needs_attention', detail };
 }

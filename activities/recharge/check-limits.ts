@@ -31,6 +31,9 @@ import type { EventRef, LimitsResult, ReservedRecharge, SpendFlushing } from './
  */
 const MAX_READS = 5;
 
+/** LiteLLM has just been read, so its key is right. */
+const LITELLM_KEY = { scope: 'service', subject: 'litellm', reasons: ['key_refused'] } as const;
+
 /** Longer than any replica lags. After it, an old value counts as a deliberate edit. */
 const STALE_MS = 5 * 60 * 1000;
 
@@ -54,6 +57,7 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       const budget = await budgetOf(kms, organization);
       if (budget === null) return refused('team_not_found');
       await requireFresh(em, organization, budget);
+      await holds.releaseOf(em, LITELLM_KEY, { by: eventId, reason: 'LiteLLM takes the key' });
       await holdIfLowered(em, organization, budget);
       const isAhead = isAlertAheadOfKms(event, budget, organization);
       const isRefusal = isRefusalEvent(event.eventType) && isRefusedByReservation(figuresOf(event.payload), budget);

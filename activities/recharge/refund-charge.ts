@@ -1,35 +1,48 @@
+import { ApplicationFailure } from '@temporalio/activity';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as recharges from '../../src/database/recharges.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
 import { formatMoney } from '../../src/domain/money.ts';
+import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
+import type { KmsClient } from '../../src/kms/client.ts';
 import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import type { Refund } from '../../src/payments/returned-money.ts';
+import { takeBackBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { RechargeRef, RefundResult } from './types.ts';
+
+/** Between two looks whether a write of the budget is over: most are within a second. */
+const LOOK_AGAIN_MS = 1_000;
 
 /**
  * Gives back what was captured and could not be granted: prepaid → stripe.
  *
- * Starts only from `charged`, so quota that was granted is never paid for twice over. Idempotent by the
- * intent: a refund that Stripe knows already is taken over, whatever became of our earlier request. Harmless
- * when no money was taken.
+ * Starts only from `charged`, so quota that was granted is never paid for twice over, and asks Stripe only when
+ * no write of the budget can take effect any more. Idempotent by the intent: a refund that Stripe knows already
+ * is taken over, whatever became of our earlier request. Harmless when no money was taken.
  */
-export function refundCharge({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
+export function refundCharge({ database, payments, kms }: Pick<ActivityDependencies, 'database' | 'payments' | 'kms'>) {
   return async ({ rechargeId, reason }: RechargeRef & { reason: string }): Promise<RefundResult> => {
     const em = database.fork();
     let recharge = await recharges.get(em, rechargeId);
     if (recharge.status === 'refunded') return { kind: 'refunded' };
+    if (isSettled(recharge.status)) return { kind: 'settled', outcome: recharge.status };
     if (recharge.status === 'charged') recharge = await recharges.move(em, recharge, { to: 'refunding', facts: { reason } });
     if (recharge.status !== 'refunding' || !recharge.paymentIntentId) return { kind: 'nothing_to_refund' };
+
+    const raised = await raisedQuota(em, kms, recharge);
+    if (raised) return park(em, recharge, { code: 'foreign_budget_edit', reason: raised });
 
     try {
       const refund = await askedFor(payments, recharge, recharge.paymentIntentId);
       await recharges.noteRefund(em, recharge, refund.id);
+      if (refund.outcome === 'unexpected') return parkRefund(em, recharge, `refund ${refund.id} is ${refund.status}`);
       if (refund.amountMinor !== recharge.amountMinor)
-        return park(em, recharge, `refund ${refund.id} is of ${refund.amountMinor}, expected ${recharge.amountMinor}`);
+        return parkRefund(em, recharge, `refund ${refund.id} is of ${refund.amountMinor}, expected ${recharge.amountMinor}`);
       if (refund.outcome === 'pending') return { kind: 'pending' };
-      if (refund.outcome !== 'succeeded') return park(em, recharge, `refund ${refund.id} is ${refund.status}`);
+      if (refund.outcome !== 'succeeded') return parkRefund(em, recharge, `refund ${refund.id} is ${refund.status}`);
       await recharges.move(em, recharge, {
         to: 'refunded',
         transfer: 'refund',
@@ -41,9 +54,35 @@ export function refundCharge({ database, payments }: Pick<ActivityDependencies, 
       if (!(error instanceof PaymentsError)) throw error;
       if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
       if (error.kind !== 'refused') throw error;
-      return park(em, recharge, `Stripe refuses the refund: ${error.failure.message}`);
+      return parkRefund(em, recharge, `Stripe refuses the refund: ${error.failure.message}`);
     }
   };
+}
+
+function isSettled(status: RechargeStatus): status is Extract<RefundResult, { kind: 'settled' }>['outcome'] {
+  return status === 'succeeded' || status === 'declined' || status === 'action_required' || status === 'cancelled';
+}
+
+/**
+ * Takes the quota back that a write may have given whose outcome nobody has seen.
+ *
+ * @returns why a person has to look; undefined when there is no such write, or no quota by it.
+ * @throws KmsError; a retryable failure while the write may still take effect.
+ */
+async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge): Promise<string | undefined> {
+  const { organizationId, litellmTeamId: teamId, quotaBefore: before, quotaAfter: after } = recharge;
+  const leftMs = await recharges.writeMayTakeEffectFor(em, recharge);
+  if (leftMs === null) return undefined;
+  if (leftMs > 0) {
+    const message = 'a write of the budget may still take effect: the money goes back when it is over';
+    throw ApplicationFailure.create({ message, type: FAILURE.budgetBusy, nextRetryDelay: Math.min(leftMs, LOOK_AGAIN_MS) });
+  }
+  if (typeof before === 'number' && typeof after === 'number') {
+    const reason = await takeBackBudget(em, kms, { organizationId, teamId, writer: recharge.id, before, after });
+    if (reason) return reason;
+  }
+  await recharges.noteBudgetUnchanged(em, recharge);
+  return undefined;
 }
 
 /** The refund asked for before, whatever became of it; else one that Stripe knows; else a new one. */
@@ -54,10 +93,14 @@ async function askedFor(payments: PaymentsClient, recharge: Recharge, intentId: 
   return ours ?? standing ?? payments.refund(recharge, intentId);
 }
 
-async function park(em: EntityManager, recharge: Recharge, reason: string): Promise<RefundResult> {
+function parkRefund(em: EntityManager, recharge: Recharge, reason: string): Promise<RefundResult> {
+  return park(em, recharge, { code: 'refund_failed', reason });
+}
+
+async function park(em: EntityManager, recharge: Recharge, { code, reason }: { code: string; reason: string }): Promise<RefundResult> {
   await recharges.move(em, recharge, {
     to: 'needs_attention',
-    changes: { failureCode: 'refund_failed', failureMessage: reason },
+    changes: { failureCode: code, failureMessage: reason },
     facts: { reason },
   });
   return { kind: 'needs_attention', reason };

@@ -63,6 +63,8 @@ export type QuotaResult =
 export type RefundResult =
   | { kind: 'refunded' }
   | { kind: 'pending' }
+  /** A person has settled the recharge meanwhile. */
+  | { kind: 'settled'; outcome: Extract<EventOutcome, 'succeeded' | 'declined' | 'action_required' | 'cancelled'> }
   /** No money is held for this recharge. */
   | { kind: 'nothing_to_refund' }
   | { kind: 'needs_attention'; reason: string };

@@ -20,9 +20,14 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
     }
 
     const { organizationId, litellmTeamId: teamId } = recharge;
-    const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, (live) =>
-      recharges.planQuotaWrite(em, recharge, live),
-    ).catch(async (error) => {
+    const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
+      const planned = await recharges.planQuotaWrite(em, recharge, live);
+      return {
+        ...planned,
+        onOver: () => recharges.noteWriteOver(em, recharge, planned),
+        onWithoutEffect: () => recharges.noteWriteWithoutEffect(em, recharge, planned),
+      };
+    }).catch(async (error) => {
       if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);
       throw error;
     });
@@ -35,7 +40,11 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
       return { kind: 'needs_attention', reason: write.reason };
     }
     const facts = { quota_before: formatQuota(write.before), quota_after: formatQuota(write.after) };
-    return granted(await recharges.move(em, recharge, { to: 'succeeded', transfer: 'grant', facts }));
+    return em.transactional(async (tx) => {
+      const succeeded = await recharges.move(tx, recharge, { to: 'succeeded', transfer: 'grant', changes: { writeUntil: null }, facts });
+      await releaseRefused(tx, recharge);
+      return granted(succeeded);
+    });
   };
 }
 
@@ -58,6 +67,18 @@ async function holdRefused(
   });
 }
 
+/** The best probe is a raise that LiteLLM takes. */
+async function releaseRefused(tx: EntityManager, { id, organizationId }: Recharge): Promise<void> {
+  const release = { by: id, reason: 'LiteLLM has taken a raise' };
+  await holds.releaseOf(tx, { scope: 'service', subject: '', reasons: ['raise_refused'] }, release);
+  await holds.releaseOf(tx, { scope: 'organization', subject: organizationId, reasons: ['raise_refused'] }, release);
+}
+
 function granted({ quotaBefore, quotaAfter }: Recharge): QuotaResult {
-  return { kind: 'granted', before: formatQuota(quotaBefore as QuotaMicros), after: formatQuota(quotaAfter as QuotaMicros) };
+  return { kind: 'granted', before: shown(quotaBefore), after: shown(quotaAfter) };
+}
+
+/** Without a plan a person has accepted it before anything was written. */
+function shown(quota: QuotaMicros | null | undefined): string {
+  return quota === null || quota === undefined ? 'unknown' : formatQuota(quota);
 }

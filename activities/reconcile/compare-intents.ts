@@ -48,13 +48,17 @@ async function compare({ em, recharge, intent, fix }: Comparison): Promise<Findi
   const { outcome } = intent;
   if (outcome.kind !== 'captured') {
     if (!isEntered) return [];
-    return [findingOf('ledger_without_capture', { subject, organizationId, seen: `PaymentIntent ${intent.id} is ${intent.status}` })];
+    return [findingOf('ledger_without_capture', { subject, organizationId, seen: `PaymentIntent ${intent.id} ${describe(intent)}` })];
   }
   // What is open is entered by its own run.
   if (isEntered || isOpen(recharge.status)) return [];
   const reason = `PaymentIntent ${intent.id} was captured, the recharge is ${recharge.status}`;
   if (fix) await holdUnexpectedCharge(em, recharge, { amountMinor: minorUnits(outcome.amountMinor), reason });
   return [findingOf('captured_unknown', { subject, organizationId, seen: reason })];
+}
+
+function describe({ outcome, status }: Intent): string {
+  return outcome.kind === 'unexpected' ? outcome.reason : `is ${status}`;
 }
 
 async function holdUnexpectedCharge(

@@ -30,14 +30,15 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
   };
 }
 
-/** The recharge as its intent remembers it; undefined for an intent that remembers no budgets. */
+/** The recharge as its intent remembers it; undefined for an intent that does not say enough. */
 function lostRecharge(
   { id: paymentIntentId, metadata, ...intent }: Intent,
   organization: Organization,
 ): recharges.LostRecharge | undefined {
   if (!metadata) return undefined;
   const { rechargeId: id, eventId, litellmTeamId, quota, quotaBefore, balance } = metadata;
-  if (quota === null || quotaBefore === null || balance === null) return undefined;
+  if (quota === null || quotaBefore === null || balance === null || intent.amountMinor === null || intent.currency === null)
+    return undefined;
   return {
     id,
     eventId,

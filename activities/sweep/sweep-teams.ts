@@ -28,18 +28,19 @@ const SAMPLES_REMOVED_A_PAGE = 2 * MAX_PAGE_SIZE;
  */
 export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async (cursor: TeamsCursor): Promise<SweepPart> => {
-    const found: Swept = { organizations: 0, waiting: 0, reported: [] };
+    const found: Swept = { organizations: 0, waiting: 0, unused: [], reported: [] };
     const part = await readTeamPages({ kms, log }, cursor, async (teams) => {
-      const { organizations, waiting, reported } = await sweepPage(database.fork(), teams);
+      const { organizations, waiting, unused, reported } = await sweepPage(database.fork(), teams);
       found.organizations += organizations;
       found.waiting += waiting;
+      found.unused.push(...unused);
       found.reported.push(...reported);
     });
     return { ...part, ...found };
   };
 }
 
-type Swept = Pick<SweepPart, 'organizations' | 'waiting' | 'reported'>;
+type Swept = Required<Pick<SweepPart, 'organizations' | 'waiting' | 'unused' | 'reported'>>;
 type Candidate = { organization: Organization; team: KmsTeam; facts: SweepFacts };
 type Decided = Candidate & { decision: SweepDecision };
 type ReportedBalance = SweepCounts['reported'][number];
@@ -49,13 +50,15 @@ async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<
     em,
     teams.map(({ teamId }) => teamId),
   );
-  if (ours.length === 0) return { organizations: 0, waiting: 0, reported: [] };
+  if (ours.length === 0) return { organizations: 0, waiting: 0, unused: [], reported: [] };
   const candidates = await readCandidates(em, ours, teams);
   const decided = candidates.map((candidate) => ({ ...candidate, decision: decideSweep(candidate.facts) }));
   const reported: ReportedBalance[] = [];
   for (const each of decided) reported.push(...(await report(em, each)));
   await recordSamples(em, candidates);
-  return { organizations: ours.length, waiting: decided.filter(({ decision }) => decision.kind === 'wait').length, reported };
+  const waiting = decided.filter(({ decision }) => decision.kind === 'wait').length;
+  const unused = decided.flatMap(({ organization, decision }) => (decision.kind === 'unused' ? [organization.id] : []));
+  return { organizations: ours.length, waiting, unused, reported };
 }
 
 /**
@@ -67,13 +70,18 @@ async function readCandidates(em: EntityManager, ours: readonly Organization[], 
   const samples = await balanceSamples.recent(em, ids, SPEND_WINDOW_MS);
   const histories = await historiesOf(em, ids);
   const standings = await webhookEvents.sweepStandings(em, ids);
+  const asked = await webhookEvents.askedForQuota(
+    em,
+    ours.filter(({ createTeam }) => createTeam).map(({ id }) => id),
+  );
   const shown = new Map(teams.map((team) => [team.teamId, team]));
   return ours.flatMap((organization) => {
-    const { id, litellmTeamId } = organization;
+    const { id, litellmTeamId, createTeam: wasToBeMade } = organization;
     const [team, history, standing] = [shown.get(litellmTeamId), histories.get(id), standings.get(id)];
     if (!team || !history || !standing) return [];
     const expected = expectedSpend(samples.get(id) ?? [], team.spend);
-    const facts = { policy: organizations.policyOf(organization), team, history, ...standing, expectedSpend: expected };
+    const use = { expectedSpend: expected, wasToBeMade, wasAskedFor: asked.has(id) };
+    const facts = { policy: organizations.policyOf(organization), team, history, ...standing, ...use };
     return [{ organization, team, facts }];
   });
 }

@@ -53,6 +53,7 @@ export async function succeed(tx: EntityManager, recharge: Recharge): Promise<vo
   const release = { by: recharge.id, reason: 'a payment has succeeded' };
   const { organizationId } = recharge;
   await holds.releaseOf(tx, { scope: 'organization', subject: organizationId, reasons: ['three_failures'] }, release);
+  await holds.releaseOf(tx, { scope: 'service', subject: 'stripe', reasons: ['key_refused'] }, release);
   const card = cardOf(recharge);
   if (card) await holds.releaseOf(tx, { scope: 'card', subject: holdSubjectOf(card), reasons: ['declined', 'card_refused'] }, release);
 }

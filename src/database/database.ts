@@ -13,6 +13,8 @@ import { TransfersWithoutQuota } from './migrations/0008-transfers-without-quota
 import { OneNameForSuccess } from './migrations/0009-one-name-for-success.ts';
 import { HoldsAndAttempts } from './migrations/0010-holds-and-attempts.ts';
 import { LimitsOfAmounts } from './migrations/0012-limits-of-amounts.ts';
+import { StuckRecharges } from './migrations/0013-stuck-recharges.ts';
+import { CreateTeam } from './migrations/0014-create-team.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -63,6 +65,8 @@ export class Database {
           OneNameForSuccess,
           HoldsAndAttempts,
           LimitsOfAmounts,
+          StuckRecharges,
+          CreateTeam,
         ],
         snapshot: false,
         // Each in a transaction of its own: a lock of one must not last as long as the work of the next.

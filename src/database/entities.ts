@@ -54,10 +54,9 @@ export const Organization = defineEntity({
     timeZone: p.string(),
     /** Whether LiteLLM refuses the team whatever its balance. A hold only ends the charging. */
     blocked: p.boolean().default(false),
-    /**
-     * When LiteLLM was last seen to have the team. null: never, so the team is created; one that was seen and
-     * is gone is not.
-     */
+    /** Whether the team was asked for: LiteLLM gets it when it has never had it. */
+    createTeam: p.boolean().default(false),
+    /** When LiteLLM was last seen to have the team. null: never; one that is gone is not created. */
     litellmSeenAt: p.datetime().nullable(),
     /** Advanced by every recharge that is settled: a balance read before that is stale. */
     version: p.integer().default(0),
@@ -171,6 +170,8 @@ export const Recharge = defineEntity({
     // the same.
     quotaBefore: quotaColumn().nullable(),
     quotaAfter: quotaColumn().nullable(),
+    /** Until then a write of `quotaAfter` may take effect. null: there is none, or its outcome was seen. */
+    writeUntil: p.datetime().nullable(),
     refundId: p.string().nullable(),
     failureCode: p.string().nullable(),
     declineCode: p.string().nullable(),

@@ -132,13 +132,21 @@ export async function releaseForChangedCard(tx: EntityManager, organizationId: s
  */
 export async function applyingTo(em: EntityManager, organizationId: string, card?: Card): Promise<AppliedHold[]> {
   const subjects = card ? [holdSubjectOf(card), card.id] : [];
-  return em.execute<AppliedHold[]>(
+  const rows = await em.execute<HoldRow[]>(
     `select id, scope, reason, detail, until from hold
      where released_at is null and (until is null or until > now())
        and (scope = 'service' or scope = 'organization' and subject = ? or scope = 'card' and subject in (select jsonb_array_elements_text(?::jsonb)))
      order by since, id`,
     [organizationId, JSON.stringify(subjects)],
   );
+  return rows.map(applied);
+}
+
+/** PostgreSQL's driver leaves times as text. */
+type HoldRow = Omit<AppliedHold, 'until'> & { until: string | null };
+
+function applied({ until, ...hold }: HoldRow): AppliedHold {
+  return { ...hold, until: until === null ? null : new Date(until) };
 }
 
 /**
@@ -146,7 +154,7 @@ export async function applyingTo(em: EntityManager, organizationId: string, card
  * organization. An organization without one has no entry.
  */
 export async function applyingToEach(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, AppliedHold[]>> {
-  const rows = await em.execute<(AppliedHold & { organization: string })[]>(
+  const rows = await em.execute<(HoldRow & { organization: string })[]>(
     `select o.id as organization, h.id, h.scope, h.reason, h.detail, h.until
      from jsonb_array_elements_text(?::jsonb) o (id)
      join hold h on h.scope = 'service' or h.scope = 'organization' and h.subject = o.id
@@ -155,7 +163,7 @@ export async function applyingToEach(em: EntityManager, organizationIds: readonl
     [JSON.stringify(organizationIds)],
   );
   const byOrganization = new Map<string, AppliedHold[]>();
-  for (const { organization, ...hold } of rows) byOrganization.set(organization, [...(byOrganization.get(organization) ?? []), hold]);
+  for (const { organization, ...hold } of rows) byOrganization.set(organization, [...(byOrganization.get(organization) ?? []), applied(hold)]);
   return byOrganization;
 }
 

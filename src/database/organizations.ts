@@ -27,6 +27,7 @@ export type OrganizationSettings = Pick<
   | 'maxMonthlyAmount'
   | 'timeZone'
   | 'blocked'
+  | 'createTeam'
 >;
 
 /** Another organization has the id or the LiteLLM team. */
@@ -164,8 +165,9 @@ export async function change(em: EntityManager, id: string, changes: Partial<Org
     if (movesTeam && (await tx.count(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } })) > 0) {
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
     }
-    const unseen = movesTeam ? { litellmSeenAt: null } : {};
-    await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...changes, ...unseen, updatedAt: now() }));
+    // Nobody has seen the new team, and what was asked for was the old one.
+    const ofNewTeam = movesTeam ? { litellmSeenAt: null, createTeam: false } : {};
+    await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: now() }));
     return tx.findOne(Organization, id);
   });
 }

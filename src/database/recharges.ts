@@ -6,9 +6,9 @@ import { type EntityData, LockMode, type RequiredEntityData, raw, UniqueConstrai
 import type { Card } from '../domain/card.ts';
 import { describeHold } from '../domain/hold.ts';
 import type { TransferKind } from '../domain/ledger.ts';
-import { formatQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import { formatQuota, parseQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal } from '../domain/policy.ts';
-import { isOpen, LATE_MOVES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
+import { isOpen, LATE_MOVES, OPEN_STATUSES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, type TimelineStep, WebhookEvent } from './entities.ts';
@@ -19,6 +19,7 @@ import { policyOf, releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 import { isTurn } from './raise-turns.ts';
 import { historyOf } from './recharge-history.ts';
+import { sqlList } from './sql.ts';
 
 /** The recharge is in a status from which the move does not start: another writer has moved it. */
 export class UnexpectedStatusError extends Error {
@@ -131,6 +132,7 @@ export type Changes = Partial<
     | 'declineCode'
     | 'adviceCode'
     | 'failureMessage'
+    | 'writeUntil'
   >
 >;
 
@@ -149,8 +151,8 @@ export type Move = {
 
 /**
  * Moves a recharge forward, all or nothing: its status, its timeline and the ledger transfer. A recharge that
- * is settled by it advances the organization's version, and every move but to `charged` releases the claim on
- * the budget: only `charged` has a write to come. Idempotent: a recharge that is in `to` already stays as it is.
+ * is settled by it advances the organization's version, and the claim on the budget is released when no write of
+ * it is to come or may be under way. Idempotent: a recharge that is in `to` already stays as it is.
  *
  * @throws UnexpectedStatusError from any other status that the move does not start from.
  */
@@ -174,7 +176,8 @@ export async function move(
     const current = await get(tx, recharge.id);
     if (moved === 0 && current.status !== to) throw new UnexpectedStatusError(recharge.id, to, current.status);
     if (moved === 1 && transfer) await ledger.append(tx, current, { kind: transfer, portion });
-    if (to !== 'charged') await releaseBudget(tx, recharge.organizationId, recharge.id);
+    const mayWrite = to === 'charged' || (to === 'refunding' && current.writeUntil);
+    if (!mayWrite) await releaseBudget(tx, recharge.organizationId, recharge.id);
     return current;
   });
 }
@@ -222,23 +225,82 @@ function timelineWith(next: NewStep) {
 }
 
 /**
+ * How long a write of the budget may take effect after it was planned. An attempt ends within a minute, and with
+ * it the last of its calls.
+ */
+const WRITE_WINDOW_S = 60;
+
+/** `until`, `previousUntil`: when this write, and the one before it, can take effect no more; as PostgreSQL writes it. */
+export type PlannedWrite = { before: QuotaMicros; after: QuotaMicros; until: string; previousUntil: string | null };
+
+/**
  * The budgets before and after the quota write. Both were stored when the amount was decided. A person's
  * resolution clears them: then `live`, and `live` plus the granted quota, are stored now. Every retry gets
  * the same two values.
  *
+ * One statement also notes that a write is under way: whoever moves the recharge away from `charged` before it
+ * has kept the write from being made, and whoever does so after it can see that one was.
+ *
  * @throws UnexpectedStatusError when the recharge is not `charged` any more.
  */
-export async function planQuotaWrite(
-  em: EntityManager,
-  recharge: Recharge,
-  live: QuotaMicros,
-): Promise<{ before: QuotaMicros; after: QuotaMicros }> {
+export async function planQuotaWrite(em: EntityManager, recharge: Recharge, live: QuotaMicros): Promise<PlannedWrite> {
   const after = quotaMicros(live + recharge.quotaGranted);
-  await em.nativeUpdate(Recharge, { id: recharge.id, status: 'charged', quotaBefore: null }, { quotaBefore: live, quotaAfter: after });
-  const planned = await get(em, recharge.id);
+  const [planned] = await em.execute<{ before: string; after: string; until: string; previous: string | null }[]>(
+    `update recharge r set quota_before = coalesce(r.quota_before, ?), quota_after = coalesce(r.quota_after, ?),
+         write_until = clock_timestamp() + ? * interval '1 second'
+     from (select id, write_until from recharge where id = ? for update) last
+     where r.id = last.id and r.status = 'charged'
+     returning r.quota_before::text as before, r.quota_after::text as after, r.write_until::text as until, last.write_until::text as previous`,
+    [formatQuota(live), formatQuota(after), WRITE_WINDOW_S, recharge.id],
+  );
   // Another attempt may have settled the recharge while this one was delayed.
-  if (planned.status !== 'charged') throw new UnexpectedStatusError(recharge.id, 'succeeded', planned.status);
-  return { before: planned.quotaBefore ?? live, after: planned.quotaAfter ?? after };
+  if (!planned) throw new UnexpectedStatusError(recharge.id, 'succeeded', (await get(em, recharge.id)).status);
+  return {
+    before: parseQuota(planned.before),
+    after: parseQuota(planned.after),
+    until: planned.until,
+    previousUntil: planned.previous,
+  };
+}
+
+/**
+ * A planned write is over: LiteLLM has answered it, or it was never sent. What it did is still to be seen. A write
+ * of another attempt may be under way all the same.
+ */
+export async function noteWriteOver(em: EntityManager, { id }: Recharge, { until, previousUntil }: PlannedWrite): Promise<void> {
+  await em.execute(
+    'update recharge set write_until = greatest(?::timestamptz, clock_timestamp()) where id = ? and write_until = ?::timestamptz',
+    [previousUntil, id, until],
+  );
+}
+
+/** A planned write that is over was seen to have changed nothing. */
+export async function noteWriteWithoutEffect(em: EntityManager, { id }: Recharge, { previousUntil }: PlannedWrite): Promise<void> {
+  await em.execute('update recharge set write_until = ?::timestamptz where id = ? and write_until <= clock_timestamp()', [
+    previousUntil,
+    id,
+  ]);
+}
+
+/**
+ * How many milliseconds longer a write of the recharge's budget may take effect: 0 when it is over and its outcome
+ * still to be seen, null when there is none.
+ */
+export async function writeMayTakeEffectFor(em: EntityManager, { id }: Pick<Recharge, 'id'>): Promise<number | null> {
+  const [row] = await em.execute<{ left: number | null }[]>(
+    `select greatest(0, ceil(extract(epoch from write_until - clock_timestamp()) * 1000))::float as left
+     from recharge where id = ? and write_until is not null`,
+    [id],
+  );
+  return row?.left ?? null;
+}
+
+/** A refund no longer waits for a write of the budget: it is as it was before, so others may change it. */
+export async function noteBudgetUnchanged(em: EntityManager, { id, organizationId }: Recharge): Promise<void> {
+  await em.transactional(async (tx) => {
+    await tx.nativeUpdate(Recharge, { id, status: 'refunding' }, { writeUntil: null });
+    await releaseBudget(tx, organizationId, id);
+  });
 }
 
 /** Stripe replays a saved 500 for the current idempotency key: the next attempt uses another one. */
@@ -332,13 +394,33 @@ export async function justGranted(
   return rows[0] ? get(em, rows[0].id) : null;
 }
 
-/** Newest first. @throws BadCursorError */
+/** Every step of a run but a bank's processing takes seconds. After this an operator has to look. */
+const STUCK_AFTER = '15 minutes';
+
+/**
+ * Newest first.
+ *
+ * @param filter.stuck only the open ones whose intent is older than STUCK_AFTER (without an intent: they
+ *   themselves), but for payments that a bank is processing.
+ * @throws BadCursorError
+ */
 export async function list(
   em: EntityManager,
-  filter: Partial<Pick<Recharge, 'organizationId' | 'status'>>,
+  { stuck = false, ...filter }: Partial<Pick<Recharge, 'organizationId' | 'status'>> & { stuck?: boolean },
   page: PageRequest,
 ): Promise<Page<Recharge>> {
-  return pageById(em, Recharge, { prefix: 'rch', filter, ...page });
+  const ids = stuck ? { id: { $in: await stuckIds(em) } as never } : {};
+  return pageById(em, Recharge, { prefix: 'rch', filter: { ...filter, ...ids }, ...page });
+}
+
+/** At most one for each organization. */
+async function stuckIds(em: EntityManager): Promise<string[]> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select id from recharge r where status in (${sqlList(OPEN_STATUSES)}) and status <> 'processing'
+       and coalesce((select min((step->>'at')::timestamptz) from jsonb_array_elements(timeline) step where step->>'status' = 'charging'),
+         created_at) < now() - interval '${STUCK_AFTER}'`,
+  );
+  return rows.map(({ id }) => id);
 }
 
 /** Up to `limit` recharges changed at or after `since`, in the order of change. */

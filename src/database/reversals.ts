@@ -57,7 +57,7 @@ export async function open(
 
 /** Once; a reversal without quota opens anew when there is some. False when it is there already. */
 async function enter(tx: EntityManager, recharge: Recharge, { id, kind, status, amountMinor, quota }: OpenedReversal): Promise<boolean> {
-  const nothingLeft = `${kind} ${id} takes money for which no quota is left to take back: settle it at Stripe, then accept it`;
+  const nothingLeft = `${kind} ${id} takes money for which no quota is left to take back, or Stripe does not say how much: settle it at Stripe, then accept it`;
   const rows = await tx.execute(
     `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, failure_message)
      values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -173,6 +173,36 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
   );
 }
 
+/**
+ * Those of the organizations for whose present LiteLLM team quota was ever asked for: by a recharge, or by an
+ * event that is not the sweep's own.
+ */
+export async function askedForQuota(em: EntityManager, organizationIds: readonly string[]): Promise<Set<string>> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select c_organization_id as id from organization_balance_config o
+     where c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and (
+       exists (select from recharge r where r.organization_id = o.c_organization_id and r.litellm_team_id = o.litellm_team_id)
+       or exists (select from webhook_event e where e.team_id = o.litellm_team_id and e.source <> 'sweep' and e.crossing is not null))`,
+    [JSON.stringify(organizationIds)],
+  );
+  return new Set(rows.map(({ id }) => id));
+}
+
+/** A team that alerts come for and no organization has, and when its last alert came. */
+export type StrayTeam = { teamId: string; lastAlertAt: Date };
+
+/** Up to `limit` such teams with an alert in the last `withinMs`, the latest first. */
+export async function strayTeams(em: EntityManager, { withinMs, limit }: { withinMs: number; limit: number }): Promise<StrayTeam[]> {
+  const rows = await em.execute<{ team_id: string; last: string }[]>(
+    `select team_id, max(received_at) as last from webhook_event e
+     where organization_id is null and outcome = 'unknown_team' and received_at > now() - ? * interval '1 millisecond'
+       and not exists (select from organization_balance_config o where o.litellm_team_id = e.team_id)
+     group by team_id order by last desc limit ?`,
+    [withinMs, limit],
+  );
+  return rows.map(({ team_id: teamId, last }) => ({ teamId, lastAlertAt: new Date(last) }));
+}
+
 /** Stores again an event that the database lost, from the metadata of its PaymentIntent. */
 export async function restore(
   em: EntityManager,

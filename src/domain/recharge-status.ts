@@ -5,11 +5,11 @@
  *   reserved ──▶ charging ──▶ charged ──▶ succeeded      the quota is raised
  *      │            │            └──▶ refunding ──▶ refunded      it cannot be raised
  *      │            ├──▶ processing ──▶ charged      a bank debit takes days
- *      │            ├──▶ declined, action_required      from reserved (declined only) and processing too
+ *      │            ├──▶ declined, action_required      from processing too
  *      └────────────┴──▶ cancelled      before the card was asked
  *
- * A person decides on `needs_attention`: reached from every status between `charging` and `refunding`.
- * Only a person, or Stripe weeks later, makes the LATE_MOVES.
+ * A person decides on `needs_attention`: reached from every open status, from `reserved` before there is an
+ * intent. Only a person, or Stripe weeks later, makes the LATE_MOVES.
  */
 
 export const RECHARGE_STATUSES = [
@@ -28,7 +28,7 @@ export const RECHARGE_STATUSES = [
 export type RechargeStatus = (typeof RECHARGE_STATUSES)[number];
 
 const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
-  reserved: ['charging', 'declined', 'cancelled'],
+  reserved: ['charging', 'cancelled', 'needs_attention'],
   charging: ['charged', 'processing', 'declined', 'action_required', 'cancelled', 'needs_attention'],
   processing: ['charged', 'declined', 'action_required', 'needs_attention'],
   charged: ['succeeded', 'refunding', 'needs_attention'],
@@ -43,12 +43,16 @@ const MOVES: Readonly<Record<RechargeStatus, readonly RechargeStatus[]>> = {
   // Stryker restore ArrayDeclaration
 };
 
-/**
- * What only a person, or Stripe's word from weeks later, may do to a recharge that no run works on any more.
- */
+/** What only a person, or Stripe's word from weeks later, may do to a recharge. */
 export const LATE_MOVES = {
-  /** A person settles what needed attention: grant it, refund it, or accept it as it is. */
-  resolve: { from: ['needs_attention'], to: ['charged', 'refunding', 'succeeded', 'cancelled'] },
+  /**
+   * A person settles it: what needs attention, and what its run tries again and again. Which decision leads
+   * where is in resolution.ts.
+   */
+  resolve: {
+    from: ['reserved', 'charging', 'processing', 'charged', 'refunding', 'needs_attention'],
+    to: ['charged', 'refunding', 'succeeded', 'cancelled'],
+  },
   /**
    * Stripe has money that the settled recharge does not account for: a refund that failed weeks later, an
    * intent captured by somebody else.

@@ -46,6 +46,7 @@ export type ReturnedMoney = {
   /** Stripe's id of the refund or dispute. */
   id: string;
   kind: ReversalKind;
+  /** 0: Stripe does not say how much. */
   amountMinor: MinorUnits;
   /** The customer has it, or will have it unless something changes. */
   isGone: boolean;
@@ -147,14 +148,17 @@ export function decideReversals(
  *   it is gone             `last` holds quota: nothing, its steps follow
  *                          `last` found no quota before, and there is some now: it reopens
  *                          other reversals leave too little, and may give it back: wait
- *                          none, or `last` was given back: a new one, parked where no quota is left
+ *                          none, or `last` was given back: a new one, parked where no quota is left or
+ *                          Stripe does not say how much
  */
 function openingOf(
   recharge: ReversedRecharge,
-  { id: moneyId, kind, amountMinor: whole, isGone, isInquiry }: ReturnedMoney,
+  { id: moneyId, kind, amountMinor: said, isGone, isInquiry }: ReturnedMoney,
   { known, opened, others }: { known: readonly KnownReversal[]; opened: readonly KnownReversal[]; others: readonly ReturnedMoney[] },
 ): OpenedReversal | 'wait' | undefined {
   const last = lastOf(moneyId, known);
+  // Where Stripe does not say how much, it may be all of it, and a person looks.
+  const whole = said === 0 ? recharge.amountMinor : said;
   if (!isGone) {
     // It went and came back before we looked: nothing to take, and still a reason for a person to look.
     const isNews = !last && !isInquiry && recharge.status === 'succeeded';
@@ -162,11 +166,13 @@ function openingOf(
   }
   const isOver = last?.status === 'given_back';
   if (last && !isOver && last.quota > 0) return undefined;
+  // It opens anew when Stripe says how much.
+  if (said === 0 && last && !isOver) return undefined;
 
   const holders = [...known, ...opened].filter(holdsQuota);
   const rest = restOf(recharge, holders);
   const amountMinor = minorUnits(Math.min(whole, rest));
-  const quota = portionOfQuota(recharge, amountMinor);
+  const quota = said === 0 ? quotaMicros(0) : portionOfQuota(recharge, amountMinor);
   if (last && !isOver) return quota > 0 ? { id: last.id, kind, amountMinor, quota, status: 'open' } : undefined;
   if (whole > rest && holders.some((holder) => mayComeBack(holder, others))) return 'wait';
   const id = last ? nextOccurrence(last.id) : moneyId;

@@ -17,15 +17,22 @@ export type SweepFacts = {
   fruitless: FailuresInARow;
   /** Within the forecast's horizon; see domain/forecast. */
   expectedSpend: QuotaMicros;
+  /** The team was to be made for the organization, instead of being one that somebody uses already. */
+  wasToBeMade: boolean;
+  /** An alert, a person, or a recharge before this has asked for quota of this team. */
+  wasAskedFor: boolean;
 };
 
 export type SweepDecision =
   | { kind: 'report'; eventType: SweepEvent; balance: QuotaMicros }
   /** A recharge is due, but the sweep's last events have come to nothing. */
   | { kind: 'wait' }
+  /** The balance is low, but the team was made for the organization and nobody has ever used it. */
+  | { kind: 'unused' }
   | { kind: 'nothing' };
 
-export function decideSweep({ policy, team, history, hasOpenEvent, fruitless, expectedSpend }: SweepFacts): SweepDecision {
+export function decideSweep(facts: SweepFacts): SweepDecision {
+  const { policy, team, history, hasOpenEvent, fruitless, expectedSpend } = facts;
   // A blocked team spends nothing, whatever its budget.
   if (team.blocked || hasOpenEvent) return { kind: 'nothing' };
   // Only Stripe knows whether the customer has another card by now, so the run looks at that.
@@ -33,7 +40,16 @@ export function decideSweep({ policy, team, history, hasOpenEvent, fruitless, ex
   const decision = decideRecharge({ policy, budget: team, history: { ...history, holds }, occasion: { kind: 'sweep', expectedSpend } });
   // The run of the event opens a runaway hold, which keeps later sweeps from reporting it again.
   if (decision.kind === 'refuse') return { kind: 'nothing' };
+  if (isUnused(facts)) return { kind: 'unused' };
   if (isCoolingDown(fruitless)) return { kind: 'wait' };
   const isLow = decision.balance <= policy.minimumBalance;
   return { kind: 'report', eventType: isLow ? SWEEP_EVENTS.low : SWEEP_EVENTS.forecast, balance: decision.balance };
+}
+
+/**
+ * A mistake in a name can make a team that nobody uses, and nobody is charged for that one. LiteLLM lets the
+ * first call of a team with a budget of 0 through, so a team that is used shows spend or sends an alert.
+ */
+function isUnused({ wasToBeMade, wasAskedFor, team }: SweepFacts): boolean {
+  return wasToBeMade && !wasAskedFor && team.spend === 0;
 }

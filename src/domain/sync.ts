@@ -11,7 +11,9 @@ import type { LiveBudget } from './policy.ts';
 
 /** Every kind of drift, and what a person should do where the service does nothing. */
 export const DRIFT_ADVICE = {
-  team_missing: 'LiteLLM has never had the team: it is made, with max_budget 0',
+  team_missing: 'LiteLLM has never had the team, and it was asked for: it is made, with max_budget 0',
+  team_not_found:
+    'LiteLLM has never had the team, and it was not asked for: correct litellm_team_id (bill org set --team), or have the team made (bill org set --create-team)',
   team_deleted: 'LiteLLM no longer has the team: correct litellm_team_id, or make the team in LiteLLM',
   name_differs: 'the team in LiteLLM gets the name that it has here',
   block_differs: 'the team was blocked in LiteLLM by somebody else: unblock it there, or set blocked here',
@@ -63,6 +65,8 @@ export type Ours = {
   name: string;
   litellmTeamId: string;
   blocked: boolean;
+  /** LiteLLM is to get the team when it has never had it. */
+  createTeam: boolean;
   /** LiteLLM has shown the team before. */
   wasSeen: boolean;
   /** We have set the block that LiteLLM shows. */
@@ -80,6 +84,7 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
   if (theirs === null) {
     const gone = { ...about, ours: ours.name, theirs: null };
     if (ours.wasSeen) return [{ ...gone, kind: 'team_deleted', action: null }];
+    if (!ours.createTeam) return [{ ...gone, kind: 'team_not_found', action: null }];
     return [{ ...gone, kind: 'team_missing', action: 'create' }, ...driftOfMembers(ours, null)];
   }
   const drift: Drift[] = [];
@@ -166,7 +171,7 @@ export function outcomeWithoutAction(kind: DriftKind): Extract<SyncOutcome, 'nee
 
 /** Whether LiteLLM has no team after this, so that nothing further can be done about it. */
 export function leavesNoTeam(kind: DriftKind, outcome: SyncOutcome): boolean {
-  return kind === 'team_deleted' || (kind === 'team_missing' && outcome === 'failed');
+  return kind === 'team_deleted' || kind === 'team_not_found' || (kind === 'team_missing' && outcome === 'failed');
 }
 
 /** `isClaimed`: another team names the organization and may yet be adopted. */

@@ -23,7 +23,7 @@ type Property = keyof OrganizationSettings;
 type MoneyProperty = { [P in Property]: OrganizationSettings[P] extends MinorUnits | null | undefined ? P : never }[Property];
 
 type About<Json> = {
-  /** As commander writes an option: `--minimum <dollars>`. */
+  /** As commander writes an option: `--minimum <dollars>`. A boolean without an argument can only be set. */
   flag: string;
   description: string;
   /** JSON value of a new organization that names none; absent: it has to name one. */
@@ -83,6 +83,11 @@ const SETTINGS = {
     byDefault: 'UTC',
   }),
   blocked: setting('blocked', z.boolean(), { flag: '--blocked <on|off>', description: 'have LiteLLM refuse the team', byDefault: false }),
+  create_team: setting('createTeam', z.boolean(), {
+    flag: '--create-team',
+    description: 'have the team made when LiteLLM has never had it',
+    byDefault: false,
+  }),
 } satisfies Record<string, Setting>;
 
 function setting<P extends Property, S extends z.ZodType<OrganizationSettings[P]>>(property: P, schema: S, about: About<z.input<S>>) {

@@ -22,6 +22,7 @@ import {
 } from './organization-settings.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
+import { requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
 const resumption = z.strictObject({ by: text(100).default('admin key') });
@@ -44,6 +45,9 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     const settings = parse(settingsIn<SettingsBody>(body.currency), body);
     requireTargetAboveMinimum(settings);
     await requireTimeZone(settings);
+    // One that exists is refused by the write, whatever its team.
+    const isNew = (await organizations.find(database.fork(), id)) === null;
+    if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
     const created = await refusingConflicts(() => organizations.create(database.fork(), id, settings));
     response
       .status(201)
@@ -62,6 +66,8 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     const changes = parse(settingsIn(body.currency ?? present.currency), body);
     requireTargetAboveMinimum({ ...present, ...changes });
     await requireTimeZone(changes);
+    const { litellmTeamId = present.litellmTeamId, createTeam = false } = changes;
+    if (litellmTeamId !== present.litellmTeamId && !createTeam) await requireTeam({ database, kms }, litellmTeamId);
     response.json(await show(await change(request.params.id, changes)));
   });
 

@@ -9,15 +9,21 @@ import * as reversals from '../database/reversals.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
 import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
-import { RESOLUTIONS } from '../domain/resolution.ts';
+import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
+import { resolveRecharge } from './resolve-recharge.ts';
 import { presentReversal } from './reversals.ts';
 import { startOrLeaveToReconciliation } from './start-or-leave.ts';
 
-const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().optional(), status: z.enum(RECHARGE_STATUSES).optional() });
+const listQuery = z.strictObject({
+  ...pageQuery,
+  organization_id: z.string().optional(),
+  status: z.enum(RECHARGE_STATUSES).optional(),
+  stuck: z.stringbool().optional(),
+});
 
 const resolveBody = z.strictObject({
   resolution: z.enum(RESOLUTIONS),
@@ -27,17 +33,18 @@ const resolveBody = z.strictObject({
 
 export function rechargeRoutes({
   database,
+  payments,
   workflows,
   links,
   log,
-}: Pick<HttpDependencies, 'database' | 'workflows' | 'links' | 'log'>): Router {
+}: Pick<HttpDependencies, 'database' | 'payments' | 'workflows' | 'links' | 'log'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
-    const { limit, cursor, organization_id: organizationId, status } = parse(listQuery, request.query);
+    const { limit, cursor, organization_id: organizationId, status, stuck = false } = parse(listQuery, request.query);
     const page = await recharges.list(
       database.fork(),
-      { ...(organizationId && { organizationId }), ...(status && { status }) },
+      { ...(organizationId && { organizationId }), ...(status && { status }), stuck },
       { limit, cursor },
     );
     response.json(presentPage(page, present));
@@ -55,10 +62,8 @@ export function rechargeRoutes({
     const recharge = await recharges.find(em, request.params.id);
     if (!recharge) throw missing(request.params.id);
     const event = await webhookEvents.find(em, recharge.eventId);
-    const resolved = await resolutions.begin(em, recharge, wanted).catch((error) => {
-      // UnexpectedStatusError: another request or run has moved it since it was read.
-      const isConflict = error instanceof resolutions.NotResolvableError || error instanceof recharges.UnexpectedStatusError;
-      throw isConflict ? new Problem('conflict', error.message) : error;
+    const resolved = await resolveRecharge({ em, payments }, recharge, wanted).catch((error) => {
+      throw error instanceof resolutions.NotResolvableError ? new Problem('conflict', error.message) : error;
     });
     if (isOpen(resolved.status) && event) {
       const toRestart = { ...event, organizationId: resolved.organizationId, teamId: resolved.litellmTeamId };
@@ -106,6 +111,7 @@ function present(recharge: Recharge) {
     payment_intent_id: recharge.paymentIntentId ?? null,
     payment_method_id: recharge.paymentMethodId ?? null,
     refund_id: recharge.refundId ?? null,
+    resolutions: resolutionsOf(recharge.status, recharge.paymentIntentId !== null),
     failure: recharge.failureMessage
       ? {
           code: recharge.failureCode ?? null,

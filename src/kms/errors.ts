@@ -25,10 +25,13 @@ export type KmsEffect = 'read' | 'write';
 export class KmsError extends Error {
   override name = 'KmsError';
   readonly kind: KmsErrorKind;
+  /** LiteLLM, or a proxy before it, has answered: it works on the call no longer. */
+  readonly isAnswered: boolean;
 
-  constructor(kind: KmsErrorKind, message: string) {
+  constructor(kind: KmsErrorKind, message: string, { isAnswered = false } = {}) {
     super(message);
     this.kind = kind;
+    this.isAnswered = isAnswered;
   }
 }
 
@@ -38,7 +41,8 @@ const MAX_MESSAGE_LENGTH = 300;
 /** The error that an answer with such a status and body stands for. Its message holds no key. */
 export function kmsErrorFromStatus(status: number, body: unknown, effect: KmsEffect): KmsError {
   const message = withoutKeys(messageIn(body));
-  return new KmsError(kindOf(status, message, effect), `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`);
+  const kind = kindOf(status, message, effect);
+  return new KmsError(kind, `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`, { isAnswered: true });
 }
 
 /** Teams and key aliases that exist, and members that are in the team, are 400; a user that exists is 409. */

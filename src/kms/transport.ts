@@ -109,7 +109,8 @@ function isTransient(error: unknown): boolean {
  */
 function kmsErrorOf(error: unknown, route: string, effect: KmsEffect): KmsError {
   const doubt = effect === 'write' ? 'unknown_outcome' : 'unavailable';
-  if (error instanceof z.ZodError) return new KmsError(doubt, `${route} returned an unexpected answer: ${z.prettifyError(error)}`);
+  if (error instanceof z.ZodError)
+    return new KmsError(doubt, `${route} returned an unexpected answer: ${z.prettifyError(error)}`, { isAnswered: true });
   if (!isAxiosError(error))
     return new KmsError('unavailable', `LiteLLM was not called: too many calls were waiting for ${DEADLINE_MS / 1000} s`);
   if (error.response && error.response.status >= 300) return kmsErrorFromStatus(error.response.status, error.response.data, effect);

@@ -2,6 +2,7 @@
 import type Stripe from 'stripe';
 import type { DeclineCodes } from '../domain/decline.ts';
 import { classifyDecline } from '../domain/decline.ts';
+import { amountIn, currencyIn } from './fields.ts';
 
 /** Why no money was taken: Stripe's codes, and its sentence. */
 export type ChargeFailure = DeclineCodes & { message: string };
@@ -14,13 +15,16 @@ export type ChargeOutcome =
   | { kind: 'unconfirmed' }
   | { kind: 'declined'; failure: ChargeFailure }
   | { kind: 'action_required'; failure: ChargeFailure }
-  /** A status that this version does not know: nothing is granted on it, and a person looks. */
-  | { kind: 'unexpected'; status: string };
+  /**
+   * A status that this version does not know, or a capture without a field that says how much: nothing is granted
+   * on it, and a person looks. `reason` is for that person.
+   */
+  | { kind: 'unexpected'; status: string; reason: string };
 
 export function outcomeOf(intent: Stripe.PaymentIntent): ChargeOutcome {
   switch (intent.status) {
     case 'succeeded':
-      return { kind: 'captured', amountMinor: intent.amount_received, currency: intent.currency };
+      return capturedBy(intent);
     case 'processing':
       return { kind: 'processing' };
     case 'requires_confirmation':
@@ -36,8 +40,16 @@ export function outcomeOf(intent: Stripe.PaymentIntent): ChargeOutcome {
       return { kind: classifyDecline(failure) === 'authentication_required' ? 'action_required' : 'declined', failure };
     }
     default:
-      return { kind: 'unexpected', status: intent.status };
+      return { kind: 'unexpected', status: String(intent.status), reason: `is in the unknown status "${intent.status}"` };
   }
+}
+
+function capturedBy({ status, amount_received, currency: code }: Stripe.PaymentIntent): ChargeOutcome {
+  const amountMinor = amountIn(amount_received);
+  const currency = currencyIn(code);
+  if (amountMinor === null) return { kind: 'unexpected', status, reason: `is ${status} without a readable amount_received` };
+  if (currency === null) return { kind: 'unexpected', status, reason: `is ${status} without a readable currency` };
+  return { kind: 'captured', amountMinor, currency };
 }
 
 function failureOf(error: Stripe.PaymentIntent.LastPaymentError | null, fallbackCode: string): ChargeFailure {

@@ -2,6 +2,7 @@
 import type Stripe from 'stripe';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import { type ChargeOutcome, outcomeOf } from './charge-outcome.ts';
+import { amountIn, currencyIn } from './fields.ts';
 
 /** What Stripe is asked for, as a recharge has it. */
 export type ChargeOrder = {
@@ -32,9 +33,9 @@ export type Intent = {
   reachedNetwork: boolean;
   /** Stripe's own word, for a person to read; decisions are made on `outcome`. */
   status: string;
-  /** What was asked for, in minor units, as Stripe says it. */
-  amountMinor: number;
-  currency: string;
+  /** What was asked for, in minor units, as Stripe says it; null where that cannot be read. */
+  amountMinor: number | null;
+  currency: string | null;
   customerId: string | null;
   /** null: not an intent of ours. */
   metadata: IntentMetadata | null;
@@ -59,8 +60,8 @@ export function ofIntent(intent: Stripe.PaymentIntent): Intent {
     isCanceled: intent.status === 'canceled',
     reachedNetwork: reachedNetwork(intent),
     status: intent.status,
-    amountMinor: intent.amount,
-    currency: intent.currency,
+    amountMinor: amountIn(intent.amount),
+    currency: currencyIn(intent.currency),
     customerId: typeof intent.customer === 'string' ? intent.customer : null,
     metadata: readMetadata(intent.metadata ?? {}),
   };

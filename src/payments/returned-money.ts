@@ -2,12 +2,13 @@
 import type Stripe from 'stripe';
 import { minorUnits } from '../domain/money.ts';
 import type { ReturnedMoney } from '../domain/reversal.ts';
+import { amountIn } from './fields.ts';
 
 export type Refund = ReturnedMoney & {
   kind: 'refund';
   /**
-   * `failed`: the money is ours again. `unexpected`: a status that this version does not know, and a person
-   * looks.
+   * `failed`: the money is ours again. `unexpected`: a status that this version does not know, or no readable
+   * amount, and a person looks.
    */
   outcome: 'succeeded' | 'pending' | 'failed' | 'unexpected';
   /** Stripe's own words, for a person to read. */
@@ -16,17 +17,18 @@ export type Refund = ReturnedMoney & {
 };
 
 export function ofRefund(refund: Stripe.Refund): Refund {
-  const outcome = outcomeOfRefund(refund.status);
+  const amount = amountIn(refund.amount);
+  const outcome = amount === null ? 'unexpected' : outcomeOfRefund(refund.status);
   return {
     id: refund.id,
     kind: 'refund',
-    amountMinor: minorUnits(refund.amount),
+    amountMinor: minorUnits(amount ?? 0),
     isGone: outcome !== 'failed',
     isFinal: outcome !== 'pending',
     isInquiry: false,
     rechargeId: refund.metadata?.['recharge_id'] ?? null,
     outcome,
-    status: String(refund.status),
+    status: amount === null ? `${refund.status} without a readable amount` : String(refund.status),
     failureReason: refund.failure_reason ?? null,
   };
 }
@@ -47,13 +49,14 @@ function outcomeOfRefund(status: string | null): Refund['outcome'] {
 }
 
 export function ofDispute(dispute: Stripe.Dispute): ReturnedMoney {
-  const isInquiry = dispute.status.startsWith('warning_');
+  const status = String(dispute.status);
+  const isInquiry = status.startsWith('warning_');
   return {
     id: dispute.id,
     kind: 'dispute',
-    amountMinor: minorUnits(dispute.amount),
-    isGone: dispute.status !== 'won' && !isInquiry,
-    isFinal: ['won', 'lost', 'prevented', 'warning_closed'].includes(dispute.status),
+    amountMinor: minorUnits(amountIn(dispute.amount) ?? 0),
+    isGone: status !== 'won' && !isInquiry,
+    isFinal: ['won', 'lost', 'prevented', 'warning_closed'].includes(status),
     isInquiry,
     rechargeId: null,
   };

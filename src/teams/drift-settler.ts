@@ -200,13 +200,14 @@ function isOneItems(error: unknown): error is Error {
 }
 
 function oursOf({ organization, teams: rows, leavingKeys }: Owned, seen: Pick<Ours, 'budgetLeft' | 'blockedByUs'>): Ours {
-  const { id: organizationId, name, litellmTeamId, blocked, litellmSeenAt } = organization;
+  const { id: organizationId, name, litellmTeamId, blocked, createTeam, litellmSeenAt } = organization;
   return {
     ...seen,
     organizationId,
     name,
     litellmTeamId,
     blocked,
+    createTeam,
     wasSeen: Boolean(litellmSeenAt),
     teams: rows.map(({ id, litellmUserId, syncedAt, removedAt }) => ({
       id,

@@ -45,7 +45,13 @@ async function inLitellm(teamId: string) {
 
 test('fifty organizations are made with their teams, adopted, renamed, blocked and unblocked, and a run that has nothing to do does nothing', async () => {
   const ids = Array.from({ length: ORGANIZATIONS }, (_, serial) => `${world.name}-${String(serial).padStart(2, '0')}`);
-  const settings = { stripe_customer_id: 'cus_sync', minimum_balance: '2.00', target_balance: '20.00', auto_recharge_enabled: false };
+  const settings = {
+    stripe_customer_id: 'cus_sync',
+    minimum_balance: '2.00',
+    target_balance: '20.00',
+    auto_recharge_enabled: false,
+    create_team: true,
+  };
   for (const id of ids) {
     await world.admin.post('/api/v1/organizations', { c_organization_id: id, ...settings });
     await world.admin.post(`/api/v1/organizations/${id}/teams`, { c_team_id: 'blue', max_budget_in_team: '1.50' });

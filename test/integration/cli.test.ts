@@ -67,7 +67,7 @@ describe('bill org', () => {
   const settings = ['--customer', 'cus_Cli123', '--minimum', '2.00', '--target', '20.00'];
 
   test('add makes an organization, show shows all of it, set changes it, and list lists it', async () => {
-    const options = ['--team', 'cli-team', '--name', 'Acme & Co', '--currency', 'eur', '--quota-per-unit', '1.10'];
+    const options = ['--team', 'cli-team', '--create-team', '--name', 'Acme & Co', '--currency', 'eur', '--quota-per-unit', '1.10'];
     const added = await billJson(
       'org',
       'add',
@@ -93,6 +93,7 @@ describe('bill org', () => {
       auto_recharge_enabled: false,
       max_daily_recharges: 3,
       time_zone: 'Europe/Berlin',
+      create_team: true,
     });
     expect(await billJson('org', 'show', 'cli-acme')).toEqual(added);
 
@@ -147,7 +148,8 @@ describe('bill org', () => {
 
   test('tells what is wrong, with 1 and nothing on standard output', async () => {
     const ended = await Promise.all([
-      bill(['org', 'add', organization.id, ...settings, '--team', 'another-team']),
+      bill(['org', 'add', organization.id, ...settings, '--team', 'another-team', '--create-team']),
+      bill(['org', 'add', 'cli-mistyped', ...settings, '--team', `${organization.teamId}x`]),
       bill(['org', 'add', 'cli-wrong', '--team', 't', '--customer', 'acct_1', '--minimum', '5', '--target', 'lots']),
       bill(['org', 'show', 'nobody', '--json']),
       bill(['org', 'show', '../recharges', '--json']),
@@ -155,6 +157,9 @@ describe('bill org', () => {
     expect(ended.map(({ code, out }) => [code, out])).toEqual(ended.map(() => [1, '']));
     expect(ended.map(({ err }) => err.trim())).toEqual([
       expect.stringMatching(/^bill: .*an organization with this id exists$/),
+      expect.stringMatching(
+        `^bill: .*litellm_team_id: LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
+      ),
       expect.stringMatching(/^bill: .*stripe_customer_id: .*target_balance: /),
       expect.stringMatching(/^bill: .*there is no organization nobody$/),
       expect.stringMatching(/^bill: .*there is no organization \.\.\/recharges$/),
@@ -288,13 +293,15 @@ describe('--help', () => {
 });
 
 describe('bill sweep', () => {
-  test('reports what has run low, and says so', async () => {
+  test('reports what has run low, and says so, and says which team was made and never used', async () => {
     const low = await world.organization();
+    const unused = await world.organization({ budget: 0, spend: 0, settings: { create_team: true } });
     const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
     const ended = await bill(['sweep'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
     expect(ended.code).toBe(0);
     const [, eventId = ''] = new RegExp(`${low.id} +balance_low +-0\\.50 +(evt_\\w+)`).exec(ended.out) ?? [];
     expect(ended.out).toMatch(/^\d+ teams looked at, \d+ of them ours, \d+ reported, 0 waiting after failed attempts$/m);
+    expect(ended.out).toMatch(new RegExp(`^not charged, because their teams were made for them and never used: ${unused.id}$`, 'm'));
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
 

@@ -47,6 +47,7 @@ async function organization(on = em, id = `org-${++serial}`): Promise<string> {
     maxMonthlyAmount: null,
     timeZone: 'UTC',
     blocked: false,
+    createTeam: false,
   });
   return id;
 }

@@ -5,7 +5,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
-import { BUDGET_AFTER, CANCELLED, CHARGED_ONCE, DECLINED, NEEDS_ATTENTION, RECHARGED, SUCCEEDED, unsuccessful } from '../support/books.ts';
+import { BUDGET_AFTER, CANCELLED, CHARGED_ONCE, DECLINED, HELD, NEEDS_ATTENTION, RECHARGED, SUCCEEDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, CREATE_INTENT, HOLD, READ_BUDGET, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { failedAttempts } from '../support/runs.ts';
@@ -153,7 +153,7 @@ describe('a run that is cancelled before the card is touched charges nothing, cl
     const eventId = await reservedOnly(organization);
     await world.admin.post(`/api/v1/organizations/${organization.id}/suspend`, {});
     await world.revokeStripeKey(false);
-    expect(await world.closed(eventId)).toEqual(CANCELLED);
+    expect(await world.closed(eventId)).toEqual(HELD);
     expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'cancelled', payment_intent_id: null }]);
     await expectUncharged(world, organization);
     await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
@@ -225,8 +225,8 @@ describe('what Stripe has decided stays decided', () => {
     const organization = await world.organization();
     await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedLostCard');
     expect(await world.alerted(organization)).toEqual(DECLINED);
-    expect(await world.alerted(organization)).toEqual(DECLINED);
-    expect((await world.rechargesOf(organization)).map(({ failure }) => failure?.code)).toEqual(['card_refused_before', 'card_declined']);
+    expect(await world.alerted(organization)).toEqual(HELD);
+    expect((await world.rechargesOf(organization)).map(({ failure }) => failure?.code)).toEqual(['card_declined']);
     expect(await chargeAttempts(organization)).toBe(1);
 
     const another = await world.stripe.paymentMethods.attach('pm_card_mastercard', { customer: organization.customerId });
@@ -235,11 +235,13 @@ describe('what Stripe has decided stays decided', () => {
     await expectChargedOnce(world, organization);
   });
 
-  test('a card that was short of funds is tried again by the next alert', async () => {
+  test('a card that was short of funds is tried again by the first alert after its hold', async () => {
     const organization = await world.organization();
     await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
     expect(await world.alerted(organization)).toEqual(DECLINED);
     await makeCardBehaveLike(organization, 'pm_card_visa');
+    expect(await world.alerted(organization)).toEqual(HELD);
+    await world.holdsPass(organization);
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     expect(await chargeAttempts(organization)).toBe(2);
   });
@@ -320,7 +322,8 @@ describe('an organization', () => {
   test('does not move to another team while a recharge of the present one is open', async () => {
     const organization = await world.organization();
     const { eventId, goOn } = await world.chargedButNotGranted(organization);
-    const move = () => world.admin.patch(`/api/v1/organizations/${organization.id}`, { litellm_team_id: `${organization.teamId}-new` });
+    const move = () =>
+      world.admin.patch(`/api/v1/organizations/${organization.id}`, { litellm_team_id: `${organization.teamId}-new`, create_team: true });
     expect((await move()).status).toBe(409);
     await goOn();
     expect(await world.closed(eventId)).toEqual(RECHARGED);

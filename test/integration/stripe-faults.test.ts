@@ -211,17 +211,17 @@ describe('a card that is refused gets no quota and is not tried again by the sam
     await expectChargedOnce(world, organization);
   });
 
-  test('case 34: a customer without a card, and one that is deleted, are declined with a reason to act on', async () => {
+  test('case 34: a customer without a card, and one that is deleted, are refused with a reason to act on, and count as no attempt', async () => {
     const [cardless, deleted] = [await world.organization(), await world.organization()];
     const [card] = (await world.stripe.customers.listPaymentMethods(cardless.customerId)).data;
     await world.stripe.paymentMethods.detach(card?.id ?? '');
     await world.stripe.customers.del(deleted.customerId);
     for (const [organization, code] of [
       [cardless, 'no_payment_method'],
-      [deleted, 'customer_deleted'],
+      [deleted, 'customer_missing'],
     ] as const) {
-      expect(await world.alerted(organization)).toEqual(DECLINED);
-      expect((await world.rechargeOf(organization)).failure?.code).toBe(code);
+      expect(await world.alerted(organization)).toEqual(unsuccessful(code));
+      expect(await world.rechargeOf(organization)).toMatchObject({ status: 'cancelled', failure: { code } });
     }
   });
 
@@ -275,9 +275,9 @@ describe('case 35: the amount is one that Stripe takes, and the quota is what it
     expect(await world.budgetOf(organization.teamId)).toBe(budget);
   });
 
-  test('below a minimum that only Stripe knows: declined as amount_too_small, and nothing is charged', async () => {
+  test('below a minimum that only Stripe knows: Stripe refuses the request, which is left to a person, and nothing is charged', async () => {
     const organization = await world.organization({ minimum: '0.00', target: '0.01', spend: 10, settings: { currency: 'eur' } });
-    expect(await world.alerted(organization)).toEqual(DECLINED);
+    expect(await world.alerted(organization)).toEqual(NEEDS_ATTENTION);
     expect((await world.rechargeOf(organization)).failure?.code).toBe('amount_too_small');
     await expectUncharged(world, organization);
   });

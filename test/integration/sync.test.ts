@@ -75,10 +75,16 @@ function about({ items }: Run, { id }: { id: string }): [string, string | null, 
   return items.filter(({ organization_id }) => organization_id === id).map(({ kind, action, outcome }) => [kind, action, outcome]);
 }
 
-/** A customer whose team nobody has made yet. */
+/** A customer whose team is asked for and nobody has made yet. */
 async function newOrganization(wish: Record<string, unknown> = {}, of = world): Promise<{ id: string; teamId: string }> {
   const id = `new-${randomUUID()}`;
-  const settings = { stripe_customer_id: 'cus_sync', minimum_balance: '2.00', target_balance: '20.00', auto_recharge_enabled: false };
+  const settings = {
+    stripe_customer_id: 'cus_sync',
+    minimum_balance: '2.00',
+    target_balance: '20.00',
+    auto_recharge_enabled: false,
+    create_team: true,
+  };
   const { data } = await of.admin.post('/api/v1/organizations', { c_organization_id: id, ...settings, ...wish });
   return { id, teamId: data.litellm_team_id };
 }

@@ -35,7 +35,13 @@ describe('an organization', () => {
   test('is made while LiteLLM is unavailable, its team named like it and not seen yet', async () => {
     await world.kmsFault(AWAY);
     const id = 'org-before-litellm';
-    const wanted = { c_organization_id: id, stripe_customer_id: 'cus_1', minimum_balance: '2.00', target_balance: '20.00' };
+    const wanted = {
+      c_organization_id: id,
+      stripe_customer_id: 'cus_1',
+      minimum_balance: '2.00',
+      target_balance: '20.00',
+      create_team: true,
+    };
     const { status, data } = await world.admin.post('/api/v1/organizations', wanted);
     expect([status, data.litellm_team_id, data.litellm_seen_at, data.blocked]).toEqual([201, id, null, false]);
     const { data: blocked } = await world.admin.patch(`/api/v1/organizations/${id}`, { blocked: true });
@@ -57,7 +63,9 @@ describe('an organization', () => {
     expect(Date.parse(seen)).toBeGreaterThanOrEqual(before);
     expect(Date.parse(seen)).toBeLessThanOrEqual(Date.now());
     expect((await world.admin.patch(path, { name: 'Acme' })).data.litellm_seen_at).toBe(seen);
-    expect((await world.admin.patch(path, { litellm_team_id: `${organization.teamId}-new` })).data.litellm_seen_at).toBeNull();
+    expect(
+      (await world.admin.patch(path, { litellm_team_id: `${organization.teamId}-new`, create_team: true })).data.litellm_seen_at,
+    ).toBeNull();
   });
 
   test('shows its live balance, with the ledger beside it', async () => {

@@ -105,7 +105,7 @@ export const BRANCHES: Record<string, Branch> = {
     return start(client, world, 'balanceSweepWorkflow', []);
   },
   'sync-makes-what-is-missing': async ({ world, client }) => {
-    const wish = { stripe_customer_id: 'cus_sync', minimum_balance: '2.00', target_balance: '20.00' };
+    const wish = { stripe_customer_id: 'cus_sync', minimum_balance: '2.00', target_balance: '20.00', create_team: true };
     await world.admin.post('/api/v1/organizations', { c_organization_id: 'not-in-litellm-yet', ...wish });
     return start(client, world, 'teamSyncWorkflow', [{}]);
   },

@@ -89,8 +89,8 @@ function inWords({ seconds, calls, writes }: Measured): string {
 async function makeOrganizations(from: number, to: number): Promise<void> {
   await sql.query(
     `insert into organization_balance_config (c_organization_id, name, stripe_customer_id, litellm_team_id, currency, minimum_balance,
-       target_balance, quota_per_unit, auto_recharge_enabled, max_daily_recharges, time_zone)
-     select 'org-' || n, 'Organization ' || n, 'cus_' || n, 'org-' || n, 'usd', 2, 20, 1, false, 10, 'UTC'
+       target_balance, quota_per_unit, auto_recharge_enabled, max_daily_recharges, time_zone, create_team)
+     select 'org-' || n, 'Organization ' || n, 'cus_' || n, 'org-' || n, 'usd', 2, 20, 1, false, 10, 'UTC', true
      from generate_series($1::int, $2::int) n`,
     [from + 1, to],
   );

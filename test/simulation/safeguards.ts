@@ -54,8 +54,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/update-kms-quota.ts',
-        '      recharges.planQuotaWrite(em, recharge, live),',
-        '      recharges.planQuotaWrite(em, recharge, live).then(() => ({ before: live, after: (live + recharge.quotaGranted) as typeof live })),',
+        '        ...planned,',
+        '        ...planned,\n        before: live,\n        after: (live + recharge.quotaGranted) as typeof live,',
       ],
     ],
   },

@@ -26,7 +26,7 @@ export const TOO_LARGE = [413, 'too-large'] as const;
 export const INVALID = [422, 'invalid'] as const;
 
 let serial = 0;
-/** A body that creates an organization, until something is wrong with it. */
+/** A body that creates an organization whose team is still to be made, until something is wrong with it. */
 export function draft(changes: Record<string, unknown> = {}): Record<string, unknown> {
   const id = `draft-${++serial}`;
   return {
@@ -35,6 +35,7 @@ export function draft(changes: Record<string, unknown> = {}): Record<string, unk
     litellm_team_id: `team-of-${id}`,
     minimum_balance: '2.00',
     target_balance: '20.00',
+    create_team: true,
     ...changes,
   };
 }

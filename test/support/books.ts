@@ -13,6 +13,8 @@ export const ABOVE_MINIMUM: Ending = { outcome: 'above_minimum', success: true }
 export const DECLINED = unsuccessful('declined');
 export const REFUNDED = unsuccessful('refunded');
 export const CANCELLED = unsuccessful('cancelled');
+/** Refused because of a hold. */
+export const HELD = unsuccessful('held');
 export const NEEDS_ATTENTION = unsuccessful('needs_attention');
 
 /** The event has ended otherwise, for this reason. */

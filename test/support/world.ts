@@ -284,6 +284,18 @@ export class World extends StandIns {
     return this.closed(await this.accepted(organization, body));
   }
 
+  /** The time of the organization's holds is over, as if it had passed. */
+  async holdsPass({ id }: Pick<Organization, 'id'>): Promise<void> {
+    await this.sql.query('update hold set until = now() where organization_id = $1 and until is not null', [id]);
+  }
+
+  /** Ends every hold of the service, which would hold the next test's organizations too. */
+  async releaseService(): Promise<void> {
+    await this.sql.query(
+      `update hold set released_at = now(), released_by = 'a test' where scope = 'service' and released_at is null`,
+    );
+  }
+
   /** A recharge that is charged and granted. @throws when it ends otherwise. */
   async recharge(organization: Organization, body: Record<string, unknown> = {}): Promise<RechargeIds> {
     const eventId = await this.accepted(organization, body);

@@ -1,19 +1,23 @@
 /** `bill recharges`, `bill reversals` and `bill events`: what has happened, newest first. */
 import type { Command } from 'commander';
-import { type List, type Paged, pageOf, printList, withPages } from '../output.ts';
+import { type List, type Paged, pageOf, printList, type Row, withPages } from '../output.ts';
 import { callService } from '../service-client.ts';
 
 const RECHARGE_COLUMNS = ['created_at', 'organization_id', 'amount', 'currency', 'status', 'quota_before', 'quota_after', 'id'];
+const STUCK_COLUMNS = ['created_at', 'organization_id', 'amount', 'currency', 'status', 'payment_intent_id', 'command'];
 const REVERSAL_COLUMNS = ['created_at', 'organization_id', 'recharge_id', 'amount', 'currency', 'status', 'quota', 'id'];
 const EVENT_COLUMNS = ['received_at', 'organization_id', 'team_id', 'event_type', 'source', 'outcome', 'id'];
 
 export function addListCommands(bill: Command): void {
   withPages(withNeedsAttention(bill.command('recharges').argument('[organization]').description('recharges, newest first')))
+    .option('--stuck', 'only those that are not settled after 15 minutes, with the command that settles each')
     .option('--status <status>', 'only those in this status')
-    .action(async (organization: string | undefined, options: Paged & { status?: string; needsAttention?: boolean }) => {
+    .action(async (organization: string | undefined, options: Paged & { status?: string; needsAttention?: boolean; stuck?: boolean }) => {
       const status = options.needsAttention ? 'needs_attention' : options.status;
-      const query = { ...pageOf(options), organization_id: organization, status };
-      printList(options, await callService<List>('GET', '/api/v1/recharges', { query }), RECHARGE_COLUMNS);
+      const query = { ...pageOf(options), organization_id: organization, status, ...(options.stuck && { stuck: 'true' }) };
+      const list = await callService<List>('GET', '/api/v1/recharges', { query });
+      if (options.stuck) printList(options, { ...list, data: list.data.map(withCommand) }, STUCK_COLUMNS);
+      else printList(options, list, RECHARGE_COLUMNS);
     });
 
   withPages(
@@ -36,6 +40,11 @@ export function addListCommands(bill: Command): void {
       const query = { ...pageOf(options), organization_id: options.org, team_id: options.team, outcome: options.outcome };
       printList(options, await callService<List>('GET', '/webhooks/events', { query }), EVENT_COLUMNS);
     });
+}
+
+function withCommand(recharge: Row): Row {
+  const choices = (recharge['resolutions'] as string[]).map((resolution) => `--${resolution}`).join(' | ');
+  return { ...recharge, command: `bill resolve ${recharge['id']} ${choices} "reason"` };
 }
 
 function withNeedsAttention(command: Command): Command {

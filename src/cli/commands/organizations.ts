@@ -71,6 +71,7 @@ function pathOf(id: string): string {
 
 function optionOf({ flag, description, schema }: Setting): Option {
   const option = new Option(flag, description);
+  if (option.isBoolean()) return option;
   if (schema instanceof z.ZodBoolean) return option.choices(['on', 'off']);
   return schema instanceof z.ZodNumber ? option.argParser(number) : option;
 }
@@ -100,6 +101,6 @@ function settingsIn(options: Row): Row {
 }
 
 function jsonOf(given: unknown, schema: z.ZodType): unknown {
-  if (schema instanceof z.ZodBoolean) return given === 'on';
+  if (schema instanceof z.ZodBoolean) return given === true || given === 'on';
   return schema instanceof z.ZodNullable && given === DEFAULT ? null : given;
 }

@@ -1,4 +1,4 @@
-/** `bill resolve`: settles what needs attention. */
+/** `bill resolve`: settles what needs attention, and what is stuck. */
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import { RESOLUTIONS, type Resolution } from '../../domain/resolution.ts';
@@ -10,10 +10,10 @@ export function addResolveCommand(bill: Command): void {
     bill
       .command('resolve')
       .argument('<id>', 'a recharge, or the refund or dispute of a reversal')
-      .description('settle a recharge or a reversal that needs attention; the reason is kept')
-      .option('--grant <reason>', 'raise the quota by what is held')
-      .option('--refund <reason>', 'give back what is held')
-      .option('--accept <reason>', 'it is right as it is: what is held counts as granted'),
+      .description('settle a recharge or a reversal that needs attention, or a recharge that is stuck; the reason is kept')
+      .option('--grant <reason>', 'raise the quota by what is held; nothing is raised twice where it was raised by hand')
+      .option('--refund <reason>', 'give back what is held, and take back quota that was raised for it')
+      .option('--accept <reason>', 'it is right as it is: what is held counts as granted, what is not charged as cancelled'),
   ).action(async (id: string, options: Output & Partial<Record<Resolution, string>>) => {
     const chosen = RESOLUTIONS.filter((resolution) => options[resolution] !== undefined);
     const [resolution] = chosen;

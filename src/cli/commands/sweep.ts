@@ -25,9 +25,10 @@ function teamsRead({ teams, organizations }: SweepCounts): string {
 }
 
 function summaryOf(counts: SweepCounts): string {
-  const { reported, waiting, unreadable, failedPages } = counts;
+  const { reported, waiting, unused = [], unreadable, failedPages } = counts;
   return [
     `${teamsRead(counts)}, ${reported.length} reported, ${waiting} waiting after failed attempts`,
+    unused.length > 0 && `not charged, because their teams were made for them and never used: ${unused.join(', ')}`,
     unreadable > 0 && `${unreadable} teams could not be read: the log says why`,
     failedPages.length > 0 && `pages ${failedPages.join(', ')} could not be read: the next sweep tries again`,
   ]

@@ -11,6 +11,7 @@ import type { KmsClient } from '../../kms/client.ts';
 import { KmsError } from '../../kms/errors.ts';
 import { KMS_ROUTES, type KmsRoute } from '../../kms/routes.ts';
 import { change, note, type Observation, type Reading, runCheck } from './reading.ts';
+import { examineStrayTeams } from './stray-teams.ts';
 
 const AREA = 'LiteLLM';
 const AREA_OF_TEAMS = 'teams';
@@ -52,31 +53,43 @@ function lack({ method, path }: KmsRoute, refusal: KmsError): Promise<Reading> {
   );
 }
 
-/** The teams of the organizations that are recharged automatically. */
+/** The teams of the organizations that are recharged automatically, and those that alerts come for. */
 export async function examineTeams(em: EntityManager, kms: KmsClient): Promise<Reading[]> {
   const { data, nextCursor } = await organizations.list(em, { limit: TEAMS_LIMIT, cursor: undefined });
   const charged = data.filter(({ autoRechargeEnabled }) => autoRechargeEnabled);
+  const withoutTeam: Organization[] = [];
   const readings = await Promise.all(
     charged.map((organization) =>
       runCheck({ area: AREA_OF_TEAMS, check: organization.id, advice: 'look at the team in LiteLLM' }, async () =>
-        fitnessOf(organization, kms),
+        fitnessOf(organization, kms, () => withoutTeam.push(organization)),
       ),
     ),
   );
   const unfit = readings.filter(({ verdict }) => verdict !== 'ok');
   const seen = `${readings.length - unfit.length} of ${readings.length} can be recharged${nextCursor ? `; only the newest ${TEAMS_LIMIT} organizations were looked at` : ''}`;
-  const warned = await Promise.all(charged.flatMap(warnings));
-  return [{ area: AREA_OF_TEAMS, check: 'can be recharged', verdict: 'ok', seen, advice: null }, ...unfit, ...warned];
+  return [
+    { area: AREA_OF_TEAMS, check: 'can be recharged', verdict: 'ok', seen, advice: null },
+    ...unfit,
+    ...(await Promise.all(charged.flatMap(warnings))),
+    ...(await examineStrayTeams(em, withoutTeam)),
+  ];
 }
 
-async function fitnessOf({ litellmTeamId, litellmSeenAt }: Organization, kms: KmsClient): Promise<Observation> {
+/** @param noteAbsence called when LiteLLM does not have the team. */
+async function fitnessOf(organization: Organization, kms: KmsClient, noteAbsence: () => void): Promise<Observation> {
+  const { id, litellmTeamId, litellmSeenAt, createTeam } = organization;
   try {
     const reason = unfitness(await kms.teamBudget(litellmTeamId));
     return reason ? change(...split(REFUSALS[reason])) : 'can be recharged';
   } catch (error) {
     if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
-    if (!litellmSeenAt) return note(`LiteLLM has no team ${litellmTeamId} yet`, 'none: the synchronisation makes it');
-    return change(...split(REFUSALS.team_not_found));
+    noteAbsence();
+    if (litellmSeenAt) return change(...split(REFUSALS.team_not_found));
+    if (createTeam) return note(`LiteLLM has no team ${litellmTeamId} yet`, 'none: the synchronisation makes it');
+    return change(
+      `LiteLLM has no team ${litellmTeamId}, and it was not asked for`,
+      `correct it: bill org set ${id} --team …; or have it made: bill org set ${id} --create-team`,
+    );
   }
 }
 

@@ -1,25 +1,62 @@
 import { describe, expect, test } from '@jest/globals';
-import { LATE_MOVES } from '../../../src/domain/recharge-status.ts';
-import { destinationOf, RESOLUTIONS } from '../../../src/domain/resolution.ts';
+import fc from 'fast-check';
+import { isOpen, LATE_MOVES, RECHARGE_STATUSES, type RechargeStatus } from '../../../src/domain/recharge-status.ts';
+import { destinationOf, RESOLUTIONS, resolutionsOf } from '../../../src/domain/resolution.ts';
 
-describe('what a person decides about a recharge that needs attention', () => {
+/** Grant, refund and accept, in this order. */
+const destinations = (status: RechargeStatus, isMoneyHeld: boolean) =>
+  RESOLUTIONS.map((resolution) => destinationOf(resolution, { status, isMoneyHeld }));
+
+describe('what a person decides about a recharge', () => {
   test('is one of three', () => {
     expect(RESOLUTIONS).toEqual(['grant', 'refund', 'accept']);
   });
-  test('goes the ordinary way when money is held: the quota is raised, or the money goes back', () => {
-    expect(destinationOf('grant', true)).toBe('charged');
-    expect(destinationOf('refund', true)).toBe('refunding');
+
+  test.each(['charged', 'needs_attention'] as const)('that is %s and holds money: quota, money back, or right as it is', (status) => {
+    expect(destinations(status, true)).toEqual(['charged', 'refunding', 'succeeded']);
   });
-  test('can neither grant nor refund what is not held', () => {
-    expect(destinationOf('grant', false)).toBeUndefined();
-    expect(destinationOf('refund', false)).toBeUndefined();
+
+  test.each(['reserved', 'charging', 'processing', 'needs_attention'] as const)(
+    'that is %s without money: only that it is over',
+    (status) => {
+      expect(destinations(status, false)).toEqual([undefined, undefined, 'cancelled']);
+    },
+  );
+
+  test('whose money may be on its way back: nothing but that it goes on', () => {
+    expect(destinations('refunding', true)).toEqual([undefined, 'refunding', 'refunding']);
   });
-  test('may accept it as it is: what is held counts as granted, and nothing held as cancelled', () => {
-    expect(destinationOf('accept', true)).toBe('succeeded');
-    expect(destinationOf('accept', false)).toBe('cancelled');
-  });
-  test('leads only where a person may take a recharge, and between them to every such place', () => {
-    const destinations = RESOLUTIONS.flatMap((resolution) => [true, false].map((isHeld) => destinationOf(resolution, isHeld)));
-    expect(new Set(destinations.filter((to) => to !== undefined))).toEqual(new Set(LATE_MOVES.resolve.to));
-  });
+});
+
+const STANDINGS = fc.record({ status: fc.constantFrom(...RECHARGE_STATUSES), isMoneyHeld: fc.boolean() });
+
+test('what is settled is settled; what is open leads only where a person may take it', () => {
+  fc.assert(
+    fc.property(STANDINGS, fc.constantFrom(...RESOLUTIONS), ({ status, isMoneyHeld }, resolution) => {
+      const to = destinationOf(resolution, { status, isMoneyHeld });
+      if (!isOpen(status)) expect(to).toBeUndefined();
+      if (to) expect(LATE_MOVES.resolve.to).toContain(to);
+    }),
+  );
+});
+
+test('money that may be on its way back never becomes quota, and what holds no money moves none', () => {
+  fc.assert(
+    fc.property(STANDINGS, fc.constantFrom(...RESOLUTIONS), ({ status, isMoneyHeld }, resolution) => {
+      const to = destinationOf(resolution, { status, isMoneyHeld });
+      if (status === 'refunding') expect([undefined, 'refunding']).toContain(to);
+      if (!isMoneyHeld) expect([undefined, 'cancelled']).toContain(to);
+      if (isMoneyHeld && ['charged', 'needs_attention'].includes(status)) expect(to).not.toBe('cancelled');
+    }),
+  );
+});
+
+test('there is a way out of every open status', () => {
+  for (const status of RECHARGE_STATUSES.filter(isOpen)) {
+    const isMoneyHeld = status === 'charged' || status === 'refunding';
+    expect([status, resolutionsOf(status, isMoneyHeld).length > 0]).toEqual([status, true]);
+  }
+  expect(resolutionsOf('charged', true)).toEqual(['grant', 'refund', 'accept']);
+  expect(resolutionsOf('charged', false)).toEqual([]);
+  expect(resolutionsOf('refunding', false)).toEqual([]);
 });

@@ -31,6 +31,8 @@ const facts: SweepFacts = {
   hasOpenEvent: false,
   fruitless: { count: 0, lastAgoMs: null },
   expectedSpend: quotaMicros(0),
+  wasToBeMade: false,
+  wasAskedFor: false,
 };
 const above = { ...facts.team, spend: parseQuota('89.999999') };
 const once = (lastAgoMs: number) => ({ count: 1, lastAgoMs });
@@ -72,6 +74,27 @@ describe('a sweep reports nothing', () => {
   });
 });
 
+describe('a team that was made for the organization', () => {
+  const unspent = { quota: parseQuota('0'), spend: parseQuota('0') };
+  const made: SweepFacts = { ...facts, team: { ...facts.team, ...unspent }, wasToBeMade: true };
+  test('is not charged for while it was never used', () => {
+    expect(decideSweep(made)).toEqual({ kind: 'unused' });
+    expect(decideSweep({ ...made, fruitless: once(0) })).toEqual({ kind: 'unused' });
+  });
+  test('is reported from its first spend on', () => {
+    expect(decideSweep({ ...made, team: { ...made.team, spend: quotaMicros(1) } }).kind).toBe('report');
+  });
+  test('is reported when it was asked to be filled', () => {
+    expect(decideSweep({ ...made, wasAskedFor: true }).kind).toBe('report');
+  });
+  test('is reported unspent when it was there before the organization', () => {
+    expect(decideSweep({ ...made, wasToBeMade: false }).kind).toBe('report');
+  });
+  test('is nothing to tell of when no recharge is due', () => {
+    expect(decideSweep({ ...made, team: { ...made.team, quota: parseQuota('11') } })).toEqual({ kind: 'nothing' });
+  });
+});
+
 describe('a sweep waits', () => {
   const wait = { kind: 'wait' };
   test('after an event of its own that led to no recharge, until its pause is over', () => {
@@ -93,13 +116,16 @@ test('whatever it reports, a recharge is due on the same figures', () => {
     hasOpenEvent: fc.boolean(),
     reason: fc.option(fc.constantFrom(...HOLD_REASONS)),
     fruitless: failures,
+    wasToBeMade: fc.boolean(),
+    wasAskedFor: fc.boolean(),
   });
   fc.assert(
-    fc.property(sweeps, ({ spend, expectedSpend, blocked, hasOpenEvent, reason, fruitless }) => {
+    fc.property(sweeps, ({ spend, blocked, reason, ...rest }) => {
+      const { expectedSpend, hasOpenEvent } = rest;
       const { policy } = facts;
       const team = { ...facts.team, spend, blocked };
       const history = { ...facts.history, holds: reason ? [hold(reason)] : [] };
-      const decision = decideSweep({ policy, team, history, hasOpenEvent, fruitless, expectedSpend });
+      const decision = decideSweep({ policy, team, history, ...rest });
       const recharge = decideRecharge({ policy, budget: team, history, occasion: { kind: 'sweep', expectedSpend } });
       // Whether the customer has another card by now is asked by the run.
       const isCards = reason !== null && endsWithCard(reason);

@@ -28,6 +28,7 @@ const ours: Ours = {
   name: 'Acme Corporation',
   litellmTeamId: 'team-acme',
   blocked: false,
+  createTeam: false,
   wasSeen: true,
   blockedByUs: false,
   budgetLeft: parseQuota('30.5'),
@@ -56,8 +57,8 @@ test('nothing is found where both sides agree, whatever was spent and whoever el
 describe('the team in LiteLLM', () => {
   const about = { subject: 'team-acme', organizationId: 'acme' };
 
-  test('is made when LiteLLM has never had it, and its members with it', () => {
-    expect(driftOf({ ...ours, wasSeen: false }, null)).toEqual([
+  test('is made when it was asked for and LiteLLM has never had it, and its members with it', () => {
+    expect(driftOf({ ...ours, createTeam: true, wasSeen: false }, null)).toEqual([
       { ...about, kind: 'team_missing', ours: 'Acme Corporation', theirs: null, action: 'create' },
       {
         kind: 'member_missing',
@@ -69,7 +70,13 @@ describe('the team in LiteLLM', () => {
       },
     ]);
   });
-  test('is not made again when it was deleted there: a person decides', () => {
+  test('is not made when nobody asked for it, nor are its members: a person decides', () => {
+    expect(driftOf({ ...ours, wasSeen: false }, null)).toEqual([
+      { ...about, kind: 'team_not_found', ours: 'Acme Corporation', theirs: null, action: null },
+    ]);
+  });
+  test('is not made again when it was deleted there, even if it was asked for once: a person decides', () => {
+    expect(found({ createTeam: true }, null)).toEqual([['team_deleted', null]]);
     expect(driftOf(ours, null)).toEqual([{ ...about, kind: 'team_deleted', ours: 'Acme Corporation', theirs: null, action: null }]);
   });
   test('gets our name', () => {
@@ -130,14 +137,20 @@ describe('the budget', () => {
   test('is never written, whatever differs', () => {
     const quotas = fc.option(fc.integer({ min: 0, max: 1_000_000_000 }).map(quotaMicros));
     const sides = fc.record({
-      mine: fc.record({ blocked: fc.boolean(), wasSeen: fc.boolean(), blockedByUs: fc.boolean(), budgetLeft: quotas }),
+      mine: fc.record({
+        blocked: fc.boolean(),
+        createTeam: fc.boolean(),
+        wasSeen: fc.boolean(),
+        blockedByUs: fc.boolean(),
+        budgetLeft: quotas,
+      }),
       other: fc.option(fc.record({ blocked: fc.boolean(), quota: quotas, alias: fc.option(fc.string()), hasBudgetLimits: fc.boolean() })),
     });
     fc.assert(
       fc.property(sides, ({ mine, other }) => {
         const drift = driftOf({ ...ours, ...mine }, other && { ...theirs, ...other });
         for (const { kind, action } of drift) if (kind.startsWith('budget')) expect(action).toBeNull();
-        expect(drift.filter(({ action }) => action === 'create')).toHaveLength(other === null && !mine.wasSeen ? 1 : 0);
+        expect(drift.filter(({ action }) => action === 'create')).toHaveLength(other === null && mine.createTeam && !mine.wasSeen ? 1 : 0);
         const keys = drift.map(({ kind, subject }) => `${kind} ${subject}`);
         expect(new Set(keys).size).toBe(keys.length);
       }),
@@ -241,10 +254,11 @@ describe('an organization without a team in LiteLLM', () => {
   });
   test('has nothing else to settle when its team was deleted or cannot be made', () => {
     expect(leavesNoTeam('team_deleted', 'needs_person')).toBe(true);
+    expect(leavesNoTeam('team_not_found', 'needs_person')).toBe(true);
     expect(leavesNoTeam('team_missing', 'failed')).toBe(true);
     expect(leavesNoTeam('team_missing', 'done')).toBe(false);
     expect(leavesNoTeam('team_missing', 'planned')).toBe(false);
-    for (const kind of kinds.filter((each) => each !== 'team_deleted' && each !== 'team_missing'))
+    for (const kind of kinds.filter((each) => !['team_deleted', 'team_not_found', 'team_missing'].includes(each)))
       for (const outcome of SYNC_OUTCOMES) expect(leavesNoTeam(kind, outcome)).toBe(false);
   });
 });
@@ -281,6 +295,7 @@ describe('a drift without an action', () => {
   test('names what an operator has to look at', () => {
     const names: Record<DriftKind, RegExp> = {
       team_missing: /never had the team.*made/,
+      team_not_found: /not asked for.*--team.*--create-team/,
       team_deleted: /litellm_team_id/,
       name_differs: /name/,
       block_differs: /unblock it there, or set blocked/,

@@ -41,6 +41,7 @@ describe('a new organization', () => {
         maxMonthlyAmount: null,
         timeZone: 'UTC',
         blocked: false,
+        createTeam: false,
       },
     });
   });

@@ -25,6 +25,31 @@ describe('a PaymentIntent', () => {
     });
   });
 
+  test.each([
+    ['amount_received', undefined],
+    ['amount_received', null],
+    ['amount_received', '2050'],
+    ['amount_received', 0],
+    ['amount_received', -2050],
+    ['amount_received', 20.5],
+    ['amount_received', Number.NaN],
+    ['currency', undefined],
+    ['currency', null],
+    ['currency', ''],
+    ['currency', 'US$'],
+    ['currency', 840],
+  ])('that succeeded with %s %j has captured nobody knows what', (field, value) => {
+    expect(outcomeOf(intent('succeeded', { amount_received: 2050, [field]: value }))).toEqual({
+      kind: 'unexpected',
+      status: 'succeeded',
+      reason: `is succeeded without a readable ${field}`,
+    });
+  });
+
+  test('without a status is in an unknown one', () => {
+    expect(outcomeOf(intent(undefined as never))).toMatchObject({ kind: 'unexpected', status: 'undefined' });
+  });
+
   test('that is processing, or not confirmed, has taken no money yet', () => {
     expect(outcomeOf(intent('processing'))).toEqual({ kind: 'processing' });
     expect(outcomeOf(intent('requires_confirmation'))).toEqual({ kind: 'unconfirmed' });
@@ -62,7 +87,8 @@ describe('a PaymentIntent', () => {
     fc.assert(
       fc.property(statuses, (status) => {
         fc.pre(!known.includes(status));
-        expect(outcomeOf(intent(status, { amount_received: 2050 }))).toEqual({ kind: 'unexpected', status });
+        const reason = `is in the unknown status "${status}"`;
+        expect(outcomeOf(intent(status, { amount_received: 2050 }))).toEqual({ kind: 'unexpected', status, reason });
       }),
     );
   });

@@ -32,6 +32,7 @@ test('an intent is read in our own words', () => {
     id: 'pi_1',
     outcome: { kind: 'unconfirmed' },
     isCanceled: false,
+    reachedNetwork: true,
     status: 'requires_confirmation',
     amountMinor: 2050,
     currency: 'usd',
@@ -40,6 +41,7 @@ test('an intent is read in our own words', () => {
   });
   expect(intent({ status: 'canceled' })).toMatchObject({ isCanceled: true, status: 'canceled' });
   expect(intent({ customer: { id: 'cus_1' } })).toMatchObject({ customerId: null });
+  expect(intent({ amount: undefined, currency: null })).toMatchObject({ amountMinor: null, currency: null });
 });
 
 describe('what an intent remembers of its recharge', () => {
@@ -77,4 +79,14 @@ describe('what an intent remembers of its recharge', () => {
   test.each([{}, { recharge_id: '' }, { order: '7' }])('is nothing where it names no recharge: %j', (metadata) => {
     expect(intent({ metadata }).metadata).toBeNull();
   });
+});
+
+test.each([
+  ['a charge that Stripe blocked', { outcome: { network_status: 'not_sent_to_network' } }, false],
+  ['a charge that the bank declined', { outcome: { network_status: 'declined_by_network' } }, true],
+  ['a charge that is not expanded', 'ch_1', true],
+  ['no charge', null, true],
+])('whether the network was asked: %s', (_, latest_charge, asked) => {
+  const intent = { id: 'pi_1', status: 'requires_payment_method', last_payment_error: null, metadata: {}, latest_charge };
+  expect(ofIntent(intent as unknown as Parameters<typeof ofIntent>[0]).reachedNetwork).toBe(asked);
 });

@@ -26,6 +26,15 @@ describe('a refund', () => {
     });
   });
 
+  test.each([undefined, null, '500', 0, -1, 0.5])('whose amount is %j is none that has succeeded: a person looks', (amount) => {
+    expect(refund('succeeded', { amount })).toMatchObject({
+      outcome: 'unexpected',
+      isGone: true,
+      amountMinor: 0,
+      status: 'succeeded without a readable amount',
+    });
+  });
+
   test('names the recharge that asked for it, if one did, and why it failed', () => {
     const ours = { metadata: { recharge_id: 'rch_1' }, failure_reason: 'lost_or_stolen_card' };
     expect(refund('failed', ours)).toMatchObject({ rechargeId: 'rch_1', failureReason: 'lost_or_stolen_card' });
@@ -47,5 +56,9 @@ describe('a dispute', () => {
     ['levitating', { isGone: true, isFinal: false, isInquiry: false }],
   ])('that is %s', (status, meaning) => {
     expect(dispute(status)).toEqual({ id: 'du_1', kind: 'dispute', amountMinor: 2050, rechargeId: null, ...meaning });
+  });
+
+  test('without a status or an amount has taken the money, nobody knows how much', () => {
+    expect(ofDispute({ id: 'du_1' } as unknown as Stripe.Dispute)).toMatchObject({ isGone: true, isFinal: false, amountMinor: 0 });
   });
 });
