@@ -11,6 +11,7 @@ import { TeamsAndKeys } from './migrations/0006-teams-and-keys.ts';
 import { Synchronisation } from './migrations/0007-synchronisation.ts';
 import { TransfersWithoutQuota } from './migrations/0008-transfers-without-quota.ts';
 import { OneNameForSuccess } from './migrations/0009-one-name-for-success.ts';
+import { OutboundEventsAndRefusals } from './migrations/0011-outbound-events-and-refusals.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -59,6 +60,7 @@ export class Database {
           Synchronisation,
           TransfersWithoutQuota,
           OneNameForSuccess,
+          OutboundEventsAndRefusals,
         ],
         snapshot: false,
         // Each in a transaction of its own: a lock of one must not last as long as the work of the next.
