@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization, Recharge, WebhookEvent } from '../../src/database/entities.ts';
+import * as lowBalances from '../../src/database/low-balances.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
@@ -42,6 +43,7 @@ export function checkLimits({ database, kms }: Pick<ActivityDependencies, 'datab
       const budget = await budgetOf(kms, organization);
       if (budget === null) return refused('team_not_found');
       await requireFresh(em, organization, budget);
+      await lowBalances.note(em, [{ organization, budget }]);
       if (isAlertAheadOfKms(event, budget, organization)) {
         return { kind: 'spend_flushing', balance: formatQuota(balanceOf(budget)) };
       }

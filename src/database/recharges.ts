@@ -15,7 +15,9 @@ import { newId } from './ids.ts';
 import * as ledger from './ledger.ts';
 import { policyOf, releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
+import { tellStatus } from './recharge-events.ts';
 import { historyOf } from './recharge-history.ts';
+import * as refusals from './refusals.ts';
 
 /** The recharge is in a status from which the move does not start: another writer has moved it. */
 export class UnexpectedStatusError extends Error {
@@ -104,7 +106,8 @@ export type Move = {
 };
 
 /**
- * Moves a recharge forward, all or nothing: its status, its timeline and the ledger transfer. A recharge that
+ * Moves a recharge forward, all or nothing: its status, its timeline, the ledger transfer and the outbound
+ * event. A recharge that
  * is settled by it advances the organization's version, and every move but to `charged` releases the claim on
  * the budget: only `charged` has a write to come. Idempotent: a recharge that is in `to` already stays as it is.
  *
@@ -130,6 +133,8 @@ export async function move(
     const current = await get(tx, recharge.id);
     if (moved === 0 && current.status !== to) throw new UnexpectedStatusError(recharge.id, to, current.status);
     if (moved === 1 && transfer) await ledger.append(tx, current, { kind: transfer, portion });
+    if (moved === 1) await tellStatus(tx, current);
+    if (moved === 1 && to === 'succeeded') await refusals.forget(tx, recharge.organizationId);
     if (to !== 'charged') await releaseBudget(tx, recharge.organizationId, recharge.id);
     return current;
   });

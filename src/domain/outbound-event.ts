@@ -116,6 +116,16 @@ export const OUTBOUND_TYPES = [
 export const OVERDUE_AFTER_MINUTES = { '15m': 15, '6h': 6 * 60 } as const;
 export type Overdue = keyof typeof OVERDUE_AFTER_MINUTES;
 
+/** A delivery is tried for so long, and an endpoint that only failed for so long is disabled. */
+export const DELIVERY_DAYS = 3;
+const RETRY_FIRST_MS = 5_000;
+const RETRY_LAST_MS = 6 * 60 * 60 * 1000;
+
+/** The pause before the next attempt: 5 s after the first failure, doubling to 6 h. */
+export function retryDelayMs(failures: number): number {
+  return Math.min(RETRY_FIRST_MS * 2 ** Math.max(0, failures - 1), RETRY_LAST_MS);
+}
+
 /** What share of a limit is told, in percent of it. */
 export const LIMIT_PERCENTS = [80, 90, 100] as const;
 
@@ -149,6 +159,11 @@ export function isToldRefusal(outcome: string): outcome is ToldRefusal {
 /** What settles a refusal of the organization, with the command. */
 export function actionOnRefusal(refusal: ToldRefusal, organizationId: string): string {
   return REFUSAL_ACTIONS[refusal](organizationId);
+}
+
+/** What settles a reversal that needs a person, with the command. */
+export function actionOnReversal(reversalId: string): string {
+  return `bill resolve ${reversalId} --accept "reason", when max_budget in LiteLLM is right`;
 }
 
 /** What settles a recharge that needs a person, with the command. */

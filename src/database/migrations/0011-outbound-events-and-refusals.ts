@@ -56,8 +56,13 @@ export class OutboundEventsAndRefusals extends Migration {
       create index outbound_delivery_pending on outbound_delivery (endpoint_id, due_at)
         where delivered_at is null and given_up_at is null`);
     this.addSql(`
+      create index outbound_delivery_claimed on outbound_delivery (endpoint_id, claimed_until)
+        where delivered_at is null and given_up_at is null and claimed_until is not null`);
+    // Without a foreign key: its check would take the organization's lock after the event's, and a reservation
+    // takes them the other way round.
+    this.addSql(`
       create table refusal (
-        organization_id text not null references organization_balance_config on delete cascade,
+        organization_id text not null,
         reason text not null,
         since timestamptz not null default now(),
         last_at timestamptz not null default now(),
