@@ -19,6 +19,7 @@ import { findReversals } from './reversal/find-reversals.ts';
 import { giveBackQuota } from './reversal/give-back-quota.ts';
 import { takeBackQuota } from './reversal/take-back-quota.ts';
 import { sweepTeams } from './sweep/sweep-teams.ts';
+import { tellOverdue } from './sweep/tell-overdue.ts';
 import { beginSync } from './sync/begin-sync.ts';
 import { finishSync } from './sync/finish-sync.ts';
 import { syncOrganizations } from './sync/sync-organizations.ts';
@@ -49,6 +50,7 @@ export function createActivities(dependencies: ActivityDependencies) {
     compareBudgets: compareBudgets(dependencies),
 
     sweepTeams: sweepTeams(dependencies),
+    tellOverdue: tellOverdue(dependencies),
 
     beginSync: beginSync(dependencies),
     syncTeams: syncTeams(dependencies),

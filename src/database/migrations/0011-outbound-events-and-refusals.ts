@@ -55,6 +55,7 @@ export class OutboundEventsAndRefusals extends Migration {
     this.addSql(`
       create index outbound_delivery_pending on outbound_delivery (endpoint_id, due_at)
         where delivered_at is null and given_up_at is null`);
+    this.addSql('create index outbound_delivery_failed on outbound_delivery (event_id) where delivered_at is null and attempts > 0');
     this.addSql(`
       create index outbound_delivery_claimed on outbound_delivery (endpoint_id, claimed_until)
         where delivered_at is null and given_up_at is null and claimed_until is not null`);
