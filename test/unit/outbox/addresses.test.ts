@@ -29,12 +29,18 @@ test.each([
   expect(isPrivateAddress(address)).toBe(true);
 });
 
-test.each(['8.8.8.8', '172.15.255.255', '172.32.0.1', '100.63.255.255', '192.167.1.1', '2606:4700::1111', '2a00:1450::1', '2001:4860::8888'])(
-  '%s is',
-  (address) => {
-    expect(isPrivateAddress(address)).toBe(false);
-  },
-);
+test.each([
+  '8.8.8.8',
+  '172.15.255.255',
+  '172.32.0.1',
+  '100.63.255.255',
+  '192.167.1.1',
+  '2606:4700::1111',
+  '2a00:1450::1',
+  '2001:4860::8888',
+])('%s is', (address) => {
+  expect(isPrivateAddress(address)).toBe(false);
+});
 
 test.each(['http://127.0.0.1/', 'http://0x7f.1/', 'http://2130706433/', 'http://[::1]:8080/', 'https://[::ffff:127.0.0.1]/'])(
   '%s names a private address, however it is written',

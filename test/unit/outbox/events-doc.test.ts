@@ -6,7 +6,9 @@ import { OUTBOUND_TYPES, type OutboundType } from '../../../src/domain/outbound-
 import { OUTBOUND_SCHEMAS } from '../../../src/outbox/schemas.ts';
 
 const text = readFileSync(new URL('../../../docs/events.md', import.meta.url), 'utf8');
-const examples = new Map(Array.from(text.matchAll(/^### (\w+\.\w+)\n[^#]*?```json\n(.*?)```/gms), ([, type = '', json = '']) => [type, json]));
+const examples = new Map(
+  Array.from(text.matchAll(/^### (\w+\.\w+)\n[^#]*?```json\n(.*?)```/gms), ([, type = '', json = '']) => [type, json]),
+);
 
 function exampleOf(type: OutboundType) {
   return JSON.parse(examples.get(type) ?? 'null');
