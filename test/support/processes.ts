@@ -7,7 +7,7 @@ import type { World } from './world.ts';
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 /** Start-up takes two or three seconds, many times that on a machine that is busy with other tests. */
-const READY_TIMEOUT_MS = 120_000;
+const READY_TIMEOUT_MS = 180_000;
 
 export type BillProcess = {
   /** What the ready line of its log holds. */
