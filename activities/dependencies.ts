@@ -1,7 +1,6 @@
 /** What activities work with. Each activity names the parts that it uses. */
 import type { Database } from '../src/database/database.ts';
 import type { KmsClient } from '../src/kms/client.ts';
-import type { Notifier } from '../src/notifications/notifier.ts';
 import type { Logger } from '../src/observability/log.ts';
 import type { PaymentsClient } from '../src/payments/client.ts';
 import type { WorkflowStarter } from '../src/workflow-starter.ts';
@@ -11,6 +10,5 @@ export type ActivityDependencies = {
   kms: KmsClient;
   payments: PaymentsClient;
   workflows: WorkflowStarter;
-  notifier: Notifier;
   log: Logger;
 };

@@ -9,7 +9,6 @@ import { isDatabaseError } from '../src/database/errors.ts';
 import { UnexpectedStatusError } from '../src/database/recharges.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
-import { NotificationError } from '../src/notifications/notifier.ts';
 import { PaymentsError, type PaymentsErrorKind } from '../src/payments/errors.ts';
 import { BudgetRefusedError } from './budget-write.ts';
 
@@ -36,7 +35,6 @@ export function toApplicationFailure(error: unknown): ApplicationFailure {
   if (error instanceof ApplicationFailure) return error;
   if (error instanceof KmsError) return ApplicationFailure.create({ message: error.message, type: KMS_FAILURES[error.kind] });
   if (error instanceof UnexpectedStatusError) return ApplicationFailure.create({ message: error.message, type: FAILURE.unexpectedStatus });
-  if (error instanceof NotificationError) return ApplicationFailure.create({ message: error.message, type: FAILURE.notificationRefused });
   if (error instanceof PaymentsError) return ApplicationFailure.create({ message: error.message, type: STRIPE_FAILURES[error.kind] });
   if (error instanceof BudgetRefusedError) return ApplicationFailure.nonRetryable(error.message, FAILURE.budgetRefused);
   if (isDatabaseError(error)) {

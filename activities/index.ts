@@ -20,6 +20,7 @@ import { giveBackQuota } from './reversal/give-back-quota.ts';
 import { takeBackQuota } from './reversal/take-back-quota.ts';
 import { probeHolds } from './sweep/probe-holds.ts';
 import { sweepTeams } from './sweep/sweep-teams.ts';
+import { tellOverdue } from './sweep/tell-overdue.ts';
 import { beginSync } from './sync/begin-sync.ts';
 import { finishSync } from './sync/finish-sync.ts';
 import { syncOrganizations } from './sync/sync-organizations.ts';
@@ -51,6 +52,7 @@ export function createActivities(dependencies: ActivityDependencies) {
 
     probeHolds: probeHolds(dependencies),
     sweepTeams: sweepTeams(dependencies),
+    tellOverdue: tellOverdue(dependencies),
 
     beginSync: beginSync(dependencies),
     syncTeams: syncTeams(dependencies),

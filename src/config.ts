@@ -69,6 +69,7 @@ const environment = z.object({
     .default('info'),
   NODE_ENV: z.string().optional(),
   NOTIFY_WEBHOOK_URL: httpUrl.optional(),
+  OUTBOUND_ALLOW_PRIVATE: z.enum(['true', 'false'], { error: 'is not true or false' }).default('false'),
   NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).refine(isKey, notAKey).optional(),
 });
 
@@ -103,8 +104,14 @@ export type WebhookConfig = { readonly hmacSecrets: readonly string[]; readonly 
 
 export type HttpConfig = { readonly host: string; readonly port: number; readonly publicUrl: string; readonly adminApiKey: string };
 
-/** Where outbound events go, and what signs them. */
-export type NotifyConfig = { readonly url: string; readonly secret: string };
+/**
+ * Outbound events. `notify`: where every one goes, and what signs it. `allowPrivate`: endpoints that are made
+ * by API may have private addresses.
+ */
+export type OutboundConfig = {
+  readonly notify: { readonly url: string; readonly secret: string } | undefined;
+  readonly allowPrivate: boolean;
+};
 
 export type Config = {
   readonly databaseUrl: string;
@@ -114,7 +121,7 @@ export type Config = {
   readonly webhook: WebhookConfig;
   readonly http: HttpConfig;
   readonly logLevel: string;
-  readonly notify: NotifyConfig | undefined;
+  readonly outbound: OutboundConfig;
 };
 
 /**
@@ -156,6 +163,9 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     webhook: { hmacSecrets: e.WEBHOOK_HMAC_SECRETS, urlTokens: e.WEBHOOK_URL_TOKENS },
     http: { host: e.HOST, port: e.PORT, publicUrl: e.PUBLIC_URL ?? `http://${e.HOST}:${e.PORT}`, adminApiKey: e.ADMIN_API_KEY },
     logLevel: e.LOG_LEVEL,
-    notify: e.NOTIFY_WEBHOOK_URL && e.NOTIFY_WEBHOOK_SECRET ? { url: e.NOTIFY_WEBHOOK_URL, secret: e.NOTIFY_WEBHOOK_SECRET } : undefined,
+    outbound: {
+      notify: e.NOTIFY_WEBHOOK_URL && e.NOTIFY_WEBHOOK_SECRET ? { url: e.NOTIFY_WEBHOOK_URL, secret: e.NOTIFY_WEBHOOK_SECRET } : undefined,
+      allowPrivate: e.OUTBOUND_ALLOW_PRIVATE === 'true',
+    },
   });
 }

@@ -11,8 +11,8 @@ import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
 import { KmsClient } from './kms/client.ts';
-import { Notifier } from './notifications/notifier.ts';
 import type { Logger } from './observability/log.ts';
+import { outboxSource } from './outbox/source.ts';
 import { PaymentsClient } from './payments/client.ts';
 import { connectWorker, namespaceOf, openClient } from './temporal/connection.ts';
 import { TemporalLinks } from './temporal/links.ts';
@@ -25,8 +25,8 @@ export type Running = { stop: () => Promise<void> };
 const HTTP_GRACE_MS = 10_000;
 
 /**
- * The API with its dispatchers: stores what comes in and starts the workflows. It also starts
- * while PostgreSQL or Temporal is unavailable.
+ * The API with its dispatchers: stores what comes in, starts the workflows and delivers outbound events. It
+ * also starts while PostgreSQL or Temporal is unavailable.
  */
 export async function startApi(config: Config, log: Logger): Promise<Running & { port: number }> {
   const database = await Database.open(config.databaseUrl);
@@ -36,6 +36,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const workflows = new TemporalStarter(client, config.temporal.taskQueue);
   const alerts = new Dispatcher(alertSource(database, workflows), log);
   const stripeEvents = new Dispatcher(stripeSource(database, workflows), log);
+  const outbox = new Dispatcher(outboxSource({ database, log, ...config.outbound }), log);
   const app = createApp({
     database,
     kms,
@@ -53,11 +54,14 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     adminApiKey: config.http.adminApiKey,
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
+    outboundEventResent: () => outbox.poke(),
+    allowPrivateEndpoints: config.outbound.allowPrivate,
     log,
   });
   const server = await listen(app, config.http.host, config.http.port);
   alerts.run();
   stripeEvents.run();
+  outbox.run();
   const { port } = server.address() as AddressInfo;
   log.info({ host: config.http.host, port }, 'the API listens');
   return {
@@ -68,7 +72,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       const deadline = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
       await closed;
       clearTimeout(deadline);
-      await Promise.all([alerts.stop(), stripeEvents.stop()]);
+      await Promise.all([alerts.stop(), stripeEvents.stop(), outbox.stop()]);
       await client.connection.close();
       await database.close();
     },
@@ -101,7 +105,6 @@ export async function startWorker(config: Config, log: Logger, { failed, workflo
         workflows: new TemporalStarter(client, config.temporal.taskQueue),
         kms: new KmsClient(config.kms),
         payments: new PaymentsClient(config.stripe),
-        notifier: new Notifier(config.notify),
         log,
       },
     });

@@ -3,6 +3,8 @@
  * alerts. Only the sweep finds a balance of exactly 0, a second crossing within the day for which LiteLLM
  * sends no alert, requests that LiteLLM refused because the rest of the budget was reserved, alerts that were
  * lost, and a team that is about to run out.
+ *
+ * First it tells what does not settle, which has to be known within minutes and needs no balance.
  */
 import { log, patched, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
@@ -25,8 +27,18 @@ const { probeHolds, sweepTeams } = proxyActivities<Activities>({
   retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
 });
 
+// Idempotent: tells each once. The next sweep tells what this one cannot.
+const { tellOverdue } = proxyActivities<Activities>({
+  startToCloseTimeout: '1 minute',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  retry: { initialInterval: '1 second', maximumAttempts: 3 },
+});
+
 export async function balanceSweepWorkflow(): Promise<SweepCounts> {
   const unused: string[] = [];
+  if (patched('tells-what-is-overdue')) {
+    await tellOverdue().catch((error) => log.error('what is overdue was not told', { reason: reasonOf(error) }));
+  }
   const sum: SweepCounts = { pages: 0, teams: 0, organizations: 0, waiting: 0, unused, unreadable: 0, failedPages: [], reported: [] };
   setHandler(sweepProgress, () => sum);
   if (patched('probe-holds')) await probe();

@@ -3,6 +3,7 @@ import * as balanceSamples from '../../src/database/balance-samples.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization, Recharge, WebhookEvent } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
+import * as lowBalances from '../../src/database/low-balances.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
@@ -58,6 +59,7 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       if (budget === null) return refused('team_not_found');
       await requireFresh(em, organization, budget);
       await holds.releaseOf(em, LITELLM_KEY, { by: eventId, reason: 'LiteLLM takes the key' });
+      await lowBalances.note(em, [{ organization, budget }]);
       await holdIfLowered(em, organization, budget);
       const isAhead = isAlertAheadOfKms(event, budget, organization);
       const isRefusal = isRefusalEvent(event.eventType) && isRefusedByReservation(figuresOf(event.payload), budget);

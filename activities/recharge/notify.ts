@@ -1,34 +1,23 @@
+/**
+ * Steps of runs that began before outbound events were stored with the moves that they tell of. What such a
+ * run has moved in a worker of then is told here; the rest has been told, and is not told twice.
+ */
+import { tellOverdue, tellStatus } from '../../src/database/recharge-events.ts';
+import * as recharges from '../../src/database/recharges.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { Notification } from './types.ts';
 
-/**
- * Notifies NOTIFY_WEBHOOK_URL, where one is set, how a recharge ended. The same id at every attempt lets a
- * receiver drop copies.
- */
-export function notify({ notifier }: Pick<ActivityDependencies, 'notifier'>) {
-  return async ({ eventId, outcome, recharge, detail }: Notification): Promise<void> => {
-    await notifier.send({
-      id: `${eventId}.${outcome}`,
-      type: `recharge.${outcome}`,
-      data: { event_id: eventId, detail, ...factsOf(recharge) },
-    });
+/** Tells how the recharge ended. */
+export function notify({ database }: Pick<ActivityDependencies, 'database'>) {
+  return async ({ recharge }: Notification): Promise<void> => {
+    if (!recharge) return;
+    await database.fork().transactional(async (tx) => tellStatus(tx, await recharges.get(tx, recharge.rechargeId)));
   };
 }
 
-/** Alerts that a recharge is not settled after a day. */
-export function raiseAlarm({ notifier, log }: Pick<ActivityDependencies, 'notifier' | 'log'>) {
-  return async ({ eventId, recharge, detail }: Omit<Notification, 'outcome'>): Promise<void> => {
-    log.error({ event_id: eventId, ...factsOf(recharge) }, detail);
-    await notifier.send({ id: `${eventId}.overdue`, type: 'recharge.overdue', data: { event_id: eventId, detail, ...factsOf(recharge) } });
-  };
-}
-
-function factsOf(recharge: Notification['recharge']): Record<string, string> {
-  if (recharge === null) return {};
-  return {
-    recharge_id: recharge.rechargeId,
-    organization_id: recharge.organizationId,
-    litellm_team_id: recharge.teamId,
-    amount: recharge.amount,
+/** Tells that the recharge is not settled after a day. */
+export function raiseAlarm({ database }: Pick<ActivityDependencies, 'database'>) {
+  return async ({ recharge }: Omit<Notification, 'outcome'>): Promise<void> => {
+    if (recharge) await tellOverdue(database.fork(), recharge.rechargeId);
   };
 }

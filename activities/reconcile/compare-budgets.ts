@@ -1,9 +1,10 @@
 import type { EntityManager } from '../../src/database/database.ts';
+import { tellFindings } from '../../src/database/drift-events.ts';
 import type { Organization } from '../../src/database/entities.ts';
 import * as ledger from '../../src/database/ledger.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as reversals from '../../src/database/reversals.ts';
-import { type Finding, findingOf } from '../../src/domain/finding.ts';
+import { type Finding, findingOf, parkedReversal } from '../../src/domain/finding.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
 import { isBudgetEdited } from '../../src/domain/sync.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
@@ -31,6 +32,7 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
       findings.push(...(await findParkedReversals(em, organization)));
       findings.push(...(await findBudgetDifference({ em, kms }, organization, budgets.get(organization.id))));
     }
+    await tellFindings(em, findings);
     const next = data.length === ORGANIZATIONS_A_PAGE ? (data.at(-1)?.id ?? null) : null;
     return { compared: data.length, findings, next };
   };
@@ -43,9 +45,7 @@ async function findLedgerFaults(em: EntityManager, { id: organizationId }: Organ
 
 async function findParkedReversals(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
   const parked = await reversals.parked(em, organizationId);
-  return parked.map(({ id: subject, failureMessage }) =>
-    findingOf('reversal_parked', { subject, organizationId, seen: failureMessage ?? 'needs attention' }),
-  );
+  return parked.map(parkedReversal);
 }
 
 /** @param left the budget that our last write left; undefined when there was none, or one is under way. */

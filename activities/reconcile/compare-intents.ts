@@ -1,4 +1,5 @@
 import type { EntityManager } from '../../src/database/database.ts';
+import { tellFindings } from '../../src/database/drift-events.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as ledger from '../../src/database/ledger.ts';
 import * as recharges from '../../src/database/recharges.ts';
@@ -31,6 +32,8 @@ export function compareIntents({ database, payments, workflows }: Pick<ActivityD
       if (recharge) page.findings.push(...(await compare({ em, recharge, intent, fix })));
       else if (mayHoldMoney(intent)) page.lost.push({ intentId: intent.id });
     }
+    // Without `fix` the next scheduled run settles some of them.
+    if (fix) await tellFindings(em, page.findings);
     return page;
   };
 }

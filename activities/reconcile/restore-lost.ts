@@ -1,3 +1,5 @@
+import type { EntityManager } from '../../src/database/database.ts';
+import { tellFindings } from '../../src/database/drift-events.ts';
 import type { Organization } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
@@ -16,18 +18,29 @@ import type { LostIntent } from './types.ts';
 export function restoreLost({ database, payments, workflows }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows'>) {
   return async ({ intentId, fix }: LostIntent & { fix: boolean }): Promise<Finding> => {
     const em = database.fork();
-    const intent = await payments.readIntent(intentId);
-    const { rechargeId: id = '', eventId = '', organizationId = '', litellmTeamId: teamId = '' } = intent.metadata ?? {};
-    const sighting = { subject: id, organizationId, seen: `PaymentIntent ${intentId} is ${intent.status}` };
-    const organization = await organizations.find(em, organizationId);
-    const lost = organization && lostRecharge(intent, organization);
-    if (!lost) return findingOf('recharge_lost', { ...sighting, waitsFor: 'organization' });
-    if (!fix) return findingOf('recharge_lost', { ...sighting, waitsFor: 'fix' });
-    await webhookEvents.restore(em, { id: eventId, organizationId, teamId });
-    const settled = await recharges.restore(em, lost);
-    if (settled) await workflows.restartRecharge({ id: eventId, organizationId, teamId, source: 'webhook', eventType: 'restored' });
-    return findingOf('recharge_lost', { ...sighting, settled, waitsFor: 'open_recharge' });
+    const finding = await restore(em, { payments, workflows }, { intentId, fix });
+    // Without `fix` the next scheduled run restores it.
+    if (fix) await tellFindings(em, [finding]);
+    return finding;
   };
+}
+
+async function restore(
+  em: EntityManager,
+  { payments, workflows }: Pick<ActivityDependencies, 'payments' | 'workflows'>,
+  { intentId, fix }: LostIntent & { fix: boolean },
+): Promise<Finding> {
+  const intent = await payments.readIntent(intentId);
+  const { rechargeId: id = '', eventId = '', organizationId = '', litellmTeamId: teamId = '' } = intent.metadata ?? {};
+  const sighting = { subject: id, organizationId, seen: `PaymentIntent ${intentId} is ${intent.status}` };
+  const organization = await organizations.find(em, organizationId);
+  const lost = organization && lostRecharge(intent, organization);
+  if (!lost) return findingOf('recharge_lost', { ...sighting, waitsFor: 'organization' });
+  if (!fix) return findingOf('recharge_lost', { ...sighting, waitsFor: 'fix' });
+  await webhookEvents.restore(em, { id: eventId, organizationId, teamId });
+  const settled = await recharges.restore(em, lost);
+  if (settled) await workflows.restartRecharge({ id: eventId, organizationId, teamId, source: 'webhook', eventType: 'restored' });
+  return findingOf('recharge_lost', { ...sighting, settled, waitsFor: 'open_recharge' });
 }
 
 /** The recharge as its intent remembers it; undefined for an intent that does not say enough. */

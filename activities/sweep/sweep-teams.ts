@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization } from '../../src/database/entities.ts';
+import * as lowBalances from '../../src/database/low-balances.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { historiesOf } from '../../src/database/recharge-history.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
@@ -56,6 +57,12 @@ async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<
   const reported: ReportedBalance[] = [];
   for (const each of decided) reported.push(...(await report(em, each)));
   await recordSamples(em, candidates);
+  // A blocked team spends nothing, whatever its balance.
+  const spending = candidates.filter(({ team }) => !team.blocked);
+  await lowBalances.note(
+    em,
+    spending.map(({ organization, team: budget }) => ({ organization, budget })),
+  );
   const waiting = decided.filter(({ decision }) => decision.kind === 'wait').length;
   const unused = decided.flatMap(({ organization, decision }) => (decision.kind === 'unused' ? [organization.id] : []));
   return { organizations: ours.length, waiting, unused, reported };

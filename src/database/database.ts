@@ -12,6 +12,7 @@ import { Synchronisation } from './migrations/0007-synchronisation.ts';
 import { TransfersWithoutQuota } from './migrations/0008-transfers-without-quota.ts';
 import { OneNameForSuccess } from './migrations/0009-one-name-for-success.ts';
 import { HoldsAndAttempts } from './migrations/0010-holds-and-attempts.ts';
+import { OutboundEventsAndRefusals } from './migrations/0011-outbound-events-and-refusals.ts';
 import { LimitsOfAmounts } from './migrations/0012-limits-of-amounts.ts';
 import { StuckRecharges } from './migrations/0013-stuck-recharges.ts';
 import { CreateTeam } from './migrations/0014-create-team.ts';
@@ -64,6 +65,7 @@ export class Database {
           TransfersWithoutQuota,
           OneNameForSuccess,
           HoldsAndAttempts,
+          OutboundEventsAndRefusals,
           LimitsOfAmounts,
           StuckRecharges,
           CreateTeam,

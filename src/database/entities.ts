@@ -8,6 +8,7 @@ import type { EventOutcome } from '../domain/event-outcome.ts';
 import { HOLD_REASONS, HOLD_SCOPES } from '../domain/hold.ts';
 import { LEDGER_ACCOUNTS, TRANSFER_KINDS } from '../domain/ledger.ts';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import type { OutboundType } from '../domain/outbound-event.ts';
 import { RECHARGE_SOURCES } from '../domain/recharge-source.ts';
 import { RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { REVERSAL_KINDS, REVERSAL_STATUSES } from '../domain/reversal.ts';
@@ -60,6 +61,8 @@ export const Organization = defineEntity({
     litellmSeenAt: p.datetime().nullable(),
     /** Advanced by every recharge that is settled: a balance read before that is stale. */
     version: p.integer().default(0),
+    /** When its balance was first seen at or below the minimum, since it was last above. */
+    lowSince: p.datetime().nullable(),
     /** The recharge or reversal that is changing the team's budget: LiteLLM has no increment, so one. */
     budgetWriter: p.string().nullable(),
     createdAt: p.datetime().defaultRaw('now()'),
@@ -329,6 +332,71 @@ export const SyncItem = defineEntity({
 });
 export type SyncItem = InferEntity<typeof SyncItem>;
 
+/** Something that is told; see domain/outbound-event. */
+export const OutboundEvent = defineEntity({
+  name: 'OutboundEvent',
+  tableName: 'outbound_event',
+  properties: {
+    id: p.string().primary(),
+    type: p.string().$type<OutboundType>(),
+    organizationId: p.string().nullable(),
+    /** What is told once: unique for ever. */
+    key: p.string().unique(),
+    data: p.json<Record<string, unknown>>(),
+    createdAt: p.datetime(),
+    /** When its deliveries were entered. null: no dispatcher has come to it yet. */
+    routedAt: p.datetime().nullable(),
+  },
+});
+export type OutboundEvent = InferEntity<typeof OutboundEvent>;
+
+/** Where outbound events go. */
+export const OutboundEndpoint = defineEntity({
+  name: 'OutboundEndpoint',
+  tableName: 'outbound_endpoint',
+  properties: {
+    id: p.string().primary(),
+    url: p.text(),
+    /** Signs what is posted. null: the one of NOTIFY_WEBHOOK_SECRET. */
+    secret: p.text().nullable(),
+    /** null: every type. */
+    types: p.array().$type<OutboundType[]>().nullable(),
+    /** The first of the failures since something was last delivered to it. */
+    failingSince: p.datetime().nullable(),
+    disabledAt: p.datetime().nullable(),
+    disabledReason: p.text().nullable(),
+    createdAt: p.datetime().defaultRaw('now()'),
+  },
+});
+export type OutboundEndpoint = InferEntity<typeof OutboundEndpoint>;
+
+/** One attempt to deliver. `status`: the receiver's answer, null where there was none. */
+export type DeliveryAttempt = { at: string; status: number | null; error: string | null; took_ms: number };
+
+/** One event for one endpoint. */
+export const OutboundDelivery = defineEntity({
+  name: 'OutboundDelivery',
+  tableName: 'outbound_delivery',
+  properties: {
+    id: p.string().primary(),
+    eventId: p.string(),
+    endpointId: p.string(),
+    /** Since it was routed, or sent again by a person. */
+    attempts: p.integer(),
+    /** A failure after this is the last. */
+    retryUntil: p.datetime(),
+    dueAt: p.datetime(),
+    claimedUntil: p.datetime().nullable(),
+    deliveredAt: p.datetime().nullable(),
+    givenUpAt: p.datetime().nullable(),
+    lastStatus: p.integer().nullable(),
+    lastError: p.text().nullable(),
+    /** The last attempts, oldest first. */
+    log: p.json<DeliveryAttempt[]>(),
+  },
+});
+export type OutboundDelivery = InferEntity<typeof OutboundDelivery>;
+
 export const entities = [
   Organization,
   Team,
@@ -341,4 +409,7 @@ export const entities = [
   SyncRun,
   SyncItem,
   Hold,
+  OutboundEvent,
+  OutboundEndpoint,
+  OutboundDelivery,
 ];

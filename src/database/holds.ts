@@ -1,10 +1,11 @@
 /** Holds: what stops charges, for how long, and who ended it. */
 import { type Card, holdSubjectOf } from '../domain/card.ts';
-import { type AppliedHold, endsWithCard, HOLD_REASONS, type HoldReason, type HoldScope } from '../domain/hold.ts';
+import { type AppliedHold, endsWithCard, HOLD_REASONS, HOLDS, type HoldReason, type HoldScope } from '../domain/hold.ts';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
 import { Hold } from './entities.ts';
 import { newId } from './ids.ts';
+import { tell } from './outbound-events.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 import { sqlList } from './sql.ts';
 
@@ -38,12 +39,12 @@ export async function open(tx: EntityManager, hold: NewHold): Promise<string> {
     by: BY_TIME,
     reason: null,
   });
-  const [row] = await tx.execute<{ id: string }[]>(
+  const [row] = await tx.execute<(EndedHold & { is_new: boolean })[]>(
     `insert into hold (id, scope, subject, reason, detail, opened_by, organization_id, card_id, amount_minor, quota, until)
      values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 millisecond')
      on conflict (scope, subject, reason) where released_at is null
        do update set until = case when hold.until is null or excluded.until is null then null else greatest(hold.until, excluded.until) end
-     returning id`,
+     returning ${TOLD}, (xmax = 0) as is_new`,
     [
       newId('hld'),
       scope,
@@ -59,6 +60,7 @@ export async function open(tx: EntityManager, hold: NewHold): Promise<string> {
     ],
   );
   if (!row) throw new Error(`no hold of ${scope} ${subject} was stored`);
+  if (row.is_new) await tellOpened(tx, row);
   return row.id;
 }
 
@@ -84,11 +86,44 @@ export async function releaseExpired(em: EntityManager): Promise<number> {
 }
 
 async function releaseWhere(tx: EntityManager, condition: string, values: unknown[], { by, reason }: Release): Promise<number> {
-  const released = await tx.execute(
-    `update hold set released_at = now(), released_by = ?, release_reason = ? where released_at is null and ${condition} returning id`,
-    [by, reason, ...values],
-  );
-  return released.length;
+  return tx.transactional(async (inner) => {
+    const released = await inner.execute<EndedHold[]>(
+      `update hold set released_at = now(), released_by = ?, release_reason = ? where released_at is null and ${condition} returning ${TOLD}`,
+      [by, reason, ...values],
+    );
+    for (const hold of released) await tellReleased(inner, hold, { by, reason });
+    return released.length;
+  });
+}
+
+/** What is told of a hold, as SQL text. */
+const TOLD = 'id, scope, subject, reason, detail, opened_by, organization_id, until';
+type EndedHold = Pick<Hold, 'id' | 'scope' | 'subject' | 'reason' | 'detail'> & {
+  opened_by: string;
+  organization_id: string | null;
+  until: string | null;
+};
+
+async function tellOpened(tx: EntityManager, hold: EndedHold): Promise<void> {
+  const { id, detail, reason, until, organization_id: organizationId } = hold;
+  const data = {
+    ...factsOf(hold),
+    detail,
+    by: hold.opened_by,
+    until: until === null ? null : new Date(until).toISOString(),
+    action: `${HOLDS[reason].endedBy}; by hand: bill release ${id} "reason"`,
+  };
+  await tell(tx, { type: 'hold.opened', organizationId, key: `hold/${id}/opened`, data });
+}
+
+async function tellReleased(tx: EntityManager, hold: EndedHold, { by, reason }: Release): Promise<void> {
+  const { id, organization_id: organizationId } = hold;
+  const data = { ...factsOf(hold), detail: reason ?? 'its time is over', by };
+  await tell(tx, { type: 'hold.released', organizationId, key: `hold/${id}/released`, data });
+}
+
+function factsOf({ id, scope, subject, reason }: EndedHold) {
+  return { hold_id: id, scope, subject: scope === 'service' ? null : subject, reason };
 }
 
 /** The reasons that another card ends. */
@@ -163,7 +198,8 @@ export async function applyingToEach(em: EntityManager, organizationIds: readonl
     [JSON.stringify(organizationIds)],
   );
   const byOrganization = new Map<string, AppliedHold[]>();
-  for (const { organization, ...hold } of rows) byOrganization.set(organization, [...(byOrganization.get(organization) ?? []), applied(hold)]);
+  for (const { organization, ...hold } of rows)
+    byOrganization.set(organization, [...(byOrganization.get(organization) ?? []), applied(hold)]);
   return byOrganization;
 }
 

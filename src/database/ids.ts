@@ -4,7 +4,7 @@
  */
 import { v7 } from 'uuid';
 
-export type IdPrefix = 'evt' | 'rch' | 'ltr' | 'key' | 'syn' | 'hld';
+export type IdPrefix = 'evt' | 'rch' | 'ltr' | 'key' | 'syn' | 'hld' | 'obe' | 'oep' | 'obd';
 
 /** A new id such as `rch_0193f0c2b7d87c1aa4a6e1f0f2b1c9d3`. */
 export function newId(prefix: IdPrefix): string {

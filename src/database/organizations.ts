@@ -179,11 +179,13 @@ export async function change(em: EntityManager, id: string, changes: Partial<Org
  */
 export async function remove(em: EntityManager, id: string): Promise<boolean> {
   const removed = await em.execute(
-    `delete from organization_balance_config o where c_organization_id = ?
+    `with gone as (delete from organization_balance_config o where c_organization_id = ?
        and not exists (select from recharge r where r.organization_id = o.c_organization_id)
        and not exists (select from team t where t.c_organization_id = o.c_organization_id)
        and not exists (select from webhook_event e where e.organization_id = o.c_organization_id and not e.processed)
-     returning c_organization_id`,
+       returning c_organization_id),
+     refusals as (delete from refusal where organization_id in (select c_organization_id from gone))
+     select c_organization_id from gone`,
     [id],
   );
   if (removed.length === 0 && (await find(em, id))) {

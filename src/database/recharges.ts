@@ -18,7 +18,9 @@ import * as ledger from './ledger.ts';
 import { policyOf, releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 import { isTurn } from './raise-turns.ts';
+import { tellStatus } from './recharge-events.ts';
 import { historyOf } from './recharge-history.ts';
+import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
 
 /** The recharge is in a status from which the move does not start: another writer has moved it. */
@@ -150,9 +152,10 @@ export type Move = {
 };
 
 /**
- * Moves a recharge forward, all or nothing: its status, its timeline and the ledger transfer. A recharge that
- * is settled by it advances the organization's version, and the claim on the budget is released when no write of
- * it is to come or may be under way. Idempotent: a recharge that is in `to` already stays as it is.
+ * Moves a recharge forward, all or nothing: its status, its timeline, the ledger transfer and the outbound
+ * event. A recharge that is settled by it advances the organization's version, and the claim on the budget is
+ * released when no write of it is to come or may be under way. Idempotent: a recharge that is in `to` already
+ * stays as it is.
  *
  * @throws UnexpectedStatusError from any other status that the move does not start from.
  */
@@ -176,6 +179,8 @@ export async function move(
     const current = await get(tx, recharge.id);
     if (moved === 0 && current.status !== to) throw new UnexpectedStatusError(recharge.id, to, current.status);
     if (moved === 1 && transfer) await ledger.append(tx, current, { kind: transfer, portion });
+    if (moved === 1) await tellStatus(tx, current);
+    if (moved === 1 && to === 'succeeded') await refusals.forget(tx, recharge.organizationId);
     const mayWrite = to === 'charged' || (to === 'refunding' && current.writeUntil);
     if (!mayWrite) await releaseBudget(tx, recharge.organizationId, recharge.id);
     return current;

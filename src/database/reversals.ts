@@ -4,8 +4,10 @@
  * transfers that it stands for.
  */
 import { type FilterQuery, LockMode } from '@mikro-orm/core';
+import { parkedReversal } from '../domain/finding.ts';
 import type { TransferKind } from '../domain/ledger.ts';
-import { formatQuota, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
+import { actionOnReversal } from '../domain/outbound-event.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import {
   budgetAfter,
@@ -20,10 +22,12 @@ import {
 } from '../domain/reversal.ts';
 import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
+import { tellFinding } from './drift-events.ts';
 import { LedgerTransfer, Organization, type Recharge, Reversal } from './entities.ts';
 import * as holds from './holds.ts';
 import * as ledger from './ledger.ts';
 import { releaseBudget } from './organizations.ts';
+import { tell } from './outbound-events.ts';
 import { type Page, type PageRequest, pageByCreation } from './page.ts';
 import * as recharges from './recharges.ts';
 import { sqlList } from './sql.ts';
@@ -49,7 +53,9 @@ export async function open(
     const recharge = await recharges.get(tx, id);
     const decision = decide(recharge, await known(tx, recharge));
     for (const opened of decision.open) {
-      if (await enter(tx, recharge, opened)) await hold(tx, recharge, opened);
+      if (!(await enter(tx, recharge, opened))) continue;
+      await hold(tx, recharge, opened);
+      await tellOpened(tx, recharge, opened);
     }
     return decision;
   });
@@ -78,6 +84,59 @@ async function enter(tx: EntityManager, recharge: Recharge, { id, kind, status, 
     ],
   );
   return rows.length === 1;
+}
+
+async function tellOpened(tx: EntityManager, recharge: Recharge, { id, kind, status, amountMinor, quota }: OpenedReversal): Promise<void> {
+  const { organizationId } = recharge;
+  const settle = `look at ${kind} ${id} at Stripe`;
+  const data = {
+    ...factsOf(recharge, { id, kind, amountMinor, quota }),
+    detail: `${kind} ${id} of recharge ${recharge.id}: ${OPENED_DETAILS[status]}`,
+    action:
+      status === 'needs_attention'
+        ? `${settle}, then ${actionOnReversal(id)}; then bill org resume ${organizationId}`
+        : `${settle}: the organization is not charged before bill org resume ${organizationId}`,
+  };
+  await tell(tx, { type: 'reversal.opened', organizationId, key: `reversal/${id}/opened${withoutQuota(quota)}`, data });
+  if (status === 'given_back') await tellClosed(tx, { ...recharge, id, kind, rechargeId: recharge.id, amountMinor, quota }, status);
+}
+
+const OPENED_DETAILS: Record<OpenedReversal['status'], string> = {
+  open: 'the money has gone, and the quota follows',
+  given_back: 'the money has gone and has come back',
+  needs_attention: 'the money has gone, and no quota is left to take back',
+};
+
+type ToldReversal = Pick<
+  Reversal,
+  'id' | 'kind' | 'rechargeId' | 'organizationId' | 'litellmTeamId' | 'amountMinor' | 'currency' | 'quota'
+>;
+
+async function tellClosed(tx: EntityManager, reversal: ToldReversal, outcome: 'taken_back' | 'given_back'): Promise<void> {
+  const { id, kind, rechargeId, organizationId, quota } = reversal;
+  const detail = `${kind} ${id} of recharge ${rechargeId}: the quota has followed the money${outcome === 'given_back' ? ' back to the organization' : ''}`;
+  const data = { ...factsOf({ ...reversal, id: rechargeId }, reversal), detail, outcome };
+  await tell(tx, { type: 'reversal.closed', organizationId, key: `reversal/${id}/${outcome}${withoutQuota(quota)}`, data });
+}
+
+function factsOf(
+  recharge: Pick<Recharge, 'id' | 'litellmTeamId' | 'currency'>,
+  { id, kind, amountMinor, quota }: Pick<Reversal, 'id' | 'kind' | 'amountMinor' | 'quota'>,
+) {
+  return {
+    reversal_id: id,
+    kind,
+    recharge_id: recharge.id,
+    litellm_team_id: recharge.litellmTeamId,
+    amount: formatMoney(amountMinor, recharge.currency),
+    currency: recharge.currency,
+    quota: formatQuota(quota),
+  };
+}
+
+/** In the key: a reversal without quota opens anew when there is some. */
+function withoutQuota(quota: QuotaMicros): string {
+  return quota === 0 ? '/without_quota' : '';
 }
 
 async function hold(tx: EntityManager, { id: rechargeId, organizationId }: Recharge, { id, kind }: OpenedReversal): Promise<void> {
@@ -171,7 +230,12 @@ export async function accept(
 /** A person decides, unless another attempt has moved the reversal on since it was read. */
 export async function park(em: EntityManager, { id, organizationId, status }: Reversal, failureMessage: string): Promise<void> {
   await em.transactional(async (tx) => {
-    await tx.nativeUpdate(Reversal, { id, status }, { status: 'needs_attention', failureMessage, updatedAt: statementTime() });
+    const isParked = await tx.nativeUpdate(
+      Reversal,
+      { id, status },
+      { status: 'needs_attention', failureMessage, updatedAt: statementTime() },
+    );
+    if (isParked === 1) await tellFinding(tx, parkedReversal({ id, organizationId, failureMessage }));
     await releaseBudget(tx, organizationId, id);
   });
 }
@@ -198,6 +262,7 @@ async function settle(
     if (to === 'given_back' && reversal.kind === 'dispute') await releaseWon(tx, reversal);
     // What a person has settled was written by that person.
     if (from !== 'needs_attention') await shiftPlans(tx, reversal, to);
+    if (to === 'taken_back' || to === 'given_back') await tellClosed(tx, reversal, to);
     return true;
   });
 }

@@ -1,6 +1,7 @@
 /** The inbox table: everything that asks for a recharge, stored before it is answered. */
 import type { FailuresInARow } from '../domain/cool-down.ts';
 import { type EventOutcome, isSuccess } from '../domain/event-outcome.ts';
+import { isToldRefusal } from '../domain/outbound-event.ts';
 import type { RechargeSource } from '../domain/recharge-source.ts';
 import { UNDER_WAY_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
@@ -8,6 +9,7 @@ import { Organization, WebhookEvent } from './entities.ts';
 import { newId } from './ids.ts';
 import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
+import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
 
 export type IncomingEvent = {
@@ -116,15 +118,20 @@ export async function releaseClaim(em: EntityManager, id: string, delayMs: numbe
 }
 
 /**
- * Closes an event with its outcome. The first close stands, so a retry changes nothing, unless a person
- * settled it since.
+ * Closes an event with its outcome, and tells a refusal that is new. The first close stands, so a retry
+ * changes nothing, unless a person settled it since.
  */
 export async function close(em: EntityManager, id: string, outcome: EventOutcome): Promise<void> {
-  await em.execute(
-    `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
-     where id = ? and (not processed or (outcome = 'needs_attention' and outcome <> ?))`,
-    [isSuccess(outcome), outcome, id, outcome],
-  );
+  await em.transactional(async (tx) => {
+    const [closed] = await tx.execute<{ organizationId: string | null; teamId: string | null }[]>(
+      `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
+       where id = ? and (not processed or (outcome = 'needs_attention' and outcome <> ?))
+       returning organization_id as "organizationId", team_id as "teamId"`,
+      [isSuccess(outcome), outcome, id, outcome],
+    );
+    if (!closed?.organizationId || !isToldRefusal(outcome)) return;
+    await refusals.note(tx, { organizationId: closed.organizationId, reason: outcome, eventId: id, teamId: closed.teamId });
+  });
 }
 
 /**

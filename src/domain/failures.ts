@@ -42,7 +42,6 @@ export const FAILURE = {
   budgetBusy: 'BudgetBusy',
   /** A refund or dispute waits until its recharge is settled. */
   rechargeNotAtRest: 'RechargeNotAtRest',
-  notificationRefused: 'NotificationRefused',
   /** Not a failure of an activity: how a run ends that a person has to settle. */
   needsAttention: 'NeedsAttention',
 } as const;

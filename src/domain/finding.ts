@@ -75,6 +75,19 @@ export function findingOf<Kind extends FindingKind>(kind: Kind, sighting: Sighti
   return { kind, subject, organizationId, seen, expected, settled, command };
 }
 
+/** A reversal that a person has to settle. */
+export function parkedReversal({
+  id,
+  organizationId,
+  failureMessage,
+}: {
+  id: string;
+  organizationId: string;
+  failureMessage?: string | null | undefined;
+}): Finding {
+  return findingOf('reversal_parked', { subject: id, organizationId, seen: failureMessage ?? 'needs attention' });
+}
+
 function resolveRecharge(rechargeId: string): string {
   return `bill resolve ${rechargeId} --grant | --refund | --accept "reason"`;
 }

@@ -8,6 +8,7 @@ import type { HttpDependencies } from './dependencies.ts';
 import { healthRoutes } from './health.ts';
 import { holdRoutes } from './holds.ts';
 import { organizationRoutes } from './organizations.ts';
+import { outboundEndpointRoutes, outboundEventRoutes } from './outbound.ts';
 import { errorHandler, notFoundHandler, Problem } from './problem.ts';
 import { cutOffAfterAnswer } from './raw-body.ts';
 import { rechargeRoutes } from './recharges.ts';
@@ -39,6 +40,8 @@ export function createApp(dependencies: HttpDependencies): Express {
   app.use('/api/v1/recharges', admin, rechargeRoutes(dependencies));
   app.use('/api/v1/reversals', admin, reversalRoutes(dependencies));
   app.use('/api/v1/holds', admin, holdRoutes(dependencies));
+  app.use('/api/v1/outbound-endpoints', admin, outboundEndpointRoutes(dependencies));
+  app.use('/api/v1/outbound-events', admin, outboundEventRoutes(dependencies));
   app.use('/api/v1/sync', admin, syncRoutes(dependencies));
 
   app.use(notFoundHandler);

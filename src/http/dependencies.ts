@@ -24,5 +24,9 @@ export type HttpDependencies = {
   /** Called when an alert, or one of Stripe's events, has become durable. */
   alertAccepted: () => void;
   stripeEventAccepted: () => void;
+  /** Called when an outbound event is to be delivered again. */
+  outboundEventResent: () => void;
+  /** Whether endpoints of outbound events may have private addresses. */
+  allowPrivateEndpoints: boolean;
   log: Logger;
 };

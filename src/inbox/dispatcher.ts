@@ -11,15 +11,12 @@ import type { Logger } from '../observability/log.ts';
  * this long at most.
  */
 const POLL_INTERVAL_MS = 500;
-/** Rows that are claimed at once. */
-const BATCH = 50;
-/**
- * How long a claim lasts: longer than a start takes when Temporal is slow, short enough that a crash delays
- * little.
- */
-const LEASE_MS = 15_000;
+/** Rows that are handled at the same time. A slow one holds up none of the others. */
+export const MAX_UNDER_WAY = 50;
 /** A start without an answer counts as failed after this; the next attempt finds the run if it was started. */
 const HANDLE_DEADLINE_MS = 10_000;
+/** A claim lasts longer than handling its row, and little longer, so that a crash delays little. */
+const LEASE_BEYOND_DEADLINE_MS = 5_000;
 /** Pause after a failure, of any row: doubles until one succeeds, because most failures are an outage of all. */
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 10_000;
@@ -29,6 +26,8 @@ export type Source<Row extends { id: string }> = {
   /** For the log. */
   name: string;
   claim: (limit: number, leaseMs: number) => Promise<Row[]>;
+  /** How long `handle` may take, where that is longer than a start of a workflow. */
+  deadlineMs?: number;
   /** Idempotent: a crash between it and `done` repeats it. */
   handle: (row: Row) => Promise<void>;
   done: (id: string) => Promise<void>;
@@ -43,6 +42,9 @@ export class Dispatcher<Row extends { id: string }> {
   private wake: () => void = () => {};
   private poked = false;
   private failures = 0;
+  private readonly underWay = new Set<Promise<void>>();
+  /** When half of the rows under way have ended the table is read again: one read for several rows. */
+  private claimAgainAt = 0;
 
   constructor(source: Source<Row>, log: Logger) {
     this.source = source;
@@ -59,7 +61,7 @@ export class Dispatcher<Row extends { id: string }> {
     this.wake();
   }
 
-  /** Ends after the batch under way. */
+  /** Ends after the rows under way. */
   async stop(): Promise<void> {
     this.stopped = true;
     this.wake();
@@ -67,29 +69,41 @@ export class Dispatcher<Row extends { id: string }> {
   }
 
   private async loop(): Promise<void> {
+    const { claim, deadlineMs = HANDLE_DEADLINE_MS } = this.source;
     while (!this.stopped) {
       this.poked = false;
+      const free = MAX_UNDER_WAY - this.underWay.size;
       try {
-        const rows = await this.source.claim(BATCH, LEASE_MS);
-        await this.dispatchAll(rows);
-        if (rows.length === BATCH) continue;
+        const rows = free > 0 ? await claim(free, deadlineMs + LEASE_BEYOND_DEADLINE_MS) : [];
+        for (const row of rows) this.begin(row, deadlineMs);
+        this.claimAgainAt = Math.floor(this.underWay.size / 2);
+        if (free > 0 && rows.length === free) continue;
       } catch (error) {
-        this.log.error({ source: this.source.name, reason: (error as Error).name }, 'the database cannot be read or written; trying again');
+        this.logDatabaseError(error);
       }
       await this.pause();
     }
+    // Nothing may still run when the database is closed.
+    await Promise.all(this.underWay);
   }
 
-  /** Waits for every row, also when one fails: nothing may still run when the database is closed. */
-  private async dispatchAll(rows: Row[]): Promise<void> {
-    const results = await Promise.allSettled(rows.map((row) => this.dispatch(row)));
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
+  private begin(row: Row, deadlineMs: number): void {
+    const handling = this.dispatch(row, deadlineMs)
+      .catch((error) => this.logDatabaseError(error))
+      .finally(() => {
+        this.underWay.delete(handling);
+        if (this.underWay.size === this.claimAgainAt) this.poke();
+      });
+    this.underWay.add(handling);
   }
 
-  private async dispatch(row: Row): Promise<void> {
+  private logDatabaseError(error: unknown): void {
+    this.log.error({ source: this.source.name, reason: (error as Error).name }, 'the database cannot be read or written; trying again');
+  }
+
+  private async dispatch(row: Row, deadlineMs: number): Promise<void> {
     try {
-      await withDeadline(this.source.handle(row), HANDLE_DEADLINE_MS);
+      await withDeadline(this.source.handle(row), deadlineMs);
       // After `handle`: a crash in between repeats it, which is harmless.
       await this.source.done(row.id);
       this.failures = 0;

@@ -2,6 +2,7 @@
  * Settles the differences between LiteLLM and the database, each by itself, and records what came of each in
  * the run.
  */
+import { tellDrift } from '../database/drift-events.ts';
 import type { Organization } from '../database/entities.ts';
 import * as litellmTeams from '../database/litellm-teams.ts';
 import * as organizations from '../database/organizations.ts';
@@ -169,7 +170,10 @@ function resultWithoutAction(kind: DriftKind): Result {
 }
 
 async function record({ database, run }: Settling, drift: Drift, { outcome, reason }: Result): Promise<void> {
-  await syncRuns.recordItem(database.fork(), run.runId, { drift, outcome, reason });
+  const em = database.fork();
+  await syncRuns.recordItem(em, run.runId, { drift, outcome, reason });
+  // A dry run only says what it has seen to whoever asked for it.
+  if (outcome === 'needs_person' && !run.dryRun) await tellDrift(em, drift);
 }
 
 /**

@@ -5,7 +5,17 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
-import { BUDGET_AFTER, CANCELLED, CHARGED_ONCE, DECLINED, HELD, NEEDS_ATTENTION, RECHARGED, SUCCEEDED, unsuccessful } from '../support/books.ts';
+import {
+  BUDGET_AFTER,
+  CANCELLED,
+  CHARGED_ONCE,
+  DECLINED,
+  HELD,
+  NEEDS_ATTENTION,
+  RECHARGED,
+  SUCCEEDED,
+  unsuccessful,
+} from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, CREATE_INTENT, HOLD, READ_BUDGET, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { failedAttempts } from '../support/runs.ts';

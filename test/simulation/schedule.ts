@@ -31,7 +31,6 @@ export const ACTIVITIES = [
   'updateKmsQuota',
   'refundCharge',
   'closeEvent',
-  'notify',
 ] as const;
 export type ActivityName = (typeof ACTIVITIES)[number];
 
@@ -266,8 +265,7 @@ function drawMishap(random: Random): StepOf<'mishap'> {
       [4, 'chargeStripe'],
       [3, 'recordRecharge'],
       [4, 'updateKmsQuota'],
-      [2, 'closeEvent'],
-      [1, 'notify'],
+      [3, 'closeEvent'],
     ]),
     point: random.pick(['before', 'first commit', 'second commit', 'after']),
     skip: random.weighted([

@@ -291,9 +291,7 @@ export class World extends StandIns {
 
   /** Ends every hold of the service, which would hold the next test's organizations too. */
   async releaseService(): Promise<void> {
-    await this.sql.query(
-      `update hold set released_at = now(), released_by = 'a test' where scope = 'service' and released_at is null`,
-    );
+    await this.sql.query(`update hold set released_at = now(), released_by = 'a test' where scope = 'service' and released_at is null`);
   }
 
   /** A recharge that is charged and granted. @throws when it ends otherwise. */

@@ -20,7 +20,10 @@ const ROOMS: Record<string, { allowed: string[]; refused: string[] }> = {
   },
   'src/kms/x.ts': { allowed: ['./errors.ts', '../domain/money.ts', 'axios'], refused: ['../database/page.ts', 'stripe'] },
   'src/payments/x.ts': { allowed: ['../domain/money.ts', 'stripe'], refused: ['../database/entities.ts', '../kms/errors.ts', 'axios'] },
-  'src/notifications/x.ts': { allowed: ['../domain/webhook-key.ts', 'axios'], refused: ['../database/page.ts', 'stripe'] },
+  'src/outbox/x.ts': {
+    allowed: ['../domain/webhook-key.ts', '../database/page.ts', '../inbox/dispatcher.ts', 'axios', 'zod'],
+    refused: ['../inbox/alert.ts', '../kms/client.ts', 'stripe'],
+  },
   'src/observability/x.ts': { allowed: ['pino'], refused: ['../domain/money.ts', '../database/page.ts'] },
   'src/teams/x.ts': {
     allowed: ['../database/teams.ts', '../kms/client.ts'],
@@ -31,8 +34,16 @@ const ROOMS: Record<string, { allowed: string[]; refused: string[] }> = {
     refused: ['../temporal/starter.ts', '../http/problem.ts'],
   },
   'src/http/x.ts': {
-    allowed: ['../inbox/alert.ts', '../payments/events.ts', '../workflow-starter.ts', 'express'],
-    refused: ['../temporal/starter.ts', '../../activities/index.ts', '@temporalio/client', '../cli/table.ts', 'stripe', 'axios'],
+    allowed: ['../inbox/alert.ts', '../outbox/addresses.ts', '../payments/events.ts', '../workflow-starter.ts', 'express'],
+    refused: [
+      '../outbox/post.ts',
+      '../temporal/starter.ts',
+      '../../activities/index.ts',
+      '@temporalio/client',
+      '../cli/table.ts',
+      'stripe',
+      'axios',
+    ],
   },
   'src/temporal/x.ts': {
     allowed: ['../../activities/index.ts', '../../workflows/contract.ts', '../config.ts'],

@@ -36,7 +36,7 @@ describe('the least environment', () => {
       webhook: { hmacSecrets: ['a-shared-secret'], urlTokens: [] },
       http: { host: '127.0.0.1', port: 8080, publicUrl: 'http://127.0.0.1:8080', adminApiKey: 'an-admin-key' },
       logLevel: 'info',
-      notify: undefined,
+      outbound: { notify: undefined, allowPrivate: false },
     });
     expect(temporal.taskQueue).toBe('bill-service');
   });
@@ -64,6 +64,7 @@ describe('a variable that is set', () => {
       TEMPORAL_TASK_QUEUE: 'another-queue',
       NOTIFY_WEBHOOK_URL: 'https://example.com/hook',
       NOTIFY_WEBHOOK_SECRET: 'a-notify-secret',
+      OUTBOUND_ALLOW_PRIVATE: 'true',
     });
     expect(config.stripe.apiBase).toBe('http://127.0.0.1:12111');
     expect(config.http).toMatchObject({ host: '0.0.0.0', port: 0, publicUrl: 'http://0.0.0.0:0' });
@@ -72,7 +73,10 @@ describe('a variable that is set', () => {
       connect: { connectionOptions: { address: 'temporal:7233' }, namespace: 'billing' },
       taskQueue: 'another-queue',
     });
-    expect(config.notify).toEqual({ url: 'https://example.com/hook', secret: 'a-notify-secret' });
+    expect(config.outbound).toEqual({
+      notify: { url: 'https://example.com/hook', secret: 'a-notify-secret' },
+      allowPrivate: true,
+    });
   });
 
   test('to nothing is one that is not set', () => {
@@ -141,6 +145,7 @@ describe('everything wrong is told at once', () => {
     LOG_LEVEL: 'loud',
     NOTIFY_WEBHOOK_URL: '//example.com',
     NOTIFY_WEBHOOK_SECRET: 'short',
+    OUTBOUND_ALLOW_PRIVATE: 'yes',
     TEMPORAL_UI_URL: 'localhost',
   };
 
@@ -199,6 +204,7 @@ test('no value is repeated in what is told: many are secrets', () => {
     'LOG_LEVEL',
     'NOTIFY_WEBHOOK_URL',
     'NOTIFY_WEBHOOK_SECRET',
+    'OUTBOUND_ALLOW_PRIVATE',
     'TEMPORAL_API_KEY',
     'TEMPORAL_ADDRESS',
     'TEMPORAL_TLS_CLIENT_KEY_DATA',

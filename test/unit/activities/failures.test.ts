@@ -7,7 +7,6 @@ import Stripe from 'stripe';
 import { toApplicationFailure } from '../../../activities/failures.ts';
 import { UnexpectedStatusError } from '../../../src/database/recharges.ts';
 import { KmsError, type KmsErrorKind } from '../../../src/kms/errors.ts';
-import { NotificationError } from '../../../src/notifications/notifier.ts';
 import { paymentsErrorFrom } from '../../../src/payments/errors.ts';
 
 /** Begins everything in these tests that nobody may read in the history of a workflow. */
@@ -104,13 +103,6 @@ describe('a failure has a type that stays, and a sentence', () => {
     expect(failure).toMatchObject({
       type: 'UnexpectedStatus',
       message: 'recharge rch_1 is declined and cannot become charged',
-      nonRetryable: false,
-    });
-  });
-
-  test('a notification that was not taken: NotificationRefused', () => {
-    expect(toApplicationFailure(new NotificationError('the notification was not taken'))).toMatchObject({
-      type: 'NotificationRefused',
       nonRetryable: false,
     });
   });

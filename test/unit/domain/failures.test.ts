@@ -27,7 +27,6 @@ describe('the type of a failure', () => {
         'BudgetRefused',
         'BudgetBusy',
         'RechargeNotAtRest',
-        'NotificationRefused',
         'NeedsAttention',
       ]),
     );

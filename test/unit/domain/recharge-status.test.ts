@@ -101,7 +101,7 @@ test('the statuses from which each may be reached are these, and no other', () =
     needs_attention: ['reserved', 'charging', 'processing', 'charged', 'refunding'],
     succeeded: ['charged'],
     refunded: ['refunding'],
-    declined: ['reserved', 'charging', 'processing'],
+    declined: ['charging', 'processing'],
     action_required: ['charging', 'processing'],
     cancelled: ['reserved', 'charging'],
   });

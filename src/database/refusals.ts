@@ -1,0 +1,50 @@
+/**
+ * What an organization has been refused, so that a refusal is told once and not with each alert, and told
+ * again when it has passed and comes back.
+ */
+import { actionOnRefusal, type ToldRefusal } from '../domain/outbound-event.ts';
+import { REFUSALS } from '../domain/policy.ts';
+import type { EntityManager } from './database.ts';
+import { tell } from './outbound-events.ts';
+
+export type NotedRefusal = { organizationId: string; reason: ToldRefusal; eventId: string; teamId: string | null };
+
+/** Refusals that a look at the team in LiteLLM disproves; the others pass with a recharge or the balance. */
+const BY_LITELLM: readonly ToldRefusal[] = ['team_not_found', 'unlimited_budget', 'budget_duration', 'budget_limits'];
+
+/** Counts a refusal, and tells it where the organization was not refused for this reason before. */
+export async function note(tx: EntityManager, { organizationId, reason, eventId, teamId }: NotedRefusal): Promise<void> {
+  const [noted] = await tx.execute<{ times: number; since: Date }[]>(
+    `insert into refusal (organization_id, reason) values (?, ?)
+     on conflict (organization_id, reason) do update set last_at = now(), times = refusal.times + 1
+     returning times, since`,
+    [organizationId, reason],
+  );
+  if (noted?.times !== 1) return;
+  const data = {
+    reason,
+    event_id: eventId,
+    litellm_team_id: teamId,
+    since: new Date(noted.since).toISOString(),
+    detail: REFUSALS[reason],
+    action: actionOnRefusal(reason, organizationId),
+  };
+  await tell(tx, { type: 'refusal.new', organizationId, key: `refusal/${organizationId}/${reason}/${eventId}`, data });
+}
+
+/** The organization was recharged, or its balance is above the minimum again. In a transaction. */
+export async function forget(tx: EntityManager, organizationId: string): Promise<void> {
+  // Always the organization's lock first.
+  await tx.execute('update organization_balance_config set low_since = null where c_organization_id = ?', [organizationId]);
+  await tx.execute('delete from refusal where organization_id = ?', [organizationId]);
+}
+
+/** LiteLLM has shown the teams of these organizations, and nothing about them forbids a recharge. */
+export async function forgetUnfitness(em: EntityManager, organizationIds: readonly string[]): Promise<void> {
+  if (organizationIds.length === 0) return;
+  await em.execute(
+    `delete from refusal where reason in (select jsonb_array_elements_text(?::jsonb))
+       and organization_id in (select jsonb_array_elements_text(?::jsonb))`,
+    [JSON.stringify(BY_LITELLM), JSON.stringify(organizationIds)],
+  );
+}

@@ -1,0 +1,66 @@
+/**
+ * Outbound events as a table that the inbox's dispatcher dispatches from: it routes new events to the
+ * endpoints, and posts what is due.
+ */
+import type { Database } from '../database/database.ts';
+import * as deliveries from '../database/outbound-deliveries.ts';
+import * as endpoints from '../database/outbound-endpoints.ts';
+import type { Source } from '../inbox/dispatcher.ts';
+import type { Logger } from '../observability/log.ts';
+import { POST_DEADLINE_MS, type PostResult, post, type Target } from './post.ts';
+
+/** New events that are routed at once. A backlog of more is routed by the next reads. */
+const ROUTED_AT_ONCE = 200;
+/** Beyond the post, for the row that records it. */
+const RECORD_DEADLINE_MS = 5_000;
+
+export type OutboxDependencies = {
+  database: Database;
+  log: Logger;
+  /** The endpoint that the environment names. */
+  notify: { url: string; secret: string } | undefined;
+  /** Whether the other endpoints may have private addresses. */
+  allowPrivate: boolean;
+};
+
+export function outboxSource({ database, log, notify, allowPrivate }: OutboxDependencies): Source<deliveries.DueDelivery> {
+  let isRegistered = false;
+  return {
+    name: 'outbound_delivery',
+    deadlineMs: POST_DEADLINE_MS + RECORD_DEADLINE_MS,
+    claim: async (limit, leaseMs) => {
+      const em = database.fork();
+      // Here, because the service also starts while the database is unavailable.
+      if (!isRegistered) await endpoints.registerConfigured(em, notify?.url);
+      isRegistered = true;
+      await deliveries.route(em, ROUTED_AT_ONCE);
+      return deliveries.claim(em, limit, leaseMs);
+    },
+    handle: async (delivery) => {
+      const started = performance.now();
+      const at = new Date().toISOString();
+      const result = await post(targetOf(delivery), { ...delivery, id: delivery.eventId });
+      const attempt = { at, ...result, took_ms: Math.round(performance.now() - started) };
+      await record(delivery, attempt);
+    },
+    // An attempt is recorded with what came of it; a failed one is no failure of the dispatcher.
+    done: async () => {},
+    release: (id, delayMs) => deliveries.releaseClaim(database.fork(), id, delayMs),
+  };
+
+  /** @throws while another process, with other settings, names the endpoint: that one delivers. */
+  function targetOf({ endpointId, url, secret }: deliveries.DueDelivery): Target {
+    if (endpointId !== endpoints.CONFIGURED_ENDPOINT) return { url, secret: secret ?? '', allowPrivate };
+    if (notify?.url !== url) throw new Error('this process has another NOTIFY_WEBHOOK_URL');
+    return { ...notify, allowPrivate: true };
+  }
+
+  async function record(delivery: deliveries.DueDelivery, attempt: PostResult & { at: string; took_ms: number }): Promise<void> {
+    const { id, endpointId, eventId, attempts } = delivery;
+    const attempted = { id, endpointId, attempts, attempt };
+    if (attempt.error === null) return deliveries.recordDelivered(database.fork(), attempted);
+    log.warn({ endpoint: endpointId, event: eventId, attempt: attempts + 1, reason: attempt.error }, 'an outbound event was not taken');
+    const disabledReason = await deliveries.recordFailed(database.fork(), attempted);
+    if (disabledReason) log.error({ endpoint: endpointId, reason: disabledReason }, 'an endpoint of outbound events is disabled');
+  }
+}

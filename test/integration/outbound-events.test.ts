@@ -1,0 +1,561 @@
+/**
+ * Outbound events between the database and their receivers: stored with what they tell of, told once,
+ * delivered by any dispatcher, however receivers behave.
+ */
+import { randomBytes } from 'node:crypto';
+import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { Webhook } from 'standardwebhooks';
+import { Database } from '../../src/database/database.ts';
+import { newId } from '../../src/database/ids.ts';
+import * as lowBalances from '../../src/database/low-balances.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import * as deliveries from '../../src/database/outbound-deliveries.ts';
+import * as endpoints from '../../src/database/outbound-endpoints.ts';
+import { tell } from '../../src/database/outbound-events.ts';
+import { tellOverdue, unsettled } from '../../src/database/recharge-events.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { currency, parseQuota } from '../../src/domain/money.ts';
+import type { OutboundType } from '../../src/domain/outbound-event.ts';
+import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
+import { Dispatcher } from '../../src/inbox/dispatcher.ts';
+import { createLogger } from '../../src/observability/log.ts';
+import { outboxSource } from '../../src/outbox/source.ts';
+import { createDatabase } from '../support/databases.ts';
+import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { eventually } from '../support/time.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+
+let database: Database;
+let sql: pg.Pool;
+const logged: string[] = [];
+beforeAll(async () => {
+  const url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+  database = await Database.open(url);
+  sql = new pg.Pool({ connectionString: url, max: 4 });
+}, 60_000);
+afterAll(async () => {
+  await sql.end();
+  await database.close();
+});
+beforeEach(async () => {
+  await sql.query('delete from outbound_endpoint');
+  await sql.query('delete from outbound_event');
+  logged.length = 0;
+});
+
+const dispatchers: Dispatcher<deliveries.DueDelivery>[] = [];
+const servers: Server[] = [];
+afterEach(async () => {
+  for (const server of servers) server.closeAllConnections();
+  await Promise.all(dispatchers.splice(0).map((dispatcher) => dispatcher.stop()));
+  await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
+});
+
+/** A process that delivers. */
+function startDispatcher({ notify, allowPrivate = true }: { notify?: { url: string; secret: string }; allowPrivate?: boolean } = {}) {
+  const log = createLogger('warn', { write: (line: string) => logged.push(line) });
+  const dispatcher = new Dispatcher(outboxSource({ database, log, notify, allowPrivate }), log);
+  dispatchers.push(dispatcher);
+  dispatcher.run();
+  return dispatcher;
+}
+
+type Received = { headers: IncomingHttpHeaders; body: { type: string; data: { subject?: string } } };
+type Receiver = { url: string; received: Received[]; stop: () => Promise<void> };
+
+/** @param answer what it answers; 200 unless said. */
+async function startReceiver(answer: RequestListener = (_, response) => response.end()): Promise<Receiver> {
+  const received: Received[] = [];
+  const server = createServer(async (request, response) => {
+    received.push({ headers: request.headers, body: JSON.parse(await text(request)) });
+    answer(request, response);
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const stop = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, received, stop };
+}
+
+const status =
+  (code: number): RequestListener =>
+  (_, response) =>
+    response.writeHead(code).end();
+
+async function endpoint(url: string, types: OutboundType[] | null = null): Promise<string> {
+  return (await endpoints.create(database.fork(), { url, secret: SECRET, types })).id;
+}
+
+function drift(subject: string) {
+  const data = { kind: 'ledger_changed', subject, seen: 'a gap', expected: 'an unbroken chain', action: 'bill ledger verify' };
+  return { type: 'drift.detected' as const, organizationId: 'acme', key: `finding/${subject}`, data };
+}
+
+async function tellDrift(subject: string): Promise<string> {
+  await tell(database.fork(), drift(subject));
+  return (await sql.query('select id from outbound_event where key = $1', [`finding/${subject}`])).rows[0].id;
+}
+
+async function toldOf(key: string) {
+  return (await sql.query('select type, organization_id, data from outbound_event where key = $1', [key])).rows;
+}
+
+async function deliveryOf(eventId: string) {
+  return (await sql.query('select * from outbound_delivery where event_id = $1', [eventId])).rows[0];
+}
+
+/** Waits until a delivery has had so many attempts. */
+function attempted(eventId: string, attempts = 1) {
+  return eventually(async () => {
+    const delivery = await deliveryOf(eventId);
+    return delivery?.attempts >= attempts && delivery;
+  }, `${attempts} attempts of ${eventId}`);
+}
+
+function receives(receiver: Receiver, count: number): Promise<boolean> {
+  return eventually(async () => receiver.received.length >= count, `${count} events are received`);
+}
+
+describe('an event is told', () => {
+  test('with its organization and its facts', async () => {
+    expect(await tell(database.fork(), drift('one'))).toBe(true);
+    expect(await toldOf('finding/one')).toEqual([
+      { type: 'drift.detected', organization_id: 'acme', data: { organization_id: 'acme', ...drift('one').data } },
+    ]);
+  });
+
+  test('once: of two with one key the first stands', async () => {
+    await tell(database.fork(), drift('two'));
+    expect(await tell(database.fork(), { ...drift('two'), organizationId: 'other' })).toBe(false);
+    expect(await toldOf('finding/two')).toMatchObject([{ organization_id: 'acme' }]);
+  });
+
+  test('not at all when its transaction is rolled back', async () => {
+    const moving = database.fork().transactional(async (tx) => {
+      await tell(tx, drift('three'));
+      throw new Error('the move fails');
+    });
+    await expect(moving).rejects.toThrow('the move fails');
+    expect(await toldOf('finding/three')).toEqual([]);
+  });
+});
+
+describe('an event is delivered', () => {
+  test('to each endpoint that takes its type, signed with its secret, and to no other', async () => {
+    const [every, ofDrift, ofHolds] = [await startReceiver(), await startReceiver(), await startReceiver()];
+    await endpoint(every.url);
+    await endpoint(ofDrift.url, ['drift.detected', 'balance.low']);
+    await endpoint(ofHolds.url, ['hold.opened']);
+    const id = await tellDrift('a');
+    startDispatcher();
+    await Promise.all([receives(every, 1), receives(ofDrift, 1)]);
+    const [event] = every.received;
+    expect(event?.headers['webhook-id']).toBe(id);
+    const verified = new Webhook(SECRET).verify(JSON.stringify(event?.body), event?.headers as Record<string, string>);
+    expect(verified).toMatchObject({ type: 'drift.detected' });
+    await eventually(async () => (await deliveryOf(id)).delivered_at, 'it is recorded');
+    expect(ofHolds.received).toEqual([]);
+  });
+
+  test('when it was told before there was an endpoint or a dispatcher', async () => {
+    const id = await tellDrift('early');
+    const receiver = await startReceiver();
+    startDispatcher({ notify: { url: receiver.url, secret: SECRET } });
+    await receives(receiver, 1);
+    expect(receiver.received[0]?.headers['webhook-id']).toBe(id);
+  });
+
+  test('once by many dispatchers', async () => {
+    const receiver = await startReceiver();
+    await endpoint(receiver.url);
+    for (let each = 0; each < 30; each++) await tellDrift(`many-${each}`);
+    for (let each = 0; each < 3; each++) startDispatcher();
+    await receives(receiver, 30);
+    await eventually(
+      async () => (await sql.query('select 1 from outbound_delivery where delivered_at is null')).rowCount === 0,
+      'all recorded',
+    );
+    expect(new Set(receiver.received.map(({ headers }) => headers['webhook-id'])).size).toBe(30);
+    expect(receiver.received).toHaveLength(30);
+  });
+
+  test('by another dispatcher when the one that has claimed it has died', async () => {
+    const receiver = await startReceiver();
+    await endpoint(receiver.url);
+    await tellDrift('claimed');
+    await deliveries.route(database.fork(), 10);
+    expect(await deliveries.claim(database.fork(), 10, 1)).toHaveLength(1);
+    startDispatcher();
+    await receives(receiver, 1);
+  });
+
+  test('again, when a person asks for it: also where it was delivered', async () => {
+    const receiver = await startReceiver();
+    await endpoint(receiver.url);
+    const id = await tellDrift('again');
+    startDispatcher();
+    await eventually(async () => (await deliveryOf(id))?.delivered_at, 'it is delivered');
+    expect(await deliveries.resend(database.fork(), id)).toBe(1);
+    await receives(receiver, 2);
+    expect(receiver.received.map(({ headers }) => headers['webhook-id'])).toEqual([id, id]);
+    await eventually(async () => (await deliveryOf(id)).log.length === 2, 'both attempts are recorded');
+  });
+});
+
+describe('a receiver that does not take an event', () => {
+  test('gets it again later, and each attempt is recorded', async () => {
+    let isUp = false;
+    const receiver = await startReceiver((request, response) => status(isUp ? 200 : 503)(request, response));
+    const id = await endpoint(receiver.url);
+    const event = await tellDrift('later');
+    startDispatcher();
+    const failed = await attempted(event);
+    expect(failed).toMatchObject({ last_status: 503, last_error: 'answered 503', delivered_at: null, given_up_at: null });
+    expect((await endpoints.find(database.fork(), id))?.failingSince).toBeInstanceOf(Date);
+    isUp = true;
+    await sql.query('update outbound_delivery set due_at = now()');
+    await eventually(async () => (await deliveryOf(event)).delivered_at, 'it is delivered');
+    expect(await deliveryOf(event)).toMatchObject({
+      attempts: 2,
+      last_error: null,
+      log: [
+        { status: 503, error: 'answered 503' },
+        { status: 200, error: null },
+      ],
+    });
+    expect((await endpoints.find(database.fork(), id))?.failingSince).toBeNull();
+  });
+
+  test('has longer pauses each time, and after three days a last attempt', async () => {
+    const id = await endpoint('http://127.0.0.1:9/');
+    const event = await tellDrift('pauses');
+    await deliveries.route(database.fork(), 10);
+    const [claimed] = await deliveries.claim(database.fork(), 10, 1000);
+    const fail = (attempts: number) =>
+      deliveries.recordFailed(database.fork(), {
+        id: claimed?.id ?? '',
+        endpointId: id,
+        attempts,
+        attempt: { at: new Date().toISOString(), status: 500, error: 'answered 500', took_ms: 1 },
+      });
+    const pauseMs = async () =>
+      (await sql.query('select extract(epoch from due_at - now())::float * 1000 as ms from outbound_delivery where event_id = $1', [event]))
+        .rows[0].ms;
+    await fail(0);
+    expect(await pauseMs()).toBeGreaterThan(3_000);
+    await fail(9);
+    expect(await pauseMs()).toBeGreaterThan(2_000_000);
+    await sql.query("update outbound_delivery set retry_until = now() + interval '1 minute'");
+    await fail(20);
+    expect([await pauseMs(), (await deliveryOf(event)).given_up_at]).toEqual([expect.any(Number), null]);
+    expect(await pauseMs()).toBeLessThan(61_000);
+    await sql.query('update outbound_delivery set retry_until = now()');
+    await fail(21);
+    expect((await deliveryOf(event)).given_up_at).toBeInstanceOf(Date);
+  });
+
+  test('is disabled when it answers 410, which is logged as an error, and gets nothing until it is enabled', async () => {
+    let answer = 410;
+    const receiver = await startReceiver((request, response) => status(answer)(request, response));
+    const id = await endpoint(receiver.url);
+    await tellDrift('gone');
+    startDispatcher();
+    const disabled = () => sql.query('select disabled_reason from outbound_endpoint where disabled_at is not null');
+    await eventually(async () => (await disabled()).rowCount, 'it is disabled');
+    expect((await disabled()).rows).toEqual([{ disabled_reason: 'it answered 410 Gone' }]);
+    await eventually(
+      async () => logged.some((line) => line.includes('is disabled') && JSON.parse(line).level === 50),
+      'an error is logged',
+    );
+    const second = await tellDrift('unheard');
+    await eventually(
+      async () => (await sql.query('select routed_at from outbound_event where id = $1', [second])).rows[0].routed_at,
+      'it is routed',
+    );
+    expect(await deliveryOf(second)).toBeUndefined();
+    answer = 200;
+    await endpoints.enable(database.fork(), id);
+    await receives(receiver, 2);
+  });
+
+  test('is disabled when nothing was delivered to it for three days', async () => {
+    const receiver = await startReceiver(status(500));
+    const id = await endpoint(receiver.url);
+    await sql.query("update outbound_endpoint set failing_since = now() - interval '71 hours'");
+    const first = await tellDrift('dead-1');
+    startDispatcher();
+    await attempted(first);
+    expect((await endpoints.find(database.fork(), id))?.disabledAt).toBeNull();
+    await sql.query("update outbound_endpoint set failing_since = now() - interval '73 hours'");
+    await tellDrift('dead-2');
+    await eventually(async () => (await endpoints.find(database.fork(), id))?.disabledAt, 'it is disabled');
+  });
+
+  test('holds up no other, though it never answers and has much to get', async () => {
+    const dripping = await startReceiver(() => {});
+    const healthy = await startReceiver();
+    await endpoint(dripping.url);
+    for (let each = 0; each < 20; each++) await tellDrift(`slow-${each}`);
+    await endpoint(healthy.url);
+    startDispatcher();
+    await receives(healthy, 20);
+    // All of the others were delivered while its first ones were still open.
+    expect((await sql.query('select max(attempts) as attempts from outbound_delivery where delivered_at is null')).rows).toEqual([
+      { attempts: 0 },
+    ]);
+    expect(dripping.received.length).toBeLessThanOrEqual(deliveries.MAX_UNDER_WAY_EACH);
+  });
+
+  test('in the private network is not reached by an endpoint that was made by API', async () => {
+    const receiver = await startReceiver();
+    await endpoint(receiver.url.replace('127.0.0.1', 'localhost'));
+    const id = await tellDrift('inward');
+    startDispatcher({ allowPrivate: false });
+    expect((await attempted(id)).last_error).toContain('private address');
+    expect(receiver.received).toEqual([]);
+  });
+});
+
+describe('the endpoint that the environment names', () => {
+  test('may have a private address, and its secret is not in the database', async () => {
+    const receiver = await startReceiver();
+    await tellDrift('configured');
+    startDispatcher({ notify: { url: receiver.url, secret: SECRET }, allowPrivate: false });
+    await receives(receiver, 1);
+    expect((await sql.query('select id, secret from outbound_endpoint')).rows).toEqual([{ id: 'configured', secret: null }]);
+  });
+
+  test('stays disabled by its failures over a restart, and is enabled by another address', async () => {
+    const disabled = async () => (await endpoints.find(database.fork(), 'configured'))?.disabledReason ?? null;
+    await endpoints.registerConfigured(database.fork(), 'http://one/');
+    await sql.query("update outbound_endpoint set disabled_at = now(), disabled_reason = 'it answered 410 Gone'");
+    await endpoints.registerConfigured(database.fork(), 'http://one/');
+    expect(await disabled()).toBe('it answered 410 Gone');
+    await endpoints.registerConfigured(database.fork(), 'http://two/');
+    expect(await disabled()).toBeNull();
+    await endpoints.registerConfigured(database.fork(), undefined);
+    expect(await disabled()).toBe('NOTIFY_WEBHOOK_URL is not set');
+    await endpoints.registerConfigured(database.fork(), 'http://two/');
+    expect(await disabled()).toBeNull();
+  });
+});
+
+let serial = 0;
+async function organization(): Promise<string> {
+  const id = `org-${++serial}`;
+  await organizations.create(database.fork(), id, {
+    name: id,
+    stripeCustomerId: 'cus_1',
+    litellmTeamId: `team-${id}`,
+    currency: currency('usd'),
+    minimumBalance: parseQuota('5'),
+    targetBalance: parseQuota('25'),
+    quotaPerUnit: parseQuota('1'),
+    autoRechargeEnabled: true,
+    maxDailyRecharges: 10,
+    maxCharge: null,
+    maxDailyAmount: null,
+    maxMonthlyAmount: null,
+    timeZone: 'UTC',
+    blocked: false,
+    createTeam: false,
+  });
+  return id;
+}
+
+async function typesOf(organizationId: string): Promise<string[]> {
+  return (await sql.query('select type from outbound_event where organization_id = $1 order by id', [organizationId])).rows.map(
+    ({ type }) => type,
+  );
+}
+
+async function event(organizationId: string): Promise<string> {
+  const id = newId('evt');
+  await webhookEvents.restore(database.fork(), { id, organizationId, teamId: `team-${organizationId}` });
+  return id;
+}
+
+/** A recharge with an intent that has come to a status `minutes` ago. */
+async function recharge(organizationId: string, at: RechargeStatus, minutes = 0): Promise<string> {
+  const id = newId('rch');
+  const step = (name: string) => ({ at: new Date(Date.now() - minutes * 60_000).toISOString(), status: name });
+  const timeline = at === 'charging' ? [step('charging')] : [step('charging'), step(at)];
+  await sql.query(
+    `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
+       quota_granted, balance_seen, quota_before, quota_after, payment_intent_id, timeline)
+     values ($1, $2, $3, 'team', 'webhook', $4, 'cus_1', 2000, 'usd', 20, 5, 1, 21, $1, $5)`,
+    [id, await event(organizationId), organizationId, at, JSON.stringify(timeline)],
+  );
+  return id;
+}
+
+describe('a move of a recharge', () => {
+  async function moved(from: RechargeStatus, to: RechargeStatus): Promise<string> {
+    const id = await organization();
+    const em = database.fork();
+    const row = await recharges.get(em, await recharge(id, from));
+    await recharges.move(em, row, { to, facts: { reason: 'the test' } });
+    return id;
+  }
+
+  test.each([
+    ['charging', 'declined', ['recharge.declined']],
+    ['charging', 'action_required', ['recharge.action_required']],
+    ['refunding', 'refunded', ['recharge.refunded']],
+    ['charged', 'needs_attention', ['recharge.needs_attention']],
+    ['charging', 'processing', []],
+    ['charged', 'refunding', []],
+  ] as const)('from %s to %s tells %j', async (from, to, types) => {
+    expect(await typesOf(await moved(from, to))).toEqual(types);
+  });
+
+  test('that is made twice is told once, and one that comes to a status again is told again', async () => {
+    const id = await organization();
+    const em = database.fork();
+    const row = await recharges.get(em, await recharge(id, 'charged'));
+    for (let attempt = 0; attempt < 2; attempt++) await recharges.move(em, row, { to: 'needs_attention' });
+    expect(await typesOf(id)).toEqual(['recharge.needs_attention']);
+    await recharges.move(em, row, { to: 'charged', from: ['needs_attention'] });
+    await recharges.move(em, row, { to: 'needs_attention' });
+    expect(await typesOf(id)).toEqual(['recharge.needs_attention', 'recharge.needs_attention']);
+  });
+});
+
+describe('a refusal', () => {
+  async function refused(id: string, reason: Parameters<typeof webhookEvents.close>[2]): Promise<void> {
+    await webhookEvents.close(database.fork(), await event(id), reason);
+  }
+
+  test('that comes a thousand times is told once', async () => {
+    const id = await organization();
+    await sql.query(
+      `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256)
+       select 'evt_' || n, 'webhook', 'budget_crossed', 'team', $1, '{}', '' from generate_series(1, 1000) n`,
+      [id],
+    );
+    for (let n = 1; n <= 1000; n++) await webhookEvents.close(database.fork(), `evt_${n}`, 'unlimited_budget');
+    expect(await typesOf(id)).toEqual(['refusal.new']);
+    expect((await sql.query('select times from refusal where organization_id = $1', [id])).rows).toEqual([{ times: 1000 }]);
+  });
+
+  test('is told for each reason, and not where nobody has to act', async () => {
+    const id = await organization();
+    for (const reason of ['soft_budget', 'above_minimum', 'recharge_open', 'held', 'cancelled', 'soft_budget', 'team_not_found'] as const)
+      await refused(id, reason);
+    expect(await typesOf(id)).toEqual(['refusal.new', 'refusal.new']);
+  });
+
+  test('is told again when the organization was recharged in between', async () => {
+    const id = await organization();
+    await refused(id, 'soft_budget');
+    const em = database.fork();
+    await recharges
+      .move(em, await recharges.get(em, await recharge(id, 'charged')), { to: 'succeeded', transfer: 'grant' })
+      .catch(() => {});
+    await sql.query('select 1');
+    await refused(id, 'soft_budget');
+    expect(await typesOf(id)).toEqual(['refusal.new', 'recharge.succeeded', 'refusal.new']);
+  });
+
+  test('does not outlive its organization', async () => {
+    const id = await organization();
+    await refused(id, 'team_not_found');
+    expect(await organizations.remove(database.fork(), id)).toBe(true);
+    expect((await sql.query('select 1 from refusal where organization_id = $1', [id])).rowCount).toBe(0);
+  });
+});
+
+describe('a balance', () => {
+  const budget = (quota: string | null, spend = '0') => ({
+    quota: quota === null ? null : parseQuota(quota),
+    spend: parseQuota(spend),
+    softBudget: null,
+    budgetDuration: null,
+    hasBudgetLimits: false,
+    blocked: false,
+  });
+  async function seen(id: string, quota: string | null): Promise<void> {
+    const em = database.fork();
+    const row = await organizations.find(em, id);
+    if (row) await lowBalances.note(em, [{ organization: row, budget: budget(quota) }]);
+  }
+
+  test('that falls to the minimum is told once, and again when it was above in between', async () => {
+    const id = await organization();
+    for (const quota of ['5.000001', '5', '4', '3']) await seen(id, quota);
+    expect(await typesOf(id)).toEqual(['balance.low']);
+    for (const quota of ['6', '5']) await seen(id, quota);
+    expect(await typesOf(id)).toEqual(['balance.low', 'balance.low']);
+  });
+
+  test('is told once of two looks that have begun before either has told it', async () => {
+    const id = await organization();
+    const read = await organizations.find(database.fork(), id);
+    for (let look = 0; look < 2; look++) {
+      if (read) await lowBalances.note(database.fork(), [{ organization: read, budget: budget('1') }]);
+      await setTimeout(5);
+    }
+    expect(await typesOf(id)).toEqual(['balance.low']);
+  });
+
+  test('above the minimum ends what was refused below it', async () => {
+    const id = await organization();
+    await seen(id, '1');
+    await webhookEvents.close(database.fork(), await event(id), 'daily_limit_reached');
+    await seen(id, '6');
+    await webhookEvents.close(database.fork(), await event(id), 'daily_limit_reached');
+    expect(await typesOf(id)).toEqual(['balance.low', 'refusal.new', 'refusal.new']);
+  });
+
+  test('that can be read again ends what the team in LiteLLM had forbidden, and nothing else', async () => {
+    const id = await organization();
+    for (const reason of ['team_not_found', 'daily_limit_reached'] as const)
+      await webhookEvents.close(database.fork(), await event(id), reason);
+    await seen(id, '6');
+    expect((await sql.query('select reason from refusal where organization_id = $1', [id])).rows).toEqual([
+      { reason: 'daily_limit_reached' },
+    ]);
+  });
+});
+
+describe('a recharge with an intent', () => {
+  async function told(at: RechargeStatus, minutes: number): Promise<string | undefined> {
+    const id = await recharge(await organization(), at, minutes);
+    const open = await unsettled(database.fork(), { after: '', limit: 1000 });
+    if (!open.includes(id)) return 'not looked at';
+    return (await tellOverdue(database.fork(), id))?.overdue_after;
+  }
+
+  test.each([
+    ['charging', 14, undefined],
+    ['charging', 16, '15m'],
+    ['charged', 16, '15m'],
+    ['refunding', 361, '6h'],
+    ['processing', 10_000, 'not looked at'],
+    ['needs_attention', 10_000, 'not looked at'],
+    ['succeeded', 10_000, 'not looked at'],
+  ] as const)('that is %s for %d minutes: %s', async (at, minutes, expected) => {
+    expect(await told(at, minutes)).toBe(expected);
+  });
+
+  test('is told at 15 minutes and at 6 hours, once each', async () => {
+    const id = await recharge(await organization(), 'charged', 20);
+    const look = () => tellOverdue(database.fork(), id).then((data) => data?.overdue_after);
+    expect([await look(), await look()]).toEqual(['15m', undefined]);
+    await sql.query(
+      `update recharge set timeline = jsonb_build_array(jsonb_build_object('status', 'charging', 'at', to_char((now() - interval '7 hours') at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))) where id = $1`,
+      [id],
+    );
+    expect([await look(), await look()]).toEqual(['6h', undefined]);
+  });
+});
