@@ -57,6 +57,8 @@ export type LimitReached = {
   percent: (typeof THRESHOLDS)[number];
   used: number;
   most: number;
+  /** The day or month: `2026-11-26`, `2026-11`. */
+  period: string;
   /** The same whenever the organization reaches this threshold in the same day or month: told once. */
   key: string;
 };
@@ -86,6 +88,7 @@ function thresholds(
     percent,
     used,
     most,
+    period,
     key: `${limit}/${period}/${percent}`,
   }));
 }
