@@ -37,12 +37,14 @@ export function drawSchedule(seed: number, run: number, { disturbEvery, restarts
     maxMonthlyAmount: NO_LIMIT,
   };
   // Drawn from sources of their own, so that a run has the same steps otherwise.
-  const scenario = drawScenario(new Random(seed ^ 0xb0, run));
+  const scenario = drawScenario(new Random(seed ^ 0xb0, run), run);
   const disturbance = new Random(seed ^ 0x5eed, run);
-  if (scenario && random.chance(0.3)) scenario.steps.unshift(random.chance(0.5) ? drawMishap(random) : drawFault(random));
   const schedule: Schedule = scenario
     ? { ...scenario, start: { ...start, maxDailyRecharges: 10, ...scenario.start } }
     : { start, steps: drawRounds(random) };
+  if (scenario && !playsAlone(schedule) && random.chance(0.3)) {
+    schedule.steps.unshift(random.chance(0.5) ? drawMishap(random) : drawFault(random));
+  }
   if (disturbEvery > 0 && !playsAlone(schedule) && disturbance.chance(1 / disturbEvery)) {
     const firstAlert = schedule.steps.findIndex(({ kind }) => kind === 'alert');
     schedule.steps.splice(Math.max(0, firstAlert) + disturbance.between(0, 2), 0, ...drawDisturbance(disturbance, restarts));

@@ -7,6 +7,7 @@ import axios from 'axios';
 import { verify } from '../../src/database/ledger.ts';
 import type { Environment } from './environment.ts';
 import type { Run } from './run.ts';
+import { playsAlone } from './schedule.ts';
 
 export type EventFact = {
   id: string;
@@ -64,7 +65,7 @@ export type Facts = {
   attempts: AttemptFact[];
   /** Recharges whose attempt on the card is counted as failed. */
   failuresCounted: string[];
-  /** Of the organization, its card and the service, since the run began. */
+  /** Of the organization and its card, and of the service where nobody else plays; since the run began. */
   holds: HoldFact[];
   /** The key of each outbound event about the organization or one of its holds. */
   told: string[];
@@ -144,12 +145,12 @@ async function chargesOf({ stripe }: Environment, { customerId }: Run): Promise<
 }
 
 /** The run's others may have opened them, on a card that they share. */
-async function holdsOf({ sql }: Environment, { organizationId, fingerprint, startedAt, clock }: Run): Promise<HoldFact[]> {
+async function holdsOf({ sql }: Environment, { organizationId, fingerprint, schedule, startedAt, clock }: Run): Promise<HoldFact[]> {
   const { rows } = await sql.query<HoldFact>(
     `select id, scope, reason, since, until, released_at as "releasedAt", released_by as "releasedBy", amount_minor::int as amount,
             quota::float as quota
-     from hold where scope = 'service' or scope = 'organization' and subject = $1 or scope = 'card' and subject like $2 order by since, id`,
-    [organizationId, `${fingerprint}%`],
+     from hold where scope = 'service' and $3 or scope = 'organization' and subject = $1 or scope = 'card' and subject like $2 order by since, id`,
+    [organizationId, `${fingerprint}%`, playsAlone(schedule)],
   );
   return rows.filter(({ since }) => clock.ofStored(since) > startedAt);
 }

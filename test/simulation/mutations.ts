@@ -14,7 +14,7 @@ import { MUTATIONS, type Mutation } from './safeguards.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COPIED = ['package.json', 'tsconfig.json', 'activities', 'workflows', 'src', 'sandbox', 'setup', 'test'];
 
-const RUNS = 100;
+const RUNS = 200;
 const SEED = 1;
 /** Restarts take everybody's time, and no safeguard here is about them. */
 const DISTURB_EVERY = 60;
@@ -67,7 +67,7 @@ async function simulate(folder: string): Promise<{ run: string; what: string } |
     // That something was never settled is listed first, and says least.
     const all = violations.split('; ');
     const what = all.find((violation) => !violation.startsWith('not at rest')) ?? violations;
-    found = { run, what: what.replace(/\b(evt|rch|pi|ch|re)_\w+/g, '$1_…') };
+    found = { run, what: what.replace(/\b(evt|rch|pi|ch|re|hld)_\w+/g, '$1_…') };
     child.kill('SIGTERM');
     break;
   }
