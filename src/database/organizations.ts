@@ -50,6 +50,11 @@ export async function find(em: EntityManager, id: string): Promise<Organization 
   return em.findOne(Organization, id);
 }
 
+/** @throws when it is not found. */
+export async function get(em: EntityManager, id: string): Promise<Organization> {
+  return em.findOneOrFail(Organization, id);
+}
+
 /** Newest first. @throws BadCursorError */
 export async function list(em: EntityManager, page: PageRequest): Promise<Page<Organization>> {
   return pageByCreation(em, Organization, { filter: {}, ...page });
