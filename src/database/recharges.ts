@@ -15,6 +15,7 @@ import { Organization, Recharge, type TimelineStep, WebhookEvent } from './entit
 import * as holds from './holds.ts';
 import { newId } from './ids.ts';
 import * as ledger from './ledger.ts';
+import { tellLimits } from './limit-events.ts';
 import { policyOf, releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 import { isTurn } from './raise-turns.ts';
@@ -102,6 +103,7 @@ export async function reserve(
       createdAt: now(),
       updatedAt: now(),
     } as unknown as RequiredEntityData<Recharge>);
+    await tellLimits(tx, organizationId, { policy, history, amount: decision.amount });
     return { kind: 'reserved', recharge: await tx.findOneOrFail(Recharge, id) };
   });
 }

@@ -35,11 +35,9 @@ export function limitsOf(organization: LimitSettings & Priced): Limits {
 
 function defaultOf(limit: keyof Limits, { targetBalance, currency, quotaPerUnit }: Priced): MinorUnits {
   const price = priceOf(targetBalance, currency, quotaPerUnit) * BigInt(DEFAULT_TARGETS[limit]);
-  return minorUnits(Number(price > MOST ? MOST : price));
+  // A limit above any amount is none; this one can still be computed with.
+  return minorUnits(Math.min(Number(price), Number.MAX_SAFE_INTEGER));
 }
-
-/** A limit above any amount is none; this one can still be computed with. */
-const MOST = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** What counts against the limits of a day and a month before one more charge. */
 type Counted = {
@@ -59,6 +57,8 @@ export type LimitReached = {
   percent: (typeof THRESHOLDS)[number];
   used: number;
   most: number;
+  /** The day or month: `2026-11-26`, `2026-11`. */
+  period: string;
   /** The same whenever the organization reaches this threshold in the same day or month: told once. */
   key: string;
 };
@@ -88,6 +88,7 @@ function thresholds(
     percent,
     used,
     most,
+    period,
     key: `${limit}/${period}/${percent}`,
   }));
 }

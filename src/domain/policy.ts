@@ -157,19 +157,17 @@ export function decideRecharge({ policy, budget, history, occasion }: RechargeFa
   const needed = chargeThatBuys(quotaMicros(policy.targetBalance - balance), policy.currency, policy.quotaPerUnit);
   if (needed === undefined) return refuse('amount_too_large');
   const allowed = amountFor(needed, { policy, history, balance });
-  if (allowed.kind === 'hold') return { ...allowed, reason: 'runaway', balance };
-  if (allowed.kind === 'refuse') return refuse(allowed.refusal);
-  const { amount } = allowed;
+  if (typeof allowed === 'string') return refuse(allowed);
+  if (typeof allowed === 'object') return { kind: 'hold', reason: 'runaway', ...allowed, balance };
+  const amount = allowed;
   const quota = quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit);
   if (budget.softBudget !== null && budget.softBudget >= budget.quota + quota) return refuse('soft_budget');
   return { kind: 'recharge', amount, quota, balance, quotaBefore: budget.quota };
 }
 
 type Needed = { policy: RechargePolicy; history: RechargeHistory; balance: QuotaMicros };
-type Allowed =
-  | { kind: 'charge'; amount: MinorUnits }
-  | { kind: 'hold'; detail: string; amount: MinorUnits }
-  | { kind: 'refuse'; refusal: Exclude<Refusal, 'held'> };
+/** What is charged, the refusal, or the hold that opens instead. */
+type Allowed = MinorUnits | Exclude<Refusal, 'held'> | { detail: string; amount: MinorUnits };
 
 /**
  * How much of what is needed is charged. An approved amount is, above any limit of an amount, because a
@@ -179,14 +177,14 @@ type Allowed =
 function amountFor(needed: MinorUnits, { policy, history, balance }: Needed): Allowed {
   const lifts = (amount: MinorUnits) => balance + quotaBoughtBy(amount, policy.currency, policy.quotaPerUnit) > policy.minimumBalance;
   const approved = minorUnits(Math.min(needed, history.approvedAmount ?? 0));
-  if (approved > 0 && lifts(approved)) return { kind: 'charge', amount: approved };
+  if (approved > 0 && lifts(approved)) return approved;
 
   const runaway = runawayDetail(needed, { policy, history, balance });
-  if (runaway) return { kind: 'hold', detail: runaway, amount: needed };
+  if (runaway) return { detail: runaway, amount: needed };
 
   const { amount: left, refusal } = leftOf(policy, history);
-  const part = needed <= left ? needed : chargeWithin(left, policy.currency);
-  return part !== undefined && lifts(part) ? { kind: 'charge', amount: part } : { kind: 'refuse', refusal };
+  const part = chargeWithin(minorUnits(Math.min(needed, left)), policy.currency);
+  return part !== undefined && lifts(part) ? part : refusal;
 }
 
 /** Why the charge is held, for the person who releases it; null when it is in the organization's normal. */

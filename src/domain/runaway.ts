@@ -22,6 +22,6 @@ export const NORMAL_TIMES = 3;
 
 /** Whether the next charge waits for a person. */
 export function isRunaway({ lastHour, busiestHourBefore, firstAgoMs }: RecentRecharges): boolean {
-  if (firstAgoMs === null || firstAgoMs < NORMAL_AFTER_MS) return false;
+  if ((firstAgoMs ?? 0) < NORMAL_AFTER_MS) return false;
   return lastHour >= SERIES && lastHour > NORMAL_TIMES * busiestHourBefore;
 }

@@ -135,6 +135,15 @@ describe('the amount of a day', () => {
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, captured: 1_000, granted: 1_000 });
     expect(await world.budgetOf(organization.teamId)).toBe(20);
+    const { rows } = await world.sql.query(
+      "select data from outbound_event where organization_id = $1 and type = 'limit.reached' order by key",
+      [organization.id],
+    );
+    expect(rows.map(({ data }) => [data.limit, data.percent, data.used, data.allowed])).toEqual([
+      ['max_daily_amount', 100, '10.00', '10.00'],
+      ['max_daily_amount', 80, '10.00', '10.00'],
+      ['max_daily_amount', 90, '10.00', '10.00'],
+    ]);
     await world.spend(organization.teamId, 20);
     expect(await world.alerted(organization, { max_budget: 20 })).toEqual(unsuccessful('daily_amount_reached'));
   });
@@ -143,8 +152,8 @@ describe('the amount of a day', () => {
     const organization = await world.organization({ settings: { max_daily_amount: '20.50', max_daily_recharges: 100 } });
     const alerts = Array.from({ length: 50 }, (_, copy) => world.alert(organization.teamId, { body: { max_budget: 10 + copy / 1000 } }));
     const events = (await Promise.all(alerts)).map(({ data }) => data.event_id as string);
-    await world.spend(organization.teamId, 30);
     const outcomes = await Promise.all(events.map(async (eventId) => (await world.closed(eventId)).outcome));
+    await world.spend(organization.teamId, 30);
     const further = await Promise.all(
       Array.from({ length: 10 }, (_, copy) => world.alerted(organization, { max_budget: 20 + copy / 1000 })),
     );

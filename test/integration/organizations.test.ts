@@ -145,7 +145,9 @@ describe('a change of an organization', () => {
     const before = (await world.admin.get(`${ORGANIZATIONS}/${id}`)).data;
     const { status, data } = await world.admin.patch(`${ORGANIZATIONS}/${id}`, { name: 'After', target_balance: '50' });
     expect(status).toBe(200);
-    expect(data).toEqual({ ...before, name: 'After', target_balance: '50.00', updated_at: expect.any(String) });
+    // The default limits follow the target.
+    const limits = { max_charge: '150.00', max_daily_amount: '500.00', max_monthly_amount: '1000.00' };
+    expect(data).toEqual({ ...before, ...limits, name: 'After', target_balance: '50.00', updated_at: expect.any(String) });
     expect(Date.parse(data.updated_at)).toBeGreaterThan(Date.parse(before.updated_at));
     expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data).toEqual(data);
   });

@@ -87,6 +87,10 @@ export class Run {
         minimum_balance: minimum.toFixed(2),
         target_balance: target.toFixed(2),
         max_daily_recharges: maxDailyRecharges,
+        // Bounds of the amounts have tests of their own; here every shortage is paid for in full.
+        max_charge: '99999.00',
+        max_daily_amount: '99999.00',
+        max_monthly_amount: '99999.00',
       });
       // Made, or made by an attempt whose answer was lost.
       if (status !== 201 && status !== 409) throw new Error(`${status} ${JSON.stringify(data)}`);

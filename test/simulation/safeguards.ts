@@ -64,8 +64,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'workflows/recharge.ts',
-        '  return CancellationScope.nonCancellable(async () => {\n    const settled',
-        '  return CancellationScope.cancellable(async () => {\n    const settled',
+        '  return CancellationScope.nonCancellable(async () => {\n    const settle =',
+        '  return CancellationScope.cancellable(async () => {\n    const settle =',
       ],
     ],
   },

@@ -3,6 +3,9 @@ import type { Config, KmsConfig, StripeConfig } from '../../config.ts';
 import { fetchWithin } from '../fetch.ts';
 import { callService } from '../service-client.ts';
 
+/** Its customers spend in an hour what others spend in months. */
+const SPENDS_ALL_DAY = { max_daily_recharges: 1000, max_daily_amount: '50000.00', max_monthly_amount: '500000.00' };
+
 type DemonstrationOrganization = {
   id: string;
   name: string;
@@ -21,7 +24,7 @@ const ORGANIZATIONS: readonly DemonstrationOrganization[] = [
     name: 'Acme Corporation',
     card: 'pm_card_visa',
     budget: 2,
-    settings: { minimum_balance: '5.00', target_balance: '25.00', max_daily_recharges: 1000 },
+    settings: { minimum_balance: '5.00', target_balance: '25.00', ...SPENDS_ALL_DAY },
     callCost: 0.9,
   },
   {
@@ -35,7 +38,7 @@ const ORGANIZATIONS: readonly DemonstrationOrganization[] = [
       currency: 'eur',
       quota_per_unit: '1.05',
       time_zone: 'Europe/Berlin',
-      max_daily_recharges: 1000,
+      ...SPENDS_ALL_DAY,
     },
     callCost: 0.7,
   },

@@ -78,9 +78,9 @@ describe('a reservation reaches', () => {
   test('several at once, of the day and the month', () => {
     const both = { chargedToday: minorUnits(0), chargedThisMonth: minorUnits(8_000) };
     expect(limitsReached(limits, { ...NO_HISTORY, ...both }, minorUnits(9_500))).toEqual([
-      { limit: 'max_daily_amount', percent: 80, used: 9_500, most: 10_000, key: 'max_daily_amount/2026-11-26/80' },
-      { limit: 'max_daily_amount', percent: 90, used: 9_500, most: 10_000, key: 'max_daily_amount/2026-11-26/90' },
-      { limit: 'max_monthly_amount', percent: 80, used: 17_500, most: 20_000, key: 'max_monthly_amount/2026-11/80' },
+      { limit: 'max_daily_amount', percent: 80, used: 9_500, most: 10_000, period: '2026-11-26', key: 'max_daily_amount/2026-11-26/80' },
+      { limit: 'max_daily_amount', percent: 90, used: 9_500, most: 10_000, period: '2026-11-26', key: 'max_daily_amount/2026-11-26/90' },
+      { limit: 'max_monthly_amount', percent: 80, used: 17_500, most: 20_000, period: '2026-11', key: 'max_monthly_amount/2026-11/80' },
     ]);
   });
   test('each of a limit when an approved amount goes beyond it', () => {
