@@ -246,7 +246,7 @@ describe('an event that is not for us is done with', () => {
     for (const { id } of await eventsOf(world, intent.id)) await handled(id);
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     expect(await world.books(organization)).toEqual({ ...UNTOUCHED, charges: 1, captured: 500, refunded: 500 });
-    expect((await world.admin.get(`/api/v1/organizations/${organization.id}`)).data.suspended_at).toBeNull();
+    expect((await world.admin.get(`/api/v1/organizations/${organization.id}`)).data.holds).toEqual([]);
   });
 });
 
