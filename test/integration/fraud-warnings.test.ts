@@ -3,6 +3,11 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import axios from 'axios';
 import Stripe from 'stripe';
+import { Database } from '../../src/database/database.ts';
+import * as fraudWarnings from '../../src/database/fraud-warnings.ts';
+import * as recharges from '../../src/database/recharges.ts';
+import type { FraudWarning } from '../../src/domain/fraud-warning.ts';
+import { PaymentsClient } from '../../src/payments/client.ts';
 import type { ReconcileResult, ReconcileWorkflow } from '../../workflows/contract.ts';
 import { HELD } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
@@ -15,14 +20,21 @@ const LISTED = { method: 'GET', path: '/v1/radar/early_fraud_warnings' };
 const NOT_ALLOWED = { kind: 'respond', status: 403, body: { error: { type: 'invalid_request_error', message: 'not allowed' } } } as const;
 
 let world: World;
+let database: Database;
+let payments: PaymentsClient;
 beforeAll(async () => {
   world = await World.start({ STRIPE_WEBHOOK_SECRETS: SECRET });
+  database = await Database.open(world.config.databaseUrl);
+  payments = new PaymentsClient(world.config.stripe);
 });
 afterEach(async () => {
   await world.clearFaults();
   await hear(true);
 });
-afterAll(() => world.close());
+afterAll(async () => {
+  await database.close();
+  await world.close();
+});
 
 /** Off, every event is lost. */
 function hear(enabled: boolean): Promise<unknown> {
@@ -229,6 +241,17 @@ test('a second warning while the first one holds is told too, in the same hold, 
   await releaseFraudHold(organization);
   expect(await reconcile(organization)).toEqual([]);
   expect(await holdsOf(organization)).toEqual([]);
+});
+
+test('a warning that its event and reconciliation bring at once holds once', async () => {
+  await hear(false);
+  const { organization, rechargeId, intentId } = await world.recharged();
+  const id = await warn(intentId);
+  const [warning] = (await payments.fraudWarningsSince(new Date(0))).filter((each) => each.id === id);
+  const recharge = await recharges.get(database.fork(), rechargeId);
+  await Promise.all(Array.from({ length: 10 }, () => fraudWarnings.hold(database.fork(), recharge, warning as FraudWarning)));
+  expect(await holdsOf(organization)).toMatchObject([{ opened_by: id }]);
+  expect(await toldHolds(organization)).toHaveLength(1);
 });
 
 describe('a warning whose event was lost', () => {
