@@ -1,9 +1,10 @@
 /** Holds: what stops charges, for how long, and who ended it. */
+import { LockMode } from '@mikro-orm/core';
 import { type Card, holdSubjectOf } from '../domain/card.ts';
 import { type AppliedHold, endsWithCard, HOLD_REASONS, HOLDS, type HoldReason, type HoldScope } from '../domain/hold.ts';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
-import { Hold } from './entities.ts';
+import { Hold, Organization } from './entities.ts';
 import { newId } from './ids.ts';
 import { tell } from './outbound-events.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
@@ -75,6 +76,20 @@ async function lockOrganizations(tx: EntityManager, ids: readonly string[]): Pro
   );
 }
 
+/**
+ * Adds what was seen since to the open hold of its scope, subject and reason, and tells the hold once more. False
+ * when none is open.
+ */
+export async function addTo(tx: EntityManager, { scope, subject, reason, detail, openedBy }: NewHold): Promise<boolean> {
+  const [row] = await tx.execute<ToldHold[]>(
+    `update hold set detail = detail || '; ' || ?, opened_by = opened_by || ' ' || ?
+     where scope = ? and subject = ? and reason = ? and released_at is null returning ${TOLD}`,
+    [detail, openedBy, scope, subject, reason],
+  );
+  if (row) await tellOpened(tx, row, `/${openedBy}`);
+  return row !== undefined;
+}
+
 export type Release = { by: string; reason: string | null };
 
 /** False when the hold has ended already. */
@@ -122,7 +137,8 @@ type ToldHold = Pick<Hold, 'id' | 'scope' | 'subject' | 'reason' | 'detail'> & {
   until: string | null;
 };
 
-async function tellOpened(tx: EntityManager, hold: ToldHold): Promise<void> {
+/** @param further ends the key of what is told of a hold that is open already. */
+async function tellOpened(tx: EntityManager, hold: ToldHold, further = ''): Promise<void> {
   const { id, detail, reason, until, organization_id: organizationId } = hold;
   const data = {
     ...factsOf(hold),
@@ -131,7 +147,7 @@ async function tellOpened(tx: EntityManager, hold: ToldHold): Promise<void> {
     until: until === null ? null : new Date(until).toISOString(),
     action: `${HOLDS[reason].endedBy}; by hand: bill release ${id} "reason"`,
   };
-  await tell(tx, { type: 'hold.opened', organizationId, key: `hold/${id}/opened`, data });
+  await tell(tx, { type: 'hold.opened', organizationId, key: `hold/${id}/opened${further}`, data });
 }
 
 async function tellReleased(tx: EntityManager, hold: ToldHold, { by, reason }: Release): Promise<void> {
@@ -168,14 +184,18 @@ export async function isCardInQuestion(em: EntityManager, organizationId: string
  * Releases what another card ends, where the organization has another card now: another fingerprint, the same
  * card with another expiry or saved anew.
  */
-export async function releaseForChangedCard(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
-  await releaseWhere(
-    tx,
-    `organization_id = ? and reason in (${sqlList(CARD_REASONS)}) and card_id is not null
-       and (card_id <> ? or scope = 'card' and subject not in (?, ?))`,
-    [organizationId, card.id, holdSubjectOf(card), card.id],
-    { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
-  );
+export async function releaseForChangedCard(em: EntityManager, organizationId: string, card: Card): Promise<void> {
+  await em.transactional(async (tx) => {
+    // Always the organization's lock first: a hold that ends changes the organization's row as well.
+    await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    await releaseWhere(
+      tx,
+      `organization_id = ? and reason in (${sqlList(CARD_REASONS)}) and card_id is not null
+         and (card_id <> ? or scope = 'card' and subject not in (?, ?))`,
+      [organizationId, card.id, holdSubjectOf(card), card.id],
+      { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
+    );
+  });
 }
 
 /**

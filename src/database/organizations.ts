@@ -75,6 +75,11 @@ export async function ofLitellmTeams(em: EntityManager, teamIds: readonly string
   return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } });
 }
 
+/** The organizations that this Stripe customer pays for. */
+export async function ofCustomer(em: EntityManager, customerId: string): Promise<Organization[]> {
+  return em.find(Organization, { stripeCustomerId: customerId });
+}
+
 /**
  * Notes that LiteLLM was just seen to have these teams. Locks their organizations in one order, because runs
  * may be concurrent.

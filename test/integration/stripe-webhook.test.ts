@@ -187,7 +187,14 @@ describe('an event is stored once', () => {
   test('and another of the same object and type waits only beside one that has been taken up', async () => {
     const database = await Database.open(await createDatabase(`${world.name}_events`, TEMPLATE_DATABASE));
     const em = database.fork();
-    const notice = (id: string, objectId = 're_1', type = 'refund.updated') => ({ id, type, objectId, paymentIntentId: 'pi_1' });
+    const notice = (id: string, objectId = 're_1', type = 'refund.updated') => ({
+      id,
+      type,
+      objectId,
+      paymentIntentId: 'pi_1',
+      chargeId: null,
+      customerId: null,
+    });
     try {
       expect(await stripeEvents.receive(em, notice('evt_1'))).toBe(true);
       expect(await stripeEvents.receive(em, notice('evt_2'))).toBe(false);
