@@ -11,6 +11,7 @@ import type { SandboxServer } from '../../sandbox/http.ts';
 import { startLitellm } from '../../sandbox/litellm/server.ts';
 import { startStripe } from '../../sandbox/stripe/server.ts';
 import { Database } from '../../src/database/database.ts';
+import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { freePort } from '../support/ports.ts';
 import { type BillProcess, startBill } from '../support/processes.ts';
 import { ADMIN_API_KEY, HMAC_SECRET, URL_TOKEN } from '../support/world.ts';
@@ -40,7 +41,7 @@ export class Environment {
   readonly litellm: AxiosInstance;
   readonly sql: pg.Pool;
   readonly temporal: Client;
-  readonly counts = { kills: 0, restarts: 0 };
+  readonly counts = { kills: 0, restarts: 0, sweeps: 0 };
   /** Processes that ended although nobody killed them. */
   readonly crashes: string[] = [];
   /** What befell all runs, with the time, for the story of a run that it befell too. */
@@ -56,6 +57,8 @@ export class Environment {
   private env: Record<string, string> = {};
   private killer: string | undefined;
   private disturbing: Promise<void> = Promise.resolve();
+  /** Those under way. */
+  private readonly sweeps = new Set<Promise<unknown>>();
   private closing = false;
 
   private constructor(servers: Servers, database: Database, apiPort: number, stripeServer: SandboxServer, litellmServer: SandboxServer) {
@@ -141,6 +144,7 @@ export class Environment {
   async disturb(what: Disturbance, by: string): Promise<void> {
     if (what === 'kill the worker') return this.kill('worker', by);
     if (what === 'kill the API') return this.kill('serve', by);
+    if (what === 'start a sweep') return this.sweep(by);
     const server = what === 'restart PostgreSQL' ? 'PostgreSQL' : 'Temporal';
     // One at a time, whoever asks.
     this.disturbing = this.disturbing.then(async () => {
@@ -149,6 +153,29 @@ export class Environment {
       this.counts.restarts++;
     });
     return this.disturbing;
+  }
+
+  /** Returns when it has ended. One that fails, with what it asks, has found nothing. */
+  async sweep(by: string): Promise<void> {
+    this.note('start a sweep', by);
+    this.counts.sweeps++;
+    const workflowId = `balance-sweep/${randomBytes(6).toString('hex')}`;
+    const run = this.temporal.workflow.execute(WORKFLOW_TYPES.sweep, { workflowId, taskQueue: this.taskQueue, args: [] }).catch(() => {});
+    this.sweeps.add(run);
+    await run;
+    this.sweeps.delete(run);
+  }
+
+  /** Resolves when no sweep is under way that was when this was called. */
+  async sweepsEnd(): Promise<void> {
+    await Promise.all(this.sweeps);
+  }
+
+  /** Ends every hold of the service that a run has left. */
+  async releaseService(): Promise<void> {
+    await this.sql.query(
+      `update hold set released_at = now(), released_by = 'the simulation' where scope = 'service' and released_at is null`,
+    );
   }
 
   /** The worker is about to end itself, in a run of this organization. */

@@ -28,12 +28,29 @@ export type RechargeFact = {
   intentId: string | null;
   quotaBefore: number | null;
   quotaAfter: number | null;
+  /** What it was declined or called off for, by code and in words. */
+  failureCode: string | null;
   failure: string | null;
   timeline: { at: string; status: string }[];
-  day: string;
+  createdAt: Date;
 };
 export type TransferFact = { rechargeId: string; kind: 'charge' | 'grant' | 'refund'; amount: number; quota: number };
-export type ChargeFact = { intentId: string; rechargeId: string; captured: number; refunded: number };
+/** `at`: the beginning of its second, in milliseconds. */
+export type ChargeFact = { intentId: string; rechargeId: string; at: number; captured: number; refunded: number };
+/** The card's network, or the bank, was asked: `status` is the charge's at Stripe. `at`: the beginning of its second, in milliseconds. */
+export type AttemptFact = { rechargeId: string; at: number; amount: number; status: string };
+/** Times are as they are stored in the end; see Clock. */
+export type HoldFact = {
+  id: string;
+  scope: 'service' | 'organization' | 'card';
+  reason: string;
+  since: Date;
+  until: Date | null;
+  releasedAt: Date | null;
+  releasedBy: string | null;
+  amount: number | null;
+  quota: number | null;
+};
 export type IntentFact = { id: string; status: string };
 export type BudgetWrite = { before: number | null; max_budget: number | null };
 export type Request = { server: 'Stripe' | 'LiteLLM'; method: string; path: string; status: number; detail: string };
@@ -44,6 +61,13 @@ export type Facts = {
   transfers: TransferFact[];
   /** Captured ones only. */
   charges: ChargeFact[];
+  attempts: AttemptFact[];
+  /** Recharges whose attempt on the card is counted as failed. */
+  failuresCounted: string[];
+  /** Of the organization, its card and the service, since the run began. */
+  holds: HoldFact[];
+  /** The key of each outbound event about the organization or one of its holds. */
+  told: string[];
   intents: IntentFact[];
   /** Undefined when the team is deleted. Dollars. */
   team: { max_budget: number | null; spend: number; budgetWrites: BudgetWrite[] } | undefined;
@@ -55,14 +79,20 @@ export type Facts = {
   running: string[];
 };
 
+/** An organization of a run, and what is true of it in the end. */
+export type Judged = { run: Run; facts: Facts };
+
 const MAX_LIST = 100;
 
 export async function gather(environment: Environment, run: Run): Promise<Facts> {
   const events = await eventsOf(environment, run);
-  const [recharges, transfers, charges, intents, kms, chain, running] = await Promise.all([
+  const holds = await holdsOf(environment, run);
+  const [recharges, transfers, attempted, failuresCounted, told, intents, kms, chain, running] = await Promise.all([
     rechargesOf(environment, run),
     transfersOf(environment, run),
     chargesOf(environment, run),
+    failuresCountedOf(environment, run),
+    toldOf(environment, run, holds),
     environment.stripe.paymentIntents.list({ customer: run.customerId, limit: MAX_LIST }),
     kmsOf(environment, run),
     verify(environment.database.fork(), run.organizationId),
@@ -70,7 +100,7 @@ export async function gather(environment: Environment, run: Run): Promise<Facts>
   ]);
   const chainFaults = chain.faults.map(({ sequence, fault }) => `transfer ${sequence}: ${fault}`);
   const statuses = intents.data.map(({ id, status }) => ({ id, status }));
-  return { events, recharges, transfers, charges, intents: statuses, ...kms, chainFaults, running };
+  return { events, recharges, transfers, ...attempted, failuresCounted, holds, told, intents: statuses, ...kms, chainFaults, running };
 }
 
 async function eventsOf({ sql }: Environment, { organizationId }: Run): Promise<EventFact[]> {
@@ -86,8 +116,8 @@ async function eventsOf({ sql }: Environment, { organizationId }: Run): Promise<
 async function rechargesOf({ sql }: Environment, { organizationId }: Run): Promise<RechargeFact[]> {
   const { rows } = await sql.query<RechargeFact>(
     `select id, event_id as "eventId", status, amount_minor::int as amount, quota_granted::float as quota, payment_intent_id as "intentId",
-            quota_before::float as "quotaBefore", quota_after::float as "quotaAfter", failure_message as failure, timeline,
-            to_char(created_at at time zone 'utc', 'YYYY-MM-DD') as day
+            quota_before::float as "quotaBefore", quota_after::float as "quotaAfter", failure_code as "failureCode",
+            failure_message as failure, timeline, created_at as "createdAt"
      from recharge where organization_id = $1 order by id`,
     [organizationId],
   );
@@ -103,14 +133,41 @@ async function transfersOf({ sql }: Environment, { organizationId }: Run): Promi
   return rows;
 }
 
-async function chargesOf({ stripe }: Environment, { customerId }: Run): Promise<ChargeFact[]> {
-  const charges = await stripe.charges.list({ customer: customerId, limit: MAX_LIST, expand: ['data.payment_intent'] });
-  return charges.data
-    .filter(({ status, captured }) => status === 'succeeded' && captured)
-    .map(({ payment_intent: intent, amount_captured: captured, amount_refunded: refunded }) => {
-      if (!intent || typeof intent === 'string') throw new Error('a charge without its intent');
-      return { intentId: intent.id, rechargeId: intent.metadata['recharge_id'] ?? '', captured, refunded };
-    });
+async function chargesOf({ stripe }: Environment, { customerId }: Run): Promise<{ charges: ChargeFact[]; attempts: AttemptFact[] }> {
+  const list = await stripe.charges.list({ customer: customerId, limit: MAX_LIST, expand: ['data.payment_intent'] });
+  const all = list.data.map(({ payment_intent: intent, created, status, captured, amount, amount_captured, amount_refunded }) => {
+    if (!intent || typeof intent === 'string') throw new Error('a charge without its intent');
+    const of = { intentId: intent.id, rechargeId: intent.metadata['recharge_id'] ?? '', at: created * 1_000 };
+    return { ...of, status, amount, isCaptured: status === 'succeeded' && captured, captured: amount_captured, refunded: amount_refunded };
+  });
+  return { charges: all.filter(({ isCaptured }) => isCaptured), attempts: all };
+}
+
+/** The run's others may have opened them, on a card that they share. */
+async function holdsOf({ sql }: Environment, { organizationId, fingerprint, startedAt, clock }: Run): Promise<HoldFact[]> {
+  const { rows } = await sql.query<HoldFact>(
+    `select id, scope, reason, since, until, released_at as "releasedAt", released_by as "releasedBy", amount_minor::int as amount,
+            quota::float as quota
+     from hold where scope = 'service' or scope = 'organization' and subject = $1 or scope = 'card' and subject like $2 order by since, id`,
+    [organizationId, `${fingerprint}%`],
+  );
+  return rows.filter(({ since }) => clock.ofStored(since) > startedAt);
+}
+
+async function failuresCountedOf({ sql }: Environment, { organizationId }: Run): Promise<string[]> {
+  const { rows } = await sql.query<{ id: string }>(
+    `select recharge_id as id from card_attempt where organization_id = $1 and outcome is not null and outcome <> 'succeeded'`,
+    [organizationId],
+  );
+  return rows.map(({ id }) => id);
+}
+
+async function toldOf({ sql }: Environment, { organizationId }: Run, holds: HoldFact[]): Promise<string[]> {
+  const { rows } = await sql.query<{ key: string }>(
+    `select key from outbound_event where organization_id = $1 or split_part(key, '/', 2) = any ($2) and key like 'hold/%'`,
+    [organizationId, holds.map(({ id }) => id)],
+  );
+  return rows.map(({ key }) => key);
 }
 
 type KmsState = {

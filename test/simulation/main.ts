@@ -25,7 +25,11 @@ const workers = Array.from({ length: options.workers }, (_, index) => {
   const worker: WorkerProcess = new WorkerProcess({ options, index }, (summary) => judged(summary, worker));
   return worker;
 });
-const counts = () => ({ kills: sum(({ counts }) => counts.kills), restarts: sum(({ counts }) => counts.restarts) });
+const counts = () => ({
+  kills: sum(({ counts }) => counts.kills),
+  restarts: sum(({ counts }) => counts.restarts),
+  sweeps: sum(({ counts }) => counts.sweeps),
+});
 
 const started = performance.now();
 const seconds = () => (performance.now() - started) / 1000;

@@ -12,8 +12,8 @@ import { Worker } from '@temporalio/worker';
 import { Database } from '../../src/database/database.ts';
 import type { DriverError, Mishap, MishapQuestion } from './mishap-board.ts';
 
-/** The mishap of the activity that runs, and how many commits it has made. */
-const current = new AsyncLocalStorage<{ mishap: Mishap | null; commits: number }>();
+/** The mishap of the activity that runs, and how many commits it has made; of how many statements each. */
+const current = new AsyncLocalStorage<{ mishap: Mishap | null; commits: number; transactions: number }>();
 
 const COMMITTING = ['transactional', 'nativeUpdate', 'execute'] as const;
 const COMMIT_NUMBERS = { 'first commit': 1, 'second commit': 2 } as const;
@@ -31,11 +31,13 @@ function strike({ ending, error = 'connection lost' }: Mishap): void {
   throw Object.assign(new Error(message), { code });
 }
 
-function committed(): void {
+function committed(by: (typeof COMMITTING)[number]): void {
   const running = current.getStore();
   if (!running?.mishap) return;
   running.commits++;
+  if (by === 'transactional') running.transactions++;
   const { point } = running.mishap;
+  if (point === 'first transaction' && by === 'transactional' && running.transactions === 1) strike(running.mishap);
   if ((point === 'first commit' || point === 'second commit') && running.commits === COMMIT_NUMBERS[point]) strike(running.mishap);
 }
 
@@ -47,7 +49,7 @@ Database.prototype.fork = function () {
     Object.assign(em, {
       [name]: async (...given: unknown[]) => {
         const result = await original(...given);
-        committed();
+        committed(name);
         return result;
       },
     });
@@ -62,7 +64,7 @@ function exposed(name: string, activity: Activity): Activity {
     const { workflowExecution } = Context.current().info;
     const mishap = await ask({ activity: name, eventId: workflowExecution?.workflowId.replace('recharge/', '') ?? '' });
     if (mishap?.point === 'before') strike(mishap);
-    const result = await current.run({ mishap, commits: 0 }, () => activity(input));
+    const result = await current.run({ mishap, commits: 0, transactions: 0 }, () => activity(input));
     if (mishap?.point === 'after') strike(mishap);
     return result;
   };

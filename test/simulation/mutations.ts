@@ -14,7 +14,7 @@ import { MUTATIONS, type Mutation } from './safeguards.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COPIED = ['package.json', 'tsconfig.json', 'activities', 'workflows', 'src', 'sandbox', 'setup', 'test'];
 
-const RUNS = 200;
+const RUNS = 100;
 const SEED = 1;
 /** Restarts take everybody's time, and no safeguard here is about them. */
 const DISTURB_EVERY = 60;

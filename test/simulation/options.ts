@@ -1,6 +1,7 @@
 /** The options of `npm run simulate`, and the command that repeats a run with them. */
 import { parseArgs } from 'node:util';
-import { DISTURBANCES, drawSchedule, type Roughness, type Schedule, type Step } from './schedule.ts';
+import { drawSchedule, type Roughness } from './draw.ts';
+import { DISTURBANCES, type Schedule, type Step } from './schedule.ts';
 
 /** About one run in so many disturbs all. */
 const DISTURB_EVERY = 20;

@@ -2,6 +2,7 @@
  * What must be true of every organization when everything has settled, whatever happened to it. Each answers
  * what is not.
  */
+import { BOUNDS } from './bounds.ts';
 import type { BudgetWrite, Facts, TransferFact } from './facts.ts';
 import type { Run } from './run.ts';
 
@@ -130,9 +131,12 @@ const oneOpenEventACrossing: Oracle = ({ events }) => {
 };
 
 const theOutcomeTellsTheRecharge: Oracle = ({ events, recharges }) =>
-  recharges.flatMap(({ id, eventId, status }) => {
+  recharges.flatMap(({ id, eventId, status, failureCode }) => {
     const outcome = events.find((event) => event.id === eventId)?.outcome;
-    return outcome === status ? [] : [`recharge ${id} is ${status}, its event says ${outcome}`];
+    // One that was called off before the card was asked has told why.
+    return outcome === status || (status === 'cancelled' && outcome === failureCode)
+      ? []
+      : [`recharge ${id} is ${status}, its event says ${outcome}`];
   });
 
 const everyRechargeIsAtRest: Oracle = ({ recharges }) =>
@@ -148,26 +152,17 @@ const attentionHasAReason: Oracle = ({ recharges }, { edits }) =>
 
 const noIntentIsLeftToConfirm: Oracle = ({ recharges, intents }) =>
   recharges
-    .filter(({ status }) => status === 'declined' || status === 'action_required')
+    .filter(({ status, intentId }) => intentId && ['declined', 'action_required', 'cancelled'].includes(status))
     .flatMap(({ id, intentId, status }) => {
       const intent = intents.find((candidate) => candidate.id === intentId);
       return intent && intent.status !== 'canceled' ? [`recharge ${id} is ${status}, but ${intent.id} is ${intent.status}`] : [];
     });
 
-const limitsHold: Oracle = ({ recharges }, { most }) => {
-  const days = Object.values(
-    Object.groupBy(
-      recharges.filter(({ status }) => status !== 'cancelled'),
-      ({ day }) => day,
-    ),
-  );
-  return days.flatMap((attempts = []) =>
-    attempts.length > most.daily ? [`${attempts.length} attempts in a day that allows ${most.daily}`] : [],
-  );
-};
-
-const chargedOncePerCrossing: Oracle = ({ charges }, { crossings }) => {
-  const kept = charges.filter(({ captured, refunded }) => captured > refunded).length;
+/** What a sweep charges ahead of a crossing is bounded by the target. */
+const chargedOncePerCrossing: Oracle = ({ charges, recharges, events }, { crossings }) => {
+  const ahead = events.filter(({ eventType }) => eventType === 'balance_forecast').map(({ id }) => id);
+  const atCrossings = recharges.filter(({ eventId }) => !ahead.includes(eventId)).map(({ id }) => id);
+  const kept = charges.filter(({ rechargeId, captured, refunded }) => captured > refunded && atCrossings.includes(rechargeId)).length;
   return kept > crossings ? [`charged ${kept} times for at most ${crossings} crossings`] : [];
 };
 
@@ -200,7 +195,6 @@ const ORACLES: Oracle[] = [
   everyRechargeIsAtRest,
   attentionHasAReason,
   noIntentIsLeftToConfirm,
-  limitsHold,
   chargedOncePerCrossing,
   theBalanceIsNotAboveTheTarget,
   nothingRuns,
@@ -208,7 +202,7 @@ const ORACLES: Oracle[] = [
 
 /** Everything that is not as it must be, each in a sentence. */
 export function judge(facts: Facts, run: Run): string[] {
-  return ORACLES.flatMap((oracle) => oracle(facts, run));
+  return [...ORACLES, ...BOUNDS].flatMap((oracle) => oracle(facts, run));
 }
 
 function prepaidOf(rechargeId: string, transfers: TransferFact[]): number {

@@ -1,11 +1,11 @@
 /** What the simulation prints: how it goes, what it found, and how to see that again. */
 import type { Environment } from './environment.ts';
-import { stripeRequests } from './facts.ts';
+import { type Judged, stripeRequests } from './facts.ts';
 import { describe } from './schedule.ts';
 import type { Verdict } from './simulate.ts';
 
 /** What befell an environment so far. */
-export type Counts = { kills: number; restarts: number };
+export type Counts = { kills: number; restarts: number; sweeps: number };
 
 /** Of one run what the totals need. */
 export type Summary = {
@@ -17,16 +17,20 @@ export type Summary = {
   outcomes: (string | null)[];
   recharges: number;
   charges: number;
+  /** The reason of each hold. */
+  holds: string[];
 };
 
-export function summaryOf({ run, played, facts, violations }: Verdict): Summary {
+export function summaryOf({ run, played, judged, violations }: Verdict): Summary {
+  const all = judged.map(({ facts }) => facts);
   return {
     run,
     violations,
     tally: played.tally,
-    outcomes: facts?.events.map(({ outcome }) => outcome) ?? [],
-    recharges: facts?.recharges.length ?? 0,
-    charges: facts?.charges.length ?? 0,
+    outcomes: all.flatMap(({ events }) => events.map(({ outcome }) => outcome)),
+    recharges: all.flatMap(({ recharges }) => recharges).length,
+    charges: all.flatMap(({ charges }) => charges).length,
+    holds: [...new Map(all.flatMap(({ holds }) => holds.map(({ id, reason }) => [id, reason] as const))).values()],
   };
 }
 
@@ -38,11 +42,13 @@ export class Totals {
   private charges = 0;
   private readonly tally = new Map<string, number>();
   private readonly outcomes = new Map<string, number>();
+  private readonly holds = new Map<string, number>();
 
-  add({ violations, tally, outcomes, recharges, charges }: Summary): void {
+  add({ violations, tally, outcomes, recharges, charges, holds }: Summary): void {
     this.runs++;
     this.violations += violations.length > 0 ? 1 : 0;
     for (const [what, times] of tally) increase(this.tally, what, times);
+    for (const reason of holds) increase(this.holds, reason, 1);
     for (const outcome of outcomes) increase(this.outcomes, outcome ?? 'open', 1);
     this.events += outcomes.length;
     this.recharges += recharges;
@@ -60,7 +66,7 @@ export class Totals {
     return `${this.runs} runs, ${rate} a second, ${this.faults} faults, ${kills} kills, ${restarts} restarts, ${this.violations} violations`;
   }
 
-  describe({ kills, restarts, crashes }: Counts & { crashes: number }, seconds: number, command: string): string {
+  describe({ kills, restarts, sweeps, crashes }: Counts & { crashes: number }, seconds: number, command: string): string {
     const faults = [...this.tally].filter(([what]) => !NOT_FAULTS.has(what));
     const count = (what: string) => this.tally.get(what) ?? 0;
     return [
@@ -69,6 +75,7 @@ export class Totals {
       `recharges     ${this.recharges}, ${this.charges} charges`,
       `faults        ${this.faults}: ${listed(faults)}`,
       `kills         ${kills} of worker and API, restarts ${restarts} of PostgreSQL and Temporal`,
+      `holds         ${listed([...this.holds])}; ${sweeps} sweeps, time leapt ${count('leaps of time')} times`,
       `outcomes      ${listed([...this.outcomes])}`,
       `lost edits    ${count('edits lost')} of somebody else's, between our read and our write of the budget, which LiteLLM cannot prevent`,
       `violations    ${this.violations}${crashes > 0 ? `, and ${crashes} processes that ended by themselves` : ''}`,
@@ -77,7 +84,7 @@ export class Totals {
   }
 }
 
-const NOT_FAULTS = new Set(['duplicates', 'replays', 'cancellations', 'edits lost']);
+const NOT_FAULTS = new Set(['duplicates', 'replays', 'cancellations', 'edits lost', 'leaps of time']);
 
 /**
  * Everything about a run that went wrong: what is wrong, what was done, what each recharge went through, who
@@ -85,7 +92,7 @@ const NOT_FAULTS = new Set(['duplicates', 'replays', 'cancellations', 'edits los
  */
 export async function describeViolation(
   environment: Environment,
-  { played, facts, violations }: Omit<Verdict, 'run'>,
+  { played, judged, violations }: Omit<Verdict, 'run'>,
   command: string,
 ): Promise<string> {
   const since = (at: number | string) => `${((new Date(at).getTime() - played.startedAt) / 1000).toFixed(2).padStart(7)} s`;
@@ -93,32 +100,48 @@ export async function describeViolation(
   const happened = [...played.log, ...disturbed].sort((a, b) => a.at - b.at);
   const { start, steps } = played.schedule;
   const lines = [
-    `organization ${played.organizationId}, customer ${played.customerId}`,
+    ...played.all.map(({ organizationId, customerId }) => `organization ${organizationId}, customer ${customerId}`),
     'wrong:',
     ...violations.map((violation) => `  ✗ ${violation}`),
-    `schedule: a budget of ${start.budget}, ${start.spend} spent; minimum ${start.minimum}, target ${start.target}, ${start.maxDailyRecharges} recharges a day`,
+    `schedule: a budget of ${start.budget}, ${start.spend} spent; minimum ${start.minimum}, target ${start.target}, ${start.maxDailyRecharges} recharges a day; at most ${start.maxCharge} at once, ${start.maxDailyAmount} a day, ${start.maxMonthlyAmount} a month`,
     ...steps.map((step, position) => `  ${String(position + 1).padStart(2)}. ${describe(step)}`),
     'what happened:',
     ...happened.map(({ at, what }) => `  ${since(at)}  ${what}`),
   ];
-  for (const { id, status, amount, quotaBefore, quotaAfter, intentId, failure, timeline } of facts?.recharges ?? []) {
+  for (const each of judged) lines.push(...(await describeOrganization(environment, each, since)));
+  return [...lines, `again with: ${command}`].join('\n');
+}
+
+async function describeOrganization(
+  environment: Environment,
+  { run, facts }: Judged,
+  since: (at: number | string) => string,
+): Promise<string[]> {
+  const { recharges, events, holds, team, kmsRequests } = facts;
+  const lines = [`── ${run.organizationId}`];
+  for (const { id, status, amount, quotaBefore, quotaAfter, intentId, failure, timeline } of recharges) {
     lines.push(
       `recharge ${id}: ${status}, ${amount} cents by ${intentId}, quota ${quotaBefore} → ${quotaAfter}${failure ? `; ${failure}` : ''}`,
     );
     for (const { at, status: reached, ...seen } of timeline) lines.push(`  ${since(at)}  ${reached} ${JSON.stringify(seen)}`);
   }
-  if (facts) {
-    lines.push('events:');
-    for (const { id, eventType, outcome, duplicateOf, receivedAt } of facts.events) {
-      lines.push(`  ${since(receivedAt.getTime())}  ${id} ${eventType}: ${outcome ?? 'open'}${duplicateOf ? ` of ${duplicateOf}` : ''}`);
-    }
-    lines.push('budgets written:', ...(facts.team?.budgetWrites ?? []).map(({ before, max_budget }) => `  ${before} → ${max_budget}`));
-    lines.push('requests:');
-    for (const { server, method, path, status, detail } of [...(await stripeRequests(environment, played, facts)), ...facts.kmsRequests]) {
-      lines.push(`  ${server} ${method} ${path} ${status} ${detail}`);
-    }
+  lines.push('events:');
+  for (const { id, eventType, outcome, duplicateOf, receivedAt } of events) {
+    lines.push(`  ${since(receivedAt.getTime())}  ${id} ${eventType}: ${outcome ?? 'open'}${duplicateOf ? ` of ${duplicateOf}` : ''}`);
   }
-  return [...lines, `again with: ${command}`].join('\n');
+  lines.push("holds, by the run's time:");
+  const leapt = (at: Date | null) => (at ? since(run.clock.ofStored(at)).trim() : '—');
+  for (const { id, scope, reason, since: from, until, releasedAt, releasedBy } of holds) {
+    lines.push(
+      `  ${leapt(from)}  ${id} ${scope} ${reason}, until ${leapt(until)}, released ${leapt(releasedAt)} by ${releasedBy ?? 'nobody'}`,
+    );
+  }
+  lines.push('budgets written:', ...(team?.budgetWrites ?? []).map(({ before, max_budget }) => `  ${before} → ${max_budget}`));
+  lines.push('requests:');
+  for (const { server, method, path, status, detail } of [...(await stripeRequests(environment, run, facts)), ...kmsRequests]) {
+    lines.push(`  ${server} ${method} ${path} ${status} ${detail}`);
+  }
+  return lines;
 }
 
 function increase(map: Map<string, number>, key: string, by: number): void {

@@ -1,15 +1,20 @@
 /**
- * One run: an organization of its own, to which the steps of a schedule happen, and what must be known to
- * judge the end.
+ * One run: an organization of its own, or a few that share something, to which the steps of a schedule happen,
+ * and what must be known to judge the end.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import axios, { type AxiosResponse } from 'axios';
 import type { Fault, FaultAction, FaultRequest } from '../../sandbox/faults.ts';
+import type { HoldReason } from '../../src/domain/hold.ts';
 import { newFingerprint } from '../support/stand-ins.ts';
 import { alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from '../support/world.ts';
 import type { Environment } from './environment.ts';
 import type { Mishap, MishapQuestion } from './mishap-board.ts';
-import { CALLS, CARD_BEHAVIOURS, describe, type Misfortune, type Schedule, type Step, type StepOf } from './schedule.ts';
+import { CALLS, CARD_BEHAVIOURS, describe, type Misfortune, playsAlone, type Schedule, type Step, type StepOf } from './schedule.ts';
+import { Clock } from './time.ts';
+
+/** Who releases holds in a run. */
+export const OPERATOR = 'an operator of the run';
 
 /** Longer than any restart: whoever sends to us has sent again by then. */
 const PERSISTENCE_MS = 60_000;
@@ -17,6 +22,11 @@ const PERSISTENCE_PAUSE_MS = 250;
 const POLL_MS = 200;
 /** Enough for the retries of a few faults, each of which strikes a few times at most. */
 const FAULTS_STAY_MS = 20_000;
+/** As long as it takes to settle what a run has begun, before time may pass. */
+const LEAP_REST_MS = 30_000;
+const MINUTE_MS = 60_000;
+/** A fault that stands until it is taken away. */
+const ALWAYS = 1e9;
 /** A step of a recharge takes tens of milliseconds. */
 const MOMENT_MS = 15;
 
@@ -41,11 +51,20 @@ export class Run {
   crossings = 1;
   /** The most that was ever allowed, whatever the settings became later. */
   readonly most: { target: number; minimum: number; daily: number };
+  /** When LiteLLM took no raise, of the team or of anybody. */
+  readonly refusals: { of: 'the team' | 'everybody'; from: number; to: number }[] = [];
+  /** Whether a call of ours to Stripe may reach it later than it was sent, by as much. */
+  slowestCallMs = 0;
 
-  readonly log: { at: number; what: string }[] = [];
+  readonly log: { at: number; what: string }[];
   readonly startedAt = Date.now();
   /** How often each kind of fault or mishap struck, and copies sent. */
-  readonly tally = new Map<string, number>();
+  readonly tally: Map<string, number>;
+  readonly clock: Clock;
+  /** The further organizations of the schedule. */
+  readonly others: readonly Run[];
+  /** Of the card: the same in each organization that shares it. */
+  readonly fingerprint: string;
 
   private readonly environment: Environment;
   private cardId = '';
@@ -55,26 +74,45 @@ export class Run {
   private readonly mishaps: (Omit<StepOf<'mishap'>, 'kind'> & { struck: boolean })[] = [];
   private readonly watches: Promise<void>[] = [];
   private settling = false;
+  private readonly standing: { refusal?: Fault; unknown?: Fault; gate?: { gate: Fault; server: 'stripe' | 'litellm' } } = {};
 
-  /** @param name unlike that of any other run in this environment, and no beginning of one. */
-  constructor(environment: Environment, name: string, schedule: Schedule) {
+  /**
+   * @param name unlike that of any other run in this environment, and no beginning of one.
+   * @param first the run's first organization, for a further one.
+   */
+  constructor(environment: Environment, name: string, schedule: Schedule, first?: Run) {
     this.environment = environment;
     this.schedule = schedule;
     this.organizationId = name;
+    this.log = first?.log ?? [];
+    this.tally = first?.tally ?? new Map();
+    this.clock = first?.clock ?? new Clock();
+    this.fingerprint = first && schedule.others?.share === 'a card' ? first.fingerprint : newFingerprint();
+    const further = first ? 0 : (schedule.others?.count ?? 0);
+    this.others = Array.from({ length: further }, (_, index) => new Run(environment, `${name}-${index + 1}z`, schedule, this));
     this.teamId = `team-of-${name}`;
     const { target, minimum, maxDailyRecharges } = schedule.start;
     this.most = { target, minimum, daily: maxDailyRecharges };
   }
 
-  /** Makes the customer, the team and the organization. */
+  /** Every organization of the run. */
+  get all(): readonly Run[] {
+    return [this, ...this.others];
+  }
+
+  /** Makes the customer, the team and the organization, of each. */
   async prepare(): Promise<void> {
+    await Promise.all(this.all.map((each) => each.makeOrganization()));
+  }
+
+  private async makeOrganization(): Promise<void> {
     const { stripe, stripeServer, litellm } = this.environment;
-    const { budget, spend, minimum, target, maxDailyRecharges } = this.schedule.start;
+    const { budget, spend, minimum, target, maxDailyRecharges, maxCharge, maxDailyAmount, maxMonthlyAmount } = this.schedule.start;
     const customer = await stripe.customers.create({ name: this.organizationId });
     this.customerId = customer.id;
     this.cardId = (await stripe.paymentMethods.attach('pm_card_visa', { customer: customer.id })).id;
-    // A card of its own: attempts are counted per card, whoever has it, and runs must not touch each other.
-    await axios.post(`${stripeServer.url}/_sandbox/payment_methods/${this.cardId}`, { fingerprint: newFingerprint() });
+    // Attempts are counted per card, whoever has it, and runs must not touch each other.
+    await axios.post(`${stripeServer.url}/_sandbox/payment_methods/${this.cardId}`, { fingerprint: this.fingerprint });
     await stripe.customers.update(customer.id, { invoice_settings: { default_payment_method: this.cardId } });
     await litellm.post('/team/new', { team_id: this.teamId, max_budget: budget });
     await this.spend(spend);
@@ -87,10 +125,9 @@ export class Run {
         minimum_balance: minimum.toFixed(2),
         target_balance: target.toFixed(2),
         max_daily_recharges: maxDailyRecharges,
-        // Bounds of the amounts have tests of their own; here every shortage is paid for in full.
-        max_charge: '99999.00',
-        max_daily_amount: '99999.00',
-        max_monthly_amount: '99999.00',
+        max_charge: maxCharge.toFixed(2),
+        max_daily_amount: maxDailyAmount.toFixed(2),
+        max_monthly_amount: maxMonthlyAmount.toFixed(2),
       });
       // Made, or made by an attempt whose answer was lost.
       if (status !== 201 && status !== 409) throw new Error(`${status} ${JSON.stringify(data)}`);
@@ -113,10 +150,25 @@ export class Run {
   async settle(timeoutMs: number): Promise<void> {
     this.note('— no more happens, everything settles');
     await this.untilRest(FAULTS_STAY_MS);
+    await Promise.all(this.all.map((each) => each.endFaults()));
+    await this.requireRest(timeoutMs);
+    // Another run's sweep would report again what is low.
+    for (const { teamId } of this.all) await this.environment.litellm.post('/team/block', { team_id: teamId });
+    await this.environment.sweepsEnd();
+    await this.requireRest(timeoutMs);
+  }
+
+  private async endFaults(): Promise<void> {
     this.settling = true;
+    this.takeRaises();
+    this.knowCustomers();
+    this.openGate();
     for (const { fault, server } of this.faults) this.boardOf(server).remove(fault);
     await Promise.all(this.watches);
     for (const { fault, what } of this.faults) if (fault.struck > 0) this.count(what, fault.struck);
+  }
+
+  private async requireRest(timeoutMs: number): Promise<void> {
     if (!(await this.untilRest(timeoutMs))) throw new Error(`not at rest after ${timeoutMs / 1000} s without faults`);
   }
 
@@ -160,7 +212,7 @@ export class Run {
       case 'until':
         return this.await(step.ms, () => this.hasReached(step.status));
       case 'until struck':
-        return this.await(step.ms, async () => (this.faults.at(-1)?.fault.struck ?? 1) > 0);
+        return this.await(step.ms, async () => ((this.standing.gate?.gate ?? this.faults.at(-1)?.fault)?.struck ?? 1) > 0);
       case 'alert':
         return this.alert(step);
       case 'replay': {
@@ -195,11 +247,50 @@ export class Run {
         return this.operate('post', '/suspend', {});
       case 'resume':
         return this.operate('post', '/resume', {});
-      case 'card':
-        await axios.post(`${environment.stripeServer.url}/_sandbox/payment_methods/${this.cardId}`, {
-          behaves_like: CARD_BEHAVIOURS[step.behaves],
+      case 'hold':
+        return this.hold(step.scope);
+      case 'release':
+        return this.release(step.reasons);
+      case 'sweep':
+        return environment.sweep(this.organizationId);
+      case 'time':
+        return this.pass(step.minutes * MINUTE_MS);
+      case 'refuse raises':
+        return this.refuseRaises(step.of);
+      case 'take raises':
+        return this.takeRaises();
+      case 'wrong mode':
+        this.standing.unknown = environment.stripeServer.faults.add({
+          ...CALLS['read the customer'],
+          times: ALWAYS,
+          action: UNKNOWN_CUSTOMER,
         });
         return;
+      case 'right mode':
+        return this.knowCustomers();
+      case 'gate': {
+        const { server, method, path } = CALLS[step.call];
+        const contains = server === 'stripe' ? this.customerId : this.teamId;
+        const gate = this.boardOf(server).add({ method, path, contains, times: ALWAYS, action: { kind: 'hold' } });
+        this.standing.gate = { gate, server };
+        return;
+      }
+      case 'open the gate':
+        return this.openGate();
+      case 'everybody':
+        await Promise.all(this.all.map((each) => each.perform(step.step)));
+        return;
+      case 'other':
+        return this.others[0]?.perform(step.step);
+      case 'card': {
+        // Who shares a card has a payment method of it each.
+        const shared = this.schedule.others?.share === 'a card' ? this.all : [this];
+        for (const { cardId } of shared) {
+          const behaves = { behaves_like: CARD_BEHAVIOURS[step.behaves] };
+          await axios.post(`${environment.stripeServer.url}/_sandbox/payment_methods/${cardId}`, behaves);
+        }
+        return;
+      }
       case 'edit budget':
         return this.editBudget(step.by);
       case 'delete team':
@@ -297,6 +388,66 @@ export class Run {
     });
   }
 
+  private async hold(scope: 'organization' | 'service'): Promise<void> {
+    const subject = scope === 'service' ? '' : this.organizationId;
+    await this.persist('a hold is opened', async () => {
+      const { status, data } = await this.environment.api.post('/api/v1/holds', { scope, subject, reason: 'look at this first' });
+      if (status !== 201) throw new Error(`${status} ${JSON.stringify(data)}`);
+    });
+  }
+
+  private async release(reasons: readonly HoldReason[]): Promise<void> {
+    const ids = this.all.map(({ organizationId }) => organizationId);
+    await this.persist('holds are released', async () => {
+      const { rows } = await this.environment.sql.query<{ id: string }>(
+        `select id from hold where released_at is null and reason = any ($1) and (organization_id = any ($2) or scope = 'service' and $3)`,
+        [reasons, ids, playsAlone(this.schedule)],
+      );
+      for (const { id } of rows) {
+        const { status, data } = await this.environment.api.post(`/api/v1/holds/${id}/release`, {
+          reason: 'it was looked at',
+          by: OPERATOR,
+        });
+        // Ended already, by an attempt whose answer was lost or by the service itself.
+        if (status !== 200 && status !== 409) throw new Error(`${status} ${JSON.stringify(data)}`);
+      }
+    });
+  }
+
+  /** Time that passes while something is open would be judged by two clocks: then none does. */
+  private async pass(ms: number): Promise<void> {
+    if (!(await this.untilRest(LEAP_REST_MS))) return this.note('something is open, so no time passes');
+    const ids = playsAlone(this.schedule) ? null : this.all.map(({ organizationId }) => organizationId);
+    const { sql } = this.environment;
+    const mark = await this.persist('the time is read', () => this.clock.mark(sql, this.organizationId));
+    this.count('leaps of time');
+    await this.persist('time passes', () => this.clock.leap(sql, { ms, whose: ids, mark }));
+  }
+
+  private refuseRaises(of: 'the team' | 'everybody'): void {
+    const whose = of === 'the team' ? { contains: this.teamId, action: CAPPED } : { action: FORBIDDEN };
+    this.standing.refusal = this.environment.litellmServer.faults.add({ ...CALLS['write the budget'], times: ALWAYS, ...whose });
+    this.refusals.push({ of, from: Date.now(), to: Number.POSITIVE_INFINITY });
+  }
+
+  private takeRaises(): void {
+    const [{ refusal }, last] = [this.standing, this.refusals.at(-1)];
+    if (!refusal || !last) return;
+    this.environment.litellmServer.faults.remove(refusal);
+    last.to = Math.min(last.to, Date.now());
+  }
+
+  private knowCustomers(): void {
+    const { unknown } = this.standing;
+    if (unknown) this.environment.stripeServer.faults.remove(unknown);
+  }
+
+  private openGate(): void {
+    const { gate } = this.standing;
+    if (gate) this.boardOf(gate.server).remove(gate.gate);
+    delete this.standing.gate;
+  }
+
   private async cancel(): Promise<void> {
     if (!this.lastEventId) return;
     const handle = this.environment.temporal.workflow.getHandle(`recharge/${this.lastEventId}`);
@@ -315,6 +466,7 @@ export class Run {
     if (call !== 'ask for readiness') request.contains = server === 'stripe' ? this.customerId : this.teamId;
     const fault = this.boardOf(server).add(request);
     this.faults.push({ fault, what, server });
+    if (what === 'delay') this.slowestCallMs = Math.max(this.slowestCallMs, ms);
     if (kills) this.watches.push(this.killWhenStruck(fault));
   }
 
@@ -339,10 +491,10 @@ export class Run {
   private async atRest(): Promise<boolean> {
     const { rows } = await this.environment.sql
       .query(
-        `select (select count(*) from webhook_event where organization_id = $1 and not processed)
-              + (select count(*) from recharge where organization_id = $1
+        `select (select count(*) from webhook_event where organization_id = any ($1) and not processed)
+              + (select count(*) from recharge where organization_id = any ($1)
                    and status in ('reserved', 'charging', 'processing', 'charged', 'refunding')) as open`,
-        [this.organizationId],
+        [this.all.map(({ organizationId }) => organizationId)],
       )
       .catch(() => ({ rows: [{ open: '?' }] }));
     return rows[0]?.open === '0';
@@ -383,6 +535,32 @@ export class Run {
     this.tally.set(what, (this.tally.get(what) ?? 0) + times);
   }
 }
+
+/** As LiteLLM answers a key whose user may not change teams. */
+const FORBIDDEN: FaultAction = {
+  kind: 'respond',
+  status: 403,
+  body: { detail: { error: 'Only proxy admin can be used to update teams.' } },
+};
+/** As LiteLLM answers a budget above that of the team's LiteLLM organization. */
+const CAPPED: FaultAction = {
+  kind: 'respond',
+  status: 400,
+  body: { detail: { error: 'Team max_budget is greater than organization max_budget' } },
+};
+/** As Stripe answers a key of the other mode. */
+const UNKNOWN_CUSTOMER: FaultAction = {
+  kind: 'respond',
+  status: 404,
+  body: {
+    error: {
+      type: 'invalid_request_error',
+      code: 'resource_missing',
+      param: 'id',
+      message: 'No such customer; a similar object exists in live mode, but a test mode key was used to make this request.',
+    },
+  },
+};
 
 function actionOf(what: Misfortune, ms: number): FaultAction {
   const respond = (status: number, error: object): FaultAction => ({ kind: 'respond', status, body: { error } });

@@ -91,4 +91,91 @@ export const MUTATIONS: readonly Mutation[] = [
       ],
     ],
   },
+  {
+    safeguard: "the look at holds under the reservation's lock",
+    edits: [
+      [
+        'src/domain/policy.ts',
+        "  const [hold] = history.holds;\n  if (hold) return { kind: 'refuse', refusal: 'held', hold, balance };\n",
+        '',
+      ],
+    ],
+  },
+  {
+    safeguard: 'the look at holds before the confirm',
+    edits: [['src/database/card-attempts.ts', "    if (hold) return { kind: 'held', hold };\n", '']],
+  },
+  {
+    safeguard: 'one attempt on a card at a time, whoever pays with it',
+    edits: [
+      [
+        'src/database/card-attempts.ts',
+        "    await tx.execute('select pg_advisory_xact_lock(hashtextextended(?, 0))', [card.fingerprint]);\n",
+        '',
+      ],
+      ['src/database/card-attempts.ts', "    if (other) return { kind: 'busy', rechargeId: other.id };\n", ''],
+    ],
+  },
+  {
+    safeguard: 'failed attempts are counted by the card, whoever pays with it',
+    edits: [
+      [
+        'src/database/card-attempts.ts',
+        '(select count(*)::integer from card_attempt where fingerprint = ?',
+        '(select count(*)::integer from card_attempt where organization_id = ?',
+      ],
+      [
+        'src/database/card-attempts.ts',
+        '[fingerprint, fingerprint, organizationId, organizationId,',
+        '[organizationId, fingerprint, organizationId, organizationId,',
+      ],
+    ],
+  },
+  {
+    safeguard: 'while no raise is proven, one recharge goes first',
+    edits: [['src/database/recharges.ts', "    if (!(await isTurn(tx))) return { kind: 'not_its_turn' };\n", '']],
+  },
+  {
+    safeguard: 'a refused raise opens a hold before the refund',
+    edits: [
+      [
+        'activities/recharge/update-kms-quota.ts',
+        '      if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);\n',
+        '',
+      ],
+    ],
+  },
+  {
+    safeguard: 'a charge above max_charge waits for a person',
+    edits: [['src/domain/policy.ts', '  if (needed > maxCharge) return', '  if (needed > Number.MAX_VALUE) return']],
+  },
+  {
+    safeguard: 'a budget that somebody has lowered opens a hold',
+    edits: [['activities/recharge/check-limits.ts', '      await holdIfLowered(em, organization, budget);\n', '']],
+  },
+  {
+    safeguard: 'an outbound event is stored in the transaction of its move',
+    edits: [
+      [
+        'src/database/recharges.ts',
+        'if (moved === 1) await tellStatus(tx, current);',
+        "if (moved === 1 && to !== 'succeeded') await tellStatus(tx, current);",
+      ],
+      [
+        'activities/recharge/update-kms-quota.ts',
+        "import * as recharges from '../../src/database/recharges.ts';",
+        "import { tellStatus } from '../../src/database/recharge-events.ts';\nimport * as recharges from '../../src/database/recharges.ts';",
+      ],
+      [
+        'activities/recharge/update-kms-quota.ts',
+        '    return em.transactional(async (tx) => {\n      const succeeded =',
+        '    const told = await em.transactional(async (tx) => {\n      const succeeded =',
+      ],
+      [
+        'activities/recharge/update-kms-quota.ts',
+        '      return granted(succeeded);\n    });\n',
+        '      return succeeded;\n    });\n    await tellStatus(em, told);\n    return granted(told);\n',
+      ],
+    ],
+  },
 ];

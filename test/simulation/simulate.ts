@@ -1,9 +1,14 @@
-/** Many runs side by side in one environment, each judged when it has settled. */
+/**
+ * Many runs side by side in one environment, each judged when it has settled. First, one after the other,
+ * those that do something to the whole service.
+ */
+import { judgeTogether } from './bounds.ts';
+import { drawSchedule, type Roughness } from './draw.ts';
 import type { Environment } from './environment.ts';
-import { type Facts, gather } from './facts.ts';
+import { gather, type Judged } from './facts.ts';
 import { judge, unpreventablyLost } from './oracles.ts';
 import { Run } from './run.ts';
-import { drawSchedule, type Roughness, type Schedule } from './schedule.ts';
+import { playsAlone, type Schedule } from './schedule.ts';
 
 /**
  * A run waits up to two and a half minutes for spend that an alert speaks of, and as long again does not
@@ -15,7 +20,8 @@ const SETTLE_MS = 240_000;
 /** How often a schedule that is repeated is played at once. */
 const COPIES = 8;
 
-export type Verdict = { run: number; played: Run; facts: Facts | undefined; violations: string[] };
+/** `judged`: each organization of the run, or none where the end could not be seen. */
+export type Verdict = { run: number; played: Run; judged: Judged[]; violations: string[] };
 
 export type Plan = {
   seed: number;
@@ -54,17 +60,19 @@ export class Simulation {
    * still judged.
    */
   async runAll({ seed, runs, workers, worker, sideBySide, roughness }: Plan, judged: (verdict: Verdict) => void): Promise<void> {
-    let next = worker;
-    const lane = async () => {
-      while (next < runs && !this.stopped) {
-        const run = next;
-        next += workers;
+    const share = Array.from({ length: runs }, (_, run) => run).filter((run) => run % workers === worker);
+    const [together, alone] = [false, true].map((isAlone) =>
+      share.filter((run) => playsAlone(drawSchedule(seed, run, roughness)) === isAlone),
+    ) as [number[], number[]];
+    const lane = async (queue: number[]) => {
+      for (let run = queue.shift(); run !== undefined && !this.stopped; run = queue.shift()) {
         const verdict = { run, ...(await this.runOne(`s${seed}-r${run}`, drawSchedule(seed, run, roughness))) };
         if (verdict.violations.length > 0) this.stop();
         judged(verdict);
       }
     };
-    await Promise.all(Array.from({ length: sideBySide }, lane));
+    await lane(alone);
+    await Promise.all(Array.from({ length: sideBySide }, () => lane(together)));
   }
 
   /** No run of the plan begins any more. */
@@ -81,7 +89,7 @@ export class Simulation {
       (step) => (step.kind === 'mishap' && step.ending === 'dies') || (step.kind === 'fault' && step.kills),
     );
     const quiet = { ...schedule, steps: schedule.steps.filter(({ kind }) => kind !== 'disturb' && kind !== 'kill the API') };
-    const copies = Array.from({ length: kills ? 1 : COPIES }, (_, copy) => (copy === 0 ? schedule : quiet));
+    const copies = Array.from({ length: kills || playsAlone(schedule) ? 1 : COPIES }, (_, copy) => (copy === 0 ? schedule : quiet));
     return Promise.all(copies.map((copy) => this.runOne(title, copy, settleMs)));
   }
 
@@ -89,7 +97,7 @@ export class Simulation {
   async runOne(title: string, schedule: Schedule, settleMs = SETTLE_MS): Promise<Omit<Verdict, 'run'>> {
     // A closing letter: no name is the beginning of another, for faults are aimed by name.
     const run = new Run(this.environment, `${title}-n${++this.serial}z`, schedule);
-    this.underWay.set(run.organizationId, run);
+    for (const each of run.all) this.underWay.set(each.organizationId, each);
     const violations: string[] = [];
     try {
       await run.prepare();
@@ -98,26 +106,29 @@ export class Simulation {
       violations.push(`the schedule could not be played: ${(error as Error).message}`);
     }
     await run.settle(settleMs).catch((error: Error) => violations.push(error.message));
-    const facts = await this.gatherPatiently(run, violations);
-    if (facts) {
-      violations.push(...judge(facts, run));
-      for (const _ of unpreventablyLost(facts, run)) run.tally.set('edits lost', (run.tally.get('edits lost') ?? 0) + 1);
+    const judged = await this.gatherPatiently(run, violations);
+    for (const { run: each, facts } of judged) {
+      const whose = each === run ? '' : `organization ${run.all.indexOf(each) + 1}: `;
+      violations.push(...judge(facts, each).map((violation) => `${whose}${violation}`));
+      for (const _ of unpreventablyLost(facts, each)) run.tally.set('edits lost', (run.tally.get('edits lost') ?? 0) + 1);
     }
-    this.underWay.delete(run.organizationId);
+    violations.push(...judgeTogether(judged));
+    for (const { organizationId } of run.all) this.underWay.delete(organizationId);
+    if (playsAlone(schedule)) await this.environment.releaseService();
     // What is judged is not kept: the stand-in tells its whole state each time.
-    if (violations.length === 0) await this.environment.litellm.post('/team/delete', { team_ids: [run.teamId] });
-    return { played: run, facts, violations };
+    if (violations.length === 0) await this.environment.litellm.post('/team/delete', { team_ids: run.all.map(({ teamId }) => teamId) });
+    return { played: run, judged, violations };
   }
 
   /** PostgreSQL may be restarting, for another run. */
-  private async gatherPatiently(run: Run, violations: string[]): Promise<Facts | undefined> {
+  private async gatherPatiently(run: Run, violations: string[]): Promise<Judged[]> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await gather(this.environment, run);
+        return await Promise.all(run.all.map(async (each) => ({ run: each, facts: await gather(this.environment, each) })));
       } catch (error) {
         if (attempt === 20) {
           violations.push(`the end could not be judged: ${(error as Error).message}`);
-          return undefined;
+          return [];
         }
         await new Promise((resolve) => setTimeout(resolve, 1_000));
       }

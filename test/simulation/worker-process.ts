@@ -7,7 +7,7 @@ import type { Counts, Summary } from './report.ts';
 const PROGRAM = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
 export class WorkerProcess {
-  counts: Counts = { kills: 0, restarts: 0 };
+  counts: Counts = { kills: 0, restarts: 0, sweeps: 0 };
   /** Resolves when it has played its share. */
   readonly played: Promise<unknown>;
   private readonly child: ChildProcess;

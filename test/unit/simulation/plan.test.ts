@@ -1,8 +1,9 @@
 /** Which runs a worker of the simulation plays, and the command that repeats one of them. */
 import { describe, expect, jest, test } from '@jest/globals';
+import { drawSchedule } from '../../simulation/draw.ts';
 import type { Environment } from '../../simulation/environment.ts';
 import { commandFor, commandForRun, type Options, scheduleOf } from '../../simulation/options.ts';
-import { drawSchedule, type Step } from '../../simulation/schedule.ts';
+import type { Step } from '../../simulation/schedule.ts';
 import { Simulation, type Verdict } from '../../simulation/simulate.ts';
 
 const OPTIONS: Options = {

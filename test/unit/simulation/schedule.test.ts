@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { drawSchedule, type Step } from '../../simulation/schedule.ts';
+import { drawSchedule } from '../../simulation/draw.ts';
+import { playsAlone, type Step } from '../../simulation/schedule.ts';
 
 const ROUGHNESS = { disturbEvery: 60, restarts: false };
 
@@ -29,7 +30,9 @@ describe('a schedule of the simulation', () => {
       const calm = drawSchedule(7, run, { disturbEvery: 0, restarts: false });
       const rough = drawSchedule(7, run, { disturbEvery: 1, restarts: true });
       expect(calm.steps.filter(befallsEverybody)).toEqual([]);
-      expect(rough.steps.filter(befallsEverybody)).not.toEqual([]);
+      // What such a run does to the service is enough.
+      if (playsAlone(rough)) expect(rough.steps.filter(befallsEverybody)).toEqual([]);
+      else expect(rough.steps.filter(befallsEverybody)).not.toEqual([]);
       expect({ ...rough, steps: rough.steps.filter((step) => !befallsEverybody(step)) }).toEqual(calm);
     }
   });
