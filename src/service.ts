@@ -35,7 +35,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const payments = new PaymentsClient(config.stripe);
   const workflows = new TemporalStarter(client, config.temporal.taskQueue);
   const alerts = new Dispatcher(alertSource(database, workflows), log);
-  const stripeEvents = new Dispatcher(stripeSource(database, workflows), log);
+  const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log);
   const outbox = new Dispatcher(outboxSource({ database, log, ...config.outbound }), log);
   const app = createApp({
     database,

@@ -3,13 +3,14 @@ import * as cardAttempts from '../../src/database/card-attempts.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
+import { historyOf } from '../../src/database/recharge-history.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import type { Card } from '../../src/domain/card.ts';
 import { classifyDecline, type DeclineKind } from '../../src/domain/decline.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { describeHold } from '../../src/domain/hold.ts';
 import { minorUnits } from '../../src/domain/money.ts';
-import { REFUSALS, type Refusal } from '../../src/domain/policy.ts';
+import { REFUSALS, type Refusal, withinLimits } from '../../src/domain/policy.ts';
 import type { ChargeFailure } from '../../src/payments/charge-outcome.ts';
 import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
@@ -80,6 +81,14 @@ async function createIntent(em: EntityManager, payments: PaymentsClient, recharg
   }
 }
 
+/** So long after the intent was made, a person looks at what cannot be read. */
+const UNREADABLE_MS = 10 * 60_000;
+
+function isOverdue({ timeline }: Recharge): boolean {
+  const charging = timeline.find(({ status }) => status === 'charging');
+  return charging !== undefined && Date.now() - Date.parse(charging.at) > UNREADABLE_MS;
+}
+
 /** Confirms where that is outstanding, and records whatever is final. */
 async function recordOutcome(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
   if (intent.outcome.kind !== 'unconfirmed') return record(em, payments, recharge, intent);
@@ -106,7 +115,10 @@ async function record(em: EntityManager, payments: PaymentsClient, recharge: Rec
     case 'unconfirmed':
       throw new Error(`PaymentIntent ${recharge.paymentIntentId} is unconfirmed again`);
     case 'unexpected':
-      return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} is in the unknown status "${outcome.status}"`);
+      // Money was taken, and how much cannot be read: it may be by the next attempts.
+      if (outcome.status === 'succeeded' && !isOverdue(recharge))
+        throw ApplicationFailure.retryable(outcome.reason, FAILURE.stripeUnavailable);
+      return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} ${outcome.reason}`);
     case 'declined':
     case 'action_required': {
       // Nothing is left that could still be confirmed. Refused when the intent has moved since: read it
@@ -164,7 +176,8 @@ function captured(): ChargeResult {
   return { kind: 'captured', at: new Date().toISOString() };
 }
 
-type Obstacle = { refusal: Refusal; reason: string };
+/** `refusal`: the policy's word, where it has one. */
+type Obstacle = { refusal?: Refusal; reason: string };
 
 /**
  * What stops this charge by now, entered as an attempt on the card where nothing does.
@@ -172,9 +185,13 @@ type Obstacle = { refusal: Refusal; reason: string };
  * @throws a retryable failure while the same card is being charged for another recharge.
  */
 async function obstacleTo(em: EntityManager, recharge: Recharge, card: Card): Promise<Obstacle | undefined> {
-  const organization = await organizations.find(em, recharge.organizationId);
-  if (recharge.source !== 'manual' && !organization?.autoRechargeEnabled) {
+  const organization = await organizations.get(em, recharge.organizationId);
+  if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) {
     return { refusal: 'auto_recharge_disabled', reason: REFUSALS.auto_recharge_disabled };
+  }
+  const history = await historyOf(em, organization.id, { except: recharge.id });
+  if (!withinLimits(organizations.policyOf(organization), history, recharge.amountMinor)) {
+    return { reason: 'the limits were lowered after the amount was reserved' };
   }
   const attempt = await cardAttempts.begin(em, recharge, card);
   if (attempt.kind === 'busy') {
@@ -187,7 +204,7 @@ async function obstacleTo(em: EntityManager, recharge: Recharge, card: Card): Pr
 async function callOff(em: EntityManager, recharge: Recharge, { refusal, reason }: Obstacle, card?: Card): Promise<Recharge> {
   return em.transactional(async (tx) => {
     await cardAttempts.forget(tx, recharge.id);
-    const changes = { failureCode: refusal, failureMessage: reason, ...(card && noted(card)) };
+    const changes = { failureCode: refusal ?? 'limits_lowered', failureMessage: reason, ...(card && noted(card)) };
     return recharges.move(tx, recharge, { to: 'cancelled', changes, facts: { reason } });
   });
 }

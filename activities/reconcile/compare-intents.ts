@@ -8,6 +8,7 @@ import { type MinorUnits, minorUnits } from '../../src/domain/money.ts';
 import { isOpen } from '../../src/domain/recharge-status.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
+import { followFraudWarnings } from './follow-fraud-warnings.ts';
 import { followReturnedMoney } from './follow-returned-money.ts';
 import type { IntentsPage } from './types.ts';
 
@@ -16,14 +17,22 @@ const INTENTS_A_PAGE = 100;
 
 /**
  * One page of our intents at Stripe, newest first, against recharges and ledger. The first page also follows
- * returned money.
+ * returned money and fraud warnings.
  */
-export function compareIntents({ database, payments, workflows }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows'>) {
+export function compareIntents({
+  database,
+  payments,
+  workflows,
+  log,
+}: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows' | 'log'>) {
   return async ({ since, after, fix }: { since: string; after?: string; fix: boolean }): Promise<IntentsPage> => {
     const em = database.fork();
     const { intents, hasMore } = await payments.intentsSince(new Date(since), INTENTS_A_PAGE, after);
     const page: IntentsPage = { compared: 0, findings: [], lost: [], next: hasMore ? (intents.at(-1)?.id ?? null) : null };
-    if (after === undefined) page.findings.push(...(await followReturnedMoney({ em, payments, workflows }, fix)));
+    if (after === undefined) {
+      page.findings.push(...(await followReturnedMoney({ em, payments, workflows }, fix)));
+      page.findings.push(...(await followFraudWarnings({ em, payments, log }, fix)));
+    }
     for (const intent of intents) {
       // Without our metadata it is somebody else's intent in the same Stripe account.
       if (!intent.metadata) continue;

@@ -9,7 +9,7 @@ import type { ActivityDependencies } from '../dependencies.ts';
  * Refunds fail, and disputes end, within four months of their making. What is older was compared thousands of
  * times.
  */
-const RETURNED_LOOK_BACK_MS = 120 * 24 * 60 * 60 * 1000;
+export const RETURNED_LOOK_BACK_MS = 120 * 24 * 60 * 60 * 1000;
 
 /**
  * Looks at refunds and disputes by their own age, because they come long after the charge: a refund may fail

@@ -75,7 +75,8 @@ function outcomeOf(status: Charge['status'], decline: Decline | undefined): Char
   };
 }
 
-export function retrieveCharge(account: Account, _: Parameters, id: string): Charge {
+export function retrieveCharge(account: Account, parameters: Parameters, id: string): Charge {
+  parameters.allowOnly();
   return account.charges.get(id);
 }
 

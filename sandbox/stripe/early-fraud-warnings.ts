@@ -41,7 +41,8 @@ export function warnOfFraud(account: Account, parameters: Parameters, chargeId: 
   return warning;
 }
 
-export function retrieveEarlyFraudWarning(account: Account, _: Parameters, id: string): EarlyFraudWarning {
+export function retrieveEarlyFraudWarning(account: Account, parameters: Parameters, id: string): EarlyFraudWarning {
+  parameters.allowOnly();
   return account.earlyFraudWarnings.get(id, 'early_fraud_warning');
 }
 

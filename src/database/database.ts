@@ -16,6 +16,7 @@ import { OutboundEventsAndRefusals } from './migrations/0011-outbound-events-and
 import { LimitsOfAmounts } from './migrations/0012-limits-of-amounts.ts';
 import { StuckRecharges } from './migrations/0013-stuck-recharges.ts';
 import { CreateTeam } from './migrations/0014-create-team.ts';
+import { EventsOfChargesAndCustomers } from './migrations/0015-events-of-charges-and-customers.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -69,6 +70,7 @@ export class Database {
           LimitsOfAmounts,
           StuckRecharges,
           CreateTeam,
+          EventsOfChargesAndCustomers,
         ],
         snapshot: false,
         // Each in a transaction of its own: a lock of one must not last as long as the work of the next.

@@ -257,6 +257,8 @@ export const StripeEvent = defineEntity({
     type: p.string(),
     objectId: p.string(),
     paymentIntentId: p.string().nullable(),
+    chargeId: p.string().nullable(),
+    customerId: p.string().nullable(),
     receivedAt: p.datetime(),
     claimedUntil: p.datetime().nullable(),
     dispatchAttempts: p.integer(),

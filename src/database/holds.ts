@@ -1,9 +1,10 @@
 /** Holds: what stops charges, for how long, and who ended it. */
+import { LockMode } from '@mikro-orm/core';
 import { type Card, holdSubjectOf } from '../domain/card.ts';
 import { type AppliedHold, endsWithCard, HOLD_REASONS, HOLDS, type HoldReason, type HoldScope } from '../domain/hold.ts';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
-import { Hold } from './entities.ts';
+import { Hold, Organization } from './entities.ts';
 import { newId } from './ids.ts';
 import { tell } from './outbound-events.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
@@ -35,33 +36,58 @@ export type NewHold = {
  */
 export async function open(tx: EntityManager, hold: NewHold): Promise<string> {
   const { scope, subject, reason } = hold;
-  await releaseWhere(tx, 'scope = ? and subject = ? and reason = ? and until <= now()', [scope, subject, reason], {
-    by: BY_TIME,
-    reason: null,
+  return tx.transactional(async (inner) => {
+    await lockOrganizations(inner, hold.organizationId ? [hold.organizationId] : []);
+    const isOver = 'scope = ? and subject = ? and reason = ? and until <= now()';
+    await releaseWhere(inner, isOver, [scope, subject, reason], { by: BY_TIME, reason: null });
+    const [row] = await inner.execute<(ToldHold & { is_new: boolean })[]>(
+      `insert into hold (id, scope, subject, reason, detail, opened_by, organization_id, card_id, amount_minor, quota, until)
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 millisecond')
+       on conflict (scope, subject, reason) where released_at is null
+         do update set until = case when hold.until is null or excluded.until is null then null else greatest(hold.until, excluded.until) end
+       returning ${TOLD}, (xmax = 0) as is_new`,
+      [
+        newId('hld'),
+        scope,
+        subject,
+        reason,
+        hold.detail,
+        hold.openedBy,
+        hold.organizationId ?? null,
+        hold.cardId ?? null,
+        hold.amountMinor ?? null,
+        hold.quota === undefined || hold.quota === null ? null : formatQuota(hold.quota),
+        hold.forMs ?? null,
+      ],
+    );
+    if (!row) throw new Error(`no hold of ${scope} ${subject} was stored`);
+    if (row.is_new) await tellOpened(inner, row);
+    return row.id;
   });
-  const [row] = await tx.execute<(EndedHold & { is_new: boolean })[]>(
-    `insert into hold (id, scope, subject, reason, detail, opened_by, organization_id, card_id, amount_minor, quota, until)
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 millisecond')
-     on conflict (scope, subject, reason) where released_at is null
-       do update set until = case when hold.until is null or excluded.until is null then null else greatest(hold.until, excluded.until) end
-     returning ${TOLD}, (xmax = 0) as is_new`,
-    [
-      newId('hld'),
-      scope,
-      subject,
-      reason,
-      hold.detail,
-      hold.openedBy,
-      hold.organizationId ?? null,
-      hold.cardId ?? null,
-      hold.amountMinor ?? null,
-      hold.quota === undefined || hold.quota === null ? null : formatQuota(hold.quota),
-      hold.forMs ?? null,
-    ],
+}
+
+/** Always before their holds, as a reservation does, so that no two wait for each other. */
+async function lockOrganizations(tx: EntityManager, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.execute(
+    `select from organization_balance_config where c_organization_id in (select jsonb_array_elements_text(?::jsonb))
+     order by c_organization_id for no key update`,
+    [JSON.stringify(ids)],
   );
-  if (!row) throw new Error(`no hold of ${scope} ${subject} was stored`);
-  if (row.is_new) await tellOpened(tx, row);
-  return row.id;
+}
+
+/**
+ * Adds what was seen since to the open hold of its scope, subject and reason, and tells the hold once more. False
+ * when none is open.
+ */
+export async function addTo(tx: EntityManager, { scope, subject, reason, detail, openedBy }: NewHold): Promise<boolean> {
+  const [row] = await tx.execute<ToldHold[]>(
+    `update hold set detail = detail || '; ' || ?, opened_by = opened_by || ' ' || ?
+     where scope = ? and subject = ? and reason = ? and released_at is null returning ${TOLD}`,
+    [detail, openedBy, scope, subject, reason],
+  );
+  if (row) await tellOpened(tx, row, `/${openedBy}`);
+  return row !== undefined;
 }
 
 export type Release = { by: string; reason: string | null };
@@ -86,9 +112,16 @@ export async function releaseExpired(em: EntityManager): Promise<number> {
 }
 
 async function releaseWhere(tx: EntityManager, condition: string, values: unknown[], { by, reason }: Release): Promise<number> {
+  const isReleased = `released_at is null and ${condition}`;
+  const found = await tx.execute<{ organization_id: string | null }[]>(`select organization_id from hold where ${isReleased}`, values);
+  if (found.length === 0) return 0;
   return tx.transactional(async (inner) => {
-    const released = await inner.execute<EndedHold[]>(
-      `update hold set released_at = now(), released_by = ?, release_reason = ? where released_at is null and ${condition} returning ${TOLD}`,
+    await lockOrganizations(
+      inner,
+      found.flatMap(({ organization_id: id }) => id ?? []),
+    );
+    const released = await inner.execute<ToldHold[]>(
+      `update hold set released_at = now(), released_by = ?, release_reason = ? where ${isReleased} returning ${TOLD}`,
       [by, reason, ...values],
     );
     for (const hold of released) await tellReleased(inner, hold, { by, reason });
@@ -98,13 +131,14 @@ async function releaseWhere(tx: EntityManager, condition: string, values: unknow
 
 /** What is told of a hold, as SQL text. */
 const TOLD = 'id, scope, subject, reason, detail, opened_by, organization_id, until';
-type EndedHold = Pick<Hold, 'id' | 'scope' | 'subject' | 'reason' | 'detail'> & {
+type ToldHold = Pick<Hold, 'id' | 'scope' | 'subject' | 'reason' | 'detail'> & {
   opened_by: string;
   organization_id: string | null;
   until: string | null;
 };
 
-async function tellOpened(tx: EntityManager, hold: EndedHold): Promise<void> {
+/** @param further ends the key of what is told of a hold that is open already. */
+async function tellOpened(tx: EntityManager, hold: ToldHold, further = ''): Promise<void> {
   const { id, detail, reason, until, organization_id: organizationId } = hold;
   const data = {
     ...factsOf(hold),
@@ -113,16 +147,16 @@ async function tellOpened(tx: EntityManager, hold: EndedHold): Promise<void> {
     until: until === null ? null : new Date(until).toISOString(),
     action: `${HOLDS[reason].endedBy}; by hand: bill release ${id} "reason"`,
   };
-  await tell(tx, { type: 'hold.opened', organizationId, key: `hold/${id}/opened`, data });
+  await tell(tx, { type: 'hold.opened', organizationId, key: `hold/${id}/opened${further}`, data });
 }
 
-async function tellReleased(tx: EntityManager, hold: EndedHold, { by, reason }: Release): Promise<void> {
+async function tellReleased(tx: EntityManager, hold: ToldHold, { by, reason }: Release): Promise<void> {
   const { id, organization_id: organizationId } = hold;
   const data = { ...factsOf(hold), detail: reason ?? 'its time is over', by };
   await tell(tx, { type: 'hold.released', organizationId, key: `hold/${id}/released`, data });
 }
 
-function factsOf({ id, scope, subject, reason }: EndedHold) {
+function factsOf({ id, scope, subject, reason }: ToldHold) {
   return { hold_id: id, scope, subject: scope === 'service' ? null : subject, reason };
 }
 
@@ -150,14 +184,18 @@ export async function isCardInQuestion(em: EntityManager, organizationId: string
  * Releases what another card ends, where the organization has another card now: another fingerprint, the same
  * card with another expiry or saved anew.
  */
-export async function releaseForChangedCard(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
-  await releaseWhere(
-    tx,
-    `organization_id = ? and reason in (${sqlList(CARD_REASONS)}) and card_id is not null
-       and (card_id <> ? or scope = 'card' and subject not in (?, ?))`,
-    [organizationId, card.id, holdSubjectOf(card), card.id],
-    { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
-  );
+export async function releaseForChangedCard(em: EntityManager, organizationId: string, card: Card): Promise<void> {
+  await em.transactional(async (tx) => {
+    // Always the organization's lock first: a hold that ends changes the organization's row as well.
+    await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    await releaseWhere(
+      tx,
+      `organization_id = ? and reason in (${sqlList(CARD_REASONS)}) and card_id is not null
+         and (card_id <> ? or scope = 'card' and subject not in (?, ?))`,
+      [organizationId, card.id, holdSubjectOf(card), card.id],
+      { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
+    );
+  });
 }
 
 /**

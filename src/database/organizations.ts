@@ -50,6 +50,11 @@ export async function find(em: EntityManager, id: string): Promise<Organization 
   return em.findOne(Organization, id);
 }
 
+/** @throws when it is not found. */
+export async function get(em: EntityManager, id: string): Promise<Organization> {
+  return em.findOneOrFail(Organization, id);
+}
+
 /** Newest first. @throws BadCursorError */
 export async function list(em: EntityManager, page: PageRequest): Promise<Page<Organization>> {
   return pageByCreation(em, Organization, { filter: {}, ...page });
@@ -68,6 +73,11 @@ export async function existing(em: EntityManager, ids: readonly string[]): Promi
 /** The organizations whose LiteLLM teams are among these. */
 export async function ofLitellmTeams(em: EntityManager, teamIds: readonly string[]): Promise<Organization[]> {
   return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } });
+}
+
+/** The organizations that this Stripe customer pays for. */
+export async function ofCustomer(em: EntityManager, customerId: string): Promise<Organization[]> {
+  return em.find(Organization, { stripeCustomerId: customerId });
 }
 
 /**

@@ -10,7 +10,7 @@ import { tell } from './outbound-events.ts';
 export type NotedRefusal = { organizationId: string; reason: ToldRefusal; eventId: string; teamId: string | null };
 
 /** Refusals that a look at the team in LiteLLM disproves; the others pass with a recharge or the balance. */
-const BY_LITELLM: readonly ToldRefusal[] = ['team_not_found', 'unlimited_budget', 'budget_duration', 'budget_limits'];
+const BY_LITELLM: readonly ToldRefusal[] = ['team_not_found', 'team_blocked', 'unlimited_budget', 'budget_duration', 'budget_limits'];
 
 /** Counts a refusal, and tells it where the organization was not refused for this reason before. */
 export async function note(tx: EntityManager, { organizationId, reason, eventId, teamId }: NotedRefusal): Promise<void> {

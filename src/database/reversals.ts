@@ -94,12 +94,14 @@ async function tellOpened(tx: EntityManager, recharge: Recharge, { id, kind, sta
     detail: `${kind} ${id} of recharge ${recharge.id}: ${OPENED_DETAILS[status]}`,
     action:
       status === 'needs_attention'
-        ? `${settle}, then ${actionOnReversal(id)}; then bill org resume ${organizationId}`
-        : `${settle}: the organization is not charged before bill org resume ${organizationId}`,
+        ? `${settle}, then ${actionOnReversal(id)}; then ${ENDS_HOLD}`
+        : `${settle}: the organization is held; ${ENDS_HOLD}`,
   };
   await tell(tx, { type: 'reversal.opened', organizationId, key: `reversal/${id}/opened${withoutQuota(quota)}`, data });
   if (status === 'given_back') await tellClosed(tx, { ...recharge, id, kind, rechargeId: recharge.id, amountMinor, quota }, status);
 }
+
+const ENDS_HOLD = 'bill holds shows the hold, and bill release ends it';
 
 const OPENED_DETAILS: Record<OpenedReversal['status'], string> = {
   open: 'the money has gone, and the quota follows',

@@ -3,24 +3,33 @@ import type { EntityManager } from './database.ts';
 import { StripeEvent } from './entities.ts';
 import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
 
-export type Notice = { id: string; type: string; objectId: string; paymentIntentId: string | null };
+export type Notice = {
+  id: string;
+  type: string;
+  objectId: string;
+  paymentIntentId: string | null;
+  chargeId: string | null;
+  customerId: string | null;
+};
 
 const INBOX: Inbox = {
   table: 'stripe_event',
   doneAt: 'handled_at',
   pending: 'handled_at is null',
   orderBy: 'received_at',
-  columns: 'id, type, object_id as "objectId", payment_intent_id as "paymentIntentId"',
+  columns: `id, type, object_id as "objectId", payment_intent_id as "paymentIntentId", charge_id as "chargeId", customer_id as "customerId"`,
 };
 
 /**
  * Stores an event, once. False when it is stored already, or when another event of the same object and type
  * is still waiting, claimed by nobody: the look that it causes will be after this.
  */
-export async function receive(em: EntityManager, { id, type, objectId, paymentIntentId }: Notice): Promise<boolean> {
+export async function receive(em: EntityManager, notice: Notice): Promise<boolean> {
+  const { id, type, objectId, paymentIntentId, chargeId, customerId } = notice;
   const rows = await em.execute(
-    'insert into stripe_event (id, type, object_id, payment_intent_id) values (?, ?, ?, ?) on conflict do nothing returning id',
-    [id, type, objectId, paymentIntentId],
+    `insert into stripe_event (id, type, object_id, payment_intent_id, charge_id, customer_id) values (?, ?, ?, ?, ?, ?)
+     on conflict do nothing returning id`,
+    [id, type, objectId, paymentIntentId, chargeId, customerId],
   );
   return rows.length === 1;
 }

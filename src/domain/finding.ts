@@ -8,6 +8,7 @@ export const FINDING_KINDS = [
   'recharge_lost',
   'captured_unknown',
   'money_returned',
+  'fraud_warning_missed',
   'ledger_without_capture',
   'reversal_parked',
   'ledger_changed',
@@ -56,6 +57,7 @@ const WORDS: { [Kind in FindingKind]: (sighting: Sighting & DetailsOf<Kind>) => 
   }),
   captured_unknown: ({ subject }) => ({ expected: 'not captured', command: resolveRecharge(subject) }),
   money_returned: ({ rechargeId }) => ({ expected: `recharge ${rechargeId} has followed it`, command: FIX }),
+  fraud_warning_missed: () => ({ expected: 'a hold of the organization', command: FIX }),
   ledger_without_capture: ({ subject }) => ({ expected: 'captured, as the ledger says', command: resolveRecharge(subject) }),
   reversal_parked: ({ subject }) => ({
     expected: 'the quota follows the money',

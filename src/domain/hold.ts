@@ -55,7 +55,7 @@ export const HOLDS = {
   fraud_warning: {
     scopes: ['organization'],
     openedWhen: "Stripe passes on the card issuer's warning that a charge is fraudulent",
-    endedBy: 'a person releases it; a refund before that avoids a dispute',
+    endedBy: 'a person releases it, when the charge and the card have been looked at',
   },
   runaway: {
     scopes: ['organization'],

@@ -1,8 +1,13 @@
 /** The tables that are dispatched from, and what happens with a row of each. */
-import type { Database } from '../database/database.ts';
+import type { Database, EntityManager } from '../database/database.ts';
+import * as fraudWarnings from '../database/fraud-warnings.ts';
+import * as holds from '../database/holds.ts';
+import * as organizations from '../database/organizations.ts';
 import * as recharges from '../database/recharges.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
+import type { PaymentsClient } from '../payments/client.ts';
+import { topicOf } from '../payments/events.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
 import type { Source } from './dispatcher.ts';
 
@@ -20,24 +25,69 @@ export function alertSource(
   };
 }
 
+export type StripeSourceDependencies = {
+  database: Database;
+  payments: Pick<PaymentsClient, 'chooseCard' | 'fraudWarning'>;
+  workflows: Pick<WorkflowStarter, 'wakeRecharge' | 'followReversals'>;
+};
+
 /**
- * Stripe's events: each wakes the run that waits for it. An event of an intent that is not ours needs
- * nothing.
+ * Stripe's events. One about money wakes the run that waits for it, a fraud warning holds, another card
+ * releases. An event of an intent or a customer that is not ours needs nothing.
  */
-export function stripeSource(
-  database: Database,
-  workflows: Pick<WorkflowStarter, 'wakeRecharge' | 'followReversals'>,
-): Source<stripeEvents.Notice> {
+export function stripeSource({ database, payments, workflows }: StripeSourceDependencies): Source<stripeEvents.Notice> {
   return {
     name: 'stripe_event',
     claim: (limit, leaseMs) => stripeEvents.claim(database.fork(), limit, leaseMs),
-    handle: async ({ type, paymentIntentId }) => {
-      const recharge = paymentIntentId && (await recharges.findByIntent(database.fork(), paymentIntentId));
-      if (!recharge) return;
-      await workflows.wakeRecharge(recharge);
-      if (!type.startsWith('payment_intent.')) await workflows.followReversals(recharge);
+    handle: async (notice) => {
+      const em = database.fork();
+      switch (topicOf(notice.type)) {
+        case 'fraud':
+          return holdForWarning(em, payments, notice);
+        case 'card':
+          return releaseForCard(em, payments, notice);
+        case 'money':
+          return followMoney(em, workflows, notice);
+      }
     },
     done: (id) => stripeEvents.markHandled(database.fork(), id),
     release: (id, delayMs) => stripeEvents.releaseClaim(database.fork(), id, delayMs),
   };
+}
+
+async function followMoney(
+  em: EntityManager,
+  workflows: StripeSourceDependencies['workflows'],
+  { type, paymentIntentId }: stripeEvents.Notice,
+): Promise<void> {
+  const recharge = paymentIntentId && (await recharges.findByIntent(em, paymentIntentId));
+  if (!recharge) return;
+  await workflows.wakeRecharge(recharge);
+  if (!type.startsWith('payment_intent.')) await workflows.followReversals(recharge);
+}
+
+/** Holds the organization whose charge is reported as fraudulent. */
+async function holdForWarning(
+  em: EntityManager,
+  payments: StripeSourceDependencies['payments'],
+  { objectId, chargeId, paymentIntentId }: stripeEvents.Notice,
+): Promise<void> {
+  const warning = await payments.fraudWarning({ id: objectId, chargeId });
+  const intentId = paymentIntentId ?? warning?.intentId;
+  const recharge = intentId && (await recharges.findByIntent(em, intentId));
+  if (warning && recharge) await fraudWarnings.hold(em, recharge, warning);
+}
+
+/** Releases what the card that the customer has now ends, so that the next sweep charges it. */
+async function releaseForCard(
+  em: EntityManager,
+  payments: StripeSourceDependencies['payments'],
+  { customerId }: stripeEvents.Notice,
+): Promise<void> {
+  if (!customerId) return;
+  for (const { id } of await organizations.ofCustomer(em, customerId)) {
+    if (!(await holds.isCardInQuestion(em, id))) continue;
+    const choice = await payments.chooseCard(customerId);
+    if (choice.kind === 'found') await holds.releaseForChangedCard(em, id, choice.card);
+  }
 }

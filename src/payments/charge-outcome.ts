@@ -57,6 +57,8 @@ function failureOf(error: Stripe.PaymentIntent.LastPaymentError | null, fallback
     code: error?.code ?? fallbackCode,
     declineCode: error?.decline_code ?? null,
     adviceCode: error?.advice_code ?? null,
+    networkAdviceCode: error?.network_advice_code ?? null,
+    networkDeclineCode: error?.network_decline_code ?? null,
     message: error?.message ?? `Stripe gives no reason (${fallbackCode})`,
   };
 }

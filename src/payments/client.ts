@@ -8,9 +8,12 @@
  */
 import Stripe from 'stripe';
 import type { Card } from '../domain/card.ts';
+import type { FraudWarning } from '../domain/fraud-warning.ts';
 import type { ReturnedMoney } from '../domain/reversal.ts';
 import { ofPaymentMethod } from './card.ts';
 import { PaymentsError, paymentsErrorFrom } from './errors.ts';
+import { idIn } from './fields.ts';
+import { ofFraudWarning } from './fraud-warning.ts';
 import { type ChargeOrder, type Intent, metadataOf, ofIntent } from './intent.ts';
 import { ofDispute, ofRefund, type Refund } from './returned-money.ts';
 
@@ -158,6 +161,29 @@ export class PaymentsClient {
   }
 
   /**
+   * A warning with its charge, as Stripe has them now. What the key may not read is left out: a warning whose
+   * event has come is not lost for a permission.
+   *
+   * @param named what the event names.
+   * @returns undefined where neither the event nor Stripe names the charge.
+   * @throws PaymentsError
+   */
+  async fraudWarning(named: { id: string; chargeId: string | null }): Promise<FraudWarning | undefined> {
+    const warning = await unlessHidden(checkedAnswer('radar.early_fraud_warning', this.stripe.radar.earlyFraudWarnings.retrieve(named.id)));
+    const chargeId = warning ? idIn(warning.charge) : named.chargeId;
+    if (chargeId === null) return undefined;
+    const charge = await unlessHidden(checkedAnswer('charge', this.stripe.charges.retrieve(chargeId)));
+    return ofFraudWarning({ ...(warning ?? { id: named.id, actionable: true }), charge: charge ?? chargeId });
+  }
+
+  /** Every early fraud warning that was made since then, whenever its charge was. @throws PaymentsError */
+  async fraudWarningsSince(since: Date): Promise<FraudWarning[]> {
+    const expand = ['data.charge'];
+    const list = (query: ListQuery) => checkedAnswer('list', this.stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
+    return (await listAll(list, since)).map(ofFraudWarning);
+  }
+
+  /**
    * One page of the intents created since `since`, newest first. @param after the last id of the page before.
    */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Intent[]; hasMore: boolean }> {
@@ -173,16 +199,18 @@ export class PaymentsClient {
    * @throws PaymentsError when a call says neither yes nor no.
    */
   async forbiddenCalls(): Promise<string[]> {
-    const nobody = { customer: 'cus_BillDoctorNobody', intent: 'pi_BillDoctorNobody' };
+    const nobody = { customer: 'cus_BillDoctorNobody', intent: 'pi_BillDoctorNobody', charge: 'ch_BillDoctorNobody' };
     const calls: [string, Promise<unknown>][] = [
       ['balance: read', checkedAnswer('balance', this.stripe.balance.retrieve())],
       ['customers: read', checkedAnswer('customer', this.stripe.customers.retrieve(nobody.customer))],
       ['payment methods: read', checkedAnswer('list', this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 }))],
       ['payment intents: read', intentIn(this.stripe.paymentIntents.retrieve(nobody.intent))],
       ['payment intents: write', intentIn(this.stripe.paymentIntents.confirm(nobody.intent))],
+      ['charges: read', checkedAnswer('charge', this.stripe.charges.retrieve(nobody.charge))],
       ['refunds: read', checkedAnswer('list', this.stripe.refunds.list({ limit: 1 }))],
       ['refunds: write', checkedAnswer('refund', this.stripe.refunds.create({ payment_intent: nobody.intent }))],
       ['disputes: read', checkedAnswer('list', this.stripe.disputes.list({ limit: 1 }))],
+      ['early fraud warnings: read', checkedAnswer('list', this.stripe.radar.earlyFraudWarnings.list({ limit: 1 }))],
     ];
     const refused = await Promise.all(
       calls.map(async ([name, call]) => {
@@ -232,6 +260,14 @@ async function checkedAnswer<T extends Answered>(object: T['object'], asked: Pro
   const message = `Stripe: the answer is no ${object} (status ${status})`;
   const failure = { code: 'unknown', declineCode: null, adviceCode: null, message };
   throw new PaymentsError(message, { kind: 'unknown', status, failure, isSavedServerError: false });
+}
+
+/** undefined for what Stripe does not know, or does not let the key read. */
+async function unlessHidden<T>(reading: Promise<T>): Promise<T | undefined> {
+  return reading.catch((error) => {
+    if (error instanceof PaymentsError && (error.status === 403 || error.status === 404)) return undefined;
+    throw error;
+  });
 }
 
 async function intentIn(asked: Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {

@@ -1,6 +1,7 @@
 /** Stripe's webhook: whether an event is authentic, and what it is about. */
 import Stripe from 'stripe';
 import { z } from 'zod';
+import { idIn } from './fields.ts';
 
 /** Stripe's own tolerance; the library applies it to the past only, we also to the future. */
 const TOLERANCE_S = 5 * 60;
@@ -9,9 +10,29 @@ const TOLERANCE_S = 5 * 60;
  * What an event is about. What it says is left out: it comes late, twice and in any order, so the object
  * itself is read.
  */
-export type StripeNotice = { id: string; type: string; objectId: string; paymentIntentId: string | null };
+export type StripeNotice = {
+  id: string;
+  type: string;
+  objectId: string;
+  /** What the object is, or names. A payment method that was detached names the customer that it had. */
+  paymentIntentId: string | null;
+  chargeId: string | null;
+  customerId: string | null;
+};
 
-/** What the service listens to; an endpoint at Stripe needs no others. */
+/** The card's issuer reports a charge as fraudulent. https://docs.stripe.com/api/radar/early_fraud_warnings */
+const FRAUD_WARNING_TYPES = ['radar.early_fraud_warning.created', 'radar.early_fraud_warning.updated'] as const;
+
+/** After one of these a customer may have another card, or the same one renewed. */
+const CARD_TYPES = [
+  'payment_method.attached',
+  'payment_method.automatically_updated',
+  'payment_method.updated',
+  'payment_method.detached',
+  'customer.updated',
+] as const;
+
+/** What the service listens to; an endpoint at Stripe needs no others. docs/connecting-stripe.md lists them. */
 export const EVENT_TYPES = [
   'payment_intent.succeeded',
   'payment_intent.payment_failed',
@@ -25,7 +46,15 @@ export const EVENT_TYPES = [
   // An inquiry that has become a dispute says so by this one.
   'charge.dispute.funds_withdrawn',
   'charge.dispute.closed',
+  ...FRAUD_WARNING_TYPES,
+  ...CARD_TYPES,
 ] as const;
+
+/** What an event of this type is about: whether a charge is fraudulent, what a customer can pay with, or money. */
+export function topicOf(type: string): 'fraud' | 'card' | 'money' {
+  if (FRAUD_WARNING_TYPES.some((each) => each === type)) return 'fraud';
+  return CARD_TYPES.some((each) => each === type) ? 'card' : 'money';
+}
 
 const verifier = Stripe.webhooks.signature as Stripe.Signature;
 
@@ -39,6 +68,9 @@ export class MalformedStripeEventError extends Error {
 
 // PostgreSQL stores no NUL, and no id has one.
 const id = z.string().regex(/^[^\0]+$/);
+const reference = z.union([id, z.object({ id })]).nullish();
+/** What another object than ours has under such a name is none of our business. */
+const readableReference = reference.catch(null);
 const snapshotEvent = z.object({
   id,
   type: id,
@@ -46,8 +78,11 @@ const snapshotEvent = z.object({
     object: z.object({
       id: id.optional(),
       object: z.string().optional(),
-      payment_intent: z.union([id, z.object({ id })]).nullish(),
+      payment_intent: reference,
+      charge: readableReference,
+      customer: readableReference,
     }),
+    previous_attributes: z.object({ customer: readableReference }).optional().catch(undefined),
   }),
 });
 
@@ -78,9 +113,15 @@ function noticeOf(body: Buffer): StripeNotice {
   const event = snapshotEvent.safeParse(jsonIn(body));
   if (!event.success) throw new MalformedStripeEventError(`not an event: ${z.prettifyError(event.error)}`);
   const { id: eventId, type, data } = event.data;
-  const { id: objectId = eventId, object, payment_intent: ofObject } = data.object;
-  const intent = object === 'payment_intent' ? objectId : ofObject;
-  return { id: eventId, type, objectId, paymentIntentId: (typeof intent === 'object' ? intent?.id : intent) ?? null };
+  const { id: objectId = eventId, object, payment_intent: intent, charge, customer } = data.object;
+  return {
+    id: eventId,
+    type,
+    objectId,
+    paymentIntentId: object === 'payment_intent' ? objectId : idIn(intent),
+    chargeId: object === 'charge' ? objectId : idIn(charge),
+    customerId: object === 'customer' ? objectId : idIn(customer ?? data.previous_attributes?.customer),
+  };
 }
 
 function jsonIn(body: Buffer): unknown {

@@ -12,3 +12,8 @@ export function amountIn(value: unknown): number | null {
 export function currencyIn(value: unknown): string | null {
   return typeof value === 'string' && /^[a-z]{3}$/.test(value) ? value : null;
 }
+
+/** The id of an object that Stripe names or has expanded; null where it names none. */
+export function idIn(named: string | { id: string } | null | undefined): string | null {
+  return (typeof named === 'object' ? named?.id : named) ?? null;
+}

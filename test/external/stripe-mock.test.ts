@@ -17,7 +17,14 @@ const SECRET_KEY = 'sk_test_external';
 const AMOUNT_MINOR = 2050;
 const WITHOUT_REDIRECTS = { enabled: true, allow_redirects: 'never' } as const;
 
-type Scene = { payments: PaymentsClient; recharge: Recharge; paymentMethodId: string; intentId: string; paidIntentId: string };
+type Scene = {
+  payments: PaymentsClient;
+  recharge: Recharge;
+  paymentMethodId: string;
+  intentId: string;
+  paidIntentId: string;
+  warning: { id: string; chargeId: string };
+};
 
 /** Every call of the client: one that is missing here does not type-check. */
 const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = {
@@ -33,6 +40,8 @@ const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = 
   disputesOf: ({ payments, paidIntentId }) => payments.disputesOf(paidIntentId),
   returnedMoneyOf: ({ payments, paidIntentId }) => payments.returnedMoneyOf(paidIntentId),
   returnedSince: ({ payments }) => payments.returnedSince(new Date()),
+  fraudWarning: ({ payments, warning }) => payments.fraudWarning(warning),
+  fraudWarningsSince: ({ payments }) => payments.fraudWarningsSince(new Date()),
   forbiddenCalls: ({ payments }) => payments.forbiddenCalls(),
   ping: ({ payments }) => payments.ping(),
 };
@@ -98,6 +107,14 @@ const SENT: { call: keyof PaymentsClient; route: string; parameters: string[]; w
   { call: 'returnedMoneyOf', route: 'GET /v1/refunds', parameters: ['limit', 'payment_intent'], wrong: {} },
   { call: 'returnedSince', route: 'GET /v1/refunds', parameters: ['created[gte]', 'limit'], wrong: { created: 'yesterday' } },
   { call: 'returnedSince', route: 'GET /v1/disputes', parameters: ['created[gte]', 'limit'], wrong: { created: 'yesterday' } },
+  { call: 'fraudWarning', route: 'GET /v1/radar/early_fraud_warnings/:id', parameters: [], wrong: {} },
+  { call: 'fraudWarning', route: 'GET /v1/charges/:id', parameters: [], wrong: {} },
+  {
+    call: 'fraudWarningsSince',
+    route: 'GET /v1/radar/early_fraud_warnings',
+    parameters: ['created[gte]', 'expand[0]', 'limit'],
+    wrong: { created: 'yesterday', limit: 'many' },
+  },
   { call: 'ping', route: 'GET /v1/balance', parameters: [], wrong: {} },
 ];
 
@@ -167,6 +184,13 @@ describe.each(Object.entries(SERVERS))('%s', (_name, start) => {
       keysSpent: 0,
     } as Recharge;
     const payments = new PaymentsClient({ secretKey: SECRET_KEY, apiBase: tap.url });
-    return { payments, recharge, paymentMethodId: card.id, intentId: intent.id, paidIntentId: paid.id };
+    const warning = await warningOf(String(paid.latest_charge));
+    return { payments, recharge, paymentMethodId: card.id, intentId: intent.id, paidIntentId: paid.id, warning };
+  }
+
+  /** Stripe's mock has every warning that is asked for, ours has to make it. */
+  async function warningOf(chargeId: string): Promise<Scene['warning']> {
+    const made = await fetch(`${server.url}/_sandbox/charges/${chargeId}/early_fraud_warning`, { method: 'POST' });
+    return { id: made.ok ? ((await made.json()) as { id: string }).id : 'issfr_external', chargeId };
   }
 });

@@ -31,7 +31,7 @@ export async function openTap(target: string): Promise<Tap> {
     const body = await text(request);
     const inQuery = request.method === 'GET';
     const parameters = inQuery ? searchParams : new URLSearchParams(body);
-    const route = `${request.method} ${pathname.replace(/\/(cus|pi)_\w+/, '/:id')}`;
+    const route = `${request.method} ${pathname.replace(/\/(ch|cus|issfr|pi)_\w+/, '/:id')}`;
     const { falsification } = tap;
     if (falsification?.route === route) {
       const { parameter, value } = falsification;

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { HMAC_SECRET } from '../support/alerts.ts';
-import { RECHARGED, SUCCEEDED, unsuccessful } from '../support/books.ts';
+import { HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { createDatabase } from '../support/databases.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
@@ -114,6 +114,9 @@ describe('bill org', () => {
       ...added,
       auto_recharge_enabled: true,
       target_balance: '50.00',
+      max_charge: '136.38',
+      max_daily_amount: '454.60',
+      max_monthly_amount: '909.20',
       max_daily_recharges: 0,
       blocked: true,
       updated_at: expect.any(String),
@@ -127,7 +130,7 @@ describe('bill org', () => {
   test('prints for people without --json: a line a field, or a table', async () => {
     const [shown, listed] = await Promise.all([bill(['org', 'show', organization.id]), bill(['org', 'list', '--limit', '1'])]);
     expect(shown.out).toMatch(new RegExp(`^c_organization_id +${organization.id}$`, 'm'));
-    expect(shown.out).toMatch(/^suspended_at +-$/m);
+    expect(shown.out).toMatch(/^holds +/m);
     const [header, row, , more] = listed.out.split('\n');
     expect(header?.split(/ +/).slice(0, 3)).toEqual(['c_organization_id', 'litellm_team_id', 'stripe_customer_id']);
     expect(row).toMatch(/^cli-acme +cli-team +cus_Cli123 /);
@@ -137,11 +140,10 @@ describe('bill org', () => {
   test('suspend stops the charging, and resume lets it go on', async () => {
     const stopped = await world.organization();
     expect(await billJson('org', 'suspend', stopped.id, '--reason', 'unpaid')).toMatchObject({
-      suspended_reason: 'unpaid',
-      suspended_at: expect.any(String),
+      holds: [{ reason: 'operator', detail: 'unpaid' }],
     });
-    expect(await world.alerted(stopped)).toEqual(unsuccessful('suspended'));
-    expect(await billJson('org', 'resume', stopped.id)).toMatchObject({ suspended_reason: null, suspended_at: null });
+    expect(await world.alerted(stopped)).toEqual(HELD);
+    expect(await billJson('org', 'resume', stopped.id)).toMatchObject({ holds: [] });
     expect(await world.alerted(stopped)).toEqual(RECHARGED);
     await expectChargedOnce(world, stopped);
   });

@@ -315,7 +315,14 @@ describe.each<[string, typeof webhookEvents | typeof stripeEvents, () => Promise
     stripeEvents,
     async () => {
       const id = newId('evt');
-      await stripeEvents.receive(em, { id, type: 'charge.refunded', objectId: id, paymentIntentId: null });
+      await stripeEvents.receive(em, {
+        id,
+        type: 'charge.refunded',
+        objectId: id,
+        paymentIntentId: null,
+        chargeId: null,
+        customerId: null,
+      });
       return id;
     },
   ],

@@ -152,8 +152,8 @@ describe('the amount of a day', () => {
     const organization = await world.organization({ settings: { max_daily_amount: '20.50', max_daily_recharges: 100 } });
     const alerts = Array.from({ length: 50 }, (_, copy) => world.alert(organization.teamId, { body: { max_budget: 10 + copy / 1000 } }));
     const events = (await Promise.all(alerts)).map(({ data }) => data.event_id as string);
-    await world.spend(organization.teamId, 30);
     const outcomes = await Promise.all(events.map(async (eventId) => (await world.closed(eventId)).outcome));
+    await world.spend(organization.teamId, 30);
     const further = await Promise.all(
       Array.from({ length: 10 }, (_, copy) => world.alerted(organization, { max_budget: 20 + copy / 1000 })),
     );

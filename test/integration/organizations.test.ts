@@ -15,7 +15,7 @@ import {
   TOO_LARGE,
   tableCounts,
 } from '../support/admin.ts';
-import { BUDGET_AFTER, DECLINED, RECHARGED, unsuccessful } from '../support/books.ts';
+import { BUDGET_AFTER, DECLINED, HELD, RECHARGED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, HOLD, READ_BUDGET } from '../support/faults.ts';
 import { World } from '../support/world.ts';
@@ -47,8 +47,7 @@ describe('a new organization', () => {
       time_zone: 'UTC',
       blocked: false,
       litellm_seen_at: null,
-      suspended_at: null,
-      suspended_reason: null,
+      holds: [],
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       updated_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
     });
@@ -162,7 +161,7 @@ describe('a change of an organization', () => {
 
   test.each<[string, unknown]>([
     ['c_organization_id', 'renamed'],
-    ['suspended_at', null],
+    ['holds', []],
     ['created_at', '2020-01-01T00:00:00Z'],
     ['version', 7],
     ['minimum_balance', '-0.01'],
@@ -213,20 +212,20 @@ describe('what an operator switches', () => {
   test('suspend stops recharges, with its reason kept, and resume lets them again', async () => {
     const organization = await world.organization();
     const { data: suspended } = await world.admin.post(`${ORGANIZATIONS}/${organization.id}/suspend`, { reason: 'unpaid invoices' });
-    expect(suspended).toMatchObject({ suspended_at: expect.any(String), suspended_reason: 'unpaid invoices' });
-    expect(await world.alerted(organization)).toEqual(unsuccessful('suspended'));
+    expect(suspended.holds).toMatchObject([{ reason: 'operator', detail: 'unpaid invoices', since: expect.any(String) }]);
+    expect(await world.alerted(organization)).toEqual(HELD);
     await expectUncharged(world, organization);
     expect(await world.budgetOf(organization.teamId)).toBe(10);
 
     const { data: resumed } = await world.admin.post(`${ORGANIZATIONS}/${organization.id}/resume`);
-    expect(resumed).toMatchObject({ suspended_at: null, suspended_reason: null });
+    expect(resumed.holds).toEqual([]);
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     await expectChargedOnce(world, organization);
   });
 
   test('suspend needs no reason, refuses what is none, and is 404 for nobody', async () => {
     const id = await created(world);
-    expect((await world.admin.post(`${ORGANIZATIONS}/${id}/suspend`)).data.suspended_reason).toEqual(expect.any(String));
+    expect((await world.admin.post(`${ORGANIZATIONS}/${id}/suspend`)).data.holds).toMatchObject([{ reason: 'operator' }]);
     for (const body of [{ reason: '' }, { reason: 7 }, { reason: 'a\0b' }]) {
       expectProblem(await world.admin.post(`${ORGANIZATIONS}/${id}/suspend`, body), INVALID, ['reason']);
     }
@@ -260,6 +259,7 @@ describe('what an operator switches', () => {
   test('a declined attempt counts, or a dead card would be tried all day', async () => {
     const organization = await world.organization({ card: 'pm_card_chargeCustomerFail', settings: { max_daily_recharges: 1 } });
     expect(await world.alerted(organization)).toEqual(DECLINED);
+    await world.attachCard(organization.customerId, 'pm_card_visa');
     expect(await world.alerted(organization)).toEqual(unsuccessful('daily_limit_reached'));
     expect((await world.stripe.charges.list({ customer: organization.customerId })).data).toHaveLength(1);
   });

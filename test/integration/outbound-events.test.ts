@@ -436,7 +436,7 @@ describe('a refusal', () => {
     await webhookEvents.close(database.fork(), await event(id), reason);
   }
 
-  test('that comes a thousand times is told once', async () => {
+  test('case 75: a refusal that comes a thousand times is told once', async () => {
     const id = await organization();
     await sql.query(
       `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256)

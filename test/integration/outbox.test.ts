@@ -2,18 +2,23 @@
  * What the world is told by the whole service: the events of a recharge, over a restart between the move and
  * its delivery, and what an operator asks about them by API and command.
  */
+import { execFile } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { z } from 'zod';
 import type { OutboundType } from '../../src/domain/outbound-event.ts';
 import { OUTBOUND_SCHEMAS } from '../../src/outbox/schemas.ts';
 import { expectProblem, INVALID, NOT_FOUND } from '../support/admin.ts';
-import { World } from '../support/world.ts';
+import { ADMIN_API_KEY, World } from '../support/world.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 9).toString('base64')}`;
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const ENDPOINTS = '/api/v1/outbound-endpoints';
 const EVENTS = '/api/v1/outbound-events';
 
@@ -47,6 +52,12 @@ afterAll(async () => {
 beforeEach(() => {
   status = 200;
 });
+
+/** What a command prints. @throws unless it ends with 0. */
+async function bill(...args: string[]): Promise<string> {
+  const env = { PATH: process.env['PATH'], PUBLIC_URL: world.apiUrl, ADMIN_API_KEY };
+  return (await promisify(execFile)(process.execPath, [MAIN, ...args], { env, cwd: tmpdir(), timeout: 120_000 })).stdout;
+}
 
 /** Waits until the receiver was told so of an organization. */
 function isTold(organizationId: string, type: OutboundType): Promise<Told> {
@@ -209,6 +220,20 @@ describe('an operator', () => {
       return data.deliveries[0].status === 'delivered' && data.deliveries[0];
     }, 'it is delivered');
     expect(delivered.log).toHaveLength(delivered.attempts + 1);
+  });
+
+  test('does the same by command', async () => {
+    const { organization } = await world.recharged();
+    const { id } = await isTold(organization.id, 'recharge.succeeded');
+    await world.eventually(
+      async () => (await world.admin.get(`${EVENTS}/${id}`)).data.deliveries[0]?.status === 'delivered',
+      'it is delivered',
+    );
+    const listed = await bill('outbound', '--org', organization.id, '--type', 'recharge.succeeded');
+    expect(listed).toMatch(new RegExp(`recharge\\.succeeded +${organization.id} +configured delivered +${id}`));
+    expect(await bill('outbound', '--org', organization.id, '--failed')).not.toContain(id);
+    expect(await bill('resend', id)).toBe(`${id} is sent again to configured\n`);
+    await world.eventually(async () => told.filter((event) => event.id === id).length === 2, 'it has come twice');
   });
 
   test('asks by type, and for one that is not there', async () => {

@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import * as ledger from '../../src/database/ledger.ts';
-import { BUDGET_AFTER, NEEDS_ATTENTION, RECHARGED, unsuccessful } from '../support/books.ts';
+import { BUDGET_AFTER, HELD, NEEDS_ATTENTION, RECHARGED } from '../support/books.ts';
 import { ALWAYS, type StandingFault } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
 import { failedAttempts } from '../support/runs.ts';
@@ -31,9 +31,9 @@ describe('case 44: a refund made elsewhere', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund']);
     await scene.expectBalanced(organization);
-    expect(await scene.suspension(organization)).toBe(`refund ${refund.id} of recharge ${rechargeId}`);
+    expect(await scene.heldFor(organization)).toBe(`refund ${refund.id} of recharge ${rechargeId} was made in Stripe`);
 
-    expect(await world.alerted(organization)).toEqual(unsuccessful('suspended'));
+    expect(await world.alerted(organization)).toEqual(HELD);
     await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
     await world.recharge(organization);
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
@@ -96,7 +96,7 @@ describe('case 44: a refund made elsewhere', () => {
     await scene.tellEverythingAgain(paid);
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund', 'recovery', 'grant']);
     await scene.expectBalanced(organization);
-    expect(await scene.suspension(organization)).toContain(refund.id);
+    expect(await scene.heldFor(organization)).toContain(refund.id);
   });
 
   test.each([5, 0])(
@@ -129,8 +129,8 @@ describe('case 44: a dispute', () => {
     await world.reversalIs(id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     await scene.expectBalanced(organization);
-    expect(await scene.suspension(organization)).toBe(`dispute ${id} of recharge ${rechargeId}`);
-    expect(await world.alerted(organization)).toEqual(unsuccessful('suspended'));
+    expect(await scene.heldFor(organization)).toBe(`dispute ${id} of recharge ${rechargeId}`);
+    expect(await world.alerted(organization)).toEqual(HELD);
 
     await world.stripeKnob(`disputes/${id}`, { status: 'won' });
     await world.reversalIs(id, 'given_back');
@@ -138,7 +138,7 @@ describe('case 44: a dispute', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant']);
     await scene.expectBalanced(organization);
-    expect(await scene.suspension(organization)).toContain(id);
+    expect(await scene.heldFor(organization)).toBeNull();
   });
 
   test('that is lost gives nothing back', async () => {
@@ -189,7 +189,7 @@ describe('case 44: a dispute', () => {
     await world.reversalIs(id, 'given_back');
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant']);
     await scene.expectBalanced(organization);
-    expect(await scene.suspension(organization)).toContain(id);
+    expect(await scene.heldFor(organization)).toContain(id);
   });
 
   test('that begins as an inquiry takes the quota back when it becomes a dispute, not before', async () => {
@@ -199,7 +199,7 @@ describe('case 44: a dispute', () => {
     await scene.tellEverythingAgain(paid);
     expect(await shown.strikes()).toBeGreaterThan(0);
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
-    expect(await scene.suspension(organization)).toBeNull();
+    expect(await scene.heldFor(organization)).toBeNull();
     await world.clearFaults();
     await scene.hearOf(id, intentId, 'charge.dispute.funds_withdrawn');
     await world.reversalIs(id, 'taken_back');
@@ -297,7 +297,7 @@ test('case 42: a refund of ours that fails weeks later reopens the recharge: the
   await scene.tellEverythingAgain(paid);
   // Our own refund is no reversal.
   expect((await world.sql.query('select 1 from reversal where recharge_id = $1', [rechargeId])).rows).toEqual([]);
-  expect(await scene.suspension(organization)).toBeNull();
+  expect(await scene.heldFor(organization)).toContain('refuses to raise');
   await scene.expectBalanced(organization);
 
   const [refund] = (await world.stripe.refunds.list({ payment_intent: intentId })).data;
@@ -308,5 +308,5 @@ test('case 42: a refund of ours that fails weeks later reopens the recharge: the
   expect(recharge.failure).toMatchObject({ code: 'refund_failed', message: expect.stringContaining('lost_or_stolen_card') });
   expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'refund', 'recovery']);
   expect(await world.accounts(organization)).toMatchObject({ captured: 2050, refunded: 0, granted: 0, prepaid: 2050 });
-  expect(await world.alerted(organization)).toEqual(unsuccessful('recharge_open'));
+  expect(await world.alerted(organization)).toEqual(HELD);
 });

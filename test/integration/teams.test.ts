@@ -45,7 +45,7 @@ describe('an organization', () => {
     const { status, data } = await world.admin.post('/api/v1/organizations', wanted);
     expect([status, data.litellm_team_id, data.litellm_seen_at, data.blocked]).toEqual([201, id, null, false]);
     const { data: blocked } = await world.admin.patch(`/api/v1/organizations/${id}`, { blocked: true });
-    expect([blocked.blocked, blocked.suspended_at]).toEqual([true, null]);
+    expect([blocked.blocked, blocked.holds]).toEqual([true, []]);
   });
 
   test('that has teams is not removed', async () => {

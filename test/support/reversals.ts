@@ -52,8 +52,9 @@ export class ReversalScene {
     return (await this.world.sql.query(query, [rechargeId])).rows.map(({ kind }) => kind);
   }
 
-  async suspension({ id }: Organization): Promise<string | null> {
-    return (await this.world.admin.get(`/api/v1/organizations/${id}`)).data.suspended_reason;
+  /** What the oldest hold on the organization says; null where there is none. */
+  async heldFor({ id }: Organization): Promise<string | null> {
+    return (await this.world.admin.get(`/api/v1/organizations/${id}`)).data.holds[0]?.detail ?? null;
   }
 
   /** The recharge or reversal that is writing the budget. */

@@ -30,8 +30,8 @@ const ROOMS: Record<string, { allowed: string[]; refused: string[] }> = {
     refused: ['../http/problem.ts', '../payments/client.ts', 'axios'],
   },
   'src/inbox/x.ts': {
-    allowed: ['../database/page.ts', '../workflow-starter.ts'],
-    refused: ['../temporal/starter.ts', '../http/problem.ts'],
+    allowed: ['../database/page.ts', '../payments/events.ts', '../workflow-starter.ts'],
+    refused: ['../temporal/starter.ts', '../http/problem.ts', '../kms/client.ts', 'stripe'],
   },
   'src/http/x.ts': {
     allowed: ['../inbox/alert.ts', '../outbox/addresses.ts', '../payments/events.ts', '../workflow-starter.ts', 'express'],

@@ -2,6 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
+import { ATTEMPTS_WINDOW_MS, MAX_FAILED_ATTEMPTS, pauseAfter } from '../../src/domain/attempts.ts';
+import { DECLINE_RULES } from '../../src/domain/decline.ts';
+import { HOLDS } from '../../src/domain/hold.ts';
 import { DEFAULT_TARGETS } from '../../src/domain/limits.ts';
 import { REFUSALS } from '../../src/domain/policy.ts';
 import { NORMAL_AFTER_MS, NORMAL_TIMES, SERIES } from '../../src/domain/runaway.ts';
@@ -37,6 +40,23 @@ describe('docs/policy.md', () => {
       });
     const rows = table('| limit | of | default | reached |').map(([field = '', , byDefault = '']) => [field, byDefault]);
     expect(rows.toSorted()).toEqual(defaults.toSorted());
+  });
+
+  test('has every hold, in the words of the code', () => {
+    const rows = Object.entries(HOLDS).map(([reason, { scopes, openedWhen, endedBy }]) => [reason, scopes.join(', '), openedWhen, endedBy]);
+    expect(table('| hold | on | opened when | ended by |')).toEqual(rows);
+  });
+
+  test('has every rule about declines, with its source', () => {
+    const rows = table('| code | values | means | because |').slice(0, -1);
+    expect(rows.map(([, values, , because]) => [values?.replaceAll('`', ''), because])).toEqual(
+      DECLINE_RULES.map(({ values, because, source }) => [values.join(', '), `[${because}](${source})`]),
+    );
+  });
+
+  test('says how often a card is asked', () => {
+    expect(doc).toContain(`never more than ${MAX_FAILED_ATTEMPTS} failed attempts in ${ATTEMPTS_WINDOW_MS / DAY_MS} days`);
+    expect(doc).toContain(`${pauseAfter(1) / 60_000} minutes, doubling`);
   });
 
   test('names only refusals that there are', () => {

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { classifyDecline, type DeclineCodes } from '../../../src/domain/decline.ts';
+import { classifyDecline, DECLINE_RULES, type DeclineCodes } from '../../../src/domain/decline.ts';
 
 const codes = (given: Partial<DeclineCodes>): DeclineCodes => ({ code: 'card_declined', declineCode: null, adviceCode: null, ...given });
 
@@ -34,6 +34,23 @@ test.each(['insufficient_funds', 'try_again_later', 'processing_error', 'do_not_
 test("the network's advice not to try again outweighs a decline that sounds soft", () => {
   expect(classifyDecline(codes({ declineCode: 'do_not_honor', adviceCode: 'do_not_try_again' }))).toBe('hard');
   expect(classifyDecline(codes({ declineCode: 'do_not_honor', adviceCode: 'try_again_later' }))).toBe('soft');
+});
+
+test.each(['03', '21'])("Mastercard's advice %s outweighs a decline that sounds soft", (networkAdviceCode) => {
+  expect(classifyDecline(codes({ declineCode: 'do_not_honor', networkAdviceCode }))).toBe('hard');
+  expect(classifyDecline(codes({ declineCode: 'do_not_honor', networkAdviceCode: '02' }))).toBe('soft');
+});
+
+test.each(['04', '07', '15', '41', '43', '46', 'R0', 'R1', 'R3'])("the network's code %s is never approved again", (networkDeclineCode) => {
+  expect(classifyDecline(codes({ declineCode: 'generic_decline', networkDeclineCode }))).toBe('hard');
+  expect(classifyDecline(codes({ declineCode: 'generic_decline', networkDeclineCode: '51' }))).toBe('soft');
+});
+
+test('every rule says why, and where that comes from', () => {
+  for (const { because, source, values } of DECLINE_RULES) {
+    expect([because, source, values.length]).toEqual([expect.stringMatching(/\w+/), expect.stringMatching(/^https:/), expect.any(Number)]);
+    expect(values).not.toContain('');
+  }
 });
 
 test('a bank that wants the customer present is told by either code, and above all else', () => {

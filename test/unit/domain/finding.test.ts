@@ -19,6 +19,11 @@ const WORDS: Record<FindingKind, { finding: Finding; expected: string; command: 
     expected: 'recharge rch_2 has followed it',
     command: FIX,
   },
+  fraud_warning_missed: {
+    finding: findingOf('fraud_warning_missed', sighting),
+    expected: 'a hold of the organization',
+    command: FIX,
+  },
   ledger_without_capture: {
     finding: findingOf('ledger_without_capture', sighting),
     expected: 'captured, as the ledger says',

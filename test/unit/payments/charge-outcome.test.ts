@@ -56,10 +56,24 @@ describe('a PaymentIntent', () => {
   });
 
   test('whose card was refused is declined, with every code that Stripe gives', () => {
-    const error = { code: 'card_declined', decline_code: 'lost_card', advice_code: 'do_not_try_again', message: 'Your card was declined.' };
+    const error = {
+      code: 'card_declined',
+      decline_code: 'lost_card',
+      advice_code: 'do_not_try_again',
+      network_advice_code: '03',
+      network_decline_code: '41',
+      message: 'Your card was declined.',
+    };
     expect(outcomeOf(intent('requires_payment_method', { last_payment_error: error }))).toEqual({
       kind: 'declined',
-      failure: { code: 'card_declined', declineCode: 'lost_card', adviceCode: 'do_not_try_again', message: 'Your card was declined.' },
+      failure: {
+        code: 'card_declined',
+        declineCode: 'lost_card',
+        adviceCode: 'do_not_try_again',
+        networkAdviceCode: '03',
+        networkDeclineCode: '41',
+        message: 'Your card was declined.',
+      },
     });
   });
 
@@ -77,7 +91,14 @@ describe('a PaymentIntent', () => {
   ])('in %s for which Stripe gives no reason is %s with the code %s', (status, kind, code) => {
     expect(outcomeOf(intent(status))).toEqual({
       kind,
-      failure: { code, declineCode: null, adviceCode: null, message: `Stripe gives no reason (${code})` },
+      failure: {
+        code,
+        declineCode: null,
+        adviceCode: null,
+        networkAdviceCode: null,
+        networkDeclineCode: null,
+        message: `Stripe gives no reason (${code})`,
+      },
     });
   });
 

@@ -38,6 +38,8 @@ const CALLS: Record<keyof PaymentsClient, (payments: PaymentsClient) => Promise<
   disputesOf: (payments) => payments.disputesOf('pi_1'),
   returnedMoneyOf: (payments) => payments.returnedMoneyOf('pi_1'),
   returnedSince: (payments) => payments.returnedSince(new Date()),
+  fraudWarning: (payments) => payments.fraudWarning({ id: 'issfr_1', chargeId: 'ch_1' }),
+  fraudWarningsSince: (payments) => payments.fraudWarningsSince(new Date()),
   forbiddenCalls: (payments) => payments.forbiddenCalls(),
   ping: (payments) => payments.ping(),
 };
@@ -87,5 +89,15 @@ test('a key that may not make a call is told apart from one that may', async () 
   answer = { status: 404, body: JSON.stringify({ error: { type: 'invalid_request_error', code: 'resource_missing', message: 'no' } }) };
   expect(await payments.forbiddenCalls()).toEqual([]);
   answer = { status: 403, body: JSON.stringify({ error: { type: 'invalid_request_error', message: 'not permitted' } }) };
-  expect(await payments.forbiddenCalls()).toHaveLength(8);
+  expect(await payments.forbiddenCalls()).toHaveLength(10);
+});
+
+test('a warning that Stripe does not show, as to a restricted key, is what its event names', async () => {
+  const charge = { id: 'issfr_1', chargeId: 'ch_1' };
+  for (const status of [403, 404]) {
+    answer = { status, body: JSON.stringify({ error: { type: 'invalid_request_error', message: 'no' } }) };
+    expect(await payments.fraudWarning(charge)).toMatchObject({ ...charge, intentId: null, amountMinor: null, isActionable: true });
+    expect(await payments.fraudWarning({ id: 'issfr_1', chargeId: null })).toBeUndefined();
+    await expect(payments.fraudWarningsSince(new Date())).rejects.toMatchObject({ status });
+  }
 });

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
-import { MalformedStripeEventError, readStripeEvent } from '../../../src/payments/events.ts';
+import { EVENT_TYPES, MalformedStripeEventError, readStripeEvent, topicOf } from '../../../src/payments/events.ts';
 
 const SECRETS = ['whsec_the_old_one', 'whsec_the_new_one'];
 const NOW_S = 1_790_000_000;
@@ -10,7 +10,14 @@ function event(object: object, type = 'charge.refunded'): Buffer {
   return Buffer.from(JSON.stringify({ id: 'evt_1', object: 'event', type, data: { object } }, null, 2));
 }
 const body = event({ id: 'ch_1', object: 'charge', payment_intent: 'pi_1' });
-const NOTICE = { id: 'evt_1', type: 'charge.refunded', objectId: 'ch_1', paymentIntentId: 'pi_1' };
+const NOTICE = {
+  id: 'evt_1',
+  type: 'charge.refunded',
+  objectId: 'ch_1',
+  paymentIntentId: 'pi_1',
+  chargeId: 'ch_1',
+  customerId: null,
+};
 
 function digest(signed: Buffer, at: number | string, secret: string): string {
   return createHmac('sha256', secret).update(`${at}.`).update(signed).digest('hex');
@@ -87,6 +94,30 @@ describe('an event is about', () => {
   ])('%s', (_what, object, objectId, paymentIntentId) => {
     const sent = event(object);
     expect(read(header(sent), SECRETS, sent)).toMatchObject({ objectId, paymentIntentId });
+  });
+
+  test.each([
+    ['the charge of a warning', { id: 'issfr_1', object: 'radar.early_fraud_warning', charge: 'ch_1' }, 'ch_1', null],
+    ['one that is expanded', { id: 'issfr_1', object: 'radar.early_fraud_warning', charge: { id: 'ch_1' } }, 'ch_1', null],
+    ['the customer of a card', { id: 'pm_1', object: 'payment_method', customer: 'cus_1' }, null, 'cus_1'],
+    ['the customer itself', { id: 'cus_1', object: 'customer' }, null, 'cus_1'],
+    ['nothing readable of an object that is not ours', { id: 'x_1', object: 'x', charge: 5, customer: [] }, null, null],
+  ])('%s', (_what, object, chargeId, customerId) => {
+    const sent = event(object);
+    expect(read(header(sent), SECRETS, sent)).toMatchObject({ chargeId, customerId });
+  });
+
+  test('the customer whom a card has left', () => {
+    const data = { object: { id: 'pm_1', object: 'payment_method', customer: null }, previous_attributes: { customer: 'cus_1' } };
+    const sent = Buffer.from(JSON.stringify({ id: 'evt_1', type: 'payment_method.detached', data }));
+    expect(read(header(sent), SECRETS, sent)).toMatchObject({ objectId: 'pm_1', customerId: 'cus_1' });
+  });
+
+  test('fraud, a card or money, by its type', () => {
+    const typesOf = (topic: string) => EVENT_TYPES.filter((type) => topicOf(type) === topic);
+    expect(typesOf('fraud')).toEqual(['radar.early_fraud_warning.created', 'radar.early_fraud_warning.updated']);
+    for (const type of typesOf('card')) expect(type).toMatch(/^(payment_method|customer)\./);
+    for (const type of typesOf('money')) expect(type).toMatch(/^(payment_intent|charge|refund)\./);
   });
 
   test.each([

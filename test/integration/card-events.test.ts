@@ -1,0 +1,147 @@
+/** A customer has another card, or the same one renewed: what that ends is over when Stripe says so. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { HELD, UNTOUCHED, unsuccessful } from '../support/books.ts';
+import { newFingerprint } from '../support/stand-ins.ts';
+import { type Organization, World } from '../support/world.ts';
+
+const REFUSED_FOR_GOOD = 'pm_card_chargeDeclinedLostCard';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start({ STRIPE_WEBHOOK_SECRETS: 'whsec_signs_the_cards' });
+});
+beforeEach(() => world.stripeKnob('webhooks', { enabled: true }));
+afterAll(() => world.close());
+
+type ShownHold = { scope: string; reason: string; released_by: string | null };
+
+/** Of the organization and its cards, the newest first. */
+async function holdsOf({ id }: Organization): Promise<ShownHold[]> {
+  return (await world.admin.get('/api/v1/holds', { params: { organization_id: id } })).data.data;
+}
+
+async function isReleased(organization: Organization, reason: string): Promise<ShownHold> {
+  return world.eventually(
+    async () => (await holdsOf(organization)).find((hold) => hold.reason === reason && hold.released_by !== null),
+    `the hold ${reason} is released`,
+  );
+}
+
+/** Waits until every event that Stripe has sent so far is taken in and handled. */
+async function handled(): Promise<void> {
+  const isDelivered = async () => (await world.stripe.events.list({ limit: 100 })).data.every((event) => event.pending_webhooks === 0);
+  await world.eventually(isDelivered, 'every event is delivered');
+  const unhandled = 'select 1 from stripe_event where handled_at is null';
+  await world.eventually(async () => (await world.sql.query(unhandled)).rowCount === 0, 'every event is handled');
+}
+
+async function cardOf({ customerId }: Organization): Promise<string> {
+  const [card] = (await world.stripe.customers.listPaymentMethods(customerId)).data;
+  return String(card?.id);
+}
+
+/** Whose only card its issuer refuses for good; it is held because of that. */
+async function refusedForGood(): Promise<Organization & { card: string }> {
+  const organization = await world.organization();
+  const card = await cardOf(organization);
+  await world.stripeKnob(`payment_methods/${card}`, { behaves_like: REFUSED_FOR_GOOD });
+  expect(await world.alerted(organization)).toEqual(unsuccessful('declined'));
+  await handled();
+  expect(await holdsOf(organization)).toMatchObject([{ scope: 'card', reason: 'card_refused', released_by: null }]);
+  return { ...organization, card };
+}
+
+async function expectRecharged(organization: Organization): Promise<void> {
+  expect(await world.alerted(organization)).toMatchObject({ success: true });
+  expect((await world.books(organization)).charges).toBe(1);
+}
+
+describe('a hold on a refused card', () => {
+  test('ends when the customer names another card', async () => {
+    const organization = await refusedForGood();
+    await world.attachCard(organization.customerId, 'pm_card_visa');
+    expect(await isReleased(organization, 'card_refused')).toMatchObject({ released_by: 'another card' });
+    await expectRecharged(organization);
+  });
+
+  test('ends when the card is renewed under the same id', async () => {
+    const organization = await refusedForGood();
+    await world.stripeKnob(`payment_methods/${organization.card}`, { behaves_like: 'pm_card_visa', exp_month: 11, exp_year: 2039 });
+    await isReleased(organization, 'card_refused');
+    await expectRecharged(organization);
+  });
+
+  test('ends when the card is removed, and another one is left', async () => {
+    const organization = await refusedForGood();
+    await world.stripe.customers.update(organization.customerId, { invoice_settings: { default_payment_method: '' } });
+    await world.stripe.paymentMethods.attach('pm_card_mastercard', { customer: organization.customerId });
+    await handled();
+    expect(await holdsOf(organization)).toMatchObject([{ released_by: null }]);
+    await world.stripe.paymentMethods.detach(organization.card);
+    await isReleased(organization, 'card_refused');
+    await expectRecharged(organization);
+  });
+
+  test('stays when the customer changes otherwise, or adds a card that is not the default', async () => {
+    const organization = await refusedForGood();
+    await world.stripe.customers.update(organization.customerId, { name: 'another name' });
+    await world.stripe.paymentMethods.attach('pm_card_mastercard', { customer: organization.customerId });
+    await handled();
+    expect(await holdsOf(organization)).toMatchObject([{ released_by: null }]);
+    expect(await world.alerted(organization)).toEqual(HELD);
+    expect(await world.books(organization)).toEqual(UNTOUCHED);
+  });
+
+  test("stays when another customer's card changes", async () => {
+    const organization = await refusedForGood();
+    const other = await world.organization();
+    await world.attachCard(other.customerId, 'pm_card_visa');
+    await handled();
+    expect(await holdsOf(organization)).toMatchObject([{ released_by: null }]);
+  });
+});
+
+test('a hold after three failures ends with another card', async () => {
+  const organization = await world.organization({ card: 'pm_card_chargeCustomerFail' });
+  for (const reason of ['first', 'second', 'third']) {
+    expect({ reason, ...(await world.alerted(organization)) }).toMatchObject({ reason, outcome: 'declined' });
+    await world.holdsPass(organization);
+  }
+  expect(await holdsOf(organization)).toContainEqual(expect.objectContaining({ reason: 'three_failures', released_by: null }));
+  await world.attachCard(organization.customerId, 'pm_card_visa', newFingerprint());
+  await isReleased(organization, 'three_failures');
+  await expectRecharged(organization);
+});
+
+test('what a person or Stripe has held stays, whatever the card', async () => {
+  const organization = await refusedForGood();
+  await world.admin.post('/api/v1/holds', { scope: 'organization', subject: organization.id, reason: 'looking at it' });
+  await world.attachCard(organization.customerId, 'pm_card_visa');
+  await isReleased(organization, 'card_refused');
+  expect(await holdsOf(organization)).toContainEqual(expect.objectContaining({ reason: 'operator', released_by: null }));
+  expect(await world.alerted(organization)).toEqual(HELD);
+});
+
+test('the next sweep charges the new card, without a pause', async () => {
+  const organization = await refusedForGood();
+  const sweep = async () => {
+    await world.temporal.workflow.execute('balanceSweepWorkflow', {
+      workflowId: `sweep/${organization.id}/${Math.random()}`,
+      taskQueue: world.name,
+    });
+  };
+  await sweep();
+  await world.eventually(
+    async () =>
+      (
+        await world.sql.query("select 1 from webhook_event where organization_id = $1 and source = 'sweep' and processed", [
+          organization.id,
+        ])
+      ).rowCount,
+    'the sweep has met the hold',
+  );
+  await world.attachCard(organization.customerId, 'pm_card_visa');
+  await isReleased(organization, 'card_refused');
+  await sweep();
+  await world.eventually(async () => (await world.books(organization)).charges === 1, 'the sweep has the new card charged');
+});

@@ -1,0 +1,349 @@
+/**
+ * A series of recharges is as safe as one: what stops charges, whom it stops, what ends it, and that it is told
+ * once. Each test looks at Stripe's stand-in for what was charged, and at the outbound events for what was told.
+ */
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
+import { HELD, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
+import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
+import { newFingerprint } from '../support/stand-ins.ts';
+import { type Organization, World } from '../support/world.ts';
+
+const HOLDS = '/api/v1/holds';
+const FOR_EVER = 100_000;
+const DAY = '1 day';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start();
+});
+afterAll(() => world?.close());
+afterEach(async () => {
+  await world.releaseService();
+  await world.clearFaults();
+});
+
+type Hold = { id: string; scope: string; subject: string; reason: string; detail: string; until: string | null; ended_by: string };
+
+function sweep(): Promise<unknown> {
+  return world.temporal.workflow.execute(WORKFLOW_TYPES.sweep, { workflowId: `balance-sweep/${randomUUID()}`, taskQueue: world.name });
+}
+
+async function openHolds(query: string): Promise<Hold[]> {
+  const { data } = await world.admin.get<{ data: Hold[] }>(`${HOLDS}?open=true&${query}`);
+  return data.data;
+}
+
+async function holdOf({ id }: Organization): Promise<Hold> {
+  const [hold] = await openHolds(`organization_id=${id}`);
+  if (!hold) throw new Error(`${id} has no open hold`);
+  return hold;
+}
+
+/** How often a card of the customer was asked for money, in vain or not. */
+async function attempts({ customerId }: Organization): Promise<number> {
+  return (await world.stripe.charges.list({ customer: customerId, limit: 100 })).data.length;
+}
+
+/** The types of what was told about an organization, oldest first. */
+async function told({ id }: Pick<Organization, 'id'>): Promise<string[]> {
+  const { rows } = await world.sql.query('select type from outbound_event where organization_id = $1 order by id', [id]);
+  return rows.map(({ type }) => type).filter((type: string) => type !== 'balance.low');
+}
+
+/** The organization's recharges, attempts and holds are as old as if so much more time had passed. */
+async function pass(time: string, { id }: Organization): Promise<void> {
+  await world.sql.query(
+    'update recharge set created_at = created_at - $1::interval, updated_at = updated_at - $1::interval where organization_id = $2',
+    [time, id],
+  );
+  await world.sql.query(
+    'update card_attempt set begun_at = begun_at - $1::interval, ended_at = ended_at - $1::interval where organization_id = $2',
+    [time, id],
+  );
+  await world.sql.query('update hold set since = since - $1::interval, until = until - $1::interval where organization_id = $2', [
+    time,
+    id,
+  ]);
+}
+
+async function makeCardBehaveLike({ customerId }: Organization, testCard: string): Promise<void> {
+  const [card] = (await world.stripe.customers.listPaymentMethods(customerId)).data;
+  await world.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: testCard });
+}
+
+describe('a card that is declined', () => {
+  test('case 61: softly, is asked once however many alerts come, and again at its step', async () => {
+    const organization = await world.organization();
+    await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
+    expect(await world.alerted(organization)).toEqual(unsuccessful('declined'));
+    for (let alert = 0; alert < 10; alert++) expect(await world.alerted(organization)).toEqual(HELD);
+    expect(await attempts(organization)).toBe(1);
+    expect(await told(organization)).toEqual(['recharge.declined', 'hold.opened']);
+    expect(await holdOf(organization)).toMatchObject({
+      scope: 'card',
+      reason: 'declined',
+      until: expect.any(String),
+      detail: expect.stringMatching(/insufficient_funds/),
+    });
+
+    await pass(DAY, organization);
+    expect(await world.alerted(organization)).toEqual(unsuccessful('declined'));
+    for (let alert = 0; alert < 5; alert++) expect(await world.alerted(organization)).toEqual(HELD);
+    expect(await attempts(organization)).toBe(2);
+
+    await makeCardBehaveLike(organization, 'pm_card_visa');
+    expect(await world.alerted(organization)).toEqual(HELD);
+    await world.holdsPass(organization);
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    expect(await openHolds(`organization_id=${organization.id}`)).toEqual([]);
+  });
+
+  test('case 61: is asked thirteen times in 30 days at most, though an operator releases the organization each time', async () => {
+    const organization = await world.organization();
+    await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
+    for (let hour = 0; hour < 30 * 24; hour += 12) {
+      await world.alerted(organization);
+      await world.admin.post(`/api/v1/organizations/${organization.id}/resume`, {});
+      await pass('12 hours', organization);
+    }
+    expect(await attempts(organization)).toBeLessThanOrEqual(13);
+    expect(await attempts(organization)).toBeGreaterThan(5);
+  }, 240_000);
+
+  test('case 62: is not asked again for another organization that pays with it', async () => {
+    const fingerprint = newFingerprint();
+    const [one, other] = [await world.organization({ fingerprint }), await world.organization({ fingerprint })];
+    for (const organization of [one, other]) await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
+    expect(await world.alerted(one)).toEqual(unsuccessful('declined'));
+    expect(await world.alerted(other)).toEqual(HELD);
+    expect(await world.alerted(other)).toEqual(HELD);
+    expect([await attempts(one), await attempts(other)]).toEqual([1, 0]);
+  });
+
+  test('case 62: is asked once when both organizations are low at the same moment', async () => {
+    const fingerprint = newFingerprint();
+    const pair = [await world.organization({ fingerprint }), await world.organization({ fingerprint })];
+    for (const organization of pair) await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
+    const endings = await Promise.all(pair.map((organization) => world.alerted(organization)));
+    expect(endings.map(({ outcome }) => outcome).sort()).toEqual(['declined', 'held']);
+    expect((await Promise.all(pair.map(attempts))).sort()).toEqual([0, 1]);
+  });
+
+  test('case 63: for good, is tried once more when the same card has a new expiry', async () => {
+    const organization = await world.organization();
+    await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedLostCard');
+    expect(await world.alerted(organization)).toEqual(unsuccessful('declined'));
+    expect(await holdOf(organization)).toMatchObject({ reason: 'card_refused', until: null });
+    await pass('300 days', organization);
+    expect(await world.alerted(organization)).toEqual(HELD);
+    const [card] = (await world.stripe.customers.listPaymentMethods(organization.customerId)).data;
+    await world.stripeKnob(`payment_methods/${card?.id}`, { exp_year: (card?.card?.exp_year ?? 0) + 3 });
+    expect(await world.alerted(organization)).toEqual(unsuccessful('declined'));
+    expect(await world.alerted(organization)).toEqual(HELD);
+    expect(await attempts(organization)).toBe(2);
+  });
+
+  test('holds nobody back when the customer names another one', async () => {
+    const organization = await world.organization();
+    await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
+    expect(await world.alerted(organization)).toEqual(unsuccessful('declined'));
+    await world.attachCard(organization.customerId, 'pm_card_visa');
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await expectChargedOnce(world, organization);
+    expect(await told(organization)).toEqual(['recharge.declined', 'hold.opened', 'hold.released', 'recharge.succeeded']);
+  });
+
+  test('three times in a row holds the organization, until a person releases it', async () => {
+    const organization = await world.organization();
+    await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
+    for (let attempt = 0; attempt < 3; attempt++) {
+      expect(await world.alerted(organization)).toEqual(unsuccessful('declined'));
+      await world.holdsPass(organization);
+    }
+    await makeCardBehaveLike(organization, 'pm_card_visa');
+    expect(await world.alerted(organization)).toEqual(HELD);
+    const hold = await holdOf(organization);
+    expect(hold).toMatchObject({ scope: 'organization', reason: 'three_failures', ended_by: expect.stringMatching(/another card/) });
+    expect((await world.admin.post(`${HOLDS}/${hold.id}/release`, { reason: 'the customer has paid in' })).status).toBe(200);
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+  });
+
+  test('case 71: is not counted where no network was asked', async () => {
+    const organization = await world.organization();
+    await makeCardBehaveLike(organization, 'pm_card_radarBlock');
+    for (let alert = 0; alert < 4; alert++) expect(await world.alerted(organization)).toEqual(unsuccessful('declined'));
+    expect(await openHolds(`organization_id=${organization.id}`)).toEqual([]);
+    expect((await world.sql.query('select 1 from card_attempt where organization_id = $1', [organization.id])).rowCount).toBe(0);
+  });
+});
+
+describe('a raise that LiteLLM refuses', () => {
+  const refuse = (status: number, message: string, teamId?: string) =>
+    world.kmsFault({
+      method: 'POST',
+      path: '/team/update',
+      ...(teamId && { contains: teamId }),
+      times: FOR_EVER,
+      action: { kind: 'respond', status, body: { error: { message, type: 'auth_error', param: 'None', code: String(status) } } },
+    });
+
+  test('case 64: by 403 stops the charges of all: at most one of twenty is charged in vain, and a probe ends it', async () => {
+    const low = await Promise.all(Array.from({ length: 20 }, () => world.organization()));
+    // Nothing shows lately that LiteLLM takes a raise, as after a restart or a quiet night.
+    await world.sql.query(`update recharge set updated_at = updated_at - interval '1 hour'`);
+    await refuse(403, 'this key may not raise max_budget');
+    const endings = await Promise.all(low.map((organization) => world.alerted(organization)));
+    const charged = endings.filter(({ outcome }) => outcome !== 'held');
+    expect(charged).toEqual([REFUNDED]);
+    await world.stopWorker();
+    await world.stopApi();
+    await Promise.all([world.startApi(), world.startWorker()]);
+    for (const organization of low) expect(await world.alerted(organization)).toEqual(HELD);
+    const books = await Promise.all(low.map((organization) => world.books(organization)));
+    expect(books.reduce((sum, { charges }) => sum + charges, 0)).toBe(1);
+    const holds = await openHolds('scope=service');
+    expect(holds).toMatchObject([{ reason: 'raise_refused', detail: expect.stringMatching(/403.*proxy_admin/s) }]);
+    const opened = await world.sql.query(`select 1 from outbound_event where type = 'hold.opened' and data ->> 'hold_id' = $1`, [
+      holds[0]?.id,
+    ]);
+    expect(opened.rowCount).toBe(1);
+
+    await sweep();
+    expect(await openHolds('scope=service')).toHaveLength(1);
+    await world.clearFaults();
+    await sweep();
+    expect(await openHolds('scope=service')).toEqual([]);
+    for (const organization of low)
+      await world.eventually(async () => (await world.books(organization)).granted === 2050, `${organization.id} is recharged`);
+  }, 240_000);
+
+  test('case 65: by 400 stops the charges of that organization', async () => {
+    const [capped, free] = [await world.organization(), await world.organization()];
+    await refuse(400, 'max_budget exceeds the organization limit', capped.teamId);
+    expect(await world.alerted(capped)).toEqual(REFUNDED);
+    expect(await world.alerted(capped)).toEqual(HELD);
+    expect(await holdOf(capped)).toMatchObject({
+      scope: 'organization',
+      reason: 'raise_refused',
+      detail: expect.stringMatching(/exceeds the organization limit/),
+    });
+    expect(await world.alerted(free)).toEqual(RECHARGED);
+    expect(await told(capped)).toEqual(['hold.opened', 'recharge.refunded']);
+  });
+});
+
+describe('a Stripe key of the other mode', () => {
+  const MISSING = {
+    type: 'invalid_request_error',
+    code: 'resource_missing',
+    param: 'id',
+    message: 'No such customer; one of this id exists in the other mode.',
+  };
+  const isMissing = (path: string) =>
+    world.stripeFault({ method: 'GET', path, times: FOR_EVER, action: { kind: 'respond', status: 404, body: { error: MISSING } } });
+
+  test('case 69: counts against nobody, holds the service, and ends when the key is right', async () => {
+    const low = await Promise.all(Array.from({ length: 3 }, () => world.organization()));
+    await isMissing('/v1/customers/*');
+    for (let round = 0; round < 3; round++) {
+      for (const organization of low) expect(await world.alerted(organization)).toEqual(HELD);
+    }
+    expect(await openHolds('scope=service')).toMatchObject([
+      { subject: 'stripe', reason: 'key_refused', detail: expect.stringMatching(/other mode/) },
+    ]);
+    for (const organization of low) {
+      expect(await told(organization)).toEqual([]);
+      await expectUncharged(world, organization);
+    }
+    await world.clearFaults();
+    await sweep();
+    for (const organization of low)
+      await world.eventually(async () => (await world.books(organization)).granted === 2050, `${organization.id} is recharged`);
+  });
+
+  test('a customer that only one organization misses is that one alone', async () => {
+    const [wrong, right] = [await world.organization(), await world.organization()];
+    await isMissing(`/v1/customers/${wrong.customerId}`);
+    for (let alert = 0; alert < 3; alert++) expect(await world.alerted(wrong)).toEqual(unsuccessful('customer_missing'));
+    expect(await world.alerted(right)).toEqual(RECHARGED);
+    expect(await told(wrong)).toEqual(['refusal.new']);
+    await world.clearFaults();
+    expect(await world.alerted(wrong)).toEqual(RECHARGED);
+  });
+});
+
+describe('the kill switch', () => {
+  test('case 76: stops new charges of all and lets what is captured end; it is released by hand', async () => {
+    const organizations = await Promise.all(Array.from({ length: 10 }, () => world.organization()));
+    const writing = await world.kmsFault({ method: 'POST', path: '/team/update', action: { kind: 'hold' } });
+    const first = await world.accepted(organizations[0] as Organization);
+    await writing.struck();
+    const { data: hold, status } = await world.admin.post(HOLDS, { scope: 'service', reason: 'maintenance' });
+    expect([status, hold.reason, hold.ended_by]).toEqual([201, 'operator', expect.stringMatching(/person releases/)]);
+    await writing.remove();
+    expect(await world.closed(first)).toEqual(RECHARGED);
+    for (const organization of organizations.slice(1)) {
+      expect(await world.alerted(organization)).toEqual(HELD);
+      await expectUncharged(world, organization);
+    }
+    expect((await world.admin.post(`${HOLDS}/${hold.id}/release`, { reason: 'done' })).data).toMatchObject({
+      released_by: 'admin key',
+      release_reason: 'done',
+    });
+    expect((await world.admin.post(`${HOLDS}/${hold.id}/release`, { reason: 'done' })).status).toBe(409);
+    for (const organization of organizations.slice(1)) expect(await world.alerted(organization)).toEqual(RECHARGED);
+  });
+
+  test('stops a charge that has an intent, and whose card was not asked yet', async () => {
+    const organization = await world.organization();
+    const creating = await world.stripeFault({ method: 'POST', path: '/v1/payment_intents', when: 'after', action: { kind: 'hold' } });
+    const eventId = await world.accepted(organization);
+    await creating.struck();
+    await world.admin.post(HOLDS, { scope: 'organization', subject: organization.id, reason: 'asked to stop' });
+    await creating.remove();
+    expect(await world.closed(eventId)).toEqual(HELD);
+    await expectUncharged(world, organization);
+    const [recharge] = await world.rechargesOf(organization);
+    expect(recharge).toMatchObject({ status: 'cancelled' });
+    expect((await world.stripe.paymentIntents.retrieve(recharge?.payment_intent_id ?? '')).status).toBe('canceled');
+  });
+
+  test('says what is wrong with a hold that makes no sense', async () => {
+    const faults = [
+      { scope: 'service', subject: 'acme', reason: 'x' },
+      { scope: 'organization', reason: 'x' },
+      { scope: 'service', reason: 'x', until: '2001-01-01T00:00:00Z' },
+      { scope: 'card', reason: 'x' },
+    ];
+    for (const fault of faults) expect((await world.admin.post(HOLDS, fault)).status).toBe(422);
+    expect((await world.admin.post(HOLDS, { scope: 'organization', subject: 'nobody', reason: 'x' })).status).toBe(404);
+    expect((await world.admin.post(`${HOLDS}/hld_nothing/release`, { reason: 'x' })).status).toBe(404);
+  });
+});
+
+describe('a budget that was lowered in LiteLLM', () => {
+  test('case 68: is not paid for again before a person has said which is right', async () => {
+    const organization = await world.organization();
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await pass(DAY, organization);
+    await world.kms.post('/team/update', { team_id: organization.teamId, max_budget: 5 });
+    expect(await world.alerted(organization)).toEqual(HELD);
+    const hold = await holdOf(organization);
+    expect(hold).toMatchObject({ reason: 'budget_lowered', detail: expect.stringMatching(/is 5\.00.*left 30\.50/s) });
+    expect(await attempts(organization)).toBe(1);
+
+    // Restored by hand: the probe sees it.
+    await world.kms.post('/team/update', { team_id: organization.teamId, max_budget: 30.5 });
+    await sweep();
+    expect(await openHolds(`organization_id=${organization.id}`)).toEqual([]);
+
+    // Lowered again, and accepted.
+    await world.kms.post('/team/update', { team_id: organization.teamId, max_budget: 5 });
+    expect(await world.alerted(organization)).toEqual(HELD);
+    await world.admin.post(`${HOLDS}/${(await holdOf(organization)).id}/release`, { reason: 'the customer got money back' });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    expect(await attempts(organization)).toBe(2);
+  });
+});
