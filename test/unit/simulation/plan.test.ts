@@ -3,7 +3,7 @@ import { describe, expect, jest, test } from '@jest/globals';
 import { drawSchedule } from '../../simulation/draw.ts';
 import type { Environment } from '../../simulation/environment.ts';
 import { commandFor, commandForRun, type Options, scheduleOf } from '../../simulation/options.ts';
-import type { Step } from '../../simulation/schedule.ts';
+import { playsAlone, type Step } from '../../simulation/schedule.ts';
 import { Simulation, type Verdict } from '../../simulation/simulate.ts';
 
 const OPTIONS: Options = {
@@ -37,8 +37,9 @@ describe('the runs of a plan', () => {
     expect(shares.flat().toSorted((a, b) => a - b)).toEqual(Array.from({ length: OPTIONS.runs }, (_, run) => run));
   });
 
-  test('come to an end for a worker with the first that is wrong', async () => {
-    expect(await playedBy(1, 2, [5, 9])).toEqual([1, 3, 5]);
+  test('begin with those that have the service to themselves, and come to an end with the first that is wrong', async () => {
+    expect(playsAlone(drawSchedule(OPTIONS.seed, 5, OPTIONS.roughness))).toBe(true);
+    expect(await playedBy(1, 2, [7, 9])).toEqual([5, 1, 3, 7]);
   });
 });
 
