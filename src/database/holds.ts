@@ -1,10 +1,9 @@
 /** Holds: what stops charges, for how long, and who ended it. */
-import { LockMode } from '@mikro-orm/core';
 import { type Card, holdSubjectOf } from '../domain/card.ts';
 import { type AppliedHold, endsWithCard, HOLD_REASONS, HOLDS, type HoldReason, type HoldScope } from '../domain/hold.ts';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
-import { Hold, Organization } from './entities.ts';
+import { Hold } from './entities.ts';
 import { newId } from './ids.ts';
 import { tell } from './outbound-events.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
@@ -184,18 +183,14 @@ export async function isCardInQuestion(em: EntityManager, organizationId: string
  * Releases what another card ends, where the organization has another card now: another fingerprint, the same
  * card with another expiry or saved anew.
  */
-export async function releaseForChangedCard(em: EntityManager, organizationId: string, card: Card): Promise<void> {
-  await em.transactional(async (tx) => {
-    // Always the organization's lock first: a hold that ends changes the organization's row as well.
-    await tx.findOneOrFail(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
-    await releaseWhere(
-      tx,
-      `organization_id = ? and reason in (${sqlList(CARD_REASONS)}) and card_id is not null
-         and (card_id <> ? or scope = 'card' and subject not in (?, ?))`,
-      [organizationId, card.id, holdSubjectOf(card), card.id],
-      { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
-    );
-  });
+export async function releaseForChangedCard(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
+  await releaseWhere(
+    tx,
+    `organization_id = ? and reason in (${sqlList(CARD_REASONS)}) and card_id is not null
+       and (card_id <> ? or scope = 'card' and subject not in (?, ?))`,
+    [organizationId, card.id, holdSubjectOf(card), card.id],
+    { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
+  );
 }
 
 /**

@@ -83,7 +83,7 @@ const SENT: { call: keyof PaymentsClient; route: string; parameters: string[]; w
     parameters: ['error_on_requires_action', 'off_session'],
     wrong: { error_on_requires_action: 'perhaps', off_session: 'perhaps' },
   },
-  { call: 'readIntent', route: 'GET /v1/payment_intents/:id', parameters: [], wrong: {} },
+  { call: 'readIntent', route: 'GET /v1/payment_intents/:id', parameters: ['expand[0]'], wrong: {} },
   {
     call: 'cancelIntent',
     route: 'POST /v1/payment_intents/:id/cancel',

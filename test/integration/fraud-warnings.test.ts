@@ -243,15 +243,17 @@ test('a second warning while the first one holds is told too, in the same hold, 
   expect(await holdsOf(organization)).toEqual([]);
 });
 
-test('a warning that its event and reconciliation bring at once holds once', async () => {
-  await hear(false);
+test('a warning that its event and reconciliation bring at once, while another one holds, is added and told once', async () => {
   const { organization, rechargeId, intentId } = await world.recharged();
+  const first = await warn(intentId);
+  await fraudHold(organization);
+  await hear(false);
   const id = await warn(intentId);
   const [warning] = (await payments.fraudWarningsSince(new Date(0))).filter((each) => each.id === id);
   const recharge = await recharges.get(database.fork(), rechargeId);
   await Promise.all(Array.from({ length: 10 }, () => fraudWarnings.hold(database.fork(), recharge, warning as FraudWarning)));
-  expect(await holdsOf(organization)).toMatchObject([{ opened_by: id }]);
-  expect(await toldHolds(organization)).toHaveLength(1);
+  expect(await holdsOf(organization)).toMatchObject([{ opened_by: `${first} ${id}` }]);
+  expect(await toldHolds(organization)).toHaveLength(2);
 });
 
 describe('a warning whose event was lost', () => {

@@ -84,7 +84,10 @@ async function examineStripe(payments: PaymentsClient, config: Config): Promise<
     ),
     runCheck({ area: 'Stripe', check: 'webhook secrets' }, async () => {
       if (config.stripe.webhookSecrets.length > 0) return `${config.stripe.webhookSecrets.length} set`;
-      return note('STRIPE_WEBHOOK_SECRETS is not set', 'set it: without events, refunds and disputes are noticed up to an hour later');
+      return note(
+        'STRIPE_WEBHOOK_SECRETS is not set',
+        'set it: without events, refunds, disputes and fraud warnings are noticed up to an hour later',
+      );
     }),
   ]);
 }
@@ -161,7 +164,10 @@ async function examineWebhooks(database: Database, config: Config): Promise<Read
     runCheck({ area: 'webhooks', check: 'Stripe', advice: 'see the line about the database' }, async () => {
       const last = await stripeEvents.lastReceivedAt(database.fork());
       if (last) return `last event ${ago(last)}`;
-      return note('no event has ever arrived', `point a webhook endpoint in the Stripe Dashboard at ${url}/webhooks/stripe`);
+      return note(
+        'no event has ever arrived',
+        `point a webhook endpoint in the Stripe Dashboard at ${url}/webhooks/stripe, with the events of docs/connecting-stripe.md`,
+      );
     }),
   ]);
 }

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES, MalformedStripeEventError, readStripeEvent, topicOf } from '../../../src/payments/events.ts';
 
@@ -111,6 +112,16 @@ describe('an event is about', () => {
     const data = { object: { id: 'pm_1', object: 'payment_method', customer: null }, previous_attributes: { customer: 'cus_1' } };
     const sent = Buffer.from(JSON.stringify({ id: 'evt_1', type: 'payment_method.detached', data }));
     expect(read(header(sent), SECRETS, sent)).toMatchObject({ objectId: 'pm_1', customerId: 'cus_1' });
+  });
+
+  test('one of the types that docs/connecting-stripe.md lists', () => {
+    const doc = readFileSync(new URL('../../../docs/connecting-stripe.md', import.meta.url), 'utf8');
+    const [, table = ''] = doc.split('| event | what follows | without it |\n');
+    const listed = table
+      .split('\n\n')[0]
+      ?.split('\n')
+      .flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)]);
+    expect(listed?.map(([, type]) => type)).toEqual(EVENT_TYPES);
   });
 
   test('fraud, a card or money, by its type', () => {
