@@ -88,7 +88,7 @@ test('case 47: kill -9 of the API after the commit and before the dispatch: anot
   await expectRechargedOnce(world, underway, RECOVERY_TIMEOUT_MS);
 });
 
-test('SIGTERM under load: every alert that was answered 200 is handled, and both processes end with 0', async () => {
+test('case 59: SIGTERM under load: every alert that was answered 200 is handled, and both processes end with 0', async () => {
   const ALERTS = 8;
   const { api, worker } = await startService(processes, world);
   const organizations = await Promise.all(Array.from({ length: ALERTS }, () => world.organization()));

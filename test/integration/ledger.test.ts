@@ -50,7 +50,7 @@ test.each(['update ledger_transfer set amount_minor = 1', 'delete from ledger_tr
   },
 );
 
-test('an untouched ledger verifies', async () => {
+test('case 58: an untouched ledger verifies', async () => {
   const id = await organizationWithHistory(2);
   expect(await ledger.verify(database.fork(), id)).toEqual({ transfers: 4, faults: [] });
 });
@@ -92,7 +92,7 @@ test.each<[string, (id: string) => string[], string[]]>([
       '4: it does not follow from the transfer before it',
     ],
   ],
-])('%s is found', async (_what, statements, expected) => {
+])('case 58: %s is found', async (_what, statements, expected) => {
   const id = await organizationWithHistory(2);
   await tamper(...statements(id));
   expect(await faultsOf(id)).toEqual(expected);

@@ -19,7 +19,7 @@ function befallsEverybody(step: Step): boolean {
 }
 
 describe('a schedule of the simulation', () => {
-  test('depends on nothing but its seed and its run', () => {
+  test('case 60: depends on nothing but its seed and its run', () => {
     expect(drawSchedule(7, 12, ROUGHNESS)).toEqual(drawSchedule(7, 12, ROUGHNESS));
     expect(drawSchedule(7, 12, ROUGHNESS)).not.toEqual(drawSchedule(7, 13, ROUGHNESS));
     expect(drawSchedule(8, 12, ROUGHNESS)).not.toEqual(drawSchedule(7, 12, ROUGHNESS));
