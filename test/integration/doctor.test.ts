@@ -192,3 +192,23 @@ describe('what is not well is named', () => {
     expect(found['Temporal namespace']).toMatch(/TEMPORAL_ADDRESS/);
   });
 });
+
+describe('what stops charges', () => {
+  test('of the service is to be looked at; of an organization it is worth knowing', async () => {
+    const organization = await world.organization();
+    const hold = (body: object) => world.admin.post('/api/v1/holds', body);
+    await hold({ scope: 'organization', subject: organization.id, reason: 'unpaid' });
+    expect((await readings()).find(({ area }) => area === 'holds')).toMatchObject({ verdict: 'note', seen: '1 open' });
+    const { data } = await hold({ scope: 'service', reason: 'maintenance' });
+    expect(await changes()).toEqual({ 'holds of the service': expect.stringContaining(data.id) });
+    await world.admin.post(`/api/v1/holds/${data.id}/release`, { reason: 'done' });
+    expect(await changes()).toEqual({});
+  });
+
+  test('case 69: a key that knows none of our customers is found by looking for them', async () => {
+    await world.organization();
+    const body = { error: { type: 'invalid_request_error', code: 'resource_missing', message: 'No such customer' } };
+    await world.stripeFault({ method: 'GET', path: '/v1/customers/*', times: 100, action: { kind: 'respond', status: 404, body } });
+    expect(await changes()).toEqual({ 'Stripe knows our customers': expect.stringContaining('STRIPE_SECRET_KEY') });
+  });
+});

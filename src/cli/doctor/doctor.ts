@@ -14,6 +14,7 @@ import { fetchWithin } from '../fetch.ts';
 import { type Output, print } from '../output.ts';
 import { configOrExit } from '../process.ts';
 import { serviceEnvironment } from '../service-client.ts';
+import { examineCustomers, examineHolds } from './holds.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
 import { ago, change, note, type Observation, type Reading, runCheck } from './reading.ts';
 import { examineTemporal } from './temporal.ts';
@@ -36,13 +37,16 @@ export async function examine(config: Config): Promise<Reading[]> {
   try {
     const reachesDatabase = await examineDatabase(database);
     const usesDatabase = reachesDatabase.every(({ verdict }) => verdict === 'ok');
+    const payments = new PaymentsClient(config.stripe);
     const readings = await Promise.all([
       examineTemporal(client, config.temporal),
-      examineStripe(new PaymentsClient(config.stripe), config),
+      examineStripe(payments, config),
+      usesDatabase ? examineCustomers(database.fork(), payments) : [],
       examineLitellmWithTeams(kms, usesDatabase ? database : undefined),
       examineClocks(config, usesDatabase ? database : undefined),
       examineApi(config),
       usesDatabase ? examineWebhooks(database, config) : [],
+      usesDatabase ? examineHolds(database.fork()) : [],
     ]);
     return [...reachesDatabase, ...readings.flat()];
   } finally {

@@ -1,0 +1,43 @@
+/** What stops charges now, and whether Stripe knows the customers that would be charged. */
+import type { EntityManager } from '../../database/database.ts';
+import * as holds from '../../database/holds.ts';
+import * as organizations from '../../database/organizations.ts';
+import { HOLDS } from '../../domain/hold.ts';
+import type { PaymentsClient } from '../../payments/client.ts';
+import { change, note, type Reading, runCheck } from './reading.ts';
+
+const AREA = 'holds';
+/** More are in `bill holds`. */
+const HOLDS_LIMIT = 200;
+const CUSTOMERS_LIMIT = 3;
+
+/** A hold of the service has to be looked at; those of organizations and cards are counted. */
+export async function examineHolds(em: EntityManager): Promise<Reading[]> {
+  const { data: open } = await holds.list(em, { isOpen: true }, { limit: HOLDS_LIMIT, cursor: undefined });
+  const ofService = open.filter(({ scope }) => scope === 'service');
+  const others = open.length - ofService.length;
+  const readings = ofService.map(({ id, reason, detail }) =>
+    runCheck({ area: AREA, check: 'of the service' }, async () =>
+      change(`nothing is charged (${reason}): ${detail}`, `${HOLDS[reason].endedBy}: ${id}`),
+    ),
+  );
+  const rest = runCheck({ area: AREA, check: 'of organizations and cards' }, async () =>
+    others === 0
+      ? 'none'
+      : note(`${others}${open.length === HOLDS_LIMIT ? ' or more' : ''} open`, 'bill holds says why, and what ends each'),
+  );
+  return Promise.all([...readings, rest]);
+}
+
+/** By customers of ours, because a key of the other mode may make every call, and knows none of them. */
+export async function examineCustomers(em: EntityManager, payments: PaymentsClient): Promise<Reading[]> {
+  const advice = 'set STRIPE_SECRET_KEY to a key of the account and mode that the customers are of';
+  const check = runCheck({ area: 'Stripe', check: 'knows our customers', advice }, async () => {
+    const customers = await organizations.otherCustomers(em, '', CUSTOMERS_LIMIT);
+    if (customers.length === 0) return 'there are none yet';
+    const known = await Promise.all(customers.map((id) => payments.knowsCustomer(id)));
+    const count = known.filter(Boolean).length;
+    return count === 0 ? change(`none of ${customers.join(', ')}`, advice) : `${count} of ${customers.length} that were looked at`;
+  });
+  return [await check];
+}
