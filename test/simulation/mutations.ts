@@ -55,7 +55,7 @@ async function firstWrongRun(edits: Mutation['edits']): Promise<{ run: string; w
 async function simulate(folder: string): Promise<{ run: string; what: string } | undefined> {
   const options = ['--runs', String(RUNS), '--seed', String(SEED), '--disturb-every', String(DISTURB_EVERY), '--no-shrink'];
   const child = spawn(process.execPath, ['test/simulation/main.ts', ...options], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const ended = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
   let found: { run: string; what: string } | undefined;
   for await (const line of createInterface({ input: child.stdout })) {
     const wrong = /^run (\d+) is wrong: (.+)/.exec(line);
@@ -71,6 +71,7 @@ async function simulate(folder: string): Promise<{ run: string; what: string } |
     child.kill('SIGTERM');
     break;
   }
-  await ended;
+  const code = await ended;
+  if (!found && code !== 0) throw new Error(`the simulation has ended with ${code} before it was done`);
   return found;
 }
