@@ -32,6 +32,9 @@ import type { EventRef, LimitsResult, ReservedRecharge, SpendFlushing } from './
  */
 const MAX_READS = 5;
 
+/** The one that goes first takes a second or two. */
+const NEXT_TURN = '2 seconds';
+
 /** LiteLLM has just been read, so its key is right. */
 const LITELLM_KEY = { scope: 'service', subject: 'litellm', reasons: ['key_refused'] } as const;
 
@@ -80,7 +83,7 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       if (reservation.kind === 'refused') return { kind: 'refused', outcome: reservation.refusal, reason: reservation.reason };
       if (reservation.kind === 'not_its_turn') {
         const message = 'nothing shows yet that LiteLLM takes a raise, and another recharge goes first';
-        throw ApplicationFailure.retryable(message, FAILURE.raiseUnproven);
+        throw ApplicationFailure.create({ message, type: FAILURE.raiseUnproven, nextRetryDelay: NEXT_TURN });
       }
       if (reservation.kind === 'reserved') return { kind: 'reserved', recharge: describe(reservation.recharge, organization, event) };
     }
