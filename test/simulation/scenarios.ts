@@ -12,11 +12,11 @@ export type Scenario = { start?: Partial<Start>; others?: Others; steps: Step[] 
 const AFTER_THE_LOOK_MS = 4_000;
 const REST: Step = { kind: 'rest', ms: 20_000 };
 
-/** Of a hundred runs, three have the whole service to themselves: they are dear, and nobody else plays meanwhile. */
+/** These runs have the whole service to themselves. They are few: nobody else plays meanwhile. */
 const ALONE = [
-  { every: 50, from: 28, draw: drawForbiddenRaises },
-  { every: 200, from: 5, draw: drawWrongMode },
-  { every: 200, from: 105, draw: drawKillSwitch },
+  { every: 100, from: 28, draw: drawForbiddenRaises },
+  { every: 400, from: 5, draw: drawWrongMode },
+  { every: 400, from: 205, draw: drawKillSwitch },
 ];
 
 /** About a third of the runs play one. */
