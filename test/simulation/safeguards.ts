@@ -146,8 +146,15 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    safeguard: 'a charge above max_charge waits for a person',
-    edits: [['src/domain/policy.ts', '  if (needed > maxCharge) return', '  if (needed > Number.MAX_VALUE) return']],
+    safeguard: 'a charge above max_charge waits for a person, and the look at the limits before the confirm',
+    edits: [
+      ['src/domain/policy.ts', '  if (needed > maxCharge) return', '  if (needed > Number.MAX_VALUE) return'],
+      [
+        'activities/recharge/charge-stripe.ts',
+        '  if (!withinLimits(organizations.policyOf(organization), history, recharge.amountMinor)) {',
+        '  if (!withinLimits(organizations.policyOf(organization), history, minorUnits(0))) {',
+      ],
+    ],
   },
   {
     safeguard: 'a budget that somebody has lowered opens a hold',

@@ -10,13 +10,14 @@ export type Scenario = { start?: Partial<Start>; others?: Others; steps: Step[] 
 
 /** Longer than an oracle grants to a charge that has looked before a hold was opened. */
 const AFTER_THE_LOOK_MS = 4_000;
-const REST: Step = { kind: 'rest', ms: 20_000 };
+/** Ends as soon as all is settled; on a busy machine what comes next would else come too early. */
+const REST: Step = { kind: 'rest', ms: 60_000 };
 
-/** Of a hundred runs, three have the whole service to themselves: they are dear, and nobody else plays meanwhile. */
+/** These runs have the whole service to themselves. They are few: nobody else plays meanwhile. */
 const ALONE = [
-  { every: 50, from: 28, draw: drawForbiddenRaises },
-  { every: 200, from: 5, draw: drawWrongMode },
-  { every: 200, from: 105, draw: drawKillSwitch },
+  { every: 100, from: 28, draw: drawForbiddenRaises },
+  { every: 400, from: 5, draw: drawWrongMode },
+  { every: 400, from: 205, draw: drawKillSwitch },
 ];
 
 /** About a third of the runs play one. */
@@ -24,10 +25,10 @@ export function drawScenario(random: Random, run: number): Scenario | undefined 
   const alone = ALONE.find(({ every, from }) => run % every === from);
   if (alone) return alone.draw(random);
   return random.weighted<() => Scenario | undefined>([
-    [66, () => undefined],
+    [64, () => undefined],
     [10, () => drawSharedCard(random)],
     [6, () => drawLateHold(random)],
-    [5, () => drawLoweredBudget(random)],
+    [8, () => drawLoweredBudget(random)],
     [4, () => drawRefusedRaises(random)],
     [4, () => drawRunaway(random)],
     [2, () => drawAmounts(random)],
@@ -79,7 +80,7 @@ function drawCardSeries(random: Random): Scenario {
     if (isGood) steps.push({ kind: 'card', behaves: 'is declined' }, everybody({ kind: 'use up', over: 0.5 }));
     inARow = isGood ? 0 : inARow + 1;
     const pause = inARow === 0 ? 1 : Math.min(15 * 2 ** (inARow - 1), 7 * 24 * 60);
-    steps.push({ kind: 'time', minutes: pause + random.pick([1, 1, 1, -2, 600]) });
+    steps.push({ kind: 'time', minutes: Math.max(1, pause + random.pick([1, 1, 1, -2, 600])) });
   }
   return { start: { maxDailyRecharges: 50 }, others: { count: 1, share: 'a card' }, steps };
 }
