@@ -75,7 +75,10 @@ async function wasSeen({ id }: Organization, ...samples: { secondsAgo: number; s
 async function letPass({ id }: Organization, minutes: number): Promise<void> {
   const earlier = (column: string) => `${column} = ${column} - $2 * interval '1 minute'`;
   await world.sql.query(`update recharge set ${earlier('updated_at')} where organization_id = $1`, [id, minutes]);
-  await world.sql.query(`update hold set ${earlier('since')}, ${earlier('until')}, ${earlier('released_at')} where organization_id = $1`, [id, minutes]);
+  await world.sql.query(`update hold set ${earlier('since')}, ${earlier('until')}, ${earlier('released_at')} where organization_id = $1`, [
+    id,
+    minutes,
+  ]);
   await world.sql.query(`update card_attempt set ${earlier('ended_at')} where organization_id = $1`, [id, minutes]);
   await world.sql.query(`update webhook_event set ${earlier('processed_at')} where organization_id = $1 and processed`, [id, minutes]);
 }
