@@ -58,12 +58,13 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       }
       const existing = await recharges.findByEvent(em, eventId);
       if (existing) return { kind: 'reserved', recharge: describe(existing, organization, event) };
+      const expected = await organizations.budgetExpected(em, organization.id);
       const budget = await budgetOf(kms, organization);
       if (budget === null) return refused('team_not_found');
       await requireFresh(em, organization, budget);
       await holds.releaseOf(em, LITELLM_KEY, { by: eventId, reason: 'LiteLLM takes the key' });
       await lowBalances.note(em, [{ organization, budget }]);
-      await holdIfLowered(em, organization, budget);
+      await holdIfLowered(em, organization, { shown: budget.quota, expected });
       const isAhead = isAlertAheadOfKms(event, budget, organization);
       const isRefusal = isRefusalEvent(event.eventType) && isRefusedByReservation(figuresOf(event.payload), budget);
       if (isAhead && !isRefusal) return spendFlushing(budget, 'spend_not_shown');
@@ -105,19 +106,25 @@ async function requireFresh(em: EntityManager, organization: Organization, { quo
 /**
  * A budget below what our last write left was lowered by somebody: what was paid for is gone, and charging
  * again would pay for it twice. A person says which of the two is right.
+ *
+ * @param expected from before LiteLLM was read; what is expected after that differs where we have written
+ *   meanwhile, and then nothing is known.
  */
-async function holdIfLowered(em: EntityManager, { id, litellmTeamId }: Organization, { quota }: LiveBudget): Promise<void> {
-  const left = await organizations.budgetExpected(em, id);
-  if (left === null || quota === null || quota >= left) return;
-  const shown = formatQuota(quota);
+async function holdIfLowered(
+  em: EntityManager,
+  { id, litellmTeamId }: Organization,
+  { shown, expected }: { shown: QuotaMicros | null; expected: QuotaMicros | null },
+): Promise<void> {
+  if (expected === null || shown === null || shown >= expected) return;
+  if ((await organizations.budgetExpected(em, id)) !== expected) return;
   await holds.open(em, {
     scope: 'organization',
     subject: id,
     reason: 'budget_lowered',
-    detail: `max_budget of team ${litellmTeamId} is ${shown}, our last write left ${formatQuota(left)}: restore it in LiteLLM, or release this hold to go on from ${shown}`,
+    detail: `max_budget of team ${litellmTeamId} is ${formatQuota(shown)}, our last write left ${formatQuota(expected)}: restore it in LiteLLM, or release this hold to go on from ${formatQuota(shown)}`,
     openedBy: 'checkLimits',
     organizationId: id,
-    quota,
+    quota: shown,
   });
 }
 
