@@ -202,7 +202,7 @@ function drawMishap(random: Random): StepOf<'mishap'> {
       [4, 'updateKmsQuota'],
       [3, 'closeEvent'],
     ]),
-    point: random.pick(['before', 'first commit', 'second commit', 'first transaction', 'after']),
+    point: random.pick(['before', 'first commit', 'second commit', 'first transaction', 'first transaction', 'after']),
     skip: random.weighted([
       [4, 0],
       [1, 1],
