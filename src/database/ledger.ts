@@ -1,9 +1,10 @@
 /** The ledger: append-only double entry, chained by hashes for each organization. */
 import { createHash } from 'node:crypto';
+import { IsolationLevel } from '@mikro-orm/core';
 import { ACCOUNTS, type LedgerAccount, type TransferKind } from '../domain/ledger.ts';
 import { type Currency, type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
-import { LedgerTransfer, type Recharge } from './entities.ts';
+import { LedgerTransfer, Organization, type Recharge } from './entities.ts';
 import { newId } from './ids.ts';
 
 /** What a transfer moves: all of a recharge unless it belongs to one refund or dispute. */
@@ -102,23 +103,29 @@ const VERIFY_PAGE = 1_000;
  * @param organizationId only this organization's chain.
  */
 export async function verify(em: EntityManager, organizationId?: string): Promise<{ transfers: number; faults: ChainFault[] }> {
-  const heads = await em.execute<{ id: string; sequence: number; hash: string }[]>(
-    `select c_organization_id as id, ledger_sequence as sequence, ledger_hash as hash from organization_balance_config
-     ${organizationId ? 'where c_organization_id = ?' : ''} order by c_organization_id`,
-    organizationId ? [organizationId] : [],
-  );
+  const ids = organizationId
+    ? [organizationId]
+    : (await em.find(Organization, {}, { fields: ['id'], orderBy: { id: 'asc' } })).map(({ id }) => id);
   let transfers = 0;
   const faults: ChainFault[] = [];
-  for (const head of heads) {
-    const chain = await verifyChain(em, head.id);
+  for (const id of ids) {
+    // Both as they were at one moment: a transfer that is entered meanwhile is no fault.
+    const chain = await em.transactional((tx) => verifyOrganization(tx, id), { isolationLevel: IsolationLevel.REPEATABLE_READ });
     transfers += chain.transfers;
     faults.push(...chain.faults);
-    if (chain.faults.length === 0 && (chain.last.sequence !== head.sequence || chain.last.hash !== head.hash)) {
-      const fault = `the chain ends at ${chain.last.sequence}, the organization's last transfer was ${head.sequence}`;
-      faults.push({ organizationId: head.id, sequence: head.sequence, transferId: null, fault });
-    }
   }
   return { transfers, faults };
+}
+
+async function verifyOrganization(tx: EntityManager, organizationId: string): Promise<{ transfers: number; faults: ChainFault[] }> {
+  const [head] = await tx.execute<Link[]>(
+    'select ledger_sequence as sequence, ledger_hash as hash from organization_balance_config where c_organization_id = ?',
+    [organizationId],
+  );
+  const { transfers, last, faults } = await verifyChain(tx, organizationId);
+  if (!head || faults.length > 0 || (last.sequence === head.sequence && last.hash === head.hash)) return { transfers, faults };
+  const fault = `the chain ends at ${last.sequence}, the organization's last transfer was ${head.sequence}`;
+  return { transfers, faults: [{ organizationId, sequence: head.sequence, transferId: null, fault }] };
 }
 
 type Link = { sequence: number; hash: string };

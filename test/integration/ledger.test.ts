@@ -55,6 +55,24 @@ test('case 58: an untouched ledger verifies', async () => {
   expect(await ledger.verify(database.fork(), id)).toEqual({ transfers: 4, faults: [] });
 });
 
+test('a transfer that is entered while its chain is verified is no fault', async () => {
+  const id = await organizationWithHistory(1);
+  const writer = await world.sql.connect();
+  await writer.query('begin');
+  await writer.query('lock table ledger_transfer in access exclusive mode');
+  const verifying = faultsOf(id);
+  await world.waitsForLock('"ledger_transfer"');
+  await writer.query(
+    `insert into ledger_transfer (id, organization_id, recharge_id, kind, reference, debit_account, credit_account, amount_minor, currency, quota_micros)
+     select 'ltr_late', organization_id, id, 'reversal', 're_late', 'granted', 'prepaid', 1, currency, 1 from recharge where organization_id = $1`,
+    [id],
+  );
+  await writer.query('commit');
+  writer.release();
+  expect(await verifying).toEqual([]);
+  expect(await faultsOf(id)).toEqual([]);
+});
+
 test.each<[string, (id: string) => string[], string[]]>([
   [
     'a changed amount',
