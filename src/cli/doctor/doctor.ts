@@ -40,8 +40,7 @@ export async function examine(config: Config): Promise<Reading[]> {
     const payments = new PaymentsClient(config.stripe);
     const readings = await Promise.all([
       examineTemporal(client, config.temporal),
-      examineStripe(payments, config),
-      usesDatabase ? examineCustomers(database.fork(), payments) : [],
+      examineStripeWithCustomers(payments, config, usesDatabase ? database : undefined),
       examineLitellmWithTeams(kms, usesDatabase ? database : undefined),
       examineClocks(config, usesDatabase ? database : undefined),
       examineApi(config),
@@ -94,6 +93,13 @@ async function examineStripe(payments: PaymentsClient, config: Config): Promise<
       );
     }),
   ]);
+}
+
+/** The customers are looked for only when the key is taken: otherwise each would report the key's fault. */
+async function examineStripeWithCustomers(payments: PaymentsClient, config: Config, database: Database | undefined): Promise<Reading[]> {
+  const readings = await examineStripe(payments, config);
+  if (!database || readings.some(({ verdict }) => verdict === 'change')) return readings;
+  return [...readings, ...(await examineCustomers(database.fork(), payments))];
 }
 
 /** The teams are checked only when the key is fine: otherwise each of them would report the key's fault. */
