@@ -297,7 +297,7 @@ describe('LiteLLM has refused the budget, and the run is about to refund when a 
     const decided = resolve(rechargeId, resolution);
     await world.waitsForLock('organization_balance_config');
     await reads.remove();
-    await world.waitsForLock('insert into hold');
+    await world.waitsForLock('for no key update');
     if (resolution === 'grant') await world.setBudget(teamId, BUDGET_AFTER);
     await world.clearFaults();
     await lock.query('commit');

@@ -158,7 +158,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     safeguard: 'a budget that somebody has lowered opens a hold',
-    edits: [['activities/recharge/check-limits.ts', '      await holdIfLowered(em, organization, { shown: budget.quota, expected });\n', '']],
+    edits: [
+      ['activities/recharge/check-limits.ts', '      await holdIfLowered(em, organization, { shown: budget.quota, expected });\n', ''],
+    ],
   },
   {
     safeguard: 'an outbound event is stored in the transaction of its move',
