@@ -63,6 +63,16 @@ async function stuck(action: FaultAction = FAILS): Promise<RechargeIds & { organ
   return { organization, ...(await world.rechargeIs(eventId, 'charged')) };
 }
 
+/** The recharges of these organizations began an hour ago, and took each of their steps 16 minutes earlier. */
+async function longAgo(organizationIds: readonly string[]): Promise<void> {
+  await world.sql.query(
+    `update recharge set created_at = created_at - interval '1 hour',
+       timeline = (select jsonb_agg(step || jsonb_build_object('at', ((step->>'at')::timestamptz - interval '16 minutes')::text)) from jsonb_array_elements(timeline) step)
+     where organization_id = any($1)`,
+    [organizationIds],
+  );
+}
+
 async function runIsOver(eventId: string): Promise<void> {
   await world.eventually(async () => (await world.runOf(eventId).describe()).status.name !== 'RUNNING', `the run of ${eventId} ends`);
 }
@@ -457,6 +467,10 @@ describe('case 73: Stripe says that it has captured, and not how much', () => {
     await world.stripeFault({ ...CONFIRM, when: 'after', times: ALWAYS, action: { kind: 'respond', status: 200, body } });
     const unreadable = await world.stripeFault({ ...READ_INTENT, times: ALWAYS, action: { kind: 'respond', status: 200, body } });
     const eventId = await world.accepted(organization);
+    // It is read again for ten minutes first.
+    await unreadable.struck();
+    await world.rechargeIs(eventId, 'charging');
+    await longAgo([organization.id]);
     const ids = await world.rechargeIs(eventId, 'needs_attention');
     await unreadable.remove();
     return { organization, ...ids };
@@ -490,12 +504,7 @@ test('what is stuck is listed after 15 minutes, with what a person may do about 
       organization_id: string;
     }[];
   expect((await list()).map(({ id }) => id)).not.toContain(held.rechargeId);
-  await world.sql.query(
-    `update recharge set created_at = created_at - interval '1 hour',
-       timeline = (select jsonb_agg(step || jsonb_build_object('at', ((step->>'at')::timestamptz - interval '16 minutes')::text)) from jsonb_array_elements(timeline) step)
-     where organization_id = any($1)`,
-    [[held.organization.id, bank.id]],
-  );
+  await longAgo([held.organization.id, bank.id]);
   const stuckNow = await list();
   expect(stuckNow).toContainEqual(
     expect.objectContaining({ id: held.rechargeId, status: 'charged', resolutions: ['grant', 'refund', 'accept'] }),
