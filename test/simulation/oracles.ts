@@ -214,15 +214,16 @@ function prepaidOf(rechargeId: string, transfers: TransferFact[]): number {
 
 /**
  * The first write is the team's beginning. The writes of somebody else are those whose value we know, in
- * their order.
+ * their order: one of ours may have written before what somebody else restores later.
  */
 function splitWrites([, ...writes]: BudgetWrite[], edits: (number | null)[]): { others: BudgetWrite[]; ours: BudgetWrite[] } {
   const left = [...edits];
   const [others, ours]: [BudgetWrite[], BudgetWrite[]] = [[], []];
   for (const write of writes) {
-    const position = left.findIndex((edit) => same(edit, write.max_budget));
-    (position === -1 ? ours : others).push(write);
-    if (position !== -1) left.splice(position, 1);
+    const [next] = left;
+    const isOthers = next !== undefined && same(next, write.max_budget);
+    (isOthers ? others : ours).push(write);
+    if (isOthers) left.shift();
   }
   return { others, ours };
 }
