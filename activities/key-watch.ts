@@ -6,10 +6,20 @@ import * as holds from '../src/database/holds.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import type { Logger } from '../src/observability/log.ts';
 
-/** Whose key it is, by the failure, and what to change. */
-const REFUSED_KEYS: Readonly<Record<string, { subject: 'stripe' | 'litellm'; advice: string }>> = {
+/** A charge and its quota need these. What else a key may not do is no reason to charge nobody. */
+const MONEY_STEPS: readonly string[] = ['checkLimits', 'chargeStripe', 'updateKmsQuota', 'refundCharge'];
+
+type RefusedKey = {
+  /** Whose key it is. */
+  subject: 'stripe' | 'litellm';
+  advice: string;
+  /** Refused for every call, so whatever step has met it tells of all. */
+  isForAll?: true;
+};
+
+const REFUSED_KEYS: Readonly<Record<string, RefusedKey>> = {
   [FAILURE.stripeKeyRefused]: { subject: 'stripe', advice: 'put STRIPE_SECRET_KEY right, then start the processes again' },
-  [FAILURE.kmsUnauthenticated]: { subject: 'litellm', advice: 'put KMS_API_KEY right, then start the processes again' },
+  [FAILURE.kmsUnauthenticated]: { subject: 'litellm', advice: 'put KMS_API_KEY right, then start the processes again', isForAll: true },
   [FAILURE.kmsForbidden]: { subject: 'litellm', advice: 'give the user that KMS_API_KEY belongs to the role proxy_admin' },
 };
 
@@ -27,16 +37,17 @@ export function watchKeys({ database, log }: { database: Database; log: Logger }
         try {
           return await next(input);
         } catch (error) {
-          if (error instanceof ApplicationFailure && context.info.attempt >= ATTEMPTS_BEFORE_HOLD) await hold(error);
+          const { attempt, activityType } = context.info;
+          if (error instanceof ApplicationFailure && attempt >= ATTEMPTS_BEFORE_HOLD) await hold(error, activityType);
           throw error;
         }
       },
     },
   });
 
-  async function hold({ type, message }: ApplicationFailure): Promise<void> {
+  async function hold({ type, message }: ApplicationFailure, step: string): Promise<void> {
     const refused = REFUSED_KEYS[type ?? ''];
-    if (!refused) return;
+    if (!refused || !(refused.isForAll || MONEY_STEPS.includes(step))) return;
     const { subject, advice } = refused;
     const detail = `${message}: ${advice}`;
     // Without PostgreSQL nothing is charged either.

@@ -92,8 +92,7 @@ function isOverdue({ timeline }: Recharge): boolean {
 /** Confirms where that is outstanding, and records whatever is final. */
 async function recordOutcome(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
   if (intent.outcome.kind !== 'unconfirmed') return record(em, payments, recharge, intent);
-  const card = cardAttempts.cardOf(recharge);
-  const obstacle = card && (await obstacleTo(em, recharge, card));
+  const obstacle = await obstacleNow(em, recharge);
   const confirmed = obstacle ? undefined : await confirm(em, payments, recharge);
   if (confirmed?.kind === 'answered') return record(em, payments, recharge, confirmed.intent);
   const late = await cancel(em, payments, recharge);
@@ -121,6 +120,9 @@ async function record(em: EntityManager, payments: PaymentsClient, recharge: Rec
       return park(em, recharge, `PaymentIntent ${recharge.paymentIntentId} ${outcome.reason}`);
     case 'declined':
     case 'action_required': {
+      // Cancelled by an attempt of ours that ended before it could record that, or by somebody at Stripe.
+      if (intent.isCanceled && !intent.reachedNetwork && recharge.status === 'charging')
+        return ended(await callOff(em, recharge, (await obstacleNow(em, recharge)) ?? { reason: 'the PaymentIntent was cancelled' }));
       // Nothing is left that could still be confirmed. Refused when the intent has moved since: read it
       // again.
       const late = (await cancel(em, payments, recharge)).outcome;
@@ -200,11 +202,16 @@ async function obstacleTo(em: EntityManager, recharge: Recharge, card: Card): Pr
   return attempt.kind === 'held' ? { refusal: 'held', reason: describeHold(attempt.hold) } : undefined;
 }
 
+async function obstacleNow(em: EntityManager, recharge: Recharge): Promise<Obstacle | undefined> {
+  const card = cardAttempts.cardOf(recharge);
+  return card ? obstacleTo(em, recharge, card) : undefined;
+}
+
 /** Ends the recharge before any card was touched: it counts against nobody. */
 async function callOff(em: EntityManager, recharge: Recharge, { refusal, reason }: Obstacle, card?: Card): Promise<Recharge> {
   return em.transactional(async (tx) => {
     await cardAttempts.forget(tx, recharge.id);
-    const changes = { failureCode: refusal ?? 'limits_lowered', failureMessage: reason, ...(card && noted(card)) };
+    const changes = { failureCode: refusal ?? 'called_off', failureMessage: reason, ...(card && noted(card)) };
     return recharges.move(tx, recharge, { to: 'cancelled', changes, facts: { reason } });
   });
 }
@@ -223,7 +230,7 @@ async function decline(
   return em.transactional(async (tx) => {
     const moved = await recharges.move(tx, recharge, { to, changes: changesOf(failure), facts: { code } });
     if (reachedNetwork) await cardAttempts.fail(tx, moved, { kind, code });
-    else await cardAttempts.forget(tx, moved.id);
+    else await cardAttempts.pause(tx, moved, code);
     return ended(moved);
   });
 }

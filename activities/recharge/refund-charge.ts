@@ -1,6 +1,7 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
+import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { formatMoney } from '../../src/domain/money.ts';
@@ -71,7 +72,7 @@ function isSettled(status: RechargeStatus): status is Extract<RefundResult, { ki
  */
 async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge): Promise<string | undefined> {
   const { organizationId, litellmTeamId: teamId, quotaBefore: before, quotaAfter: after } = recharge;
-  const leftMs = await recharges.writeMayTakeEffectFor(em, recharge);
+  const leftMs = await quotaWrites.mayTakeEffectFor(em, recharge);
   if (leftMs === null) return undefined;
   if (leftMs > 0) {
     const message = 'a write of the budget may still take effect: the money goes back when it is over';
@@ -81,7 +82,7 @@ async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge
     const reason = await takeBackBudget(em, kms, { organizationId, teamId, writer: recharge.id, before, after });
     if (reason) return reason;
   }
-  await recharges.noteBudgetUnchanged(em, recharge);
+  await quotaWrites.noteUnchanged(em, recharge);
   return undefined;
 }
 

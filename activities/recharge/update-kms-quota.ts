@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
+import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
@@ -21,11 +22,11 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
 
     const { organizationId, litellmTeamId: teamId } = recharge;
     const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
-      const planned = await recharges.planQuotaWrite(em, recharge, live);
+      const planned = await quotaWrites.plan(em, recharge, live);
       return {
         ...planned,
-        onOver: () => recharges.noteWriteOver(em, recharge, planned),
-        onWithoutEffect: () => recharges.noteWriteWithoutEffect(em, recharge, planned),
+        onOver: () => quotaWrites.noteOver(em, recharge, planned),
+        onWithoutEffect: () => quotaWrites.noteWithoutEffect(em, recharge, planned),
       };
     }).catch(async (error) => {
       if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);

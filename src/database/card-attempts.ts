@@ -2,10 +2,10 @@
  * Attempts on cards, counted by card whoever's organization it was. An attempt is entered before the card's
  * network is asked, so that two at a time are noticed, and ended by what came of it.
  */
-import { ATTEMPTS_WINDOW_MS, type FailuresBefore, holdsAfterFailure } from '../domain/attempts.ts';
+import { ATTEMPTS_WINDOW_MS, type FailuresBefore, holdsAfterFailure, pauseAfter, waitForWindow } from '../domain/attempts.ts';
 import { type Card, holdSubjectOf } from '../domain/card.ts';
 import type { DeclineKind } from '../domain/decline.ts';
-import { type AppliedHold, stopsReserved } from '../domain/hold.ts';
+import { type AppliedHold, type HoldReason, stopsReserved } from '../domain/hold.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
 import type { Recharge } from './entities.ts';
@@ -24,13 +24,14 @@ export type Begun =
   | { kind: 'busy'; rechargeId: string };
 
 /**
- * Enters the attempt, unless a hold applies by now or the card is being charged for somebody else. Idempotent:
- * called again before every confirm of the recharge.
+ * Enters the attempt, unless a hold applies by now, the card was asked too often in vain, or it is being charged
+ * for somebody else. Idempotent: called again before every confirm of the recharge.
  */
 export async function begin(em: EntityManager, recharge: Pick<Recharge, 'id' | 'organizationId'>, card: Card): Promise<Begun> {
   return em.transactional(async (tx) => {
     // One at a time for each card, whoever's workers they are.
     await tx.execute('select pg_advisory_xact_lock(hashtextextended(?, 0))', [card.fingerprint]);
+    await holdIfWindowIsFull(tx, recharge, card);
     const [hold] = (await holds.applyingTo(tx, recharge.organizationId, card)).filter(stopsReserved);
     if (hold) return { kind: 'held', hold };
     const [other] = await tx.execute<{ id: string }[]>(
@@ -45,6 +46,24 @@ export async function begin(em: EntityManager, recharge: Pick<Recharge, 'id' | '
     );
     return { kind: 'begun' };
   });
+}
+
+/** Whoever has released the hold of the last failure, or saved the card anew: a network counts by the card. */
+async function holdIfWindowIsFull(tx: EntityManager, recharge: Pick<Recharge, 'id' | 'organizationId'>, card: Card): Promise<void> {
+  const before = await failuresBefore(tx, recharge.organizationId, card);
+  const forMs = waitForWindow(before);
+  if (forMs === 0) return;
+  const detail = `the card was declined ${before.cardInWindow} times in 30 days, as often as it may be asked in vain`;
+  await openOnCard(tx, recharge, card, { reason: 'declined', detail, forMs });
+}
+
+async function openOnCard(
+  tx: EntityManager,
+  { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
+  card: Card,
+  hold: { reason: HoldReason; detail: string; forMs: number | null },
+): Promise<void> {
+  await holds.open(tx, { scope: 'card', subject: holdSubjectOf(card), ...hold, openedBy: id, organizationId, cardId: card.id });
 }
 
 /** The card's network has let the payment through: whatever the failures before it have led to ends. */
@@ -62,21 +81,35 @@ export async function succeed(tx: EntityManager, recharge: Recharge): Promise<vo
 export async function fail(tx: EntityManager, recharge: Recharge, { kind, code }: { kind: DeclineKind; code: string }): Promise<void> {
   const card = cardOf(recharge);
   if (!card) return;
-  const before = await failuresBefore(tx, recharge, card);
+  const before = await failuresBefore(tx, recharge.organizationId, card);
   if (!(await end(tx, recharge.id, kind))) return;
   for (const { reason, forMs } of holdsAfterFailure(kind, before)) {
-    const isCards = reason !== 'three_failures';
-    await holds.open(tx, {
-      scope: isCards ? 'card' : 'organization',
-      subject: isCards ? holdSubjectOf(card) : recharge.organizationId,
-      reason,
-      detail: isCards ? `the card was declined with ${code}` : `three attempts in a row have failed, the last one with ${code}`,
-      openedBy: recharge.id,
-      organizationId: recharge.organizationId,
-      cardId: card.id,
-      forMs,
-    });
+    if (reason === 'three_failures') await holdOrganization(tx, recharge, card, code);
+    else await openOnCard(tx, recharge, card, { reason, detail: `the card was declined with ${code}`, forMs });
   }
+}
+
+async function holdOrganization(tx: EntityManager, { id, organizationId }: Recharge, card: Card, code: string): Promise<void> {
+  await holds.open(tx, {
+    scope: 'organization',
+    subject: organizationId,
+    reason: 'three_failures',
+    detail: `three attempts in a row have failed, the last one with ${code}`,
+    openedBy: id,
+    organizationId,
+    cardId: card.id,
+  });
+}
+
+/**
+ * Stripe's own rules have stopped the payment: no attempt on the card, but no reason either to try again with
+ * every alert.
+ */
+export async function pause(tx: EntityManager, recharge: Recharge, code: string): Promise<void> {
+  await forget(tx, recharge.id);
+  const card = cardOf(recharge);
+  if (card)
+    await openOnCard(tx, recharge, card, { reason: 'declined', detail: `Stripe has blocked the payment (${code})`, forMs: pauseAfter(1) });
 }
 
 /** No network was asked after all. */
@@ -92,7 +125,7 @@ async function end(tx: EntityManager, rechargeId: string, outcome: 'succeeded' |
   return ended.length > 0;
 }
 
-async function failuresBefore(tx: EntityManager, { organizationId }: Recharge, { fingerprint }: Card): Promise<FailuresBefore> {
+async function failuresBefore(tx: EntityManager, organizationId: string, { fingerprint }: Card): Promise<FailuresBefore> {
   const failed = `outcome in (${sqlList(FAILED_OUTCOMES)})`;
   const [row] = await tx.execute<{ card: number; recent: number; oldest_ago_ms: number | null; organization: number }[]>(
     `select
@@ -114,8 +147,11 @@ async function failuresBefore(tx: EntityManager, { organizationId }: Recharge, {
   };
 }
 
-/** The card that a recharge was to be charged with; null for one from before cards were noted. */
+/**
+ * The card that a recharge is to be charged with; null before one is chosen. One that was chosen before
+ * fingerprints were noted is only the same as itself.
+ */
 export function cardOf({ paymentMethodId, cardFingerprint, cardExpiry }: Recharge): Card | null {
-  if (!paymentMethodId || !cardFingerprint) return null;
-  return { id: paymentMethodId, fingerprint: cardFingerprint, expiry: cardExpiry ?? '' };
+  if (!paymentMethodId) return null;
+  return { id: paymentMethodId, fingerprint: cardFingerprint ?? paymentMethodId, expiry: cardExpiry ?? '' };
 }

@@ -31,12 +31,12 @@ export type NewHold = {
  * Opens a hold, in the transaction of what leads to it. One of a scope, subject and reason is open at a time:
  * a further one makes it last longer where it would, and leaves the rest as it is.
  *
- * @returns the id of the one that is open.
+ * @returns the id of the one that is open, and whether it is new.
  */
-export async function open(tx: EntityManager, hold: NewHold): Promise<string> {
+export async function open(tx: EntityManager, hold: NewHold): Promise<{ id: string; isNew: boolean }> {
   const { scope, subject, reason } = hold;
   return tx.transactional(async (inner) => {
-    await lockOrganizations(inner, hold.organizationId ? [hold.organizationId] : []);
+    await lockOrganizations(inner, scope === 'organization' ? [subject] : []);
     const isOver = 'scope = ? and subject = ? and reason = ? and until <= now()';
     await releaseWhere(inner, isOver, [scope, subject, reason], { by: BY_TIME, reason: null });
     const [row] = await inner.execute<(ToldHold & { is_new: boolean })[]>(
@@ -61,11 +61,14 @@ export async function open(tx: EntityManager, hold: NewHold): Promise<string> {
     );
     if (!row) throw new Error(`no hold of ${scope} ${subject} was stored`);
     if (row.is_new) await tellOpened(inner, row);
-    return row.id;
+    return { id: row.id, isNew: row.is_new };
   });
 }
 
-/** Always before their holds, as a reservation does, so that no two wait for each other. */
+/**
+ * Always before the holds on them, as a reservation does, so that no two wait for each other: a trigger
+ * mirrors such a hold in the organization's row.
+ */
 async function lockOrganizations(tx: EntityManager, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
   await tx.execute(
@@ -112,12 +115,13 @@ export async function releaseExpired(em: EntityManager): Promise<number> {
 
 async function releaseWhere(tx: EntityManager, condition: string, values: unknown[], { by, reason }: Release): Promise<number> {
   const isReleased = `released_at is null and ${condition}`;
-  const found = await tx.execute<{ organization_id: string | null }[]>(`select organization_id from hold where ${isReleased}`, values);
+  const found = await tx.execute<Pick<Hold, 'scope' | 'subject'>[]>(`select scope, subject from hold where ${isReleased}`, values);
   if (found.length === 0) return 0;
   return tx.transactional(async (inner) => {
+    const onOrganizations = found.filter(({ scope }) => scope === 'organization');
     await lockOrganizations(
       inner,
-      found.flatMap(({ organization_id: id }) => id ?? []),
+      onOrganizations.map(({ subject }) => subject),
     );
     const released = await inner.execute<ToldHold[]>(
       `update hold set released_at = now(), released_by = ?, release_reason = ? where ${isReleased} returning ${TOLD}`,

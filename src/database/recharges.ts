@@ -6,7 +6,7 @@ import { type EntityData, LockMode, type RequiredEntityData, raw, UniqueConstrai
 import type { Card } from '../domain/card.ts';
 import { describeHold } from '../domain/hold.ts';
 import type { TransferKind } from '../domain/ledger.ts';
-import { formatQuota, parseQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import { formatQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal } from '../domain/policy.ts';
 import { isOpen, LATE_MOVES, OPEN_STATUSES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import { now, statementTime } from './clock.ts';
@@ -229,85 +229,6 @@ function timelineOf(first: NewStep) {
 
 function timelineWith(next: NewStep) {
   return raw(`timeline || ${ONE_STEP}`, [JSON.stringify(next)]);
-}
-
-/**
- * How long a write of the budget may take effect after it was planned. An attempt ends within a minute, and with
- * it the last of its calls.
- */
-const WRITE_WINDOW_S = 60;
-
-/** `until`, `previousUntil`: when this write, and the one before it, can take effect no more; as PostgreSQL writes it. */
-export type PlannedWrite = { before: QuotaMicros; after: QuotaMicros; until: string; previousUntil: string | null };
-
-/**
- * The budgets before and after the quota write. Both were stored when the amount was decided. A person's
- * resolution clears them: then `live`, and `live` plus the granted quota, are stored now. Every retry gets
- * the same two values.
- *
- * One statement also notes that a write is under way: whoever moves the recharge away from `charged` before it
- * has kept the write from being made, and whoever does so after it can see that one was.
- *
- * @throws UnexpectedStatusError when the recharge is not `charged` any more.
- */
-export async function planQuotaWrite(em: EntityManager, recharge: Recharge, live: QuotaMicros): Promise<PlannedWrite> {
-  const after = quotaMicros(live + recharge.quotaGranted);
-  const [planned] = await em.execute<{ before: string; after: string; until: string; previous: string | null }[]>(
-    `update recharge r set quota_before = coalesce(r.quota_before, ?), quota_after = coalesce(r.quota_after, ?),
-         write_until = clock_timestamp() + ? * interval '1 second'
-     from (select id, write_until from recharge where id = ? for update) last
-     where r.id = last.id and r.status = 'charged'
-     returning r.quota_before::text as before, r.quota_after::text as after, r.write_until::text as until, last.write_until::text as previous`,
-    [formatQuota(live), formatQuota(after), WRITE_WINDOW_S, recharge.id],
-  );
-  // Another attempt may have settled the recharge while this one was delayed.
-  if (!planned) throw new UnexpectedStatusError(recharge.id, 'succeeded', (await get(em, recharge.id)).status);
-  return {
-    before: parseQuota(planned.before),
-    after: parseQuota(planned.after),
-    until: planned.until,
-    previousUntil: planned.previous,
-  };
-}
-
-/**
- * A planned write is over: LiteLLM has answered it, or it was never sent. What it did is still to be seen. A write
- * of another attempt may be under way all the same.
- */
-export async function noteWriteOver(em: EntityManager, { id }: Recharge, { until, previousUntil }: PlannedWrite): Promise<void> {
-  await em.execute(
-    'update recharge set write_until = greatest(?::timestamptz, clock_timestamp()) where id = ? and write_until = ?::timestamptz',
-    [previousUntil, id, until],
-  );
-}
-
-/** A planned write that is over was seen to have changed nothing. */
-export async function noteWriteWithoutEffect(em: EntityManager, { id }: Recharge, { previousUntil }: PlannedWrite): Promise<void> {
-  await em.execute('update recharge set write_until = ?::timestamptz where id = ? and write_until <= clock_timestamp()', [
-    previousUntil,
-    id,
-  ]);
-}
-
-/**
- * How many milliseconds longer a write of the recharge's budget may take effect: 0 when it is over and its outcome
- * still to be seen, null when there is none.
- */
-export async function writeMayTakeEffectFor(em: EntityManager, { id }: Pick<Recharge, 'id'>): Promise<number | null> {
-  const [row] = await em.execute<{ left: number | null }[]>(
-    `select greatest(0, ceil(extract(epoch from write_until - clock_timestamp()) * 1000))::float as left
-     from recharge where id = ? and write_until is not null`,
-    [id],
-  );
-  return row?.left ?? null;
-}
-
-/** A refund no longer waits for a write of the budget: it is as it was before, so others may change it. */
-export async function noteBudgetUnchanged(em: EntityManager, { id, organizationId }: Recharge): Promise<void> {
-  await em.transactional(async (tx) => {
-    await tx.nativeUpdate(Recharge, { id, status: 'refunding' }, { writeUntil: null });
-    await releaseBudget(tx, organizationId, id);
-  });
 }
 
 /** Stripe replays a saved 500 for the current idempotency key: the next attempt uses another one. */

@@ -8,6 +8,7 @@ import { type Destination, destinationOf, type Resolution, type ResolutionReques
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge } from './entities.ts';
 import * as ledger from './ledger.ts';
+import * as quotaWrites from './quota-writes.ts';
 import * as recharges from './recharges.ts';
 
 /** The resolution is not possible as the recharge is now; the message says why. */
@@ -43,7 +44,7 @@ export async function begin(
       throw new NotResolvableError(
         `Stripe has captured the money of recharge ${recharge.id}: ${current.status === 'needs_attention' ? 'grant or refund it' : LEAVE_TO_RUN}`,
       );
-    if (!waitsForWrite(current, to, resolution) && (await recharges.writeMayTakeEffectFor(tx, current)))
+    if (!waitsForWrite(current, to, resolution) && (await quotaWrites.mayTakeEffectFor(tx, current)))
       throw new NotResolvableError(`a write of the budget of ${current.litellmTeamId} may still take effect: try again in a minute`);
     await tx.nativeUpdate(Recharge, { id: recharge.id }, preparation(current, to, resolution));
     return recharges.move(tx, current, {

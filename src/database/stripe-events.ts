@@ -1,16 +1,8 @@
 /** Stripe's events, stored before they are answered. Each only says that an object is worth a look. */
+import type { StripeNotice } from '../domain/stripe-notice.ts';
 import type { EntityManager } from './database.ts';
 import { StripeEvent } from './entities.ts';
 import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
-
-export type Notice = {
-  id: string;
-  type: string;
-  objectId: string;
-  paymentIntentId: string | null;
-  chargeId: string | null;
-  customerId: string | null;
-};
 
 const INBOX: Inbox = {
   table: 'stripe_event',
@@ -24,7 +16,7 @@ const INBOX: Inbox = {
  * Stores an event, once. False when it is stored already, or when another event of the same object and type
  * is still waiting, claimed by nobody: the look that it causes will be after this.
  */
-export async function receive(em: EntityManager, notice: Notice): Promise<boolean> {
+export async function receive(em: EntityManager, notice: StripeNotice): Promise<boolean> {
   const { id, type, objectId, paymentIntentId, chargeId, customerId } = notice;
   const rows = await em.execute(
     `insert into stripe_event (id, type, object_id, payment_intent_id, charge_id, customer_id) values (?, ?, ?, ?, ?, ?)
@@ -35,8 +27,8 @@ export async function receive(em: EntityManager, notice: Notice): Promise<boolea
 }
 
 /** Claims up to `limit` events that are not handled, for `leaseMs`; see lease.ts. */
-export async function claim(em: EntityManager, limit: number, leaseMs: number): Promise<Notice[]> {
-  return claimRows<Notice>(em, INBOX, { limit, leaseMs });
+export async function claim(em: EntityManager, limit: number, leaseMs: number): Promise<StripeNotice[]> {
+  return claimRows<StripeNotice>(em, INBOX, { limit, leaseMs });
 }
 
 export async function markHandled(em: EntityManager, id: string): Promise<void> {

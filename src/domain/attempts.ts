@@ -45,9 +45,12 @@ export function holdsAfterFailure(kind: DeclineKind, before: FailuresBefore): Ho
   return isThird ? [ofCard, { reason: 'three_failures', forMs: null }] : [ofCard];
 }
 
-function pauseOf({ cardInARow, cardInWindow, oldestInWindowAgoMs }: FailuresBefore): number {
-  const step = pauseAfter(cardInARow + 1);
-  if (cardInWindow + 1 < MAX_FAILED_ATTEMPTS) return step;
-  // The next attempt has to wait until the oldest of the window has left it.
-  return Math.max(step, ATTEMPTS_WINDOW_MS - (oldestInWindowAgoMs ?? 0));
+function pauseOf(before: FailuresBefore): number {
+  return Math.max(pauseAfter(before.cardInARow + 1), waitForWindow({ ...before, cardInWindow: before.cardInWindow + 1 }));
+}
+
+/** How long until the oldest failure has left a window that is full, in milliseconds; 0 while there is room. */
+export function waitForWindow({ cardInWindow, oldestInWindowAgoMs }: Pick<FailuresBefore, 'cardInWindow' | 'oldestInWindowAgoMs'>): number {
+  if (cardInWindow < MAX_FAILED_ATTEMPTS) return 0;
+  return Math.max(0, ATTEMPTS_WINDOW_MS - (oldestInWindowAgoMs ?? 0));
 }

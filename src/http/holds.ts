@@ -55,7 +55,8 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
       throw new Problem('not-found', `there is no organization ${subject}`);
     }
     const organizationId = scope === 'organization' ? subject : null;
-    const id = await holds.open(em, { scope, subject, reason: 'operator', detail, openedBy: by, organizationId, forMs });
+    const { id, isNew } = await holds.open(em, { scope, subject, reason: 'operator', detail, openedBy: by, organizationId, forMs });
+    if (!isNew) throw new Problem('conflict', `${subject || 'the service'} is held already, by ${id}: release that first`);
     response
       .status(201)
       .location(`/api/v1/holds/${id}`)

@@ -6,6 +6,7 @@ import * as organizations from '../database/organizations.ts';
 import * as recharges from '../database/recharges.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
+import type { StripeNotice } from '../domain/stripe-notice.ts';
 import type { PaymentsClient } from '../payments/client.ts';
 import { topicOf } from '../payments/events.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
@@ -35,7 +36,7 @@ export type StripeSourceDependencies = {
  * Stripe's events. One about money wakes the run that waits for it, a fraud warning holds, another card
  * releases. An event of an intent or a customer that is not ours needs nothing.
  */
-export function stripeSource({ database, payments, workflows }: StripeSourceDependencies): Source<stripeEvents.Notice> {
+export function stripeSource({ database, payments, workflows }: StripeSourceDependencies): Source<StripeNotice> {
   return {
     name: 'stripe_event',
     claim: (limit, leaseMs) => stripeEvents.claim(database.fork(), limit, leaseMs),
@@ -58,7 +59,7 @@ export function stripeSource({ database, payments, workflows }: StripeSourceDepe
 async function followMoney(
   em: EntityManager,
   workflows: StripeSourceDependencies['workflows'],
-  { type, paymentIntentId }: stripeEvents.Notice,
+  { type, paymentIntentId }: StripeNotice,
 ): Promise<void> {
   const recharge = paymentIntentId && (await recharges.findByIntent(em, paymentIntentId));
   if (!recharge) return;
@@ -70,7 +71,7 @@ async function followMoney(
 async function holdForWarning(
   em: EntityManager,
   payments: StripeSourceDependencies['payments'],
-  { objectId, chargeId, paymentIntentId }: stripeEvents.Notice,
+  { objectId, chargeId, paymentIntentId }: StripeNotice,
 ): Promise<void> {
   const warning = await payments.fraudWarning({ id: objectId, chargeId });
   const intentId = paymentIntentId ?? warning?.intentId;
@@ -82,7 +83,7 @@ async function holdForWarning(
 async function releaseForCard(
   em: EntityManager,
   payments: StripeSourceDependencies['payments'],
-  { customerId }: stripeEvents.Notice,
+  { customerId }: StripeNotice,
 ): Promise<void> {
   if (!customerId) return;
   for (const { id } of await organizations.ofCustomer(em, customerId)) {

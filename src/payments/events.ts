@@ -1,24 +1,11 @@
 /** Stripe's webhook: whether an event is authentic, and what it is about. */
 import Stripe from 'stripe';
 import { z } from 'zod';
+import type { StripeNotice } from '../domain/stripe-notice.ts';
 import { idIn } from './fields.ts';
 
 /** Stripe's own tolerance; the library applies it to the past only, we also to the future. */
 const TOLERANCE_S = 5 * 60;
-
-/**
- * What an event is about. What it says is left out: it comes late, twice and in any order, so the object
- * itself is read.
- */
-export type StripeNotice = {
-  id: string;
-  type: string;
-  objectId: string;
-  /** What the object is, or names. A payment method that was detached names the customer that it had. */
-  paymentIntentId: string | null;
-  chargeId: string | null;
-  customerId: string | null;
-};
 
 /** The card's issuer reports a charge as fraudulent. https://docs.stripe.com/api/radar/early_fraud_warnings */
 const FRAUD_WARNING_TYPES = ['radar.early_fraud_warning.created', 'radar.early_fraud_warning.updated'] as const;

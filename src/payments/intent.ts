@@ -27,8 +27,8 @@ export type Intent = {
   /** Nobody can confirm it any more. */
   isCanceled: boolean;
   /**
-   * Whether the card's network may have been asked. False only where Stripe says that it was not, as for a
-   * payment that its own rules have blocked.
+   * Whether the card's network may have been asked: not for an intent that was never confirmed, nor for a
+   * payment that Stripe's own rules have blocked.
    */
   reachedNetwork: boolean;
   /** Stripe's own word, for a person to read; decisions are made on `outcome`. */
@@ -67,9 +67,13 @@ export function ofIntent(intent: Stripe.PaymentIntent): Intent {
   };
 }
 
-/** https://docs.stripe.com/declines#blocked-payments: `network_status` is `not_sent_to_network` then. */
-function reachedNetwork({ latest_charge: charge }: Stripe.PaymentIntent): boolean {
-  return typeof charge !== 'object' || charge?.outcome?.network_status !== 'not_sent_to_network';
+/**
+ * A question to the network leaves a charge, or at least an error. Of a payment that Stripe's own rules have
+ * blocked, `network_status` is `not_sent_to_network`: https://docs.stripe.com/declines#blocked-payments
+ */
+function reachedNetwork({ latest_charge: charge, last_payment_error: error }: Stripe.PaymentIntent): boolean {
+  if (!charge) return error !== null && error !== undefined;
+  return typeof charge === 'string' || charge.outcome?.network_status !== 'not_sent_to_network';
 }
 
 /** As Stripe keeps it: quota as decimal strings, empty where it is not known. */

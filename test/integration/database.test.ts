@@ -12,9 +12,9 @@ import * as stripeEvents from '../../src/database/stripe-events.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
 import * as teams from '../../src/database/teams.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
-import { currency, parseQuota } from '../../src/domain/money.ts';
 import { createDatabase } from '../support/databases.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { settingsOf } from '../support/settings.ts';
 
 let database: Database;
 let sql: pg.Pool;
@@ -32,23 +32,7 @@ afterAll(async () => {
 
 let serial = 0;
 async function organization(on = em, id = `org-${++serial}`): Promise<string> {
-  await organizations.create(on, id, {
-    name: id,
-    stripeCustomerId: 'cus_1',
-    litellmTeamId: `team-${id}`,
-    currency: currency('usd'),
-    minimumBalance: parseQuota('5'),
-    targetBalance: parseQuota('25'),
-    quotaPerUnit: parseQuota('1'),
-    autoRechargeEnabled: true,
-    maxDailyRecharges: 10,
-    maxCharge: null,
-    maxDailyAmount: null,
-    maxMonthlyAmount: null,
-    timeZone: 'UTC',
-    blocked: false,
-    createTeam: false,
-  });
+  await organizations.create(on, id, settingsOf(id));
   return id;
 }
 

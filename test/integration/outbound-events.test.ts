@@ -6,7 +6,6 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { setTimeout } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { Webhook } from 'standardwebhooks';
@@ -20,7 +19,7 @@ import { tell } from '../../src/database/outbound-events.ts';
 import { tellOverdue, unsettled } from '../../src/database/recharge-events.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
-import { currency, parseQuota } from '../../src/domain/money.ts';
+import { parseQuota } from '../../src/domain/money.ts';
 import type { OutboundType } from '../../src/domain/outbound-event.ts';
 import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
 import { Dispatcher } from '../../src/inbox/dispatcher.ts';
@@ -28,6 +27,7 @@ import { createLogger } from '../../src/observability/log.ts';
 import { outboxSource } from '../../src/outbox/source.ts';
 import { createDatabase } from '../support/databases.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { settingsOf } from '../support/settings.ts';
 import { eventually } from '../support/time.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
@@ -353,23 +353,7 @@ describe('the endpoint that the environment names', () => {
 let serial = 0;
 async function organization(): Promise<string> {
   const id = `org-${++serial}`;
-  await organizations.create(database.fork(), id, {
-    name: id,
-    stripeCustomerId: 'cus_1',
-    litellmTeamId: `team-${id}`,
-    currency: currency('usd'),
-    minimumBalance: parseQuota('5'),
-    targetBalance: parseQuota('25'),
-    quotaPerUnit: parseQuota('1'),
-    autoRechargeEnabled: true,
-    maxDailyRecharges: 10,
-    maxCharge: null,
-    maxDailyAmount: null,
-    maxMonthlyAmount: null,
-    timeZone: 'UTC',
-    blocked: false,
-    createTeam: false,
-  });
+  await organizations.create(database.fork(), id, settingsOf(id));
   return id;
 }
 
@@ -503,7 +487,6 @@ describe('a balance', () => {
     const read = await organizations.find(database.fork(), id);
     for (let look = 0; look < 2; look++) {
       if (read) await lowBalances.note(database.fork(), [{ organization: read, budget: budget('1') }]);
-      await setTimeout(5);
     }
     expect(await typesOf(id)).toEqual(['balance.low']);
   });

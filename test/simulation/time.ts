@@ -1,5 +1,6 @@
 /** The time of a run: PostgreSQL's and Stripe's go on as ever, and in between days pass at once. */
 import type { Pool, PoolClient } from 'pg';
+import { eventually } from '../support/time.ts';
 
 /** What times are kept of an organization, by the column that says whose they are. */
 const TIMES: readonly (readonly [table: string, whose: string, columns: readonly string[]])[] = [
@@ -27,7 +28,8 @@ export class Clock {
    */
   async leap(sql: Pool, { ms, whose, mark }: { ms: number; whose: readonly string[] | null; mark: Mark }): Promise<void> {
     // Stripe tells whole seconds: what happens in this one comes after the leap.
-    await new Promise((resolve) => setTimeout(resolve, 1_000 - (Date.now() % 1_000)));
+    const second = Math.floor(Date.now() / 1_000);
+    await eventually(async () => Math.floor(Date.now() / 1_000) > second, 'the next second begins');
     const at = Date.now();
     const connection = await sql.connect();
     try {

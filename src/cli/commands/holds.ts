@@ -5,7 +5,7 @@ import { type List, type Output, type Paged, pageOf, printList, printRow, type R
 import { callService } from '../service-client.ts';
 
 const HOLDS = '/api/v1/holds';
-const COLUMNS = ['since', 'scope', 'subject', 'reason', 'until', 'detail', 'ended_by', 'id'];
+const COLUMNS = ['since', 'scope', 'subject', 'organization_id', 'reason', 'until', 'detail', 'ended_by', 'id'];
 
 export function addHoldCommands(bill: Command): void {
   withJson(

@@ -6,6 +6,7 @@ import {
   holdsAfterFailure,
   MAX_FAILED_ATTEMPTS,
   pauseAfter,
+  waitForWindow,
 } from '../../../src/domain/attempts.ts';
 
 const MINUTE_MS = 60_000;
@@ -64,6 +65,16 @@ describe('after a failed attempt', () => {
       { reason: 'declined', forMs: 7 * DAY_MS },
     ]);
     expect(holdsAfterFailure('soft', { ...last, oldestInWindowAgoMs: null })).toEqual([{ reason: 'declined', forMs: ATTEMPTS_WINDOW_MS }]);
+  });
+});
+
+describe('the window of 30 days', () => {
+  const full = { cardInWindow: MAX_FAILED_ATTEMPTS, oldestInWindowAgoMs: 29 * DAY_MS };
+  test('has room for thirteen failures, and then until the oldest has left it there is none', () => {
+    expect(waitForWindow({ ...full, cardInWindow: MAX_FAILED_ATTEMPTS - 1 })).toBe(0);
+    expect(waitForWindow(full)).toBe(DAY_MS);
+    expect(waitForWindow({ ...full, oldestInWindowAgoMs: 31 * DAY_MS })).toBe(0);
+    expect(waitForWindow({ ...full, oldestInWindowAgoMs: null })).toBe(ATTEMPTS_WINDOW_MS);
   });
 });
 

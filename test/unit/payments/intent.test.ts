@@ -32,7 +32,7 @@ test('an intent is read in our own words', () => {
     id: 'pi_1',
     outcome: { kind: 'unconfirmed' },
     isCanceled: false,
-    reachedNetwork: true,
+    reachedNetwork: false,
     status: 'requires_confirmation',
     amountMinor: 2050,
     currency: 'usd',
@@ -85,8 +85,9 @@ test.each([
   ['a charge that Stripe blocked', { outcome: { network_status: 'not_sent_to_network' } }, false],
   ['a charge that the bank declined', { outcome: { network_status: 'declined_by_network' } }, true],
   ['a charge that is not expanded', 'ch_1', true],
-  ['no charge', null, true],
-])('whether the network was asked: %s', (_, latest_charge, asked) => {
-  const intent = { id: 'pi_1', status: 'requires_payment_method', last_payment_error: null, metadata: {}, latest_charge };
+  ['an error without a charge', null, true, { code: 'card_declined' }],
+  ['neither charge nor error', null, false],
+])('whether the network was asked: %s', (_, latest_charge, asked, last_payment_error: object | null = null) => {
+  const intent = { id: 'pi_1', status: 'requires_payment_method', last_payment_error, metadata: {}, latest_charge };
   expect(ofIntent(intent as unknown as Parameters<typeof ofIntent>[0]).reachedNetwork).toBe(asked);
 });
