@@ -23,6 +23,16 @@ export type Tap = {
   close: () => Promise<void>;
 };
 
+/**
+ * A customer's answer without a default payment method, so that its cards are listed: Stripe's mock gives one to
+ * every customer whose default is expanded.
+ */
+function withoutDefault(answer: string): string {
+  const body = JSON.parse(answer);
+  if (body.object !== 'customer' || !body.invoice_settings) return answer;
+  return JSON.stringify({ ...body, invoice_settings: { ...body.invoice_settings, default_payment_method: null } });
+}
+
 /** Opens a tap on a free port of loopback. */
 export async function openTap(target: string): Promise<Tap> {
   const tap: Tap = { url: '', calls: [], falsification: undefined, close: async () => {} };
@@ -46,7 +56,7 @@ export async function openTap(target: string): Promise<Tap> {
     });
     const names = new Set([...parameters.keys()].map((name) => name.replace(/^metadata\[.*$/, 'metadata')));
     tap.calls.push({ route, parameters: [...names].sort(), status: answer.status });
-    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text());
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(withoutDefault(await answer.text()));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   tap.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
