@@ -121,12 +121,12 @@ function declineOf({ failureCode, declineCode }: Recharge) {
   return { failure_code: failureCode ?? null, decline_code: declineCode ?? null };
 }
 
-function actionOnDecline({ stripeCustomerId, organizationId }: Recharge): string {
-  return `the customer (${stripeCustomerId} at Stripe) needs a default card that works, then bill recharge ${organizationId}`;
+function actionOnDecline({ stripeCustomerId }: Recharge): string {
+  return `the customer (${stripeCustomerId} at Stripe) needs a default card that works: the next sweep charges it`;
 }
 
-function actionOnAuthentication({ stripeCustomerId, organizationId }: Recharge): string {
-  return `the customer (${stripeCustomerId} at Stripe) has to confirm a card with the bank, for use without them, then bill recharge ${organizationId}`;
+function actionOnAuthentication({ stripeCustomerId }: Recharge): string {
+  return `the customer (${stripeCustomerId} at Stripe) has to confirm a card with the bank, for use without them; then end the hold (bill holds, bill release), and the next sweep charges it`;
 }
 
 function actionOnOverdue({ id, status }: Recharge): string {

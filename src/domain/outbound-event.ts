@@ -134,7 +134,7 @@ export const LIMIT_PERCENTS = [80, 90, 100] as const;
  * themselves, or are told by what they come from.
  */
 const REFUSAL_ACTIONS = {
-  auto_recharge_disabled: (id: string) => `bill org set ${id} --auto-recharge on, or once by hand: bill recharge ${id}`,
+  auto_recharge_disabled: (id: string) => `bill org set ${id} --auto-recharge on`,
   refused_with_money_left: (id: string) => `bill org set ${id} --minimum <dollars>, above what one call reserves`,
   spend_not_shown: (id: string) =>
     `compare the alert with LiteLLM's /team/info, then raise max_budget by hand or bill org set ${id} --minimum <dollars>`,
