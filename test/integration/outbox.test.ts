@@ -81,7 +81,7 @@ describe('the receiver is told', () => {
     const organization = await world.organization({ card: 'pm_card_chargeCustomerFail' });
     await world.alerted(organization);
     const { data } = await isTold(organization.id, 'recharge.declined');
-    expect(data).toMatchObject({ failure_code: 'card_declined', action: expect.stringContaining(`bill recharge ${organization.id}`) });
+    expect(data).toMatchObject({ failure_code: 'card_declined', action: expect.stringContaining('the next sweep charges it') });
   });
 
   test('that a person has to decide, then how that person has decided', async () => {
