@@ -3,6 +3,7 @@
  * killed.
  */
 import { commandFor, readOptions } from './options.ts';
+import { Plan } from './plan.ts';
 import { type Summary, Totals } from './report.ts';
 import { WorkerProcess } from './worker-process.ts';
 
@@ -18,11 +19,12 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
+const plan = new Plan(options);
 const totals = new Totals();
 /** Each run that went wrong once, with the worker that knows of it. */
 const failed = new Map<number, WorkerProcess>();
 const workers = Array.from({ length: options.workers }, (_, index) => {
-  const worker: WorkerProcess = new WorkerProcess({ options, index }, (summary) => judged(summary, worker));
+  const worker: WorkerProcess = new WorkerProcess({ options, index }, plan, (summary) => judged(summary, worker));
   return worker;
 });
 const counts = () => ({

@@ -1,17 +1,28 @@
 /** What the simulation's processes say to each other. */
 import type { Options } from './options.ts';
+import type { Room } from './plan.ts';
 import type { Counts, Summary } from './report.ts';
 
-/**
- * What a worker is to play: of all runs those whose number, divided by the number of workers, leaves `index`.
- */
+/** Which of the workers this one is, from 0. */
 export type Share = { options: Options; index: number };
 
-/** To a worker. `run` is one that it has reported as wrong. */
-export type Order = { kind: 'stop' } | { kind: 'describe'; run: number } | { kind: 'shrink'; run: number } | { kind: 'close' };
+/**
+ * To a worker. `play` answers a `wants` with a run, or with none when there is none left; in the others, `run`
+ * is one that it has reported as wrong.
+ */
+export type Order =
+  | { kind: 'play'; wish: number; run: number | undefined }
+  | { kind: 'stop' }
+  | { kind: 'describe'; run: number }
+  | { kind: 'shrink'; run: number }
+  | { kind: 'close' };
 
-/** From a worker: `judged` for each run, then `played`; each of the others once for its order. */
+/**
+ * From a worker: `wants` for each run that it has room for, `judged` for each that it has played, `played` when
+ * there is no more; each of the others once for its order.
+ */
 export type Report =
+  | { kind: 'wants'; wish: number; room: Room }
   | { kind: 'judged'; summary: Summary; counts: Counts }
   | { kind: 'played' }
   | { kind: 'described'; text: string }

@@ -11,7 +11,7 @@ const EX_USAGE = 64;
 const HELP = `npm run simulate -- [options]
   --runs N          how many (200)
   --seed S          draws all schedules (1)
-  --workers N       plays them in so many processes, each with a service of its own: run K is worker K mod N's (1)
+  --workers N       plays them in so many processes, each with a service of its own (1)
   --run K           only this run of the seed, in several copies side by side, for timing is real
   --also WHAT@MS,…  with these disturbances so long after its start, which come first in its schedule
   --steps 1,4,7     only these steps of its schedule

@@ -7,6 +7,7 @@ import { drawSchedule, type Roughness } from './draw.ts';
 import type { Environment } from './environment.ts';
 import { gather, type Judged } from './facts.ts';
 import { judge, unpreventablyLost } from './oracles.ts';
+import type { Room } from './plan.ts';
 import { Run } from './run.ts';
 import { playsAlone, type Schedule } from './schedule.ts';
 
@@ -23,15 +24,13 @@ const COPIES = 8;
 /** `judged`: each organization of the run, or none where the end could not be seen. */
 export type Verdict = { run: number; played: Run; judged: Judged[]; violations: string[] };
 
-export type Plan = {
+export type Play = {
   seed: number;
-  runs: number;
-  /** How many play the plan, and which of them, from 0, this one is: it plays every `workers`th run. */
-  workers: number;
-  worker: number;
+  roughness: Roughness;
   /** Runs under way at a time. */
   sideBySide: number;
-  roughness: Roughness;
+  /** Hands out the next run, or none when there is none left. */
+  next: (room: Room) => Promise<number | undefined>;
 };
 
 /** Runs that are under way, by organization, for the mishaps that they have coming. */
@@ -56,26 +55,22 @@ export class Simulation {
   }
 
   /**
-   * Plays its share of the plan until it is done, is stopped or a run is found wanting; those under way are
-   * still judged.
+   * Plays what it is handed until there is no more, it is stopped or a run is found wanting; those under way
+   * are still judged.
    */
-  async runAll({ seed, runs, workers, worker, sideBySide, roughness }: Plan, judged: (verdict: Verdict) => void): Promise<void> {
-    const share = Array.from({ length: runs }, (_, run) => run).filter((run) => run % workers === worker);
-    const [together, alone] = [false, true].map((isAlone) =>
-      share.filter((run) => playsAlone(drawSchedule(seed, run, roughness)) === isAlone),
-    ) as [number[], number[]];
-    const lane = async (queue: number[]) => {
-      for (let run = queue.shift(); run !== undefined && !this.stopped; run = queue.shift()) {
+  async runAll({ seed, roughness, sideBySide, next }: Play, judged: (verdict: Verdict) => void): Promise<void> {
+    const lane = async (room: Room) => {
+      for (let run = await next(room); run !== undefined && !this.stopped; run = await next(room)) {
         const verdict = { run, ...(await this.runOne(`s${seed}-r${run}`, drawSchedule(seed, run, roughness))) };
         if (verdict.violations.length > 0) this.stop();
         judged(verdict);
       }
     };
-    await lane(alone);
-    await Promise.all(Array.from({ length: sideBySide }, () => lane(together)));
+    await lane('alone');
+    await Promise.all(Array.from({ length: sideBySide }, () => lane('together')));
   }
 
-  /** No run of the plan begins any more. */
+  /** No run begins any more. */
   stop(): void {
     this.stopped = true;
   }

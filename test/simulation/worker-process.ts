@@ -2,19 +2,20 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Order, Report, ReportOf, Share } from './messages.ts';
+import type { Plan } from './plan.ts';
 import type { Counts, Summary } from './report.ts';
 
 const PROGRAM = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
 export class WorkerProcess {
   counts: Counts = { kills: 0, restarts: 0, sweeps: 0 };
-  /** Resolves when it has played its share. */
+  /** Resolves when there is no more for it to play. */
   readonly played: Promise<unknown>;
   private readonly child: ChildProcess;
   private readonly gone: Promise<never>;
 
-  /** Starts it; it plays at once. @param judged is told of each run. */
-  constructor(share: Share, judged: (summary: Summary) => void) {
+  /** Starts it; it plays at once what the plan hands out. @param judged is told of each run. */
+  constructor(share: Share, plan: Plan, judged: (summary: Summary) => void) {
     // Advanced: what is undefined and a Map arrive as such.
     this.child = fork(PROGRAM, [JSON.stringify(share)], { serialization: 'advanced' });
     this.gone = new Promise((_, reject) => {
@@ -22,6 +23,7 @@ export class WorkerProcess {
     });
     this.gone.catch(() => {}); // it may end when all is said
     this.child.on('message', (report: Report) => {
+      if (report.kind === 'wants') this.order({ kind: 'play', wish: report.wish, run: plan.take(report.room, share.index) });
       if (report.kind !== 'judged') return;
       this.counts = report.counts;
       judged(report.summary);

@@ -1,16 +1,17 @@
 /**
- * One worker of the simulation: a process of its own that plays its share of the runs in an environment of
- * its own, and reports to the process that started it, with which it ends.
+ * One worker of the simulation: a process of its own that plays, in an environment of its own, the runs that
+ * the process that started it hands out. It reports to that one, and ends with it.
  */
 import { Environment } from './environment.ts';
 import type { Order, Report, Share } from './messages.ts';
 import { commandForRun, type Options, scheduleOf } from './options.ts';
+import type { Room } from './plan.ts';
 import { describeViolation, summaryOf } from './report.ts';
 import { startServers } from './servers.ts';
 import { shrink } from './shrink.ts';
 import { Simulation, type Verdict } from './simulate.ts';
 
-const { options, index }: Share = JSON.parse(process.argv[2] ?? '');
+const { options }: Share = JSON.parse(process.argv[2] ?? '');
 // Ctrl-C reaches every process of the terminal; who started us decides what it means.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {});
 process.once('disconnect', () => process.exit(1)); // what is tethered to us ends with us
@@ -19,14 +20,24 @@ const servers = await startServers();
 const environment = await Environment.open(servers);
 const simulation = new Simulation(environment);
 const failed = new Map<number, Verdict>();
+/** The runs that were asked for, by the number of the wish. */
+const wishes = new Map<number, (run: number | undefined) => void>();
+let wished = 0;
 
 process.on('message', (order: Order) => void obey(order));
 await play(options);
 report({ kind: 'played' });
 
 async function play({ run, ...plan }: Options): Promise<void> {
-  if (run === undefined) return simulation.runAll({ ...plan, worker: index }, judged);
+  if (run === undefined) return simulation.runAll({ ...plan, next }, judged);
   for (const verdict of await simulation.playCopies('repeated', scheduleOf(options, run))) judged({ run, ...verdict });
+}
+
+function next(room: Room): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    wishes.set(++wished, resolve);
+    report({ kind: 'wants', wish: wished, room });
+  });
 }
 
 function judged(verdict: Verdict): void {
@@ -36,6 +47,10 @@ function judged(verdict: Verdict): void {
 
 async function obey(order: Order): Promise<void> {
   switch (order.kind) {
+    case 'play':
+      wishes.get(order.wish)?.(order.run);
+      wishes.delete(order.wish);
+      return;
     case 'stop':
       return simulation.stop();
     case 'describe':

@@ -28,7 +28,7 @@ export type BillProcess = {
 export async function startBill(command: 'serve' | 'worker', env: Record<string, string>): Promise<BillProcess> {
   const readyMessage = command === 'serve' ? 'the API listens' : 'the worker polls';
   const child = spawn(process.execPath, [MAIN, command], {
-    env: { PATH: process.env['PATH'], ...env, LOG_LEVEL: 'info' },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env, LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const gone = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));

@@ -3,6 +3,7 @@ import { describe, expect, jest, test } from '@jest/globals';
 import { drawSchedule } from '../../simulation/draw.ts';
 import type { Environment } from '../../simulation/environment.ts';
 import { commandFor, commandForRun, type Options, scheduleOf } from '../../simulation/options.ts';
+import { Plan, type Room } from '../../simulation/plan.ts';
 import { playsAlone, type Step } from '../../simulation/schedule.ts';
 import { Simulation, type Verdict } from '../../simulation/simulate.ts';
 
@@ -19,27 +20,45 @@ const OPTIONS: Options = {
 };
 const RESTART: Step = { kind: 'disturb', what: 'restart Temporal', afterMs: 1_000 };
 
-/** The runs that one worker plays, in order, when those in `wrong` go wrong. */
-async function playedBy(worker: number, workers: number, wrong: number[] = []): Promise<number[]> {
-  const simulation = new Simulation({} as Environment);
-  jest.spyOn(simulation, 'runOne').mockImplementation(async (title) => {
-    const isWrong = wrong.some((run) => title === `s7-r${run}`);
-    return { violations: isWrong ? ['made up'] : [] } as unknown as Verdict;
-  });
-  const played: number[] = [];
-  await simulation.runAll({ ...OPTIONS, workers, worker, sideBySide: 1 }, ({ run }) => played.push(run));
-  return played;
+/** The runs that each of so many workers plays, in order, when those in `wrong` go wrong. */
+async function playedBy(workers: number, wrong: number[] = []): Promise<number[][]> {
+  const plan = new Plan(OPTIONS);
+  return Promise.all(
+    Array.from({ length: workers }, async (_, worker) => {
+      const simulation = new Simulation({} as Environment);
+      jest.spyOn(simulation, 'runOne').mockImplementation(async (title) => {
+        const isWrong = wrong.some((run) => title === `s7-r${run}`);
+        return { violations: isWrong ? ['made up'] : [] } as unknown as Verdict;
+      });
+      const played: number[] = [];
+      const next = async (room: Room) => plan.take(room, worker);
+      await simulation.runAll({ ...OPTIONS, sideBySide: 1, next }, ({ run }) => played.push(run));
+      return played;
+    }),
+  );
 }
+
+const lengthOf = (run: number) => drawSchedule(OPTIONS.seed, run, OPTIONS.roughness).steps.length;
 
 describe('the runs of a plan', () => {
   test.each([1, 2, 3])('are each played by one of %d workers', async (workers) => {
-    const shares = await Promise.all(Array.from({ length: workers }, (_, worker) => playedBy(worker, workers)));
-    expect(shares.flat().toSorted((a, b) => a - b)).toEqual(Array.from({ length: OPTIONS.runs }, (_, run) => run));
+    const played = await playedBy(workers);
+    expect(played.flat().toSorted((a, b) => a - b)).toEqual(Array.from({ length: OPTIONS.runs }, (_, run) => run));
   });
 
-  test('begin with those that have the service to themselves, and come to an end with the first that is wrong', async () => {
+  test('begin with those that have the service to themselves, which one worker plays, and then with the longest', async () => {
     expect(playsAlone(drawSchedule(OPTIONS.seed, 5, OPTIONS.roughness))).toBe(true);
-    expect(await playedBy(1, 2, [7, 9])).toEqual([5, 1, 3, 7]);
+    const [[first, ...rest] = [], other = []] = await playedBy(2);
+    expect(first).toBe(5);
+    for (const runs of [rest, other]) {
+      expect(runs.length).toBeGreaterThan(5);
+      expect(runs.map(lengthOf)).toEqual(runs.map(lengthOf).toSorted((a, b) => b - a));
+    }
+  });
+
+  test('come to an end with the first that is wrong', async () => {
+    const [played = []] = await playedBy(1);
+    expect(await playedBy(1, played.slice(3, 4))).toEqual([played.slice(0, 4)]);
   });
 });
 
