@@ -2,43 +2,45 @@ import { ApplicationFailure } from '@temporalio/activity';
 import * as cardAttempts from '../../src/database/card-attempts.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
-import * as organizations from '../../src/database/organizations.ts';
-import { historyOf } from '../../src/database/recharge-history.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import type { Card } from '../../src/domain/card.ts';
 import { classifyDecline, type DeclineKind } from '../../src/domain/decline.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
-import { describeHold } from '../../src/domain/hold.ts';
 import { minorUnits } from '../../src/domain/money.ts';
-import { REFUSALS, type Refusal, withinLimits } from '../../src/domain/policy.ts';
+import { REFUSALS, type Refusal } from '../../src/domain/policy.ts';
 import type { ChargeFailure } from '../../src/payments/charge-outcome.ts';
 import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { findCard } from './find-card.ts';
+import { type Obstacle, obstacleTo } from './last-look.ts';
 import type { ChargeResult, RechargeRef } from './types.ts';
+
+type Dependencies = Pick<ActivityDependencies, 'database' | 'payments' | 'kms'>;
+type Tools = Pick<Dependencies, 'payments' | 'kms'> & { em: EntityManager };
 
 /**
  * Charges the card once: creates a PaymentIntent, stores its id, confirms it, and says what came of it.
  *
  * From the moment its id is stored the intent is the truth: every further attempt reads it first, so a lost
  * answer, a crash or a saved 500 is read back and never guessed. What stops charges is looked at again before
- * the card is touched, since the reservation may be hours old. Throws while the outcome is unknown; the next
- * attempt looks again.
+ * the card is touched, since the reservation may be hours old: no card is charged while LiteLLM cannot be read.
+ * Throws while the outcome is unknown; the next attempt looks again.
  */
-export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
+export function chargeStripe({ database, payments, kms }: Dependencies) {
   return async ({ rechargeId }: RechargeRef): Promise<ChargeResult> => {
     const em = database.fork();
+    const tools: Tools = { em, payments, kms };
     const recharge = await recharges.get(em, rechargeId);
     switch (recharge.status) {
       case 'reserved': {
-        const created = await createIntent(em, payments, recharge);
-        return created.kind === 'ended' ? ended(created.recharge) : recordOutcome(em, payments, created.recharge, created.intent);
+        const created = await createIntent(tools, recharge);
+        return created.kind === 'ended' ? ended(created.recharge) : recordOutcome(tools, created.recharge, created.intent);
       }
       case 'charging':
       case 'processing':
-        return recordOutcome(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
+        return recordOutcome(tools, recharge, await payments.readIntent(intentIdOf(recharge)));
       case 'declined':
       case 'action_required':
       case 'cancelled':
@@ -56,11 +58,11 @@ export function chargeStripe({ database, payments }: Pick<ActivityDependencies, 
 type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind: 'ended'; recharge: Recharge };
 
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
-async function createIntent(em: EntityManager, payments: PaymentsClient, recharge: Recharge): Promise<Created> {
+async function createIntent({ em, payments, kms }: Tools, recharge: Recharge): Promise<Created> {
   const found = await findCard(em, payments, recharge);
   if (found.kind === 'refused') return { kind: 'ended', recharge: await callOff(em, recharge, found) };
   const { card } = found;
-  const obstacle = await obstacleTo(em, recharge, card);
+  const obstacle = await obstacleTo({ em, kms, recharge }, card);
   if (obstacle) return { kind: 'ended', recharge: await callOff(em, recharge, obstacle, card) };
   try {
     const intent = await payments.createIntent(recharge, card.id);
@@ -90,19 +92,21 @@ function isOverdue({ timeline }: Recharge): boolean {
 }
 
 /** Confirms where that is outstanding, and records whatever is final. */
-async function recordOutcome(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
-  if (intent.outcome.kind !== 'unconfirmed') return record(em, payments, recharge, intent);
-  const obstacle = await obstacleNow(em, recharge);
+async function recordOutcome(tools: Tools, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
+  if (intent.outcome.kind !== 'unconfirmed') return record(tools, recharge, intent);
+  const { em, payments } = tools;
+  const obstacle = await obstacleNow(tools, recharge);
   const confirmed = obstacle ? undefined : await confirm(em, payments, recharge);
-  if (confirmed?.kind === 'answered') return record(em, payments, recharge, confirmed.intent);
+  if (confirmed?.kind === 'answered') return record(tools, recharge, confirmed.intent);
   const late = await cancel(em, payments, recharge);
   // A confirm from before has come through after all.
-  if (!late.isCanceled) return record(em, payments, recharge, late);
+  if (!late.isCanceled) return record(tools, recharge, late);
   if (obstacle) return ended(await callOff(em, recharge, obstacle));
   return ended(await endRefused(em, recharge, (confirmed as Refused).failure));
 }
 
-async function record(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
+async function record(tools: Tools, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
+  const { em, payments } = tools;
   const { outcome } = intent;
   switch (outcome.kind) {
     case 'captured':
@@ -122,12 +126,12 @@ async function record(em: EntityManager, payments: PaymentsClient, recharge: Rec
     case 'action_required': {
       // Cancelled by an attempt of ours that ended before it could record that, or by somebody at Stripe.
       if (intent.isCanceled && !intent.reachedNetwork && recharge.status === 'charging')
-        return ended(await callOff(em, recharge, (await obstacleNow(em, recharge)) ?? { reason: 'the PaymentIntent was cancelled' }));
+        return ended(await callOff(em, recharge, (await obstacleNow(tools, recharge)) ?? { reason: 'the PaymentIntent was cancelled' }));
       // Nothing is left that could still be confirmed. Refused when the intent has moved since: read it
       // again.
       const late = (await cancel(em, payments, recharge)).outcome;
       if (late.kind === 'captured' || late.kind === 'processing')
-        return recordOutcome(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));
+        return recordOutcome(tools, recharge, await payments.readIntent(intentIdOf(recharge)));
       return decline(em, recharge, { to: outcome.kind, failure: outcome.failure, reachedNetwork: intent.reachedNetwork });
     }
   }
@@ -178,33 +182,9 @@ function captured(): ChargeResult {
   return { kind: 'captured', at: new Date().toISOString() };
 }
 
-/** `refusal`: the policy's word, where it has one. */
-type Obstacle = { refusal?: Refusal; reason: string };
-
-/**
- * What stops this charge by now, entered as an attempt on the card where nothing does.
- *
- * @throws a retryable failure while the same card is being charged for another recharge.
- */
-async function obstacleTo(em: EntityManager, recharge: Recharge, card: Card): Promise<Obstacle | undefined> {
-  const organization = await organizations.get(em, recharge.organizationId);
-  if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) {
-    return { refusal: 'auto_recharge_disabled', reason: REFUSALS.auto_recharge_disabled };
-  }
-  const history = await historyOf(em, organization.id, { except: recharge.id });
-  if (!withinLimits(organizations.policyOf(organization), history, recharge.amountMinor)) {
-    return { reason: 'the limits were lowered after the amount was reserved' };
-  }
-  const attempt = await cardAttempts.begin(em, recharge, card);
-  if (attempt.kind === 'busy') {
-    throw ApplicationFailure.retryable(`the same card is being charged for recharge ${attempt.rechargeId}`, FAILURE.cardBusy);
-  }
-  return attempt.kind === 'held' ? { refusal: 'held', reason: describeHold(attempt.hold) } : undefined;
-}
-
-async function obstacleNow(em: EntityManager, recharge: Recharge): Promise<Obstacle | undefined> {
+async function obstacleNow({ em, kms }: Tools, recharge: Recharge): Promise<Obstacle | undefined> {
   const card = cardAttempts.cardOf(recharge);
-  return card ? obstacleTo(em, recharge, card) : undefined;
+  return card ? obstacleTo({ em, kms, recharge }, card) : undefined;
 }
 
 /** Ends the recharge before any card was touched: it counts against nobody. */

@@ -419,6 +419,47 @@ describe('the kill switch', () => {
   });
 });
 
+describe('a team that LiteLLM blocks while its charge waits', () => {
+  const HOLD = { kind: 'hold' } as const;
+
+  test.each([
+    ['without an intent', { method: 'GET', path: '/v1/customers/*' }],
+    ['with an intent that is not confirmed', { method: 'POST', path: '/v1/payment_intents', when: 'after' }],
+  ] as const)('is not charged for: %s', async (_, call) => {
+    const organization = await world.organization();
+    const waiting = await world.stripeFault({ ...call, contains: organization.customerId, action: HOLD });
+    const eventId = await world.accepted(organization);
+    await waiting.struck();
+    await world.editTeam(organization.teamId, { blocked: true });
+    await pass('1 minute', organization);
+    await waiting.remove();
+    expect(await world.closed(eventId)).toEqual(unsuccessful('team_blocked'));
+    await expectUncharged(world, organization);
+    await world.editTeam(organization.teamId, { blocked: false });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+  });
+
+  test('is not charged for before LiteLLM can be read again', async () => {
+    const organization = await world.organization();
+    const waiting = await world.stripeFault({ method: 'GET', path: '/v1/customers/*', contains: organization.customerId, action: HOLD });
+    const eventId = await world.accepted(organization);
+    await waiting.struck();
+    await pass('1 minute', organization);
+    const reading = await world.kmsFault({
+      path: '/team/info',
+      contains: organization.teamId,
+      times: FOR_EVER,
+      action: { kind: 'respond', status: 503 },
+    });
+    await waiting.remove();
+    await reading.struck(2);
+    await expectUncharged(world, organization);
+    await reading.remove();
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+    await expectChargedOnce(world, organization);
+  });
+});
+
 describe('a budget that was lowered in LiteLLM', () => {
   test('case 68: is not paid for again before a person has said which is right', async () => {
     const organization = await world.organization();

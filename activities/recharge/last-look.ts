@@ -1,0 +1,60 @@
+/** What stops a charge right before the card is touched. */
+import { ApplicationFailure } from '@temporalio/activity';
+import * as cardAttempts from '../../src/database/card-attempts.ts';
+import type { EntityManager } from '../../src/database/database.ts';
+import type { Recharge } from '../../src/database/entities.ts';
+import * as organizations from '../../src/database/organizations.ts';
+import { historyOf } from '../../src/database/recharge-history.ts';
+import type { Card } from '../../src/domain/card.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
+import { describeHold } from '../../src/domain/hold.ts';
+import { REFUSALS, type Refusal, unfitness, withinLimits } from '../../src/domain/policy.ts';
+import { KmsError } from '../../src/kms/errors.ts';
+import type { ActivityDependencies } from '../dependencies.ts';
+
+/** What LiteLLM said of the team when the recharge was reserved is believed for so long. */
+const TEAM_READ_LASTS_MS = 5_000;
+
+/** `refusal`: the policy's word, where it has one. */
+export type Obstacle = { refusal?: Refusal; reason: string };
+
+type Look = { em: EntityManager; kms: ActivityDependencies['kms']; recharge: Recharge };
+
+/**
+ * What stops this charge by now, entered as an attempt on the card where nothing does. The reservation may be
+ * hours old.
+ *
+ * @throws a retryable failure while the same card is being charged for another recharge, and KmsError while
+ *   LiteLLM cannot be read: who could not be given quota is not charged.
+ */
+export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promise<Obstacle | undefined> {
+  const organization = await organizations.get(em, recharge.organizationId);
+  if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) return refused('auto_recharge_disabled');
+  const history = await historyOf(em, organization.id, { except: recharge.id });
+  if (!withinLimits(organizations.policyOf(organization), history, recharge.amountMinor)) {
+    return { reason: 'the limits were lowered after the amount was reserved' };
+  }
+  const unfit = await unfitnessNow(kms, recharge);
+  if (unfit) return refused(unfit);
+  const attempt = await cardAttempts.begin(em, recharge, card);
+  if (attempt.kind === 'busy') {
+    throw ApplicationFailure.retryable(`the same card is being charged for recharge ${attempt.rechargeId}`, FAILURE.cardBusy);
+  }
+  return attempt.kind === 'held' ? { refusal: 'held', reason: describeHold(attempt.hold) } : undefined;
+}
+
+/** Why quota would help this team no more; null when it would. */
+async function unfitnessNow(kms: Look['kms'], { createdAt, litellmTeamId }: Recharge): Promise<Refusal | null> {
+  if (Date.now() - createdAt.getTime() < TEAM_READ_LASTS_MS) return null;
+  try {
+    const budget = await kms.teamBudget(litellmTeamId);
+    return budget.blocked ? 'team_blocked' : unfitness(budget);
+  } catch (error) {
+    if (error instanceof KmsError && error.kind === 'not_found') return 'team_not_found';
+    throw error;
+  }
+}
+
+function refused(refusal: Refusal): Obstacle {
+  return { refusal, reason: REFUSALS[refusal] };
+}
