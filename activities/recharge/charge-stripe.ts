@@ -225,12 +225,15 @@ async function parkCaptured(
   recharge: Recharge,
   { amountMinor, currency }: { amountMinor: number; currency: string },
 ): Promise<ChargeResult> {
-  const reason = `Stripe captured ${amountMinor} ${currency}, expected ${recharge.amountMinor} ${recharge.currency}`;
-  const portion = { reference: '', amountMinor: minorUnits(amountMinor), quotaMicros: recharge.quotaGranted };
+  const difference = `Stripe captured ${amountMinor} ${currency}, expected ${recharge.amountMinor} ${recharge.currency}`;
+  const isOurCurrency = currency === recharge.currency;
+  const reason = isOurCurrency ? difference : `${difference}: refund it in Stripe, then accept it`;
   const changes = { failureCode: 'unexpected_charge', failureMessage: reason };
+  // What money of another currency has bought, nobody can say: no account of ours holds it.
+  const money = isOurCurrency ? ({ transfer: 'charge', captured: minorUnits(amountMinor) } as const) : {};
   return em.transactional(async (tx) => {
     await cardAttempts.succeed(tx, recharge);
-    return ended(await recharges.move(tx, recharge, { to: 'needs_attention', changes, facts: { reason }, transfer: 'charge', portion }));
+    return ended(await recharges.move(tx, recharge, { to: 'needs_attention', changes, facts: { reason }, ...money }));
   });
 }
 

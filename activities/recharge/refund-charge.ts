@@ -6,6 +6,7 @@ import * as recharges from '../../src/database/recharges.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { formatMoney } from '../../src/domain/money.ts';
 import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
+import { refundParts, refundsShown } from '../../src/domain/refund.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
 import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
@@ -22,7 +23,8 @@ const LOOK_AGAIN_MS = 1_000;
  *
  * Starts only from `charged`, so quota that was granted is never paid for twice over, and asks Stripe only when
  * no write of the budget can take effect any more. Idempotent by the intent: a refund that Stripe knows already
- * is taken over, whatever became of our earlier request. Harmless when no money was taken.
+ * is taken over, whatever became of our earlier request, and what was refunded elsewhere before is not refunded
+ * again. Harmless when no money was taken.
  */
 export function refundCharge({ database, payments, kms }: Pick<ActivityDependencies, 'database' | 'payments' | 'kms'>) {
   return async ({ rechargeId, reason }: RechargeRef & { reason: string }): Promise<RefundResult> => {
@@ -37,18 +39,19 @@ export function refundCharge({ database, payments, kms }: Pick<ActivityDependenc
     if (raised) return park(em, recharge, { code: 'foreign_budget_edit', reason: raised });
 
     try {
-      const refund = await askedFor(payments, recharge, recharge.paymentIntentId);
-      await recharges.noteRefund(em, recharge, refund.id);
-      if (refund.outcome === 'unexpected') return parkRefund(em, recharge, `refund ${refund.id} is ${refund.status}`);
-      if (refund.amountMinor !== recharge.amountMinor)
-        return parkRefund(em, recharge, `refund ${refund.id} is of ${refund.amountMinor}, expected ${recharge.amountMinor}`);
-      if (refund.outcome === 'pending') return { kind: 'pending' };
-      if (refund.outcome !== 'succeeded') return parkRefund(em, recharge, `refund ${refund.id} is ${refund.status}`);
+      const refunds = await refundsOf(payments, recharge, recharge.paymentIntentId);
+      await recharges.noteRefund(em, recharge, refunds[0].id);
+      const unexpected = refunds.find(({ outcome }) => outcome === 'unexpected' || outcome === 'failed');
+      if (unexpected) return parkRefund(em, recharge, `refund ${unexpected.id} is ${unexpected.status}`);
+      const total = refunds.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
+      if (total !== recharge.amountMinor)
+        return parkRefund(em, recharge, `${refunds.map(({ id }) => id).join(', ')}: ${total} refunded, expected ${recharge.amountMinor}`);
+      if (refunds.some(({ outcome }) => outcome === 'pending')) return { kind: 'pending' };
       await recharges.move(em, recharge, {
         to: 'refunded',
         transfer: 'refund',
-        portion: { reference: refund.id, amountMinor: recharge.amountMinor, quotaMicros: recharge.quotaGranted },
-        facts: { amount: formatMoney(recharge.amountMinor, recharge.currency), refund: refund.id },
+        portions: refundParts(recharge, refunds),
+        facts: { amount: formatMoney(recharge.amountMinor, recharge.currency), refund: refunds.map(({ id }) => id).join(', ') },
       });
       return { kind: 'refunded' };
     } catch (error) {
@@ -86,12 +89,14 @@ async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge
   return undefined;
 }
 
-/** The refund asked for before, whatever became of it; else one that Stripe knows; else a new one. */
-async function askedFor(payments: PaymentsClient, recharge: Recharge, intentId: string): Promise<Refund> {
-  const refunds = await payments.refundsOf(intentId);
-  const ours = refunds.find(({ id }) => id === recharge.refundId);
-  const standing = refunds.find(({ outcome }) => outcome !== 'failed');
-  return ours ?? standing ?? payments.refund(recharge, intentId);
+/** The refund asked for before, whatever became of it, or a new one of the rest; then those made elsewhere. */
+async function refundsOf(payments: PaymentsClient, recharge: Recharge, intentId: string): Promise<[Refund, ...Refund[]]> {
+  const { ours, others, rest } = refundsShown(recharge, await payments.refundsOf(intentId));
+  const [other, ...more] = others;
+  // One that cannot be read may be of all that is held.
+  const isRestKnown = others.every(({ outcome }) => outcome !== 'unexpected');
+  if (!ours && other && (rest === 0 || !isRestKnown)) return [other, ...more];
+  return [ours ?? (await payments.refund({ ...recharge, amountMinor: rest }, intentId)), ...others];
 }
 
 function parkRefund(em: EntityManager, recharge: Recharge, reason: string): Promise<RefundResult> {

@@ -4,7 +4,7 @@ import type { Recharge } from '../../src/database/entities.ts';
 import * as ledger from '../../src/database/ledger.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
-import { type MinorUnits, minorUnits } from '../../src/domain/money.ts';
+import { minorUnits } from '../../src/domain/money.ts';
 import { isOpen } from '../../src/domain/recharge-status.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
@@ -64,20 +64,20 @@ async function compare({ em, recharge, intent, fix }: Comparison): Promise<Findi
   }
   // What is open is entered by its own run.
   if (isEntered || isOpen(recharge.status)) return [];
-  const reason = `PaymentIntent ${intent.id} was captured, the recharge is ${recharge.status}`;
-  if (fix) await holdUnexpectedCharge(em, recharge, { amountMinor: minorUnits(outcome.amountMinor), reason });
+  const isOurCurrency = outcome.currency === recharge.currency;
+  if (!isOurCurrency && wasAccepted(recharge)) return [];
+  const advice = isOurCurrency ? '' : `, in ${outcome.currency}: refund it in Stripe, then accept it`;
+  const reason = `PaymentIntent ${intent.id} was captured, the recharge is ${recharge.status}${advice}`;
+  const money = isOurCurrency ? ({ transfer: 'charge', captured: minorUnits(outcome.amountMinor) } as const) : {};
+  if (fix) await recharges.reopen(em, recharge, { code: 'unexpected_charge', reason, ...money });
   return [findingOf('captured_unknown', { subject, organizationId, seen: reason })];
+}
+
+/** A person has said that it is right as it is. */
+function wasAccepted({ timeline }: Recharge): boolean {
+  return timeline.some(({ resolution }) => resolution === 'accept');
 }
 
 function describe({ outcome, status }: Intent): string {
   return outcome.kind === 'unexpected' ? outcome.reason : `is ${status}`;
-}
-
-async function holdUnexpectedCharge(
-  em: EntityManager,
-  recharge: Recharge,
-  { amountMinor, reason }: { amountMinor: MinorUnits; reason: string },
-): Promise<void> {
-  const portion = { reference: '', amountMinor, quotaMicros: recharge.quotaGranted };
-  await recharges.reopen(em, recharge, { code: 'unexpected_charge', reason, transfer: 'charge', portion });
 }

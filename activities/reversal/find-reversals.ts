@@ -4,6 +4,7 @@ import type { Recharge } from '../../src/database/entities.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
+import { quotaFor } from '../../src/domain/money.ts';
 import { isOpen } from '../../src/domain/recharge-status.ts';
 import { decideReversals, failedRefundOf } from '../../src/domain/reversal.ts';
 import type { Refund } from '../../src/payments/returned-money.ts';
@@ -38,9 +39,9 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
 }
 
 /** A refund of ours that has failed after it was recorded: we hold the money again, and a person decides. */
-async function reopen(em: EntityManager, recharge: Recharge, { id, failureReason, status }: Refund): Promise<void> {
+async function reopen(em: EntityManager, recharge: Recharge, { id, amountMinor, failureReason, status }: Refund): Promise<void> {
   const reason = `refund ${id} has failed (${failureReason ?? status}): the customer has neither money nor quota`;
-  const portion = { reference: id, amountMinor: recharge.amountMinor, quotaMicros: recharge.quotaGranted };
-  const isReopened = await recharges.reopen(em, recharge, { code: 'refund_failed', reason, transfer: 'recovery', portion });
+  const portions = [{ reference: id, amountMinor, quotaMicros: quotaFor(amountMinor, recharge) }];
+  const isReopened = await recharges.reopen(em, recharge, { code: 'refund_failed', reason, transfer: 'recovery', portions });
   if (!isReopened) throw ApplicationFailure.retryable(`${reason}; another recharge of the organization is open`, FAILURE.rechargeNotAtRest);
 }

@@ -6,7 +6,7 @@ import { type EntityData, LockMode, type RequiredEntityData, raw, UniqueConstrai
 import type { Card } from '../domain/card.ts';
 import { describeHold } from '../domain/hold.ts';
 import type { TransferKind } from '../domain/ledger.ts';
-import { formatQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import { formatQuota, type MinorUnits, type QuotaMicros, quotaFor, quotaMicros } from '../domain/money.ts';
 import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal } from '../domain/policy.ts';
 import { isOpen, LATE_MOVES, OPEN_STATUSES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import { now, statementTime } from './clock.ts';
@@ -147,8 +147,13 @@ export type Move = {
   facts?: Omit<TimelineStep, 'at' | 'status'>;
   /** The ledger transfer that this move stands for. */
   transfer?: TransferKind;
-  /** How much of it; all of the recharge unless said. */
-  portion?: ledger.Portion;
+  /** One transfer for each; a single one of all of the recharge unless said. */
+  portions?: readonly ledger.Portion[];
+  /**
+   * What Stripe has captured, in the recharge's currency, where the move enters it. From then on the recharge is
+   * of this amount, and of the quota in proportion: nobody decides on what was once asked for.
+   */
+  captured?: MinorUnits | undefined;
   /** The statuses that the move may start from; those of the ordinary moves unless said. */
   from?: readonly RechargeStatus[];
 };
@@ -164,7 +169,7 @@ export type Move = {
 export async function move(
   em: EntityManager,
   recharge: Recharge,
-  { to, changes = {}, facts = {}, transfer, portion, from = statusesBefore(to) }: Move,
+  { to, changes = {}, facts = {}, transfer, portions, captured, from = statusesBefore(to) }: Move,
 ): Promise<Recharge> {
   return em.transactional(async (tx) => {
     // Also the organization's lock, which `reserve` takes first too: so no two wait for each other.
@@ -174,13 +179,16 @@ export async function move(
     ]);
     const moved = await tx.nativeUpdate(Recharge, { id: recharge.id, status: { $in: [...from] } }, {
       ...changes,
+      ...(captured && { amountMinor: captured, quotaGranted: quotaFor(captured, recharge) }),
       status: to,
       updatedAt: statementTime(),
       timeline: timelineWith({ status: to, ...facts }),
     } as EntityData<Recharge>);
     const current = await get(tx, recharge.id);
     if (moved === 0 && current.status !== to) throw new UnexpectedStatusError(recharge.id, to, current.status);
-    if (moved === 1 && transfer) await ledger.append(tx, current, { kind: transfer, portion });
+    if (moved === 1 && transfer) {
+      for (const portion of portions ?? [undefined]) await ledger.append(tx, current, { kind: transfer, portion });
+    }
     if (moved === 1) await tellStatus(tx, current);
     if (moved === 1 && to === 'succeeded') await refusals.forget(tx, recharge.organizationId);
     const mayWrite = to === 'charged' || (to === 'refunding' && current.writeUntil);
@@ -196,12 +204,12 @@ export async function move(
 export async function reopen(
   em: EntityManager,
   recharge: Recharge,
-  { code, reason, transfer, portion }: { code: string; reason: string; transfer: TransferKind; portion: ledger.Portion },
+  { code, reason, ...money }: { code: string; reason: string } & Pick<Move, 'transfer' | 'portions' | 'captured'>,
 ): Promise<boolean> {
   const changes = { failureCode: code, failureMessage: reason };
   const from = LATE_MOVES.reopen.from;
   try {
-    await move(em, recharge, { to: 'needs_attention', from, changes, facts: { reason }, transfer, portion });
+    await move(em, recharge, { to: 'needs_attention', from, changes, facts: { reason }, ...money });
     return true;
   } catch (error) {
     if (error instanceof UniqueConstraintViolationException) return false;

@@ -2,7 +2,7 @@
  * A person settles a recharge: who, when and why stay in its timeline, and the ledger follows.
  */
 import { type EntityData, LockMode, raw } from '@mikro-orm/core';
-import { type MinorUnits, minorUnits } from '../domain/money.ts';
+import { type MinorUnits, minorUnits, quotaFor } from '../domain/money.ts';
 import { LATE_MOVES } from '../domain/recharge-status.ts';
 import { type Destination, destinationOf, type Resolution, type ResolutionRequest, resolutionsOf } from '../domain/resolution.ts';
 import type { EntityManager } from './database.ts';
@@ -83,12 +83,12 @@ function preparation({ status, keysSpent }: Recharge, to: Destination, resolutio
 
 /** Two transfers are never due at once: what is captured and not entered is entered before it goes on. */
 function transferOf(
-  { quotaGranted: quotaMicros }: Recharge,
+  recharge: Recharge,
   { to, held, captured }: { to: Destination; held: MinorUnits; captured: MinorUnits },
-): Pick<recharges.Move, 'transfer' | 'portion'> {
-  if (to === 'succeeded') return { transfer: 'grant', portion: { reference: '', amountMinor: held, quotaMicros } };
-  if (captured > 0) return { transfer: 'charge', portion: { reference: '', amountMinor: captured, quotaMicros } };
-  return {};
+): Pick<recharges.Move, 'transfer' | 'portions' | 'captured'> {
+  if (to === 'succeeded')
+    return { transfer: 'grant', portions: [{ reference: '', amountMinor: held, quotaMicros: quotaFor(held, recharge) }] };
+  return captured > 0 ? { transfer: 'charge', captured } : {};
 }
 
 function whyNot({ id, status }: Recharge, isMoneyHeld: boolean): string {

@@ -97,6 +97,14 @@ export function quotaBoughtBy(amount: MinorUnits, code: Currency, quotaPerUnit: 
   return quotaMicros(Number((BigInt(amount) * BigInt(quotaPerUnit)) / scaleOf(code)));
 }
 
+/** A payment and the quota that it buys. */
+export type Purchase = { amountMinor: MinorUnits; quotaGranted: QuotaMicros };
+
+/** The quota that a part of a payment has bought, or more than it has: rounded down, so that none is unpaid. */
+export function quotaFor(part: MinorUnits, { amountMinor, quotaGranted }: Purchase): QuotaMicros {
+  return quotaMicros(Number((BigInt(quotaGranted) * BigInt(part)) / BigInt(amountMinor)));
+}
+
 /**
  * The smallest chargeable amount that buys at least `quota`: rounded up to what Stripe takes of the currency,
  * and to the currency's minimum charge.

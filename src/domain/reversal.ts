@@ -15,7 +15,7 @@
  * A reversal whose quota is zero found nothing left to take. When the recharge has quota to take later on, it
  * opens anew.
  */
-import { type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from './money.ts';
+import { type MinorUnits, minorUnits, type Purchase, type QuotaMicros, quotaFor, quotaMicros } from './money.ts';
 import { isOpen, type RechargeStatus } from './recharge-status.ts';
 
 export const REVERSAL_KINDS = ['refund', 'dispute'] as const;
@@ -59,11 +59,9 @@ export type ReturnedMoney = {
 };
 
 /** What is decided on of a recharge. */
-export type ReversedRecharge = {
+export type ReversedRecharge = Purchase & {
   id: string;
   status: RechargeStatus;
-  amountMinor: MinorUnits;
-  quotaGranted: QuotaMicros;
   /** The refund that we have asked for. */
   refundId?: string | null | undefined;
 };
@@ -164,6 +162,7 @@ function openingOf(
     const isNews = !last && !isInquiry && recharge.status === 'succeeded';
     return isNews ? { id: moneyId, kind, amountMinor: whole, quota: quotaMicros(0), status: 'given_back' } : undefined;
   }
+  if (isPartOfRefund(recharge, { kind, isGone })) return undefined;
   const isOver = last?.status === 'given_back';
   if (last && !isOver && last.quota > 0) return undefined;
   // It opens anew when Stripe says how much.
@@ -172,7 +171,7 @@ function openingOf(
   const holders = [...known, ...opened].filter(holdsQuota);
   const rest = restOf(recharge, holders);
   const amountMinor = minorUnits(Math.min(whole, rest));
-  const quota = said === 0 ? quotaMicros(0) : portionOfQuota(recharge, amountMinor);
+  const quota = said === 0 ? quotaMicros(0) : quotaFor(amountMinor, recharge);
   if (last && !isOver) return quota > 0 ? { id: last.id, kind, amountMinor, quota, status: 'open' } : undefined;
   if (whole > rest && holders.some((holder) => mayComeBack(holder, others))) return 'wait';
   const id = last ? nextOccurrence(last.id) : moneyId;
@@ -189,6 +188,11 @@ function stepFor({ status, quota, isWriting }: KnownReversal, isGone: boolean): 
 /** Of the refunds that Stripe shows, those that the recharge has asked for. */
 function isOurs({ id, refundId }: ReversedRecharge, money: ReturnedMoney): boolean {
   return money.id === refundId || money.rechargeId === id;
+}
+
+/** All that was held has gone back, a refund that was made elsewhere before with it: see domain/refund. */
+function isPartOfRefund({ status }: ReversedRecharge, { kind, isGone }: Pick<ReturnedMoney, 'kind' | 'isGone'>): boolean {
+  return status === 'refunded' && kind === 'refund' && isGone;
 }
 
 /** Refunds first: one that fails makes room for a dispute, a dispute never for a refund. */
@@ -214,12 +218,7 @@ function restOf(recharge: ReversedRecharge, holders: readonly KnownReversal[]): 
 
 /** What of the quota would be taken for so much money now. */
 function quotaToTake(recharge: ReversedRecharge, amountMinor: MinorUnits, known: readonly KnownReversal[]): QuotaMicros {
-  return portionOfQuota(recharge, minorUnits(Math.min(amountMinor, restOf(recharge, known.filter(holdsQuota)))));
-}
-
-/** Rounded down, so that the parts of a recharge never add up to more than its whole. */
-function portionOfQuota({ quotaGranted, amountMinor: whole }: ReversedRecharge, amountMinor: MinorUnits): QuotaMicros {
-  return quotaMicros(Number((BigInt(quotaGranted) * BigInt(amountMinor)) / BigInt(whole)));
+  return quotaFor(minorUnits(Math.min(amountMinor, restOf(recharge, known.filter(holdsQuota)))), recharge);
 }
 
 function mayComeBack({ id }: KnownReversal, moneys: readonly ReturnedMoney[]): boolean {
@@ -239,10 +238,11 @@ export function isMoneyGone({ id }: Pick<KnownReversal, 'id'>, moneys: readonly 
  */
 export function isFollowed(
   recharge: ReversedRecharge,
-  { id, isGone, amountMinor }: Pick<ReturnedMoney, 'id' | 'isGone' | 'amountMinor'>,
+  { id, kind, isGone, amountMinor }: Pick<ReturnedMoney, 'id' | 'kind' | 'isGone' | 'amountMinor'>,
   known: readonly KnownReversal[],
 ): boolean {
   if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
+  if (isPartOfRefund(recharge, { kind, isGone })) return true;
   const last = lastOf(id, known);
   // It found no quota to take, and there is some now.
   if (isGone && last?.quota === 0 && quotaToTake(recharge, amountMinor, known) > 0) return false;

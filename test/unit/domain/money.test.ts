@@ -16,6 +16,7 @@ import {
   parseQuota,
   type QuotaMicros,
   quotaBoughtBy,
+  quotaFor,
   quotaFromDollars,
   quotaMicros,
 } from '../../../src/domain/money.ts';
@@ -215,6 +216,11 @@ describe('what a charge buys', () => {
   ])('%d minor units of %s at %s a unit buy %s', (amount, code, price, quota) => {
     expect(formatQuota(quotaBoughtBy(minorUnits(amount), currency(code), parseQuota(price)))).toBe(quota);
   });
+});
+
+test('a part of a payment has bought its part of the quota, rounded down, and more of it more', () => {
+  const purchase = { amountMinor: minorUnits(2000), quotaGranted: quotaMicros(6_666_660) };
+  expect([1500, 2000, 2500, 1, 0].map((part) => quotaFor(minorUnits(part), purchase))).toEqual([4_999_995, 6_666_660, 8_333_325, 3333, 0]);
 });
 
 /** The charge, where one charge can carry it: the larger ones are not tested here. */

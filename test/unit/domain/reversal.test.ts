@@ -332,6 +332,22 @@ describe('a refund that the recharge has asked for itself', () => {
   });
 });
 
+describe('a refund made elsewhere before the recharge gave the rest back', () => {
+  const refunded: ReversedRecharge = { ...granted, status: 'refunded', refundId: 're_ours' };
+  const moneys = [gone('re_ours', cents(1550)), gone('re_elsewhere', cents(500))];
+
+  test('takes no quota, and is followed', () => {
+    expect(decideReversals(refunded, moneys, [])).toEqual(NOTHING);
+    expect(moneys.map((money) => isFollowed(refunded, money, []))).toEqual([true, true]);
+  });
+
+  test('is none of a dispute, nor of a recharge that is granted', () => {
+    expect(decideReversals(refunded, [gone('du_1', cents(500))], []).parked).toEqual(['du_1']);
+    expect(isFollowed(refunded, gone('du_1', cents(500)), [])).toBe(false);
+    expect(isFollowed({ ...refunded, status: 'succeeded' }, gone('re_elsewhere', cents(500)), [])).toBe(false);
+  });
+});
+
 describe('refunds and disputes are followed', () => {
   test.each<[KnownReversal | undefined, boolean, boolean]>([
     [undefined, false, true],
