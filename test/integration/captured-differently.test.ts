@@ -114,15 +114,18 @@ test('case 79: quota that is not at par is granted in proportion, rounded down',
 test('case 79: another currency buys no quota: it is refunded at Stripe, and then accepted', async () => {
   const parked = await capturedAs({ currency: 'eur' });
   const { organization, intentId } = parked;
+  let refund = { id: '' };
   for (const resolution of ['grant', 'refund', 'accept'] as const) {
-    if (resolution === 'accept') await world.stripe.refunds.create({ payment_intent: intentId });
+    if (resolution === 'accept') refund = await world.stripe.refunds.create({ payment_intent: intentId });
     const { status, data } = await resolve(parked, resolution);
     expect([resolution, status]).toEqual([resolution, resolution === 'accept' ? 200 : 409]);
     if (status === 409) expect(data.detail).toMatch(/eur, not usd: refund it in Stripe, then accept it/);
   }
   expect(await world.budgetOf(organization.teamId)).toBe(10);
   expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0, quota: 0 });
-  // The refund that was made at Stripe, which has no quota to take: a person has the last word there too.
+  // The refund that was made at Stripe has no quota to take: a person has the last word there too.
+  await reconcile(parked);
+  await world.reversalIs(refund.id, 'needs_attention');
   expect(await reconcile(parked)).toMatchObject([{ kind: 'reversal_parked' }]);
 });
 
