@@ -11,6 +11,7 @@ import { recordRecharge } from './recharge/record-recharge.ts';
 import { refundCharge } from './recharge/refund-charge.ts';
 import { releaseReservation } from './recharge/release-reservation.ts';
 import { updateKmsQuota } from './recharge/update-kms-quota.ts';
+import { checkBooks } from './reconcile/check-books.ts';
 import { compareBudgets } from './reconcile/compare-budgets.ts';
 import { compareIntents } from './reconcile/compare-intents.ts';
 import { restoreLost } from './reconcile/restore-lost.ts';
@@ -45,6 +46,7 @@ export function createActivities(dependencies: ActivityDependencies) {
     takeBackQuota: takeBackQuota(dependencies),
     giveBackQuota: giveBackQuota(dependencies),
 
+    checkBooks: checkBooks(dependencies),
     resumeIdle: resumeIdle(dependencies),
     compareIntents: compareIntents(dependencies),
     restoreLost: restoreLost(dependencies),

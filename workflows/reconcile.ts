@@ -3,7 +3,7 @@
  * resumes what is safe to resume; the rest is reported with what was seen, what was expected and the command
  * that settles it.
  */
-import { log, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import { log, patched, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import type { LostIntent } from '../activities/reconcile/types.ts';
 import type { Finding } from '../src/domain/finding.ts';
@@ -17,7 +17,7 @@ const MAX_FINDINGS = 200;
 
 // Idempotent: reads, and starts runs that may be started twice. A page that cannot be read for an hour is
 // left to the next run.
-const { resumeIdle, compareIntents, restoreLost, compareBudgets } = proxyActivities<Activities>({
+const { checkBooks, resumeIdle, compareIntents, restoreLost, compareBudgets } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   scheduleToCloseTimeout: '1 hour',
@@ -33,6 +33,7 @@ export async function reconcileWorkflow({ fix = false }: ReconcileInput = {}): P
     setCurrentDetails(`${result.intents} intents and ${result.organizations} organizations compared, ${result.findings.length} findings`);
   };
 
+  if (patched('checks-the-books')) note(await checkBooks());
   note(await resumeIdle({ fix }));
 
   const since = new Date(workflowInfo().startTime.getTime() - LOOK_BACK_MS).toISOString();

@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import * as cardAttempts from '../../src/database/card-attempts.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
+import { installationId } from '../../src/database/installation.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import type { Card } from '../../src/domain/card.ts';
 import { classifyDecline, type DeclineKind } from '../../src/domain/decline.ts';
@@ -13,12 +14,13 @@ import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
+import { enterLost, lostPayment } from '../lost-recharge.ts';
 import { findCard } from './find-card.ts';
 import { type Obstacle, obstacleTo } from './last-look.ts';
 import type { ChargeResult, RechargeRef } from './types.ts';
 
-type Dependencies = Pick<ActivityDependencies, 'database' | 'payments' | 'kms'>;
-type Tools = Pick<Dependencies, 'payments' | 'kms'> & { em: EntityManager };
+type Dependencies = Pick<ActivityDependencies, 'database' | 'payments' | 'kms' | 'workflows'>;
+type Tools = Pick<Dependencies, 'payments' | 'kms' | 'workflows'> & { em: EntityManager };
 
 /**
  * Charges the card once: creates a PaymentIntent, stores its id, confirms it, and says what came of it.
@@ -28,10 +30,10 @@ type Tools = Pick<Dependencies, 'payments' | 'kms'> & { em: EntityManager };
  * the card is touched, since the reservation may be hours old: no card is charged while LiteLLM cannot be read.
  * Throws while the outcome is unknown; the next attempt looks again.
  */
-export function chargeStripe({ database, payments, kms }: Dependencies) {
+export function chargeStripe({ database, payments, kms, workflows }: Dependencies) {
   return async ({ rechargeId }: RechargeRef): Promise<ChargeResult> => {
     const em = database.fork();
-    const tools: Tools = { em, payments, kms };
+    const tools: Tools = { em, payments, kms, workflows };
     const recharge = await recharges.get(em, rechargeId);
     switch (recharge.status) {
       case 'reserved': {
@@ -58,14 +60,20 @@ export function chargeStripe({ database, payments, kms }: Dependencies) {
 type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind: 'ended'; recharge: Recharge };
 
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
-async function createIntent({ em, payments, kms }: Tools, recharge: Recharge): Promise<Created> {
-  const found = await findCard(em, payments, recharge);
+async function createIntent({ em, payments, kms, workflows }: Tools, recharge: Recharge): Promise<Created> {
+  const [found, lost] = await Promise.all([findCard(em, payments, recharge), lostPayment(em, payments, recharge)]);
+  if (lost) {
+    const reason = `${REFUSALS.payment_unknown} (PaymentIntent ${lost.id})`;
+    const calledOff = await callOff(em, recharge, { refusal: 'payment_unknown', reason });
+    await enterLost(em, workflows, lost);
+    return { kind: 'ended', recharge: calledOff };
+  }
   if (found.kind === 'refused') return { kind: 'ended', recharge: await callOff(em, recharge, found) };
   const { card } = found;
   const obstacle = await obstacleTo({ em, kms, recharge }, card);
   if (obstacle) return { kind: 'ended', recharge: await callOff(em, recharge, obstacle, card) };
   try {
-    const intent = await payments.createIntent(recharge, card.id);
+    const intent = await payments.createIntent(recharge, { paymentMethodId: card.id, installation: await installationId(em) });
     const charging = await recharges.move(em, recharge, {
       to: 'charging',
       changes: { paymentIntentId: intent.id, ...noted(card) },

@@ -27,15 +27,17 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
         ...planned,
         onOver: () => quotaWrites.noteOver(em, recharge, planned),
         onWithoutEffect: () => quotaWrites.noteWithoutEffect(em, recharge, planned),
+        // A write of ours that was begun before explains what LiteLLM shows.
+        whyNotOurs: async () => (planned.previousUntil === null ? whoseStep(em, recharge, planned) : undefined),
       };
     }).catch(async (error) => {
       if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);
       throw error;
     });
-    if (write.kind === 'edited') {
+    if (write.kind !== 'written') {
       await recharges.move(em, recharge, {
         to: 'needs_attention',
-        changes: { failureCode: 'foreign_budget_edit', failureMessage: write.reason },
+        changes: { failureCode: FAILURE_CODES[write.kind], failureMessage: write.reason },
         facts: { reason: write.reason },
       });
       return { kind: 'needs_attention', reason: write.reason };
@@ -47,6 +49,19 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
       return granted(succeeded);
     });
   };
+}
+
+const FAILURE_CODES = { edited: 'foreign_budget_edit', overlaps: 'overlapping_step' } as const;
+
+/**
+ * Two recharges that were planned from overlapping budgets: a database that was restored to before the first has
+ * not known of it when it planned the second. LiteLLM shows one raise, which proves only one of them.
+ */
+async function whoseStep(em: EntityManager, recharge: Recharge, { before, after }: quotaWrites.PlannedWrite): Promise<string | undefined> {
+  const other = await quotaWrites.overlapping(em, recharge, { before, after });
+  if (!other) return undefined;
+  const step = `from ${formatQuota(other.before)} to ${formatQuota(other.after)}`;
+  return `max_budget is ${formatQuota(after)} already, and recharge ${other.id} has made the step ${step}: LiteLLM shows one raise for the money of two`;
 }
 
 /** Before the refund: nobody else is charged for a raise that LiteLLM refuses. */

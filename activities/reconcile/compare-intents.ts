@@ -1,6 +1,7 @@
 import type { EntityManager } from '../../src/database/database.ts';
 import { tellFindings } from '../../src/database/drift-events.ts';
 import type { Recharge } from '../../src/database/entities.ts';
+import { installationId } from '../../src/database/installation.ts';
 import * as ledger from '../../src/database/ledger.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
@@ -8,6 +9,7 @@ import { minorUnits } from '../../src/domain/money.ts';
 import { isOpen } from '../../src/domain/recharge-status.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
+import { isOurs, mayHoldMoney } from '../lost-recharge.ts';
 import { followFraudWarnings } from './follow-fraud-warnings.ts';
 import { followReturnedMoney } from './follow-returned-money.ts';
 import type { IntentsPage } from './types.ts';
@@ -27,6 +29,7 @@ export function compareIntents({
 }: Pick<ActivityDependencies, 'database' | 'payments' | 'workflows' | 'log'>) {
   return async ({ since, after, fix }: { since: string; after?: string; fix: boolean }): Promise<IntentsPage> => {
     const em = database.fork();
+    const installation = await installationId(em);
     const { intents, hasMore } = await payments.intentsSince(new Date(since), INTENTS_A_PAGE, after);
     const page: IntentsPage = { compared: 0, findings: [], lost: [], next: hasMore ? (intents.at(-1)?.id ?? null) : null };
     if (after === undefined) {
@@ -34,8 +37,7 @@ export function compareIntents({
       page.findings.push(...(await followFraudWarnings({ em, payments, log }, fix)));
     }
     for (const intent of intents) {
-      // Without our metadata it is somebody else's intent in the same Stripe account.
-      if (!intent.metadata) continue;
+      if (!intent.metadata || !isOurs(intent, installation)) continue;
       page.compared++;
       const recharge = await recharges.find(em, intent.metadata.rechargeId);
       if (recharge) page.findings.push(...(await compare({ em, recharge, intent, fix })));
@@ -45,11 +47,6 @@ export function compareIntents({
     if (fix) await tellFindings(em, page.findings);
     return page;
   };
-}
-
-/** False for an intent that was never confirmed, or is over without money. */
-function mayHoldMoney({ isCanceled, outcome }: Intent): boolean {
-  return !isCanceled && outcome.kind !== 'unconfirmed';
 }
 
 type Comparison = { em: EntityManager; recharge: Recharge; intent: Intent; fix: boolean };

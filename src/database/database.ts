@@ -17,6 +17,7 @@ import { LimitsOfAmounts } from './migrations/0012-limits-of-amounts.ts';
 import { StuckRecharges } from './migrations/0013-stuck-recharges.ts';
 import { CreateTeam } from './migrations/0014-create-team.ts';
 import { EventsOfChargesAndCustomers } from './migrations/0015-events-of-charges-and-customers.ts';
+import { Installation } from './migrations/0016-installation.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -71,6 +72,7 @@ export class Database {
           StuckRecharges,
           CreateTeam,
           EventsOfChargesAndCustomers,
+          Installation,
         ],
         snapshot: false,
         // Each in a transaction of its own: a lock of one must not last as long as the work of the next.

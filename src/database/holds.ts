@@ -245,6 +245,11 @@ export async function openFor(em: EntityManager, reasons: readonly HoldReason[],
   return em.find(Hold, { reason: { $in: [...reasons] }, releasedAt: null }, { orderBy: { since: 'asc' }, limit });
 }
 
+/** Up to `limit` open holds that do not end with their time, the oldest first. */
+export async function standing(em: EntityManager, limit: number): Promise<Hold[]> {
+  return em.find(Hold, { until: null, releasedAt: null }, { orderBy: { since: 'asc' }, limit });
+}
+
 /**
  * Whether a probe has ended a hold of this reason before, and no budget has been raised since: then the probe
  * shows nothing, and a person has to look.

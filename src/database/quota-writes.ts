@@ -48,6 +48,24 @@ export async function plan(em: EntityManager, recharge: Recharge, live: QuotaMic
 }
 
 /**
+ * Another recharge of the team whose quota was granted from a budget to a budget that overlap these, as no two
+ * are that follow each other; undefined when there is none. The latest where there are several.
+ */
+export async function overlapping(
+  em: EntityManager,
+  { id, organizationId, litellmTeamId }: Recharge,
+  { before, after }: Pick<PlannedWrite, 'before' | 'after'>,
+): Promise<{ id: string; before: QuotaMicros; after: QuotaMicros } | undefined> {
+  const [row] = await em.execute<{ id: string; before: string; after: string }[]>(
+    `select id, quota_before::text as before, quota_after::text as after from recharge
+     where organization_id = ? and litellm_team_id = ? and id <> ? and status = 'succeeded' and quota_before < ? and quota_after > ?
+     order by updated_at desc limit 1`,
+    [organizationId, litellmTeamId, id, formatQuota(after), formatQuota(before)],
+  );
+  return row && { id: row.id, before: parseQuota(row.before), after: parseQuota(row.after) };
+}
+
+/**
  * A planned write is over: LiteLLM has answered it, or it was never sent. What it did is still to be seen. A write
  * of another attempt may be under way all the same.
  */

@@ -303,6 +303,11 @@ export async function find(em: EntityManager, id: string): Promise<Recharge | nu
   return em.findOne(Recharge, id);
 }
 
+/** Of these ids those that there are. */
+export async function knownOf(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
+  return new Set((await em.find(Recharge, { id: { $in: [...ids] } }, { fields: ['id'] })).map(({ id }) => id));
+}
+
 export async function findByEvent(em: EntityManager, eventId: string): Promise<Recharge | null> {
   return em.findOne(Recharge, { eventId });
 }

@@ -4,6 +4,11 @@
  */
 
 export const FINDING_KINDS = [
+  'prepaid_not_zero',
+  'step_made_twice',
+  'recharge_parked',
+  'recharge_overdue',
+  'hold_stands',
   'run_missing',
   'recharge_lost',
   'captured_unknown',
@@ -50,6 +55,17 @@ const LOST_COMMANDS: Record<Details['recharge_lost']['waitsFor'], (organizationI
 };
 
 const WORDS: { [Kind in FindingKind]: (sighting: Sighting & DetailsOf<Kind>) => Words } = {
+  prepaid_not_zero: ({ organizationId }) => ({
+    expected: 'nothing held: what was captured was granted or refunded',
+    command: `bill ledger verify, then compare the recharges of ${organizationId} with Stripe`,
+  }),
+  step_made_twice: ({ subject }) => ({
+    expected: 'a raise in LiteLLM for each payment',
+    command: `look whether both were raised in LiteLLM; if not, refund the payment of ${subject} in Stripe`,
+  }),
+  recharge_parked: ({ subject }) => ({ expected: 'settled', command: resolveRecharge(subject) }),
+  recharge_overdue: ({ subject }) => ({ expected: 'settled within minutes', command: `bill doctor; or ${resolveRecharge(subject)}` }),
+  hold_stands: ({ subject }) => ({ expected: 'no hold', command: `bill release ${subject} "reason", when what it is for is settled` }),
   run_missing: () => ({ expected: 'a run, or an outcome', command: FIX }),
   recharge_lost: ({ organizationId, waitsFor }) => ({
     expected: 'its recharge in the database',

@@ -147,6 +147,7 @@ const REFUSAL_ACTIONS = {
   team_not_found: (id: string) => `make the team in LiteLLM, or bill org set ${id} --team <id>`,
   team_blocked: (id: string) => `bill org set ${id} --blocked off, or unblock the team in LiteLLM`,
   unlimited_budget: () => 'set max_budget of the team in LiteLLM',
+  payment_unknown: () => 'was the database restored? bill reconcile --fix enters everything again that Stripe has taken since',
   budget_duration: () => 'remove budget_duration of the team in LiteLLM',
   budget_limits: () => 'remove budget_limits of the team in LiteLLM',
   soft_budget: () => 'lower or remove soft_budget of the team in LiteLLM',

@@ -67,6 +67,8 @@ export const REFUSALS = {
     'what is left of max_monthly_amount does not bring the balance above the minimum: raise the limit, or wait for the next month',
   amount_too_large: `the amount would exceed what one charge can carry (${MAX_CHARGE_MINOR} minor units): raise the budget by hand once`,
   no_payment_method: 'the customer has no card that could be charged: attach one, and make it the default where there are several',
+  payment_unknown:
+    'Stripe has taken money of this organization that the database does not know: it is entered again, and its run gives quota for it',
   customer_missing: 'Stripe has no such customer: correct stripe_customer_id',
   team_not_found: 'LiteLLM has no such team: create it or correct litellm_team_id',
   team_blocked: 'the team is blocked in LiteLLM, so it spends nothing: unblock it',

@@ -80,8 +80,15 @@ export class PaymentsClient {
     }
   }
 
-  /** An intent that is not confirmed takes no money, so a second one after a lost answer does no harm. */
-  async createIntent(recharge: ChargeOrder, paymentMethodId: string): Promise<Intent> {
+  /**
+   * An intent that is not confirmed takes no money, so a second one after a lost answer does no harm. What may
+   * change between two attempts is part of the key: Stripe refuses other parameters under the same one.
+   */
+  async createIntent(
+    recharge: ChargeOrder,
+    { paymentMethodId, installation }: { paymentMethodId: string; installation: string },
+  ): Promise<Intent> {
+    const metadata = metadataOf(recharge, installation);
     return intentIn(
       this.stripe.paymentIntents.create(
         {
@@ -92,9 +99,9 @@ export class PaymentsClient {
           // An off-session charge can follow no redirect.
           automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
           description: `LLM budget of team ${recharge.litellmTeamId}`,
-          metadata: metadataOf(recharge),
+          metadata,
         },
-        { idempotencyKey: idempotencyKey(recharge, `create/${paymentMethodId}`) },
+        { idempotencyKey: idempotencyKey(recharge, `create/${paymentMethodId}/${metadata['quota_before']}`) },
       ),
     );
   }
@@ -181,6 +188,11 @@ export class PaymentsClient {
     const expand = ['data.charge'];
     const list = (query: ListQuery) => checkedAnswer('list', this.stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
     return (await listAll(list, since)).map(ofFraudWarning);
+  }
+
+  /** The newest intents of a customer, whoever made them, newest first; at most 100. @throws PaymentsError */
+  async newestIntents(customerId: string, limit: number): Promise<Intent[]> {
+    return (await checkedAnswer('list', this.stripe.paymentIntents.list({ customer: customerId, limit }))).data.map(ofIntent);
   }
 
   /**

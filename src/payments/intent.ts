@@ -43,6 +43,8 @@ export type Intent = {
 
 /** What an intent remembers of its recharge: enough to enter it again, should the database have lost it. */
 export type IntentMetadata = {
+  /** null: from before installations were marked. */
+  installation: string | null;
   rechargeId: string;
   eventId: string;
   organizationId: string;
@@ -77,8 +79,9 @@ function reachedNetwork({ latest_charge: charge, last_payment_error: error }: St
 }
 
 /** As Stripe keeps it: quota as decimal strings, empty where it is not known. */
-export function metadataOf(order: ChargeOrder): Stripe.MetadataParam {
+export function metadataOf(order: ChargeOrder, installation: string): Stripe.MetadataParam {
   return {
+    installation,
     recharge_id: order.id,
     event_id: order.eventId,
     organization_id: order.organizationId,
@@ -93,6 +96,7 @@ function readMetadata(metadata: Stripe.Metadata): IntentMetadata | null {
   const rechargeId = metadata['recharge_id'];
   if (!rechargeId) return null;
   return {
+    installation: metadata['installation'] ?? null,
     rechargeId,
     eventId: metadata['event_id'] ?? '',
     organizationId: metadata['organization_id'] ?? '',

@@ -30,10 +30,11 @@ type Scene = {
 const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = {
   chooseCard: ({ payments, recharge }) => payments.chooseCard(recharge.stripeCustomerId),
   knowsCustomer: ({ payments, recharge }) => payments.knowsCustomer(recharge.stripeCustomerId),
-  createIntent: ({ payments, recharge, paymentMethodId }) => payments.createIntent(recharge, paymentMethodId),
+  createIntent: ({ payments, recharge, paymentMethodId }) => payments.createIntent(recharge, { paymentMethodId, installation: 'ins_1' }),
   confirmIntent: ({ payments, recharge, intentId }) => payments.confirmIntent(recharge, intentId),
   readIntent: ({ payments, intentId }) => payments.readIntent(intentId),
   cancelIntent: ({ payments, recharge, intentId }) => payments.cancelIntent(recharge, intentId),
+  newestIntents: ({ payments, recharge }) => payments.newestIntents(recharge.stripeCustomerId, 20),
   intentsSince: ({ payments, intentId }) => payments.intentsSince(new Date(), 100, intentId),
   refundsOf: ({ payments, paidIntentId }) => payments.refundsOf(paidIntentId),
   refund: ({ payments, recharge, paidIntentId }) => payments.refund(recharge, paidIntentId),

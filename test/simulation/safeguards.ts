@@ -33,13 +33,14 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/charge-stripe.ts',
-        "        return recordOutcome(em, payments, recharge, await payments.readIntent(intentIdOf(recharge)));\n      case 'declined':",
+        "        return recordOutcome(tools, recharge, await payments.readIntent(intentIdOf(recharge)));\n      case 'declined':",
         `      {
-        const card = await payments.choosePaymentMethod(recharge.stripeCustomerId);
-        if (card.kind === 'none') throw new Error('no card');
-        const intent = await payments.createIntent(recharge, card.id);
+        const found = await findCard(em, payments, recharge);
+        if (found.kind !== 'found') throw new Error('no card');
+        const order = { ...recharge, keysSpent: recharge.keysSpent + Math.floor(Math.random() * 1e6) };
+        const intent = await payments.createIntent(order, { paymentMethodId: found.card.id, installation: await installationId(em) });
         await em.execute('update recharge set payment_intent_id = ? where id = ?', [intent.id, recharge.id]);
-        return recordOutcome(em, payments, await recharges.get(em, recharge.id), intent);
+        return recordOutcome(tools, await recharges.get(em, recharge.id), intent);
       }
       case 'declined':`,
       ],
@@ -74,8 +75,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/refund-charge.ts',
-        'await askedFor(payments, recharge, recharge.paymentIntentId)',
-        'await (askedFor, payments.refund(recharge, recharge.paymentIntentId))',
+        'await refundsOf(payments, recharge, recharge.paymentIntentId)',
+        '[await (refundsOf, payments.refund(recharge, recharge.paymentIntentId))]',
       ],
       ['src/payments/client.ts', "{ idempotencyKey: idempotencyKey(recharge, 'refund') }", '{ idempotencyKey: String(Math.random()) }'],
     ],
@@ -150,9 +151,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       ['src/domain/policy.ts', '  if (needed > maxCharge) return', '  if (needed > Number.MAX_VALUE) return'],
       [
-        'activities/recharge/charge-stripe.ts',
+        'activities/recharge/last-look.ts',
         '  if (!withinLimits(organizations.policyOf(organization), history, recharge.amountMinor)) {',
-        '  if (!withinLimits(organizations.policyOf(organization), history, minorUnits(0))) {',
+        '  if (!withinLimits(organizations.policyOf(organization), history, 0 as typeof recharge.amountMinor)) {',
       ],
     ],
   },

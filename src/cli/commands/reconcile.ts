@@ -5,6 +5,9 @@ import { type Output, print, withJson } from '../output.ts';
 import { tableBelow } from '../table.ts';
 import type { RunByHand } from '../workflow-run.ts';
 
+/** Something differs that is not settled. */
+const FOUND_SOMETHING = 3;
+
 export function addReconcileCommand(bill: Command): void {
   withJson(
     bill
@@ -23,6 +26,7 @@ export function addReconcileCommand(bill: Command): void {
     const result = await runByHand(run, (seen) => {
       if (!options.json) console.error(`${compared(seen)} …`);
     });
+    if (result.findings.some(({ settled }) => !settled)) process.exitCode = FOUND_SOMETHING;
     print(options, result, () => `${compared(result)}, ${result.findings.length} findings${tableBelow(findingRows(result))}`);
   });
 }

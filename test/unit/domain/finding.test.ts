@@ -7,6 +7,27 @@ const RESOLVE = 'bill resolve rch_1 --grant | --refund | --accept "reason"';
 
 /** Each kind with what it expects and the command that settles it. */
 const WORDS: Record<FindingKind, { finding: Finding; expected: string; command: string }> = {
+  prepaid_not_zero: {
+    finding: findingOf('prepaid_not_zero', sighting),
+    expected: 'nothing held: what was captured was granted or refunded',
+    command: 'bill ledger verify, then compare the recharges of acme with Stripe',
+  },
+  step_made_twice: {
+    finding: findingOf('step_made_twice', sighting),
+    expected: 'a raise in LiteLLM for each payment',
+    command: 'look whether both were raised in LiteLLM; if not, refund the payment of rch_1 in Stripe',
+  },
+  recharge_parked: { finding: findingOf('recharge_parked', sighting), expected: 'settled', command: RESOLVE },
+  recharge_overdue: {
+    finding: findingOf('recharge_overdue', sighting),
+    expected: 'settled within minutes',
+    command: `bill doctor; or ${RESOLVE}`,
+  },
+  hold_stands: {
+    finding: findingOf('hold_stands', sighting),
+    expected: 'no hold',
+    command: 'bill release rch_1 "reason", when what it is for is settled',
+  },
   run_missing: { finding: findingOf('run_missing', sighting), expected: 'a run, or an outcome', command: FIX },
   recharge_lost: {
     finding: findingOf('recharge_lost', { ...sighting, waitsFor: 'fix' }),

@@ -496,6 +496,7 @@ describe('a refusal names the setting that an operator has to look at', () => {
     monthly_limit_reached: /max_monthly_amount/,
     amount_too_large: /one charge.*99999999 minor units/,
     no_payment_method: /no card.*attach/,
+    payment_unknown: /database does not know/,
     customer_missing: /stripe_customer_id/,
     team_not_found: /litellm_team_id/,
     team_blocked: /blocked in LiteLLM.*unblock/,

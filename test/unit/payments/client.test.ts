@@ -28,10 +28,11 @@ const ORDER = {
 const CALLS: Record<keyof PaymentsClient, (payments: PaymentsClient) => Promise<unknown>> = {
   chooseCard: (payments) => payments.chooseCard('cus_1'),
   knowsCustomer: (payments) => payments.knowsCustomer('cus_1'),
-  createIntent: (payments) => payments.createIntent(ORDER, 'pm_1'),
+  createIntent: (payments) => payments.createIntent(ORDER, { paymentMethodId: 'pm_1', installation: 'ins_1' }),
   confirmIntent: (payments) => payments.confirmIntent(ORDER, 'pi_1'),
   readIntent: (payments) => payments.readIntent('pi_1'),
   cancelIntent: (payments) => payments.cancelIntent(ORDER, 'pi_1'),
+  newestIntents: (payments) => payments.newestIntents('cus_1', 20),
   intentsSince: (payments) => payments.intentsSince(new Date(), 100),
   refund: (payments) => payments.refund(ORDER, 'pi_1'),
   refundsOf: (payments) => payments.refundsOf('pi_1'),

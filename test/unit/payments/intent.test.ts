@@ -46,7 +46,8 @@ test('an intent is read in our own words', () => {
 
 describe('what an intent remembers of its recharge', () => {
   test('is all that is needed to enter the recharge again', () => {
-    expect(intent({ metadata: metadataOf(ORDER) }).metadata).toEqual({
+    expect(intent({ metadata: metadataOf(ORDER, 'ins_1') }).metadata).toEqual({
+      installation: 'ins_1',
       rechargeId: 'rch_1',
       eventId: 'evt_1',
       organizationId: 'acme',
@@ -58,7 +59,7 @@ describe('what an intent remembers of its recharge', () => {
   });
 
   test.each([null, undefined])('has no budget from before where the order has %s', (quotaBefore) => {
-    const metadata = metadataOf({ ...ORDER, quotaBefore });
+    const metadata = metadataOf({ ...ORDER, quotaBefore }, 'ins_1');
     expect(metadata).toMatchObject({ quota_before: '' });
     expect(intent({ metadata }).metadata).toMatchObject({ quota: parseQuota('20.50'), quotaBefore: null });
   });
@@ -66,6 +67,7 @@ describe('what an intent remembers of its recharge', () => {
   test('that somebody has edited is not known where it cannot be read', () => {
     const metadata = { recharge_id: 'rch_1', quota: 'twenty', balance: '' };
     expect(intent({ metadata }).metadata).toEqual({
+      installation: null,
       rechargeId: 'rch_1',
       eventId: '',
       organizationId: '',

@@ -1,0 +1,98 @@
+/** Recharges that Stripe remembers and the database does not: it was restored from before them. */
+import type { EntityManager } from '../src/database/database.ts';
+import type { Organization } from '../src/database/entities.ts';
+import { installationId } from '../src/database/installation.ts';
+import * as organizations from '../src/database/organizations.ts';
+import * as recharges from '../src/database/recharges.ts';
+import * as webhookEvents from '../src/database/webhook-events.ts';
+import { currency, minorUnits } from '../src/domain/money.ts';
+import type { Intent } from '../src/payments/intent.ts';
+import type { ActivityDependencies } from './dependencies.ts';
+
+/** Nobody has more recharges lost of one organization than this without having noticed. */
+const NEWEST_INTENTS = 20;
+
+/** Whether an intent was made by this installation; one from before installations were marked counts as its own. */
+export function isOurs({ metadata }: Intent, installation: string): boolean {
+  return metadata !== null && (metadata.installation === null || metadata.installation === installation);
+}
+
+/** False for an intent that was never confirmed, or is over without money. */
+export function mayHoldMoney({ isCanceled, outcome }: Intent): boolean {
+  return !isCanceled && outcome.kind !== 'unconfirmed';
+}
+
+/**
+ * The oldest intent of an organization that has taken money, or is about to, and that the database does not know.
+ * Whoever has paid and got nothing is not charged again.
+ *
+ * @throws PaymentsError
+ */
+export async function lostPayment(
+  em: EntityManager,
+  payments: ActivityDependencies['payments'],
+  { organizationId, stripeCustomerId }: { organizationId: string; stripeCustomerId: string },
+): Promise<Intent | undefined> {
+  const installation = await installationId(em);
+  const taken = (await payments.newestIntents(stripeCustomerId, NEWEST_INTENTS)).filter(
+    (intent) =>
+      isOurs(intent, installation) &&
+      intent.metadata?.organizationId === organizationId &&
+      (intent.outcome.kind === 'captured' || intent.outcome.kind === 'processing'),
+  );
+  const known = await recharges.knownOf(
+    em,
+    taken.map(({ metadata }) => metadata?.rechargeId ?? ''),
+  );
+  return taken.findLast(({ metadata }) => !known.has(metadata?.rechargeId ?? ''));
+}
+
+export type Entered = 'entered' | 'open_recharge' | 'organization';
+
+/**
+ * Enters the recharge of an intent again and starts its run, which settles it by the budgets that the intent
+ * remembers. An organization has one open recharge at a time.
+ *
+ * @returns what has to come first: that another recharge is settled, or the organization and what the intent
+ *   should say.
+ */
+export async function enterLost(
+  em: EntityManager,
+  workflows: ActivityDependencies['workflows'],
+  intent: Intent,
+  { isDryRun = false } = {},
+): Promise<Entered | 'found'> {
+  const organization = intent.metadata && (await organizations.find(em, intent.metadata.organizationId));
+  const lost = organization && lostRecharge(intent, organization);
+  if (!lost) return 'organization';
+  if (isDryRun) return 'found';
+  const { eventId: id, organizationId, litellmTeamId: teamId } = lost;
+  await webhookEvents.restore(em, { id, organizationId, teamId });
+  if (!(await recharges.restore(em, lost))) return 'open_recharge';
+  await workflows.restartRecharge({ id, organizationId, teamId, source: 'webhook', eventType: 'restored' });
+  return 'entered';
+}
+
+/** The recharge as its intent remembers it; undefined for an intent that does not say enough. */
+function lostRecharge(
+  { id: paymentIntentId, metadata, ...intent }: Intent,
+  organization: Organization,
+): recharges.LostRecharge | undefined {
+  if (!metadata) return undefined;
+  const { rechargeId: id, eventId, litellmTeamId, quota, quotaBefore, balance } = metadata;
+  if (quota === null || quotaBefore === null || balance === null || intent.amountMinor === null || intent.currency === null)
+    return undefined;
+  return {
+    id,
+    eventId,
+    organizationId: organization.id,
+    litellmTeamId,
+    stripeCustomerId: intent.customerId ?? organization.stripeCustomerId,
+    amountMinor: minorUnits(intent.amountMinor),
+    currency: currency(intent.currency),
+    quotaGranted: quota,
+    balanceSeen: balance,
+    quotaBefore,
+    paymentIntentId,
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * Case 78: the database comes back from before a captured charge. Money that Stripe has taken is never taken
+ * again, and one raise in LiteLLM is never the raise of two recharges.
+ */
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
+import { BUDGET_AFTER, RECHARGED, unsuccessful } from '../support/books.ts';
+import { expectChargedOnce } from '../support/expectations.ts';
+import { type Organization, World } from '../support/world.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start();
+});
+afterAll(() => world?.close());
+afterEach(() => world.clearFaults());
+
+const BUDGET_BEFORE = 10;
+const PAID_TWICE = { charges: 2, captured: 4100 };
+
+/** The database is as it was before the organization's first alert. */
+async function restoreBefore({ id }: Organization): Promise<void> {
+  const connection = await world.sql.connect();
+  try {
+    // As somebody whom neither privilege nor trigger stops.
+    await connection.query("set session_replication_role = 'replica'");
+    for (const table of ['ledger_transfer', 'card_attempt', 'outbound_event', 'recharge', 'webhook_event'])
+      await connection.query(`delete from ${table} where organization_id = $1`, [id]);
+    await connection.query(
+      "update organization_balance_config set ledger_sequence = 0, ledger_hash = '', version = 0, budget_writer = null where c_organization_id = $1",
+      [id],
+    );
+  } finally {
+    connection.release(true);
+  }
+}
+
+async function reconcile({ id }: Organization): Promise<ReconcileResult['findings']> {
+  const { findings } = await world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, {
+    workflowId: `reconcile/${randomUUID()}`,
+    taskQueue: world.name,
+    args: [{ fix: true }],
+  });
+  return findings.filter(({ organizationId }) => organizationId === id);
+}
+
+/** A recharge of the organization, as the API shows it. */
+async function recharge({ id }: Organization, status: string) {
+  return world.eventually(async () => {
+    const { data } = await world.admin.get(`/api/v1/recharges?organization_id=${id}&status=${status}`);
+    return data.data[0] as { id: string; failure: { message: string } | null } | undefined;
+  }, `a recharge of ${id} is ${status}`);
+}
+
+describe('case 78: a restored database', () => {
+  test('does not charge again what Stripe has taken: the next alert enters it again, and its run gives the quota', async () => {
+    const { organization } = await world.recharged();
+    await restoreBefore(organization);
+    await world.setBudget(organization.teamId, BUDGET_BEFORE); // LiteLLM comes back from the same hour
+    expect(await world.alerted(organization)).toEqual(unsuccessful('payment_unknown'));
+    await recharge(organization, 'succeeded');
+    await expectChargedOnce(world, organization);
+    expect(await reconcile(organization)).toEqual([]);
+  });
+
+  test('and a LiteLLM that has the raise still: the money is known again, and nothing is raised twice', async () => {
+    const { organization } = await world.recharged();
+    await restoreBefore(organization);
+    await world.spend(organization.teamId, 20);
+    expect(await world.alerted(organization)).toEqual(unsuccessful('payment_unknown'));
+    await recharge(organization, 'succeeded');
+    await expectChargedOnce(world, organization);
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+  });
+
+  test('of which Stripe lists nothing, for a while: two payments of one step are never both granted by one raise', async () => {
+    const { organization } = await world.recharged();
+    await restoreBefore(organization);
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    const empty = { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' };
+    const hidden = await world.stripeFault({
+      method: 'GET',
+      path: '/v1/payment_intents',
+      times: 100,
+      action: { kind: 'respond', status: 200, body: empty },
+    });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await hidden.remove();
+    const second = await recharge(organization, 'succeeded');
+
+    expect(await reconcile(organization)).toMatchObject([{ kind: 'recharge_lost', settled: true }]);
+    const first = await recharge(organization, 'needs_attention');
+    expect(first.failure?.message).toContain(
+      `max_budget is 30.50 already, and recharge ${second.id} has made the step from 10.00 to 30.50`,
+    );
+    expect(await world.books(organization)).toEqual({ ...PAID_TWICE, refunded: 0, granted: 2050, prepaid: 2050 });
+    expect(await reconcile(organization)).toMatchObject([{ kind: 'recharge_parked', subject: first.id }]);
+  });
+
+  test.each([
+    ['grant', { budget: BUDGET_AFTER + 20.5, refunded: 0, granted: 4100 }],
+    ['refund', { budget: BUDGET_AFTER, refunded: 2050, granted: 2050 }],
+  ] as const)('and a person who decides to %s: every cent is explained', async (resolution, { budget, ...books }) => {
+    const { organization } = await world.recharged();
+    await restoreBefore(organization);
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    const hidden = await world.stripeFault({
+      method: 'GET',
+      path: '/v1/payment_intents',
+      times: 100,
+      action: { kind: 'respond', status: 200, body: { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' } },
+    });
+    await world.alerted(organization);
+    await hidden.remove();
+    await reconcile(organization);
+    const { id } = await recharge(organization, 'needs_attention');
+    await world.admin.post(`/api/v1/recharges/${id}/resolve`, { resolution, reason: 'the database was restored', by: 'ada' });
+    await world.eventually(async () => (await world.books(organization)).prepaid === 0, 'nothing is held');
+    expect(await world.books(organization)).toEqual({ ...PAID_TWICE, ...books, prepaid: 0 });
+    expect(await world.budgetOf(organization.teamId)).toBe(budget);
+    expect(await reconcile(organization)).toEqual([]);
+  });
+});
+
+describe('case 82: two installations on one Stripe account', () => {
+  test("leave each other's payments alone", async () => {
+    const { organization, intentId } = await world.recharged();
+    await restoreBefore(organization);
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    await world.stripe.paymentIntents.update(intentId, { metadata: { installation: 'ins_another' } });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.books(organization)).toMatchObject({ ...PAID_TWICE, granted: 2050, prepaid: 0 });
+  });
+});
