@@ -3,6 +3,7 @@
  * starter, the schedules and the command line use these, so that no name is written twice.
  */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
+import type { LostIntent } from '../activities/reconcile/types.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { SyncRef, SyncSummary } from '../activities/sync/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
@@ -32,6 +33,19 @@ export type ReversalWorkflow = (input: ReversalInput) => Promise<void>;
 export type ReconcileInput = {
   /** Also resumes what is safe to resume. */
   fix?: boolean;
+  /** Where an earlier part of the run has stopped. */
+  progress?: ReconcileProgress;
+};
+/**
+ * `since`: of intents, from when on. `intents`, `budgets`: the last that was compared; undefined before the first
+ * page, null after the last. `lost`: intents that the database has lost, newest first.
+ */
+export type ReconcileProgress = {
+  result: ReconcileResult;
+  since: string;
+  intents: string | null | undefined;
+  lost: LostIntent[];
+  budgets: string | null | undefined;
 };
 export type ReconcileResult = { intents: number; organizations: number; findings: Finding[] };
 export type ReconcileWorkflow = (input?: ReconcileInput) => Promise<ReconcileResult>;

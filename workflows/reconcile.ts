@@ -1,58 +1,94 @@
 /**
- * Compares the database with what Stripe and LiteLLM show: by schedule every hour, and by hand. With `fix` it
- * resumes what is safe to resume; the rest is reported with what was seen, what was expected and the command
- * that settles it.
+ * Compares the database with itself, and with what Stripe and LiteLLM show: by schedule every hour, and by hand.
+ * With `fix` it resumes what is safe to resume; the rest is reported with what was seen, what was expected and the
+ * command that settles it. A stage that fails is a finding, and the others go on.
  */
-import { log, patched, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import {
+  continueAsNew,
+  isCancellation,
+  log,
+  patched,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { LostIntent } from '../activities/reconcile/types.ts';
-import type { Finding } from '../src/domain/finding.ts';
-import { type ReconcileInput, type ReconcileResult, reconcileProgress } from './contract.ts';
+import { type Finding, findingOf } from '../src/domain/finding.ts';
+import { type ReconcileInput, type ReconcileProgress, type ReconcileResult, reconcileProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { reasonOf } from './reason.ts';
 
 /** Recharges settle within days; older intents were compared more than a hundred times. */
 const LOOK_BACK_MS = 7 * 24 * 60 * 60 * 1000;
 /** More are logged, not kept: the next run finds them again. */
 const MAX_FINDINGS = 200;
 
-// Idempotent: reads, and starts runs that may be started twice. A page that cannot be read for an hour is
+// Idempotent: reads, and starts runs that may be started twice. A page that cannot be read for ten minutes is
 // left to the next run.
 const { checkBooks, resumeIdle, compareIntents, restoreLost, compareBudgets } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
-  scheduleToCloseTimeout: '1 hour',
+  scheduleToCloseTimeout: '10 minutes',
   retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
 });
 
-export async function reconcileWorkflow({ fix = false }: ReconcileInput = {}): Promise<ReconcileResult> {
-  const result: ReconcileResult = { intents: 0, organizations: 0, findings: [] };
+export async function reconcileWorkflow({ fix = false, progress }: ReconcileInput = {}): Promise<ReconcileResult> {
+  const begun: ReconcileProgress = progress ?? {
+    result: { intents: 0, organizations: 0, findings: [] },
+    since: new Date(workflowInfo().startTime.getTime() - LOOK_BACK_MS).toISOString(),
+    intents: undefined,
+    lost: [],
+    budgets: undefined,
+  };
+  const { result } = begun;
   setHandler(reconcileProgress, () => result);
   const note = (findings: Finding[]) => {
     for (const finding of findings) log.warn('reconciliation has found a difference', { ...finding });
     result.findings.push(...findings.slice(0, MAX_FINDINGS - result.findings.length));
     setCurrentDetails(`${result.intents} intents and ${result.organizations} organizations compared, ${result.findings.length} findings`);
   };
+  /** The result of a stage; undefined when it has failed. */
+  const attempt = async <T>(stage: string, work: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await work();
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      note([findingOf('stage_failed', { subject: stage, organizationId: '', seen: reasonOf(error) })]);
+      return undefined;
+    }
+  };
+  /** Temporal keeps a history of bounded length: a long run goes on in another one. */
+  const goOn = () =>
+    workflowInfo().continueAsNewSuggested ? continueAsNew<typeof reconcileWorkflow>({ fix, progress: begun }) : undefined;
 
-  if (patched('checks-the-books')) note(await checkBooks());
-  note(await resumeIdle({ fix }));
-
-  const since = new Date(workflowInfo().startTime.getTime() - LOOK_BACK_MS).toISOString();
-  const lost: LostIntent[] = [];
-  for (let after: string | null | undefined; after !== null; ) {
-    const page = await compareIntents({ since, fix, ...(after && { after }) });
-    result.intents += page.compared;
-    lost.push(...page.lost);
-    note(page.findings);
-    after = page.next;
+  if (!progress) {
+    if (patched('checks-the-books')) note((await attempt('the books', checkBooks)) ?? []);
+    note((await attempt('runs that are missing', () => resumeIdle({ fix }))) ?? []);
+  }
+  while (begun.intents !== null) {
+    const { since, intents: after } = begun;
+    const page = await attempt('intents', () => compareIntents({ since, fix, ...(after && { after }) }));
+    result.intents += page?.compared ?? 0;
+    begun.lost.push(...(page?.lost ?? []));
+    note(page?.findings ?? []);
+    begun.intents = page?.next ?? null;
+    await goOn();
   }
   // Stripe lists the newest first; lost recharges are entered in the order in which they happened.
-  for (const { intentId } of lost.toReversed()) note([await restoreLost({ intentId, fix })]);
-
-  for (let after: string | null | undefined; after !== null; ) {
-    const page = await compareBudgets({ ...(after && { after }) });
-    result.organizations += page.compared;
-    note(page.findings);
-    after = page.next;
+  for (let lost = begun.lost.pop(); lost; lost = begun.lost.pop()) {
+    const { intentId } = lost;
+    const finding = await attempt(`PaymentIntent ${intentId}`, () => restoreLost({ intentId, fix }));
+    note(finding ? [finding] : []);
+    await goOn();
+  }
+  while (begun.budgets !== null) {
+    const { budgets: after } = begun;
+    const page = await attempt('budgets', () => compareBudgets({ ...(after && { after }) }));
+    result.organizations += page?.compared ?? 0;
+    note(page?.findings ?? []);
+    begun.budgets = page?.next ?? null;
+    await goOn();
   }
   return result;
 }

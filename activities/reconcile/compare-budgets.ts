@@ -30,7 +30,9 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
     for (const organization of data) {
       findings.push(...(await findLedgerFaults(em, organization)));
       findings.push(...(await findParkedReversals(em, organization)));
-      findings.push(...(await findBudgetDifference({ em, kms }, organization, budgets.get(organization.id))));
+      findings.push(
+        ...(await findBudgetDifference({ em, kms }, organization, budgets.get(organization.id)).catch(unreadable(kms, organization))),
+      );
     }
     await tellFindings(em, findings);
     const next = data.length === ORGANIZATIONS_A_PAGE ? (data.at(-1)?.id ?? null) : null;
@@ -39,7 +41,7 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
 }
 
 async function findLedgerFaults(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
-  const { faults } = await ledger.verify(em, organizationId);
+  const faults = await ledger.verifyNew(em, organizationId);
   return faults.map(({ sequence, fault }) => findingOf('ledger_changed', { subject: `transfer ${sequence}`, organizationId, seen: fault }));
 }
 
@@ -60,6 +62,19 @@ async function findBudgetDifference(
   const leftAfter = (await organizations.budgetsLeft(em, [organizationId])).get(organizationId);
   if (!isBudgetEdited({ leftBefore: left, shown, leftAfter })) return [];
   return [findingOf('budget_differs', { subject, organizationId, seen: describe(shown), left: formatQuota(left) })];
+}
+
+/**
+ * A team that cannot be read is its organization's difference, and the others go on.
+ *
+ * @throws the error, where LiteLLM is away or takes no call of ours: then no team can be read.
+ */
+function unreadable(kms: KmsClient, { id: organizationId, litellmTeamId: subject }: Organization) {
+  return async (error: unknown): Promise<Finding[]> => {
+    if (!(error instanceof KmsError) || error.kind === 'unauthenticated' || error.kind === 'forbidden') throw error;
+    await kms.ping();
+    return [findingOf('team_unreadable', { subject, organizationId, seen: error.message })];
+  };
 }
 
 /** null: unlimited; undefined: LiteLLM has no such team. @throws KmsError */

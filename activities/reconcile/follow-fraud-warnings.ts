@@ -15,7 +15,7 @@ type Dependencies = { em: EntityManager } & Pick<ActivityDependencies, 'payments
  */
 export async function followFraudWarnings({ em, payments, log }: Dependencies, fix: boolean): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const warning of await readableWarnings({ payments, log })) {
+  for await (const warning of readableWarnings({ payments, log })) {
     const recharge = warning.intentId && (await recharges.findByIntent(em, warning.intentId));
     if (!recharge || (await fraudWarnings.wasHeldFor(em, recharge, warning.id))) continue;
     if (fix) await fraudWarnings.hold(em, recharge, warning);
@@ -27,12 +27,11 @@ export async function followFraudWarnings({ em, payments, log }: Dependencies, f
 }
 
 /** None when a restricted key may not read them: the rest of reconciliation does not wait for that permission. */
-async function readableWarnings({ payments, log }: Omit<Dependencies, 'em'>): Promise<FraudWarning[]> {
+async function* readableWarnings({ payments, log }: Omit<Dependencies, 'em'>): AsyncGenerator<FraudWarning> {
   try {
-    return await payments.fraudWarningsSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS));
+    yield* payments.fraudWarningsSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS));
   } catch (error) {
     if (!(error instanceof PaymentsError) || error.status !== 403) throw error;
     log.warn({ reason: error.message }, 'the Stripe key may not read early fraud warnings: bill doctor names each permission');
-    return [];
   }
 }

@@ -21,7 +21,7 @@ export async function followReturnedMoney(
   fix: boolean,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const { intentId, money } of await payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
+  for await (const { intentId, money } of payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
     const recharge = await recharges.findByIntent(em, intentId);
     if (!recharge || isFollowed(recharge, money, await reversals.known(em, recharge))) continue;
     if (fix) await workflows.followReversals(recharge);

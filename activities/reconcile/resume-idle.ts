@@ -1,3 +1,4 @@
+import type { DispatchableEvent } from '../../src/database/webhook-events.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
@@ -7,17 +8,24 @@ import type { ActivityDependencies } from '../dependencies.ts';
  * which is checked.
  */
 const IDLE_MS = 2 * 60 * 1000;
-const IDLE_LIMIT = 500;
+const EVENTS_A_PAGE = 500;
+/** More than a run shows; all of them are resumed. */
+const MAX_SHOWN = 200;
 
 /** Starts the run of every open event again that has none: terminated, or lost with Temporal's database. */
 export function resumeIdle({ database, workflows }: Pick<ActivityDependencies, 'database' | 'workflows'>) {
   return async ({ fix }: { fix: boolean }): Promise<Finding[]> => {
     const findings: Finding[] = [];
-    for (const event of await webhookEvents.findIdle(database.fork(), IDLE_MS, IDLE_LIMIT)) {
-      if (await workflows.isRechargeRunning(event.id)) continue;
-      if (fix) await workflows.restartRecharge(event);
-      const { id: subject, organizationId } = event;
-      findings.push(findingOf('run_missing', { subject, organizationId, seen: 'an open event without a run', settled: fix }));
+    for (let after: string | undefined = ''; after !== undefined; ) {
+      const page: DispatchableEvent[] = await webhookEvents.findIdle(database.fork(), { idleMs: IDLE_MS, after, limit: EVENTS_A_PAGE });
+      for (const event of page) {
+        if (await workflows.isRechargeRunning(event.id)) continue;
+        if (fix) await workflows.restartRecharge(event);
+        const { id: subject, organizationId } = event;
+        const finding = findingOf('run_missing', { subject, organizationId, seen: 'an open event without a run', settled: fix });
+        if (findings.length < MAX_SHOWN) findings.push(finding);
+      }
+      after = page.length === EVENTS_A_PAGE ? page.at(-1)?.id : undefined;
     }
     return findings;
   };

@@ -18,6 +18,7 @@ import { StuckRecharges } from './migrations/0013-stuck-recharges.ts';
 import { CreateTeam } from './migrations/0014-create-team.ts';
 import { EventsOfChargesAndCustomers } from './migrations/0015-events-of-charges-and-customers.ts';
 import { Installation } from './migrations/0016-installation.ts';
+import { LedgerMarks } from './migrations/0017-ledger-marks.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -73,6 +74,7 @@ export class Database {
           CreateTeam,
           EventsOfChargesAndCustomers,
           Installation,
+          LedgerMarks,
         ],
         snapshot: false,
         // Each in a transaction of its own: a lock of one must not last as long as the work of the next.

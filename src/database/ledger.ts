@@ -110,29 +110,56 @@ export async function verify(em: EntityManager, organizationId?: string): Promis
   const faults: ChainFault[] = [];
   for (const id of ids) {
     // Both as they were at one moment: a transfer that is entered meanwhile is no fault.
-    const chain = await em.transactional((tx) => verifyOrganization(tx, id), { isolationLevel: IsolationLevel.REPEATABLE_READ });
+    const chain = await atOneMoment(em, (tx) => verifyOrganization(tx, id, BEGINNING));
     transfers += chain.transfers;
     faults.push(...chain.faults);
   }
   return { transfers, faults };
 }
 
-async function verifyOrganization(tx: EntityManager, organizationId: string): Promise<{ transfers: number; faults: ChainFault[] }> {
+/**
+ * Verifies what was entered since the last look, and remembers how far that went: what is behind it is verified
+ * by `verify`.
+ */
+export async function verifyNew(em: EntityManager, organizationId: string): Promise<ChainFault[]> {
+  const [mark = BEGINNING] = await em.execute<Link[]>(
+    'select ledger_verified_sequence as sequence, ledger_verified_hash as hash from organization_balance_config where c_organization_id = ?',
+    [organizationId],
+  );
+  const { last, faults } = await atOneMoment(em, (tx) => verifyOrganization(tx, organizationId, mark));
+  if (faults.length === 0 && last.sequence !== mark.sequence) {
+    await em.execute(
+      'update organization_balance_config set ledger_verified_sequence = ?, ledger_verified_hash = ? where c_organization_id = ?',
+      [last.sequence, last.hash, organizationId],
+    );
+  }
+  return faults;
+}
+
+type Link = { sequence: number; hash: string };
+type Verified = { transfers: number; last: Link; faults: ChainFault[] };
+
+const BEGINNING: Link = { sequence: 0, hash: '' };
+
+function atOneMoment<T>(em: EntityManager, read: (tx: EntityManager) => Promise<T>): Promise<T> {
+  return em.transactional(read, { isolationLevel: IsolationLevel.REPEATABLE_READ });
+}
+
+async function verifyOrganization(tx: EntityManager, organizationId: string, from: Link): Promise<Verified> {
   const [head] = await tx.execute<Link[]>(
     'select ledger_sequence as sequence, ledger_hash as hash from organization_balance_config where c_organization_id = ?',
     [organizationId],
   );
-  const { transfers, last, faults } = await verifyChain(tx, organizationId);
-  if (!head || faults.length > 0 || (last.sequence === head.sequence && last.hash === head.hash)) return { transfers, faults };
+  const chain = await verifyChain(tx, organizationId, from);
+  const { last, faults } = chain;
+  if (!head || faults.length > 0 || (last.sequence === head.sequence && last.hash === head.hash)) return chain;
   const fault = `the chain ends at ${last.sequence}, the organization's last transfer was ${head.sequence}`;
-  return { transfers, faults: [{ organizationId, sequence: head.sequence, transferId: null, fault }] };
+  return { ...chain, faults: [{ organizationId, sequence: head.sequence, transferId: null, fault }] };
 }
 
-type Link = { sequence: number; hash: string };
-
-async function verifyChain(em: EntityManager, organizationId: string): Promise<{ transfers: number; last: Link; faults: ChainFault[] }> {
+async function verifyChain(em: EntityManager, organizationId: string, from: Link): Promise<Verified> {
   const faults: ChainFault[] = [];
-  let last: Link = { sequence: 0, hash: '' };
+  let last = from;
   let transfers = 0;
   for (;;) {
     const rest = { organizationId, sequence: { $gt: last.sequence } };

@@ -135,18 +135,22 @@ export async function close(em: EntityManager, id: string, outcome: EventOutcome
 }
 
 /**
- * Up to `limit` events that are open, or whose recharge is, and that did not change for `idleMs`. Recharges
+ * Up to `limit` events behind the id `after` that are open, or whose recharge is, and that did not change for
+ * `idleMs`, in the order of ids. Recharges
  * that need attention are left out.
  */
-export async function findIdle(em: EntityManager, idleMs: number, limit: number): Promise<DispatchableEvent[]> {
+export async function findIdle(
+  em: EntityManager,
+  { idleMs, after, limit }: { idleMs: number; after: string; limit: number },
+): Promise<DispatchableEvent[]> {
   return em.execute<DispatchableEvent[]>(
     `select e.id, e.organization_id as "organizationId", e.team_id as "teamId", e.source, e.event_type as "eventType"
      from webhook_event e left join recharge r on r.event_id = e.id
      where e.organization_id is not null and e.duplicate_of is null
        and (not e.processed or r.status in (${sqlList(UNDER_WAY_STATUSES)}))
-       and greatest(e.received_at, e.dispatched_at, r.updated_at) < now() - ? * interval '1 millisecond'
+       and greatest(e.received_at, e.dispatched_at, r.updated_at) < now() - ? * interval '1 millisecond' and e.id > ?
      order by e.id limit ?`,
-    [idleMs, limit],
+    [idleMs, after, limit],
   );
 }
 

@@ -18,6 +18,8 @@ export const FINDING_KINDS = [
   'reversal_parked',
   'ledger_changed',
   'budget_differs',
+  'team_unreadable',
+  'stage_failed',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -80,6 +82,11 @@ const WORDS: { [Kind in FindingKind]: (sighting: Sighting & DetailsOf<Kind>) => 
     command: `bill resolve ${subject} --accept "reason", when max_budget in LiteLLM is right`,
   }),
   ledger_changed: () => ({ expected: 'an unbroken chain', command: 'bill ledger verify' }),
+  team_unreadable: ({ subject }) => ({
+    expected: 'a team that LiteLLM shows',
+    command: `look at team ${subject} in LiteLLM; bill doctor says whether others can be read`,
+  }),
+  stage_failed: () => ({ expected: 'to be done', command: `bill doctor, then ${FIX}` }),
   budget_differs: ({ left }) => ({
     expected: `${left}, as our last recharge or reversal left it, unless somebody has edited it since`,
     command: 'look at it in LiteLLM',

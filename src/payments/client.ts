@@ -157,14 +157,19 @@ export class PaymentsClient {
     return [...(await this.refundsOf(intentId)), ...(await this.disputesOf(intentId))];
   }
 
-  /** Every refund and dispute of an intent that was made since then, whenever its charge was. */
-  async returnedSince(since: Date): Promise<{ intentId: string; money: ReturnedMoney }[]> {
-    const refunds = await listAll((query) => checkedAnswer('list', this.stripe.refunds.list(query)), since);
-    const disputes = await listAll((query) => checkedAnswer('list', this.stripe.disputes.list(query)), since);
-    return [
-      ...refunds.map((refund) => ({ intent: refund.payment_intent, money: ofRefund(refund) })),
-      ...disputes.map((dispute) => ({ intent: dispute.payment_intent, money: ofDispute(dispute) })),
-    ].flatMap(({ intent, money }) => (intent ? [{ intentId: typeof intent === 'string' ? intent : intent.id, money }] : []));
+  /**
+   * Every refund and dispute of an intent that was made since then, whenever its charge was. Read page by page: four
+   * months of them need not fit into memory.
+   */
+  async *returnedSince(since: Date): AsyncGenerator<{ intentId: string; money: ReturnedMoney }> {
+    for await (const refund of listEach((query) => checkedAnswer('list', this.stripe.refunds.list(query)), since)) {
+      const intentId = idIn(refund.payment_intent);
+      if (intentId) yield { intentId, money: ofRefund(refund) };
+    }
+    for await (const dispute of listEach((query) => checkedAnswer('list', this.stripe.disputes.list(query)), since)) {
+      const intentId = idIn(dispute.payment_intent);
+      if (intentId) yield { intentId, money: ofDispute(dispute) };
+    }
   }
 
   /**
@@ -184,10 +189,10 @@ export class PaymentsClient {
   }
 
   /** Every early fraud warning that was made since then, whenever its charge was. @throws PaymentsError */
-  async fraudWarningsSince(since: Date): Promise<FraudWarning[]> {
+  async *fraudWarningsSince(since: Date): AsyncGenerator<FraudWarning> {
     const expand = ['data.charge'];
     const list = (query: ListQuery) => checkedAnswer('list', this.stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
-    return (await listAll(list, since)).map(ofFraudWarning);
+    for await (const warning of listEach(list, since)) yield ofFraudWarning(warning);
   }
 
   /** The newest intents of a customer, whoever made them, newest first; at most 100. @throws PaymentsError */
@@ -289,15 +294,13 @@ async function intentIn(asked: Promise<Stripe.Response<Stripe.PaymentIntent>>): 
 type ListQuery = { created: { gte: number }; limit: number; starting_after?: string };
 
 /** Every object of a list, page by page. */
-async function listAll<T extends { id: string }>(list: (query: ListQuery) => Promise<Stripe.ApiList<T>>, since: Date): Promise<T[]> {
-  const found: T[] = [];
-  for (let hasMore = true; hasMore; ) {
-    const last = found.at(-1);
-    const page = await list({ created: createdSince(since), limit: 100, ...(last && { starting_after: last.id }) });
-    found.push(...page.data);
-    hasMore = page.has_more && page.data.length > 0;
+async function* listEach<T extends { id: string }>(list: (query: ListQuery) => Promise<Stripe.ApiList<T>>, since: Date): AsyncGenerator<T> {
+  for (let after: string | undefined, hasMore = true; hasMore; ) {
+    const page: Stripe.ApiList<T> = await list({ created: createdSince(since), limit: 100, ...(after && { starting_after: after }) });
+    yield* page.data;
+    after = page.data.at(-1)?.id;
+    hasMore = page.has_more && after !== undefined;
   }
-  return found;
 }
 
 function createdSince(since: Date): { gte: number } {

@@ -40,9 +40,9 @@ const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = 
   refund: ({ payments, recharge, paidIntentId }) => payments.refund(recharge, paidIntentId),
   disputesOf: ({ payments, paidIntentId }) => payments.disputesOf(paidIntentId),
   returnedMoneyOf: ({ payments, paidIntentId }) => payments.returnedMoneyOf(paidIntentId),
-  returnedSince: ({ payments }) => payments.returnedSince(new Date()),
+  returnedSince: ({ payments }) => Array.fromAsync(payments.returnedSince(new Date())),
   fraudWarning: ({ payments, warning }) => payments.fraudWarning(warning),
-  fraudWarningsSince: ({ payments }) => payments.fraudWarningsSince(new Date()),
+  fraudWarningsSince: ({ payments }) => Array.fromAsync(payments.fraudWarningsSince(new Date())),
   forbiddenCalls: ({ payments }) => payments.forbiddenCalls(),
   ping: ({ payments }) => payments.ping(),
 };

@@ -56,6 +56,12 @@ const WORDS: Record<FindingKind, { finding: Finding; expected: string; command: 
     command: 'bill resolve rch_1 --accept "reason", when max_budget in LiteLLM is right',
   },
   ledger_changed: { finding: findingOf('ledger_changed', sighting), expected: 'an unbroken chain', command: 'bill ledger verify' },
+  team_unreadable: {
+    finding: findingOf('team_unreadable', sighting),
+    expected: 'a team that LiteLLM shows',
+    command: 'look at team rch_1 in LiteLLM; bill doctor says whether others can be read',
+  },
+  stage_failed: { finding: findingOf('stage_failed', sighting), expected: 'to be done', command: `bill doctor, then ${FIX}` },
   budget_differs: {
     finding: findingOf('budget_differs', { ...sighting, left: '30.50' }),
     expected: '30.50, as our last recharge or reversal left it, unless somebody has edited it since',

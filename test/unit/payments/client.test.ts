@@ -38,9 +38,9 @@ const CALLS: Record<keyof PaymentsClient, (payments: PaymentsClient) => Promise<
   refundsOf: (payments) => payments.refundsOf('pi_1'),
   disputesOf: (payments) => payments.disputesOf('pi_1'),
   returnedMoneyOf: (payments) => payments.returnedMoneyOf('pi_1'),
-  returnedSince: (payments) => payments.returnedSince(new Date()),
+  returnedSince: (payments) => Array.fromAsync(payments.returnedSince(new Date())),
   fraudWarning: (payments) => payments.fraudWarning({ id: 'issfr_1', chargeId: 'ch_1' }),
-  fraudWarningsSince: (payments) => payments.fraudWarningsSince(new Date()),
+  fraudWarningsSince: (payments) => Array.fromAsync(payments.fraudWarningsSince(new Date())),
   forbiddenCalls: (payments) => payments.forbiddenCalls(),
   ping: (payments) => payments.ping(),
 };
@@ -99,6 +99,6 @@ test('a warning that Stripe does not show, as to a restricted key, is what its e
     answer = { status, body: JSON.stringify({ error: { type: 'invalid_request_error', message: 'no' } }) };
     expect(await payments.fraudWarning(charge)).toMatchObject({ ...charge, intentId: null, amountMinor: null, isActionable: true });
     expect(await payments.fraudWarning({ id: 'issfr_1', chargeId: null })).toBeUndefined();
-    await expect(payments.fraudWarningsSince(new Date())).rejects.toMatchObject({ status });
+    await expect(Array.fromAsync(payments.fraudWarningsSince(new Date()))).rejects.toMatchObject({ status });
   }
 });
