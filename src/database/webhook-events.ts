@@ -159,7 +159,7 @@ export type SweepStanding = { hasOpenEvent: boolean; fruitless: FailuresInARow }
 
 /**
  * What a sweep has to know before it reports an organization again. Fruitless are its own events that failed
- * since the last recharge that succeeded, or the last hold that ended. One that met an open recharge is left
+ * since the last recharge that succeeded, or the last hold of it or of the service that ended. One that met an open recharge is left
  * out, because that recharge counts by itself.
  */
 export async function sweepStandings(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, SweepStanding>> {
@@ -175,7 +175,7 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
          and e.processed_at > greatest(
            (select r.updated_at from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'
             order by r.created_at desc limit 1),
-           (select max(h.released_at) from hold h where h.organization_id = o.c_organization_id), '-infinity')) own
+           (select max(h.released_at) from hold h where h.organization_id = o.c_organization_id or h.scope = 'service'), '-infinity')) own
      where c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
     [JSON.stringify(organizationIds)],
   );

@@ -400,6 +400,24 @@ describe('the kill switch', () => {
     expect((await world.stripe.paymentIntents.retrieve(recharge?.payment_intent_id ?? '')).status).toBe('canceled');
   });
 
+  test('does not keep the sweep from reporting at once, when it has ended, whom it met held', async () => {
+    const organization = await world.organization();
+    const looking = await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: FOR_EVER, action: { kind: 'hold' } });
+    await sweep();
+    await looking.struck();
+    const { data } = await world.admin.post(HOLDS, { scope: 'service', reason: 'maintenance' });
+    await looking.remove();
+    const [event] = await world.eventually(async () => {
+      const { data: events } = await world.admin.get(`/webhooks/events?organization_id=${organization.id}&processed=true`);
+      return events.data.length > 0 && (events.data as { outcome: string }[]);
+    }, 'the event of the sweep is closed');
+    expect(event?.outcome).toBe('held');
+    await world.admin.post(`${HOLDS}/${data.id}/release`, { reason: 'done', by: 'ada' });
+    await sweep();
+    await world.eventually(async () => (await world.books(organization)).granted > 0, 'the organization is recharged');
+    await expectChargedOnce(world, organization);
+  });
+
   test('is not thrown twice: the second is told which hold there is', async () => {
     const { data } = await world.admin.post(HOLDS, { scope: 'service', reason: 'maintenance' });
     const again = await world.admin.post(HOLDS, { scope: 'service', reason: 'fraud' });
