@@ -68,6 +68,7 @@ const MAX_LOGGED_BODY_CHARS = 1000;
  * Starts the stand-in. Beside `/_sandbox/faults` and `/_sandbox/state` it has these knobs:
  *
  *   POST /_sandbox/teams/:id/spend   {"amount": 3.2}    spends US dollars at once, without a call; negative gives back
+ *   POST /_sandbox/teams/:id/crowd   {"keys": 21000, "members": 0}  shows so many more; nobody calls with them
  *   POST /_sandbox/alerts            {"enabled": false} sends no alerts
  *   POST /_sandbox/alerts/forget                        ends the silence after an alert
  *   POST /_sandbox/settings          {"spend_lag_ms", "alert_ttl_s", "alert_copies", "webhook_url", "call_cost",

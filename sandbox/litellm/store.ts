@@ -36,7 +36,11 @@ export type Team = {
   created_at: string;
   updated_at: string;
   budget_writes: BudgetWrite[];
+  /** Keys and members beyond those above, only shown: nobody calls with them. Set by a knob. */
+  crowd?: Crowd;
 };
+
+export type Crowd = { keys: number; members: number };
 
 export type Key = {
   /** sha256 of the key, in hex. The key itself is never stored. */

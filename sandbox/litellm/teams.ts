@@ -8,9 +8,9 @@ import type { Handler } from './context.ts';
 import { managementError, proxyException, teamInfoNotFound, teamNotFound } from './errors.ts';
 import { addMember, readMember } from './members.ts';
 import { pyFloat, pyRepr } from './python.ts';
-import { ACCESS_GROUPS, keyRow, membershipRow, teamDatabaseRow, teamRow } from './rows.ts';
+import { ACCESS_GROUPS, keyRows, membershipRows, teamDatabaseRow, teamRow } from './rows.ts';
 import { now, type Team, writeBudget } from './store.ts';
-import { type JsonObject, readBody, readPaging } from './validation.ts';
+import { type JsonObject, readBody, readLimit, readPaging } from './validation.ts';
 
 const NEW_TEAM = {
   team_alias: 'string',
@@ -133,17 +133,18 @@ export const updateTeam: Handler = ({ store, budget }, { body }) => {
   return { team_id: team.team_id, data: teamDatabaseRow(team) };
 };
 
-/** GET /team/info?team_id= → `{team_id, team_info, keys, team_memberships}`. */
+/** GET /team/info?team_id=&key_limit= → `{team_id, team_info, keys, team_memberships}`; all keys without a limit. */
 export const teamInfo: Handler = ({ store }, { query }) => {
   const team_id = query.get('team_id');
+  const keyLimit = readLimit(query, 'key_limit');
   if (team_id === null) throw proxyException(422, 'auth_error', pyRepr({ message: 'Malformed request. No team id passed in.' }));
   const team = store.teams.get(team_id);
   if (!team) throw teamInfoNotFound(team_id);
   return {
     team_id,
     team_info: { ...teamRow(team), team_member_budget_table: null, ...ACCESS_GROUPS, access_group_details: null },
-    keys: store.keysOfTeam(team_id).map(keyRow),
-    team_memberships: team.memberships.map(membershipRow),
+    keys: keyRows(team, store.keysOfTeam(team_id), keyLimit),
+    team_memberships: membershipRows(team),
   };
 };
 
@@ -165,8 +166,8 @@ export const listTeams: Handler = ({ store }, { query }) => {
   return {
     teams: found.slice((page - 1) * size, page * size).map((team) => ({
       ...teamRow(team),
-      members_count: team.members.length,
-      keys_count: store.countKeysOfTeam(team.team_id),
+      members_count: team.members.length + (team.crowd?.members ?? 0),
+      keys_count: store.countKeysOfTeam(team.team_id) + (team.crowd?.keys ?? 0),
       ...ACCESS_GROUPS,
     })),
     total: found.length,

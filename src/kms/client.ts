@@ -19,6 +19,7 @@ import {
   keyRow,
   readRows,
   teamInfo,
+  teamInfoWithMembers,
   teamRow,
   userInfo,
   userRow,
@@ -78,9 +79,12 @@ export class KmsClient {
     }
   }
 
-  /** A team's budget as LiteLLM's database shows it: `spend` lags by up to 15 s. @throws KmsError */
+  /**
+   * A team's budget as LiteLLM's database shows it, however many keys and members the team has: `spend` lags by
+   * up to 15 s. @throws KmsError
+   */
   async teamBudget(teamId: string): Promise<LiveBudget> {
-    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits, blocked } = (await this.team(teamId)).team;
+    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits, blocked } = await this.teamAlone(teamId);
     return { quota, spend, softBudget, budgetDuration, hasBudgetLimits, blocked };
   }
 
@@ -107,9 +111,46 @@ export class KmsClient {
     await this.transport.write('/team/update', { team_id: teamId, blocked }, anything);
   }
 
-  /** One team, and its members with the limit of each as far as LiteLLM shows them. @throws KmsError */
-  async team(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] }> {
-    return this.transport.read('/team/info', { team_id: teamId }, teamInfo);
+  /**
+   * One team, and its members with the limit of each as far as LiteLLM shows them; null where it has more of
+   * them than can be read.
+   *
+   * @throws KmsError
+   */
+  async team(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] | null }> {
+    try {
+      return await this.transport.read('/team/info', infoOf(teamId), teamInfoWithMembers);
+    } catch (error) {
+      if (!isTooMuch(error)) throw error;
+      return { team: await this.listedTeam(teamId), memberships: null };
+    }
+  }
+
+  /**
+   * One team without its keys and its members' limits. `/team/info` sends these too, so where it is too large
+   * or too slow, the row is taken from the list, which never sends them.
+   *
+   * @throws KmsError
+   */
+  async teamAlone(teamId: string): Promise<KmsTeam> {
+    try {
+      return await this.transport.readBriefly('/team/info', infoOf(teamId), teamInfo);
+    } catch (error) {
+      if (!isTooMuch(error)) throw error;
+      return this.listedTeam(teamId);
+    }
+  }
+
+  /**
+   * LiteLLM compares the whole id. One that does not, or shows nothing, has not said that there is no such
+   * team: only `/team/info` does.
+   */
+  private async listedTeam(teamId: string): Promise<KmsTeam> {
+    const { teams, unreadable } = await this.teamsOf({ team_id: teamId, page: 1, page_size: 1 });
+    const team = teams.find((listed) => listed.teamId === teamId);
+    if (team) return team;
+    const reason = unreadable.find((row) => row.teamId === teamId)?.reason ?? 'its list does not show it';
+    throw new KmsError('unavailable', `LiteLLM shows nothing of team ${teamId} in time, and ${reason}`);
   }
 
   /**
@@ -119,7 +160,10 @@ export class KmsClient {
    * @throws KmsError
    */
   async teams({ page, pageSize }: PageRequest): Promise<TeamsPage> {
-    const query = { page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' };
+    return this.teamsOf({ page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' });
+  }
+
+  private async teamsOf(query: Record<string, string | number>): Promise<TeamsPage> {
     const answer = await this.transport.read('/v2/team/list', query, teamsPage);
     const { rows, unreadable } = readRows(teamRow, answer.teams, 'team_id');
     return {
@@ -148,7 +192,7 @@ export class KmsClient {
           { team_id, team_alias, max_budget: dollarsFromQuota(quota), budget_duration: null, metadata },
           teamRow,
         ),
-      async () => (await this.team(team_id)).team,
+      () => this.teamAlone(team_id),
     );
   }
 
@@ -285,9 +329,18 @@ export class KmsClient {
   }
 
   private async requireMember(teamId: string, userId: string, isMember: boolean): Promise<void> {
-    const { memberUserIds = [] } = (await this.team(teamId)).team;
+    const { memberUserIds = [] } = await this.teamAlone(teamId);
     if (memberUserIds.includes(userId) !== isMember) throw new Error(`${userId} is ${isMember ? 'no' : 'still a'} member of ${teamId}`);
   }
+}
+
+function isTooMuch(error: unknown): boolean {
+  return error instanceof KmsError && error.isTooMuch;
+}
+
+/** Without a limit `/team/info` sends all keys of a team, about a kilobyte each; none is the only number it refuses. */
+function infoOf(teamId: string): { team_id: string; key_limit: number } {
+  return { team_id: teamId, key_limit: 1 };
 }
 
 /**
