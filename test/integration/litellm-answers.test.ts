@@ -54,18 +54,21 @@ describe('fields that are left out', () => {
     ['the budget', ['max_budget'], { budget: 10, spend: 10.5 }],
     ['the spend', ['spend'], { budget: 20, spend: 20.5 }],
     ['the period of the budget', ['budget_duration'], { budget: 10, spend: 10.5 }],
-  ])('%s: the team is looked at again, neither unlimited nor unspent, and recharged when they are back', async (_, fields, wish) => {
-    const organization = await world.organization(wish);
-    const missing = await leaveOut(organization, ...fields);
-    const eventId = await world.accepted(organization);
-    expect((await failedAttempts(world.runOf(eventId))).type).toBe(FAILURE.kmsUnavailable);
-    await missing.struck(3);
-    expect(await isOpen(eventId)).toBe(true);
-    await expectUncharged(world, organization);
-    await missing.remove();
-    expect(await world.closed(eventId)).toEqual(RECHARGED);
-    expect(await world.books(organization)).toMatchObject({ charges: 1, captured: 2050, granted: 2050, prepaid: 0 });
-  });
+  ])(
+    'case 81: %s: the team is looked at again, neither unlimited nor unspent, and recharged when they are back',
+    async (_, fields, wish) => {
+      const organization = await world.organization(wish);
+      const missing = await leaveOut(organization, ...fields);
+      const eventId = await world.accepted(organization);
+      expect((await failedAttempts(world.runOf(eventId))).type).toBe(FAILURE.kmsUnavailable);
+      await missing.struck(3);
+      expect(await isOpen(eventId)).toBe(true);
+      await expectUncharged(world, organization);
+      await missing.remove();
+      expect(await world.closed(eventId)).toEqual(RECHARGED);
+      expect(await world.books(organization)).toMatchObject({ charges: 1, captured: 2050, granted: 2050, prepaid: 0 });
+    },
+  );
 
   test('for fifteen minutes: that is told once, with what looks at it', async () => {
     const organization = await world.organization();
