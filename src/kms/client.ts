@@ -32,6 +32,11 @@ export const MAX_PAGE_SIZE = 100;
 /** After these it may have been made all the same: LiteLLM can fail after the row is committed. */
 const MAY_BE_MADE: readonly KmsErrorKind[] = ['conflict', 'invalid', 'unknown_outcome'];
 
+/** A recharge reads a team three times, and each read would wait for `/team/info` again. */
+const LIST_FIRST_MS = 10 * 60 * 1000;
+/** A few bytes each. The oldest is forgotten first, and then found out again. */
+const MAX_LIST_FIRST = 1_000;
+
 /** 24 random bytes cannot be guessed. */
 const SECRET_BYTES = 24;
 
@@ -58,6 +63,8 @@ export type KeysPage = { keys: KmsKey[]; total: number; page: number; totalPages
 
 export class KmsClient {
   private readonly transport: KmsTransport;
+  /** Teams of which `/team/info` was too large or too slow, and until when the list is asked first. */
+  private readonly listFirstUntil = new Map<string, number>();
 
   constructor(options: KmsOptions) {
     this.transport = new KmsTransport(options);
@@ -122,35 +129,48 @@ export class KmsClient {
       return await this.transport.read('/team/info', infoOf(teamId), teamInfoWithMembers);
     } catch (error) {
       if (!isTooMuch(error)) throw error;
-      return { team: await this.listedTeam(teamId), memberships: null };
+      this.noteListFirst(teamId);
+      return { team: await this.teamAlone(teamId), memberships: null };
     }
   }
 
   /**
    * One team without its keys and its members' limits. `/team/info` sends these too, so where it is too large
-   * or too slow, the row is taken from the list, which never sends them.
+   * or too slow, the row is taken from the list, which never sends them. For a while after that the list is
+   * asked first.
    *
    * @throws KmsError
    */
   async teamAlone(teamId: string): Promise<KmsTeam> {
+    if ((this.listFirstUntil.get(teamId) ?? 0) > Date.now()) {
+      const listed = await this.listedTeam(teamId);
+      if (listed) return listed;
+    }
     try {
       return await this.transport.readBriefly('/team/info', infoOf(teamId), teamInfo);
     } catch (error) {
       if (!isTooMuch(error)) throw error;
-      return this.listedTeam(teamId);
+      this.noteListFirst(teamId);
+      const listed = await this.listedTeam(teamId);
+      if (listed) return listed;
+      // Only `/team/info` says that there is no such team.
+      throw error;
     }
   }
 
-  /**
-   * LiteLLM compares the whole id. One that does not, or shows nothing, has not said that there is no such
-   * team: only `/team/info` does.
-   */
-  private async listedTeam(teamId: string): Promise<KmsTeam> {
+  private noteListFirst(teamId: string): void {
+    this.listFirstUntil.delete(teamId);
+    this.listFirstUntil.set(teamId, Date.now() + LIST_FIRST_MS);
+    const [oldest] = this.listFirstUntil.keys();
+    if (oldest !== undefined && this.listFirstUntil.size > MAX_LIST_FIRST) this.listFirstUntil.delete(oldest);
+  }
+
+  /** undefined: the list does not show it. @throws KmsError, also when its row cannot be read. */
+  private async listedTeam(teamId: string): Promise<KmsTeam | undefined> {
     const { teams, unreadable } = await this.teamsOf({ team_id: teamId, page: 1, page_size: 1 });
-    const team = teams.find((listed) => listed.teamId === teamId);
-    if (team) return team;
-    const reason = unreadable.find((row) => row.teamId === teamId)?.reason ?? 'its list does not show it';
-    throw new KmsError('unavailable', `LiteLLM shows nothing of team ${teamId} in time, and ${reason}`);
+    const unread = unreadable.find((row) => row.teamId === teamId);
+    if (unread) throw new KmsError('unavailable', `the row of team ${teamId} cannot be read: ${unread.reason}`);
+    return teams.find((listed) => listed.teamId === teamId);
   }
 
   /**
