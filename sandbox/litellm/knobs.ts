@@ -40,6 +40,11 @@ export function turnKnob(request: SandboxRequest, { store, settings, budget }: C
     case '/_sandbox/alerts/forget':
       alerts.forget();
       return { status: 200, body: {} };
+    case '/_sandbox/organizations': {
+      const { organization_id, max_budget } = readBody({ organization_id: 'string!', max_budget: 'float!' }, body);
+      store.caps.set(organization_id, max_budget);
+      return { status: 200, body: { organization_id, max_budget } };
+    }
     case '/_sandbox/settings':
       change(settings, body ?? {});
       if (settings.spend_lag_ms === 0) budget.flush();

@@ -83,7 +83,8 @@ export function keyRows(team: Team, keys: readonly Key[], limit: number | null):
   return [...shown.map(keyRow), ...crowdOf(left, (number) => crowdKeyRow(team, number))];
 }
 
-export function membershipRows(team: Team): JsonObject[] {
+/** Only members that have or had a limit of their own; in 1.110.2 all, with where the limit comes from. */
+export function membershipRows(team: Team, isEveryMember: boolean): JsonObject[] {
   const { team_id, created_at } = team;
   const crowd = crowdOf(team.crowd?.members, (number) => ({
     user_id: `crowd-${number}`,
@@ -92,7 +93,14 @@ export function membershipRows(team: Team): JsonObject[] {
     max_budget: 1,
     created_at,
   }));
-  return [...team.memberships, ...crowd].map(membershipRow);
+  const limited = [...team.memberships, ...crowd];
+  if (!isEveryMember) return limited.map(membershipRow);
+  const others = team.members.filter(({ user_id }) => !limited.some((membership) => membership.user_id === user_id));
+  const unlimited = others.map(({ user_id }) => ({ user_id, team_id, budget_id: '', max_budget: null, created_at }));
+  return [...limited, ...unlimited].map((membership) => ({
+    ...membershipRow(membership),
+    budget_source: membership.max_budget === null ? 'none' : 'custom',
+  }));
 }
 
 const CROWD_MEMBER = { user_email: null, role: 'user' };
