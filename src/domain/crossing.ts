@@ -33,7 +33,7 @@ export type Crossing = {
 export function crossingOf(alert: Record<string, unknown>): Crossing | undefined {
   const eventType = teamBudgetEventOf(alert);
   const { team_id: teamId, max_budget: budget } = alert;
-  if (eventType === undefined || typeof teamId !== 'string' || teamId.trim() === '') return undefined;
+  if (eventType === undefined || typeof teamId !== 'string' || teamId === '') return undefined;
   return { teamId, eventType, key: crossingKey(teamId, eventType, budget) };
 }
 
