@@ -29,6 +29,9 @@ import { type KmsOptions, KmsTransport } from './transport.ts';
 /** LiteLLM refuses larger pages. */
 export const MAX_PAGE_SIZE = 100;
 
+/** Of a page that is too large: the largest one is read in tens, and then one by one. */
+const PARTS = 10;
+
 /** After these it may have been made all the same: LiteLLM can fail after the row is committed. */
 const MAY_BE_MADE: readonly KmsErrorKind[] = ['conflict', 'invalid', 'unknown_outcome'];
 
@@ -175,12 +178,36 @@ export class KmsClient {
 
   /**
    * One page of all teams in the order of their ids. LiteLLM pages by offset: a team that is made or deleted
-   * meanwhile shifts the pages behind it, so another one may come twice or not at all.
+   * meanwhile shifts the pages behind it, so another one may come twice or not at all. A row has all members of
+   * its team; a page that is too large with them is read in parts, and a row that is too large is unreadable.
    *
    * @throws KmsError
    */
   async teams({ page, pageSize }: PageRequest): Promise<TeamsPage> {
-    return this.teamsOf({ page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' });
+    try {
+      return await this.teamsOf({ page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' });
+    } catch (error) {
+      if (!isTooLarge(error) || pageSize === 1) throw error;
+      return this.teamsInParts({ page, pageSize }, error);
+    }
+  }
+
+  /** @throws `failure` when not one row of the page can be read. */
+  private async teamsInParts({ page, pageSize }: PageRequest, failure: unknown): Promise<TeamsPage> {
+    const parts = pageSize % PARTS === 0 ? PARTS : pageSize;
+    const whole: TeamsPage = { teams: [], unreadable: [], total: 0, page, totalPages: 0 };
+    for (let part = 1; part <= parts; part++) {
+      const read = await this.teams({ page: (page - 1) * parts + part, pageSize: pageSize / parts }).catch((error) => {
+        if (!isTooLarge(error)) throw error;
+        whole.unreadable.push({ teamId: 'no id', reason: (error as KmsError).message });
+      });
+      if (!read) continue;
+      whole.teams.push(...read.teams);
+      whole.unreadable.push(...read.unreadable);
+      whole.total = read.total;
+    }
+    if (whole.total === 0) throw failure;
+    return { ...whole, totalPages: Math.ceil(whole.total / pageSize) };
   }
 
   private async teamsOf(query: Record<string, string | number>): Promise<TeamsPage> {
@@ -355,7 +382,11 @@ export class KmsClient {
 }
 
 function isTooMuch(error: unknown): boolean {
-  return error instanceof KmsError && error.isTooMuch;
+  return error instanceof KmsError && error.excess !== undefined;
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof KmsError && error.excess === 'size';
 }
 
 /** Without a limit `/team/info` sends all keys of a team, about a kilobyte each; none is the only number it refuses. */

@@ -27,14 +27,18 @@ export class KmsError extends Error {
   readonly kind: KmsErrorKind;
   /** LiteLLM, or a proxy before it, has answered: it works on the call no longer. */
   readonly isAnswered: boolean;
-  /** The answer was too large or too slow to wait for. A smaller question may be answered. */
-  readonly isTooMuch: boolean;
+  /** The answer was larger than is read, or later than is waited for. A smaller question may be answered. */
+  readonly excess: 'size' | 'time' | undefined;
 
-  constructor(kind: KmsErrorKind, message: string, { isAnswered = false, isTooMuch = false } = {}) {
+  constructor(
+    kind: KmsErrorKind,
+    message: string,
+    { isAnswered = false, excess }: { isAnswered?: boolean; excess?: 'size' | 'time' | undefined } = {},
+  ) {
     super(message);
     this.kind = kind;
     this.isAnswered = isAnswered;
-    this.isTooMuch = isTooMuch;
+    this.excess = excess;
   }
 }
 
@@ -49,7 +53,7 @@ export function kmsErrorFromStatus(status: number, body: unknown, effect: KmsEff
   const message = withoutKeys(messageIn(body));
   const kind = kindOf(status, message, effect);
   const said = `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`;
-  return new KmsError(kind, said, { isAnswered: true, isTooMuch: status === GATEWAY_TIMEOUT });
+  return new KmsError(kind, said, { isAnswered: true, excess: status === GATEWAY_TIMEOUT ? 'time' : undefined });
 }
 
 /** Teams and key aliases that exist, and members that are in the team, are 400; a user that exists is 409. */

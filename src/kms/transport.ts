@@ -57,7 +57,7 @@ export class KmsTransport {
     return this.confirming404(() => this.call({ method: 'GET', url: path, params: query }, 'read', answer));
   }
 
-  /** The same, given up earlier: a caller asks in another way where the error says `isTooMuch`. @throws KmsError */
+  /** The same, given up earlier: a caller asks in another way where the error has an `excess`. @throws KmsError */
   async readBriefly<T>(path: string, query: Query, answer: z.ZodType<T>): Promise<T> {
     return this.confirming404(() => this.call({ method: 'GET', url: path, params: query, ...BRIEF }, 'read', answer));
   }
@@ -131,9 +131,9 @@ function kmsErrorOf(error: unknown, { route, effect, deadlineMs }: { route: stri
     return new KmsError('unavailable', `LiteLLM was not called: too many calls were waiting for ${deadlineMs / 1000} s`);
   if (error.response && error.response.status >= 300) return kmsErrorFromStatus(error.response.status, error.response.data, effect);
   if (isTooLarge(error))
-    return new KmsError(doubt, `${route} returned too large an answer: ${error.message}`, { isAnswered: true, isTooMuch: true });
+    return new KmsError(doubt, `${route} returned too large an answer: ${error.message}`, { isAnswered: true, excess: 'size' });
   const isLate = error.code === AxiosError.ERR_CANCELED;
   const reason = isLate ? `no whole answer within ${deadlineMs / 1000} s` : error.message;
   const kind = NEVER_SENT.includes(error.code ?? '') ? 'unavailable' : doubt;
-  return new KmsError(kind, `LiteLLM did not answer: ${reason}`, { isTooMuch: isLate });
+  return new KmsError(kind, `LiteLLM did not answer: ${reason}`, { excess: isLate ? 'time' : undefined });
 }

@@ -82,6 +82,33 @@ describe('the list of teams', () => {
   });
 });
 
+describe('a page of teams that is too large', () => {
+  /** Each of its teams has members of so many bytes. */
+  async function listing(sizes: number[]): Promise<Awaited<ReturnType<typeof answering>>> {
+    return answering((_path, query) => {
+      const [page, size] = [Number(query.get('page')), Number(query.get('page_size'))];
+      const rows = sizes.map((bytes, index) => ({ ...ROW, team_id: `t${index}`, members_with_roles: [{ user_id: 'x'.repeat(bytes) }] }));
+      return { ...listOf(...rows.slice((page - 1) * size, page * size)), total: rows.length, total_pages: Math.ceil(rows.length / size) };
+    });
+  }
+
+  test('is read in parts, and only a row that is too large is unreadable', async () => {
+    const sizes = Array.from({ length: 130 }, (_, index) => (index === 42 ? 20e6 : 1));
+    const { client, asked, close } = await listing(sizes);
+    const { teams, unreadable, total, totalPages } = await client.teams({ page: 1, pageSize: 100 });
+    expect(teams.map(({ teamId }) => teamId)).toEqual(sizes.flatMap((_, index) => (index === 42 || index >= 100 ? [] : [`t${index}`])));
+    expect(unreadable).toEqual([{ teamId: 'no id', reason: expect.stringContaining('too large') }]);
+    expect([total, totalPages, asked.length]).toEqual([130, 2, 1 + 10 + 10]);
+    close();
+  });
+
+  test('is an error where none of its rows can be read, so that it counts as a page that failed', async () => {
+    const { client, close } = await listing([20e6, 20e6]);
+    await expect(client.teams({ page: 1, pageSize: 2 })).rejects.toMatchObject({ kind: 'unavailable', excess: 'size' });
+    close();
+  });
+});
+
 describe('a team of any size', () => {
   const CROWDED = { keys: 21_000, members: 0 };
 
@@ -349,7 +376,7 @@ test('no more than twenty calls are under way at once, and all are answered', as
   server.close();
 });
 
-function listOf(...teams: unknown[]): unknown {
+function listOf(...teams: unknown[]): object {
   return { teams, total: teams.length, page: 1, page_size: 1, total_pages: 1 };
 }
 
@@ -359,12 +386,14 @@ function bigAnswer(): unknown {
 }
 
 /** A client of a LiteLLM that answers so, and the paths that it was asked for. */
-async function answering(answer: (path: string) => unknown): Promise<{ client: KmsClient; asked: string[]; close: () => void }> {
+async function answering(
+  answer: (path: string, query: URLSearchParams) => unknown,
+): Promise<{ client: KmsClient; asked: string[]; close: () => void }> {
   const asked: string[] = [];
   const server = createServer((request, response) => {
-    const path = (request.url ?? '').split('?')[0] ?? '';
-    asked.push(path);
-    response.setHeader('content-type', 'application/json').end(JSON.stringify(answer(path)));
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://litellm');
+    asked.push(pathname);
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(answer(pathname, searchParams)));
   });
   const client = new KmsClient({ baseUrl: await listening(server), apiKey: KEY });
   const close = () => {
