@@ -95,7 +95,7 @@ describe('fields that are left out', () => {
     const refusal = await world.refuseBudget(organization);
     const eventId = await world.accepted(organization);
     await refusal.struck();
-    const missing = await leaveOut(organization, 'max_budget', 'spend');
+    const missing = await leaveOut(organization, 'max_budget');
     await refusal.remove();
     await missing.struck(2);
     expect((await world.rechargeOf(organization)).status).toBe('charged');
@@ -150,6 +150,33 @@ describe('an answer that grows with what we do not need', () => {
     await refusal.remove();
     expect(await world.closed(eventId)).toEqual(RECHARGED);
     await expectChargedOnce(world, organization);
+  });
+
+  test('and takes longer than we wait: charged and raised all the same', async () => {
+    const organization = await world.organization();
+    await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, times: ALWAYS, action: { kind: 'delay', ms: 20_000 } });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await world.clearFaults();
+    await expectChargedOnce(world, organization);
+  });
+
+  test("where the members' limits cannot be read, that of a team is made and changed", async () => {
+    const { id, teamId } = await world.organization();
+    const teams = `/api/v1/organizations/${id}/teams`;
+    await world.kmsFault({ ...READ_BUDGET, contains: teamId, times: ALWAYS, action: { kind: 'respond', status: 504 } });
+    const limits = async () => {
+      const { team_memberships } = (await world.teamInfo(teamId)) as { team_memberships: { litellm_budget_table: Row | null }[] };
+      return team_memberships.map(({ litellm_budget_table }) => litellm_budget_table?.['max_budget'] ?? null);
+    };
+    const made = await world.admin.post(teams, { c_team_id: 'blue', max_budget_in_team: '2.50' });
+    expect([made.status, await limits()]).toEqual([201, [2.5]]);
+    for (const [limit, shown] of [
+      ['4.00', 4],
+      [null, null],
+    ]) {
+      const changed = await world.admin.patch(`${teams}/blue`, { max_budget_in_team: limit });
+      expect([changed.status, await limits()]).toEqual([200, [shown]]);
+    }
   });
 
   test('holds up neither sweep nor synchronisation nor reconciliation, and its balance is shown', async () => {
