@@ -57,7 +57,7 @@ export function isInScope({ organizationIds }: SettledRun, id: string): boolean 
 /** @throws KmsError when LiteLLM is unavailable. */
 export async function lookUp(settling: Settling, { id, litellmTeamId }: Organization): Promise<LookUp> {
   try {
-    const team = await settling.kms.teamAlone(litellmTeamId);
+    const { team } = await settling.kms.team(litellmTeamId);
     settling.outagesInARow = 0;
     return { kind: 'found', team };
   } catch (error) {
