@@ -12,7 +12,7 @@ The alert. It has the shape of LiteLLM's own alert and is signed as Standard Web
 sent when the balance falls to the threshold, `budget_crossed` when nothing is left or LiteLLM refuses a call
 because of the budget. The `spend` in the alert is the mark that was passed (the budget less the threshold, or
 the budget), not the current spend, and no key is in it. So every worker process sends the same bytes about
-one crossing.
+one crossing. A refusal while money may be left, which a reservation has used up, is an alert of its own.
 
 How often. For the callback a crossing is a team, an event and a budget. Its `webhook-id` is a digest of the
 body and of the current period of BILL_SERVICE_RENOTIFY_SECONDS. bill-service accepts an id once, for ever,
@@ -226,6 +226,16 @@ class Alert(NamedTuple):
         return cls._of("budget_crossed", team_id, team_alias, max_budget, max_budget, message)
 
     @classmethod
+    def call_refused(cls, team_id: str, team_alias: str | None, max_budget: float) -> Alert:
+        """A call was refused, and it is not known that the budget is spent: a reservation may have used it up.
+
+        It has LiteLLM's event and figures of a refused call, by which bill-service decides. Its bytes are not
+        those of a crossing, which may still come and must not be taken for a copy of this one.
+        """
+        message = f"Team Budget: Call Refused\n Total Budget:`{max_budget}`"
+        return cls._of("budget_crossed", team_id, team_alias, max_budget, max_budget, message)
+
+    @classmethod
     def threshold_crossed(cls, team_id: str, team_alias: str | None, max_budget: float, threshold: float) -> Alert:
         message = f"Team Budget: Threshold Crossed\n Total Budget:`{max_budget}`\n Left at most:`{threshold}`"
         # Rounded to micro-dollars, the unit of bill-service.
@@ -309,36 +319,42 @@ class BillServiceCallback(CustomLogger):
             self._log_hook_error("a refused call")
 
     def _after_call(self, kwargs: Mapping[str, Any]) -> None:
-        metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
-        team_id = metadata.get("user_api_key_team_id")
-        max_budget = _dollars(metadata.get("user_api_key_team_max_budget"))
-        if not team_id or max_budget is None:
+        team = _team_of_call(kwargs)
+        if team is None or team.max_budget is None:
             return
-        now = time.monotonic()
-        running = self._spends.get(team_id) or RunningSpend(now)
-        self._spends[team_id] = running
-        reported = _dollars(metadata.get("user_api_key_team_spend")) or 0.0
-        spend = running.add(reported, _dollars(kwargs.get("response_cost")) or 0.0, now)
-
-        team_alias = metadata.get("user_api_key_team_alias")
+        team_id, team_alias, max_budget, reported = team
+        spend = self._count(team_id, reported, _cost_of_call(kwargs))
         threshold = self._settings.threshold(max_budget)
         if spend >= max_budget:
             self._send(Alert.budget_crossed(team_id, team_alias, max_budget))
         elif max_budget - spend <= threshold:
             self._send(Alert.threshold_crossed(team_id, team_alias, max_budget, threshold))
 
+    def _count(self, team_id: str, reported: float, cost: float) -> float:
+        """Returns what the team has spent at least, in US dollars, with the cost of the call that has ended."""
+        now = time.monotonic()
+        running = self._spends.get(team_id) or RunningSpend(now)
+        self._spends[team_id] = running
+        return running.add(reported, cost, now)
+
     def _after_refusal(self, error: Any, key: Any) -> None:
         # The error has the budget that was enforced. The key's copy of it may be a minute old.
         max_budget = _dollars(getattr(error, "max_budget", None))
-        team_id = getattr(key, "team_id", None)
-        if not team_id or max_budget is None:
+        team_id = _text(getattr(key, "team_id", None))
+        if team_id is None or max_budget is None:
             return
         # Budgets of keys, users, members and others refuse calls too. Older LiteLLM versions do not say whose
         # budget it was.
         entity = getattr(error, "entity_type", None)
         is_teams = entity == "team" or (entity is None and max_budget == _dollars(getattr(key, "team_max_budget", None)))
-        if is_teams:
-            self._send(Alert.budget_crossed(team_id, getattr(key, "team_alias", None), max_budget))
+        if not is_teams:
+            return
+        # LiteLLM refuses alike what is over the budget and what a reservation does not fit into. What is known
+        # to be spent tells them apart: a call that was refused has cost nothing.
+        team_alias = _text(getattr(key, "team_alias", None))
+        spend = self._count(team_id, _dollars(getattr(key, "team_spend", None)) or 0.0, 0.0)
+        alert = Alert.budget_crossed if spend >= max_budget else Alert.call_refused
+        self._send(alert(team_id, team_alias, max_budget))
 
     def _send(self, alert: Alert) -> None:
         """Starts the delivery, unless the alert was sent in the last period or MAX_PENDING deliveries run."""
@@ -453,11 +469,70 @@ def _retry_after(value: str | None) -> float:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S) if math.isfinite(seconds) else 0.0
 
 
+class Team(NamedTuple):
+    """The team of a call, as LiteLLM shows it with the call."""
+
+    team_id: str
+    team_alias: str | None
+    #: In US dollars; None: unlimited, or not known.
+    max_budget: float | None
+    #: What LiteLLM's snapshot says was spent before the call, in US dollars.
+    spend: float
+
+
+def _team_of_call(kwargs: Mapping[str, Any]) -> Team | None:
+    """The team of a call that was answered, or None without one.
+
+    LiteLLM shows it in `litellm_params.metadata`; on routes whose `metadata` is the client's own in
+    `litellm_params.litellm_metadata`; and in `standard_logging_object.metadata`. The first place that names a
+    team decides which one it is, and a later place fills in what is missing there, if it names the same team.
+    LiteLLM removes `user_api_key_*` from what a client sends.
+    """
+    params = _mapping(kwargs.get("litellm_params"))
+    logged = _mapping(kwargs.get("standard_logging_object"))
+    team_id = team_alias = max_budget = spend = None
+    for place in (params.get("metadata"), params.get("litellm_metadata"), logged.get("metadata")):
+        fields = _mapping(place)
+        named = _text(fields.get("user_api_key_team_id"))
+        if named is None or (team_id is not None and named != team_id):
+            continue
+        team_id = named
+        if team_alias is None:
+            team_alias = _text(fields.get("user_api_key_team_alias"))
+        if max_budget is None:
+            max_budget = _dollars(fields.get("user_api_key_team_max_budget"))
+        if spend is None:
+            spend = _dollars(fields.get("user_api_key_team_spend"))
+        if max_budget is not None and spend is not None:
+            break
+    return None if team_id is None else Team(team_id, team_alias, max_budget, spend or 0.0)
+
+
+def _cost_of_call(kwargs: Mapping[str, Any]) -> float:
+    """What a call has cost in US dollars: the first of LiteLLM's two places with an amount, else 0."""
+    cost = _dollars(kwargs.get("response_cost"))
+    if cost is None:
+        cost = _dollars(_mapping(kwargs.get("standard_logging_object")).get("response_cost"))
+    return cost or 0.0
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
 def _dollars(value: Any) -> float | None:
-    """The amount as a float, or None when it is not a finite number: no budget is null in LiteLLM."""
+    """The amount as a float; None when it is not a finite number of at least 0, which no budget is in LiteLLM."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        amount = float(value)
+    except OverflowError:
+        return None
+    return amount if math.isfinite(amount) and amount >= 0 else None
 
 
 def load(env: Mapping[str, str]) -> CustomLogger:

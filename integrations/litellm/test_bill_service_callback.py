@@ -125,8 +125,10 @@ class BudgetExceededError(Exception):
         self.__dict__.update(fields)
 
 
-def refusal(budget=10.0, team="t1", entity="team"):
-    return BudgetExceededError(budget, entity_type=entity), SimpleNamespace(team_id=team, team_alias="acme", team_max_budget=10.0)
+def refusal(budget=10.0, team="t1", entity="team", spend=10.0):
+    """What LiteLLM passes to the hook after a refusal; the key has the team's spend from LiteLLM's caches."""
+    key = SimpleNamespace(team_id=team, team_alias="acme", team_max_budget=10.0, team_spend=spend)
+    return BudgetExceededError(budget, entity_type=entity), key
 
 
 def run(handler, *occurrences):
@@ -209,6 +211,9 @@ def test_a_balance_at_the_threshold_sends_an_alert_in_the_shape_of_litellms_own(
         refusal(entity="organization"),
         refusal(entity=None, budget=3.0),
         refusal(team=None),
+        refusal(budget=-1.0),
+        call(spend=100, budget=-1.0),
+        call(spend=100, budget=True),
         (ValueError("the model is not known"), SimpleNamespace(team_id="t1")),
     ],
 )
@@ -234,6 +239,26 @@ def test_a_team_with_nothing_left_and_a_refused_call_are_one_crossing(inbox):
     assert inbox.ids[0] == inbox.ids[1]
 
 
+def test_a_reservations_refusal_is_no_crossing_and_hides_none(inbox):
+    handler = callback(inbox, below=0.0)
+    run(handler, call(spend=9.0, cost=0.4), refusal(spend=9.0), refusal(spend=9.0))
+    run(handler, call(spend=9.0, cost=0.6), refusal(spend=9.0), call(spend=9.0, cost=0.1))
+    assert [json.loads(post.body)["event_message"].split("\n")[0] for post in inbox.posts] == [
+        "Team Budget: Call Refused",
+        "Team Budget: Budget Crossed",
+    ]
+    # What bill-service decides on is the same in both: a refused call on a budget that is used up.
+    refused, crossed = ({**json.loads(post.body), "event_message": None} for post in inbox.posts)
+    assert refused == crossed
+    assert (refused["event"], refused["spend"], refused["max_budget"]) == ("budget_crossed", 10.0, 10.0)
+    assert len(set(inbox.ids)) == 2
+
+
+def test_a_refusal_adds_nothing_to_the_spend(inbox):
+    run(callback(inbox, below=1.0), call(spend=8.5, cost=0.1), *[refusal(spend=8.5)] * 20, call(spend=8.5, cost=0.1))
+    assert inbox.events == ["budget_crossed"]
+
+
 def test_with_an_older_litellm_the_amount_shows_whose_budget_refused(inbox):
     run(callback(inbox), refusal(entity=None))
     assert inbox.events == ["budget_crossed"]
@@ -250,6 +275,67 @@ def test_the_signature_equals_that_of_the_standard_webhooks_library(monkeypatch)
     headers = bill_service_callback._signed(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}')
     # Computed by the npm package standardwebhooks, with which bill-service is tested too.
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+# Where LiteLLM puts it
+
+TEAM = {"user_api_key_team_id": "t1", "user_api_key_team_max_budget": 10.0, "user_api_key_team_spend": 9.5}
+CLIENTS_OWN = {"user_id": "u"}
+
+
+def placed(cost=None, metadata=None, litellm_metadata=None, logged=None):
+    """A call whose team and cost are in these places; without one, LiteLLM does not have the place at all."""
+    params = {"metadata": metadata, "litellm_metadata": litellm_metadata}
+    kwargs = {"litellm_params": {name: place for name, place in params.items() if place is not None}, "response_cost": cost}
+    return kwargs if logged is None else {**kwargs, "standard_logging_object": logged}
+
+
+@pytest.mark.parametrize(
+    "occurrence",
+    [
+        placed(0.6, metadata=TEAM),
+        placed(0.6, metadata=CLIENTS_OWN, litellm_metadata=TEAM),
+        placed(None, metadata=TEAM, logged={"response_cost": 0.6}),
+        placed(None, metadata=CLIENTS_OWN, litellm_metadata=TEAM, logged={"response_cost": 0.6, "metadata": {"user_api_key_team_id": "t1"}}),
+        placed(0.6, logged={"metadata": TEAM}),
+        placed(0.6, metadata={"user_api_key_team_id": "t1"}, logged={"metadata": TEAM}),
+        placed(0.6, metadata={**TEAM, "user_api_key_team_spend": None}, litellm_metadata=TEAM),
+        placed(0.6, metadata={**TEAM, "user_api_key_team_id": ["t1"]}, litellm_metadata=TEAM),
+        placed(0.6, metadata=7, litellm_metadata=TEAM, logged=7),
+        *[placed(nonsense, metadata=TEAM, logged={"response_cost": 0.6}) for nonsense in ("0.5", float("nan"), True, -0.9, 10**400)],
+    ],
+)
+def test_team_and_cost_are_found_in_each_of_their_places(inbox, occurrence):
+    handler = callback(inbox, below=1.0)
+    run(handler, occurrence)
+    assert (inbox.events, handler.failed) == (["budget_crossed"], 0)
+
+
+def test_the_first_place_that_names_a_team_decides_which_one_it_is(inbox):
+    other = {**TEAM, "user_api_key_team_id": "t2", "user_api_key_team_max_budget": 1.0}
+    run(callback(inbox, below=1.0), placed(0.6, metadata=TEAM, litellm_metadata=other, logged={"metadata": other}))
+    run(callback(inbox, below=1.0), placed(0.6, metadata={"user_api_key_team_id": "t1"}, litellm_metadata=other))
+    assert [json.loads(post.body)["team_id"] for post in inbox.posts] == ["t1"]
+
+
+def test_of_two_costs_the_first_counts_and_only_once(inbox):
+    run(callback(inbox, below=1.0), *[placed(0.1, metadata=TEAM, logged={"response_cost": 5.0})] * 2)
+    assert inbox.events == ["threshold_crossed"]
+
+
+def test_a_negative_cost_is_nothing(inbox):
+    run(callback(inbox, below=1.0), *[placed(cost, metadata=TEAM) for cost in (0.3, -0.9)])
+    assert inbox.events == ["threshold_crossed"]
+    inbox.posts.clear()
+    run(callback(inbox, below=1.0), *[placed(cost, metadata=TEAM) for cost in (0.3, -0.9, 0.4)])
+    assert sorted(inbox.events) == ["budget_crossed", "threshold_crossed"]
+
+
+@pytest.mark.parametrize("nonsense", ["0.6", float("nan"), float("inf"), True, [0.6], 10**400])
+def test_a_cost_that_is_no_amount_is_nothing(inbox, nonsense):
+    handler = callback(inbox, below=1.0)
+    run(handler, placed(nonsense, metadata=TEAM), placed(nonsense, metadata=TEAM, logged={"response_cost": nonsense}))
+    assert (inbox.events, handler.failed) == (["threshold_crossed"], 0)
 
 
 # The spend
@@ -462,8 +548,7 @@ def test_no_argument_from_litellm_makes_a_hook_raise(inbox, nonsense):
 
 
 def test_an_error_inside_a_hook_is_logged_and_not_raised(inbox, caplog):
-    unhashable = call(spend=6, team=["t1"])
-    run(callback(inbox), unhashable, call(spend=6))
+    run(callback(inbox), [], call(spend=6))
     assert len(inbox.posts) == 1
     assert "a call could not be processed" in caplog.text
 

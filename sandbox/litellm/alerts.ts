@@ -102,7 +102,7 @@ export class BudgetAlerts {
       // fetch follows redirects as httpx does: a 307 posts again, a 302 becomes a GET without a body.
       const response = await fetch(url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'user-agent': 'litellm/1.100.5' },
+        headers: { 'content-type': 'application/json', 'user-agent': `litellm/${this.settings.version}` },
         body: JSON.stringify(body),
         signal: AbortSignal.any([this.stopped.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       });

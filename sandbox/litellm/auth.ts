@@ -4,6 +4,7 @@ import { httpException, proxyException } from './errors.ts';
 import { pyRepr } from './python.ts';
 import type { Settings } from './settings.ts';
 import { hashKey, type Key, now, type Store } from './store.ts';
+import { isNewer } from './version.ts';
 
 /** The user behind the master key, which LiteLLM makes a member of every team that key creates. */
 export const MASTER_USER_ID = 'default_user_id';
@@ -67,8 +68,12 @@ export function authenticate(request: SandboxRequest, store: Store, settings: Se
  *
  * @throws 401 or 403, as each route of the real proxy does.
  */
-export function requireAdmin(caller: Caller, path: string, query: URLSearchParams): void {
+export function requireAdmin(
+  caller: Caller,
+  { path, query, settings }: { path: string; query: URLSearchParams; settings: Settings },
+): void {
   if (caller.admin) return;
+  if (path === '/team/update' && isNewer(settings)) throw proxyException(403, 'auth_error', 'You do not have access to this team');
   if (path === '/team/info') {
     const asked = query.get('team_id');
     const own = caller.key?.team_id ?? null;

@@ -22,7 +22,7 @@ export function chatCompletion({ budget, settings }: Context, { body, caller }: 
   if (key) budget.charge(team, key, cost);
   return {
     status: 200,
-    headers: { 'x-litellm-version': '1.100.5', 'x-litellm-response-cost': pyFloat(cost) },
+    headers: { 'x-litellm-version': settings.version, 'x-litellm-response-cost': pyFloat(cost) },
     body: {
       id: `chatcmpl-${randomUUID()}`,
       created: Math.floor(Date.now() / 1000),

@@ -21,10 +21,15 @@ const SETTINGS = {
 export function turnKnob(request: SandboxRequest, { store, settings, budget }: Context, alerts: BudgetAlerts): Answer {
   if (request.method !== 'POST') throw noKnob(request);
   const body = parseJson(request);
-  const teamId = /^\/_sandbox\/teams\/([^/]+)\/spend$/.exec(request.path)?.[1];
+  const [, teamId, ofTeam] = /^\/_sandbox\/teams\/([^/]+)\/(spend|crowd)$/.exec(request.path) ?? [];
   if (teamId !== undefined) {
     const team = store.teams.get(decodeURIComponent(teamId));
     if (!team) throw new Refusal({ status: 404, body: { error: { message: `there is no team ${teamId}` } } });
+    if (ofTeam === 'crowd') {
+      const { keys = 0, members = 0 } = readBody({ keys: 'integer', members: 'integer' }, body);
+      team.crowd = { keys: keys ?? 0, members: members ?? 0 };
+      return { status: 200, body: { team_id: team.team_id, ...team.crowd } };
+    }
     budget.addSpend(team, readBody({ amount: 'float!' }, body).amount);
     return { status: 200, body: { team_id: team.team_id, spend: team.spend, max_budget: team.max_budget } };
   }
@@ -35,6 +40,11 @@ export function turnKnob(request: SandboxRequest, { store, settings, budget }: C
     case '/_sandbox/alerts/forget':
       alerts.forget();
       return { status: 200, body: {} };
+    case '/_sandbox/organizations': {
+      const { organization_id, max_budget } = readBody({ organization_id: 'string!', max_budget: 'float!' }, body);
+      store.caps.set(organization_id, max_budget);
+      return { status: 200, body: { organization_id, max_budget } };
+    }
     case '/_sandbox/settings':
       change(settings, body ?? {});
       if (settings.spend_lag_ms === 0) budget.flush();

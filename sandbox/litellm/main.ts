@@ -2,11 +2,13 @@
 import { runServer } from '../process.ts';
 import { startLitellm } from './server.ts';
 import { DEFAULTS } from './settings.ts';
+import { VERSIONS } from './version.ts';
 
 await runServer(
   'litellm',
   {
     port: { type: 'string', default: '4000', help: 'TCP port on 127.0.0.1; 0 takes a free one' },
+    version: { type: 'string', default: DEFAULTS.version, help: `which LiteLLM it answers like: ${VERSIONS.join(' or ')}` },
     state: { type: 'string', help: 'JSON file that keeps teams, keys and users across restarts' },
     'master-key': { type: 'string', default: DEFAULTS.master_key, help: 'the proxy admin key' },
     'webhook-url': { type: 'string', help: 'where budget alerts are posted; none are sent without it' },
@@ -18,6 +20,7 @@ await runServer(
   async (values) => {
     const server = await startLitellm({
       port: amount(values, 'port'),
+      version: versionIn(values['version']),
       ...(values['state'] && { stateFile: values['state'] }),
       master_key: values['master-key'],
       webhook_url: values['webhook-url'] ?? null,
@@ -29,6 +32,13 @@ await runServer(
     return { ready: { url: server.url }, stop: server.close };
   },
 );
+
+/** @throws for a version that it cannot play. */
+function versionIn(wanted: string): (typeof VERSIONS)[number] {
+  const version = VERSIONS.find((known) => known === wanted);
+  if (!version) throw new Error(`--version is ${VERSIONS.join(' or ')}`);
+  return version;
+}
 
 /** @throws for an option that is not a number of at least 0. */
 function amount(values: Record<string, string>, option: string): number {

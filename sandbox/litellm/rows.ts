@@ -13,7 +13,7 @@ export function teamRow(team: Team): JsonObject {
     organization_id: team.organization_id,
     admins: [],
     members: [],
-    members_with_roles: team.members,
+    members_with_roles: [...team.members, ...crowdOf(team.crowd?.members, (number) => ({ ...CROWD_MEMBER, user_id: `crowd-${number}` }))],
     team_member_permissions: [],
     metadata: team.metadata,
     tpm_limit: team.tpm_limit,
@@ -74,6 +74,62 @@ export function membershipRow(membership: Membership): JsonObject {
       created_at,
     },
   };
+}
+
+/** All keys of a team, as far as `limit` lets them be shown. */
+export function keyRows(team: Team, keys: readonly Key[], limit: number | null): JsonObject[] {
+  const shown = keys.slice(0, limit ?? keys.length);
+  const left = limit === null ? team.crowd?.keys : Math.min(team.crowd?.keys ?? 0, limit - shown.length);
+  return [...shown.map(keyRow), ...crowdOf(left, (number) => crowdKeyRow(team, number))];
+}
+
+/** Only members that have or had a limit of their own; in 1.110.2 all, with where the limit comes from. */
+export function membershipRows(team: Team, isEveryMember: boolean): JsonObject[] {
+  const { team_id, created_at } = team;
+  const crowd = crowdOf(team.crowd?.members, (number) => ({
+    user_id: `crowd-${number}`,
+    team_id,
+    budget_id: `${number}`,
+    max_budget: 1,
+    created_at,
+  }));
+  const limited = [...team.memberships, ...crowd];
+  if (!isEveryMember) return limited.map(membershipRow);
+  const others = team.members.filter(({ user_id }) => !limited.some((membership) => membership.user_id === user_id));
+  const unlimited = others.map(({ user_id }) => ({ user_id, team_id, budget_id: '', max_budget: null, created_at }));
+  return [...limited, ...unlimited].map((membership) => ({
+    ...membershipRow(membership),
+    budget_source: membership.max_budget === null ? 'none' : 'custom',
+  }));
+}
+
+const CROWD_MEMBER = { user_email: null, role: 'user' };
+
+/** A kilobyte, as a key of the real proxy takes. */
+function crowdKeyRow({ team_id, created_at }: Team, number: number): JsonObject {
+  const [made, by] = [
+    { created_at, updated_at: created_at },
+    { created_by: MAKER, updated_by: MAKER },
+  ];
+  const key = { token: String(number).padStart(64, '0'), key_name: 'sk-...crowd', key_alias: `crowd-${number}`, team_id, user_id: null };
+  return keyRow({
+    ...key,
+    ...made,
+    ...by,
+    max_budget: null,
+    spend: 0,
+    models: [],
+    metadata: {},
+    allowed_routes: [],
+    blocked: null,
+    expires: null,
+  });
+}
+
+const MAKER = 'default_user_id';
+
+function crowdOf<T>(size: number | undefined, one: (number: number) => T): T[] {
+  return Array.from({ length: size ?? 0 }, (_, number) => one(number));
 }
 
 export function userRow(user: User): JsonObject {

@@ -1,5 +1,5 @@
 /**
- * A LiteLLM proxy (1.100.5) in memory, for a client that manages teams, budgets and keys and listens to the
+ * A LiteLLM proxy (1.100.5 or 1.110.2) in memory, for a client that manages teams, budgets and keys and listens to the
  * budget webhook. It answers as the real one was measured to answer; test/sandbox/litellm.parity.test.ts
  * compares the two.
  */
@@ -11,7 +11,7 @@ import { abbreviate, authenticate, requireAdmin, unauthorized } from './auth.ts'
 import { BudgetEnforcement } from './budget.ts';
 import { chatCompletion } from './chat.ts';
 import type { Context, Handler } from './context.ts';
-import { httpException, memberTeamNotFound, Refusal, teamInfoNotFound, teamNotFound } from './errors.ts';
+import { httpException, memberTeamNotFound, proxyException, Refusal, teamInfoNotFound, teamNotFound } from './errors.ts';
 import { createKey, deleteKeys, keyInfo, listKeys, setKeyBlocked, updateKey } from './keys.ts';
 import { publicSettings, turnKnob } from './knobs.ts';
 import { addMembers, deleteMember, updateMember } from './members.ts';
@@ -20,6 +20,7 @@ import { now, type Snapshot, Store } from './store.ts';
 import { createTeam, deleteTeams, listTeams, setBlocked, teamInfo, updateTeam } from './teams.ts';
 import { createUser, deleteUsers, listUsers, updateUser, userInfo } from './users.ts';
 import { type JsonObject, parseJson } from './validation.ts';
+import { asWorded, isNewer } from './version.ts';
 
 export type LitellmOptions = Partial<Omit<Settings, 'database_down'>> & {
   /** TCP port on loopback; 0 takes a free one. */
@@ -68,6 +69,8 @@ const MAX_LOGGED_BODY_CHARS = 1000;
  * Starts the stand-in. Beside `/_sandbox/faults` and `/_sandbox/state` it has these knobs:
  *
  *   POST /_sandbox/teams/:id/spend   {"amount": 3.2}    spends US dollars at once, without a call; negative gives back
+ *   POST /_sandbox/teams/:id/crowd   {"keys": 21000, "members": 0}  shows so many more; nobody calls with them
+ *   POST /_sandbox/organizations     {"organization_id": "o1", "max_budget": 5}  caps the budget of each of its teams
  *   POST /_sandbox/alerts            {"enabled": false} sends no alerts
  *   POST /_sandbox/alerts/forget                        ends the silence after an alert
  *   POST /_sandbox/settings          {"spend_lag_ms", "alert_ttl_s", "alert_copies", "webhook_url", "call_cost",
@@ -87,7 +90,7 @@ export async function startLitellm(options: LitellmOptions): Promise<SandboxServ
     try {
       return request.path.startsWith('/_sandbox/') ? turnKnob(request, context, alerts) : serve(request, context);
     } catch (error) {
-      if (error instanceof Refusal) return error.answer;
+      if (error instanceof Refusal) return asWorded(settings, error.answer);
       throw error;
     }
   };
@@ -130,14 +133,15 @@ function serve(request: SandboxRequest, context: Context): Answer {
   if (path === '/health/liveliness' || path === '/health/liveness') return json("I'm alive!");
   if (path === '/health/readiness') return readiness(settings);
 
+  if (isNewer(settings) && path.startsWith('/organization/')) throw enterpriseOnly();
   const handler = ROUTES[`${method} ${path}`];
   const chat = method === 'POST' && CHAT_PATHS.includes(path);
   if (!handler && !chat) throw PATHS.has(path) ? httpException(405, 'Method Not Allowed') : httpException(404, 'Not Found');
   const body = method === 'POST' ? parseJson(request) : undefined;
-  if (settings.database_down) throw databaseDown(path, query, body);
+  if (settings.database_down) throw isNewer(settings) ? databaseDownNow(request, settings) : databaseDown(path, query, body);
   const caller = authenticate(request, store, settings);
   if (chat) return chatCompletion(context, { body, query, caller });
-  requireAdmin(caller, path, query);
+  requireAdmin(caller, { path, query, settings });
   return { status: 200, body: handler?.(context, { body, query, caller }) };
 }
 
@@ -159,8 +163,19 @@ function readiness(settings: Settings): Answer {
     : json({ status: 'healthy', db: 'connected' });
 }
 
+/** 1.110.2 says of its reads what is wrong; a virtual key cannot be looked up. */
+function databaseDownNow({ method, headers }: SandboxRequest, { master_key }: Settings): Refusal {
+  if (headers['authorization'] !== `Bearer ${master_key}`) return unauthorized('No DB Connected');
+  if (method === 'GET') return proxyException(503, 'no_db_connection', 'No DB Connected', null);
+  return proxyException(500, 'internal_server_error', 'Internal server error', null);
+}
+
+function enterpriseOnly(): Refusal {
+  return httpException(403, { error: 'Organizations are only available with an Enterprise licence' });
+}
+
 /**
- * What a route answers while PostgreSQL is unavailable. Three of them take any failure of the query for a
+ * What a route answers in 1.100.5 while PostgreSQL is unavailable. Three of them take any failure of the query for a
  * missing team (`except Exception` in `team_info`): a 404 from them proves nothing until `/health/readiness`
  * says `connected`. The 401 of `/team/update` is what a virtual key meets when its row is not cached.
  */

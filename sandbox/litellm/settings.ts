@@ -1,6 +1,9 @@
 /** How the stand-in behaves. */
+import type { Version } from './version.ts';
 
 export type Settings = {
+  /** Which LiteLLM it answers like. */
+  version: Version;
   /** The proxy admin key; it must start with `sk-`. */
   master_key: string;
   /** Where budget alerts are posted; null sends none. */
@@ -27,6 +30,7 @@ export type Settings = {
 
 /** Used unless an option says otherwise: the real proxy's defaults, where it has one. */
 export const DEFAULTS = {
+  version: '1.100.5' as Version,
   master_key: 'sk-1234',
   alert_ttl_s: 86_400,
   alert_copies: 1,

@@ -36,7 +36,11 @@ export type Team = {
   created_at: string;
   updated_at: string;
   budget_writes: BudgetWrite[];
+  /** Keys and members beyond those above, only shown: nobody calls with them. Set by a knob. */
+  crowd?: Crowd;
 };
+
+export type Crowd = { keys: number; members: number };
 
 export type Key = {
   /** sha256 of the key, in hex. The key itself is never stored. */
@@ -78,7 +82,8 @@ export type User = {
   updated_at: string;
 };
 
-export type Snapshot = { teams: Team[]; keys: Key[]; users: User[] };
+/** `caps`: the `max_budget` of LiteLLM's organizations, in US dollars, by their ids. */
+export type Snapshot = { teams: Team[]; keys: Key[]; users: User[]; caps?: [string, number][] };
 
 /** Budget writes remembered per team, the newest last. */
 const MAX_BUDGET_WRITES = 100;
@@ -87,16 +92,19 @@ export class Store {
   readonly teams = new Map<string, Team>();
   readonly keys = new Map<string, Key>();
   readonly users = new Map<string, User>();
+  /** The most that a team of an organization may have as its budget. */
+  readonly caps: Map<string, number>;
   private readonly tokensByTeam = new Map<string, Set<string>>();
 
   constructor(saved?: Snapshot) {
+    this.caps = new Map(saved?.caps);
     for (const team of saved?.teams ?? []) this.teams.set(team.team_id, team);
     for (const user of saved?.users ?? []) this.users.set(user.user_id, user);
     for (const key of saved?.keys ?? []) this.addKey(key);
   }
 
   snapshot(): Snapshot {
-    return { teams: [...this.teams.values()], keys: [...this.keys.values()], users: [...this.users.values()] };
+    return { teams: [...this.teams.values()], keys: [...this.keys.values()], users: [...this.users.values()], caps: [...this.caps] };
   }
 
   addKey(key: Key): void {

@@ -8,9 +8,10 @@ import type { Handler } from './context.ts';
 import { managementError, proxyException, teamInfoNotFound, teamNotFound } from './errors.ts';
 import { addMember, readMember } from './members.ts';
 import { pyFloat, pyRepr } from './python.ts';
-import { ACCESS_GROUPS, keyRow, membershipRow, teamDatabaseRow, teamRow } from './rows.ts';
-import { now, type Team, writeBudget } from './store.ts';
-import { type JsonObject, readBody, readPaging } from './validation.ts';
+import { ACCESS_GROUPS, keyRows, membershipRows, teamDatabaseRow, teamRow } from './rows.ts';
+import { now, type Store, type Team, writeBudget } from './store.ts';
+import { type JsonObject, readBody, readLimit, readPaging } from './validation.ts';
+import { isNewer } from './version.ts';
 
 const NEW_TEAM = {
   team_alias: 'string',
@@ -50,6 +51,7 @@ export const createTeam: Handler = ({ store, budget, settings }, { body, caller 
   if (store.teams.has(team_id)) {
     throw managementError(400, `Team id = ${team_id} already exists. Please use a different team id.`);
   }
+  checkCap(store, wanted.organization_id, max_budget);
   const at = now();
   const team: Team = {
     team_id,
@@ -90,7 +92,7 @@ export const createTeam: Handler = ({ store, budget, settings }, { body, caller 
  * @throws 404 for an unknown team, 400 for budgets that cannot be, 500 for null in a column that has to hold
  *   something.
  */
-export const updateTeam: Handler = ({ store, budget }, { body }) => {
+export const updateTeam: Handler = ({ store, budget, settings }, { body }) => {
   const wanted = readBody(UPDATE_TEAM, body);
   checkAmounts(wanted);
   checkDuration(wanted.budget_duration);
@@ -114,6 +116,7 @@ export const updateTeam: Handler = ({ store, budget }, { body }) => {
       `max_budget (${pyFloat(max_budget)}) must be strictly greater than soft_budget (${pyFloat(soft_budget ?? team.soft_budget)})`,
     );
   }
+  if (isNewer(settings)) checkCap(store, wanted.organization_id ?? team.organization_id, max_budget);
   if (max_budget !== undefined) writeBudget(team, max_budget);
   if (soft_budget !== undefined) team.soft_budget = soft_budget;
   if (wanted.team_alias !== undefined) team.team_alias = wanted.team_alias;
@@ -122,7 +125,7 @@ export const updateTeam: Handler = ({ store, budget }, { body }) => {
     team.budget_reset_at = nextReset(wanted.budget_duration);
   }
   if (wanted.budget_limits !== undefined) team.budget_limits = wanted.budget_limits;
-  if (wanted.metadata) team.metadata = withoutManagedKeys(wanted.metadata);
+  if (wanted.metadata) team.metadata = { ...withoutManagedKeys(wanted.metadata), ...(isNewer(settings) && managedKeys(team.metadata)) };
   if (wanted.models) team.models = wanted.models;
   if (wanted.tpm_limit !== undefined) team.tpm_limit = wanted.tpm_limit;
   if (wanted.rpm_limit !== undefined) team.rpm_limit = wanted.rpm_limit;
@@ -133,17 +136,18 @@ export const updateTeam: Handler = ({ store, budget }, { body }) => {
   return { team_id: team.team_id, data: teamDatabaseRow(team) };
 };
 
-/** GET /team/info?team_id= → `{team_id, team_info, keys, team_memberships}`. */
-export const teamInfo: Handler = ({ store }, { query }) => {
+/** GET /team/info?team_id=&key_limit= → `{team_id, team_info, keys, team_memberships}`; all keys without a limit. */
+export const teamInfo: Handler = ({ store, settings }, { query }) => {
   const team_id = query.get('team_id');
+  const keyLimit = readLimit(query, 'key_limit');
   if (team_id === null) throw proxyException(422, 'auth_error', pyRepr({ message: 'Malformed request. No team id passed in.' }));
   const team = store.teams.get(team_id);
   if (!team) throw teamInfoNotFound(team_id);
   return {
     team_id,
     team_info: { ...teamRow(team), team_member_budget_table: null, ...ACCESS_GROUPS, access_group_details: null },
-    keys: store.keysOfTeam(team_id).map(keyRow),
-    team_memberships: team.memberships.map(membershipRow),
+    keys: keyRows(team, store.keysOfTeam(team_id), keyLimit),
+    team_memberships: membershipRows(team, isNewer(settings)),
   };
 };
 
@@ -165,8 +169,8 @@ export const listTeams: Handler = ({ store }, { query }) => {
   return {
     teams: found.slice((page - 1) * size, page * size).map((team) => ({
       ...teamRow(team),
-      members_count: team.members.length,
-      keys_count: store.countKeysOfTeam(team.team_id),
+      members_count: team.members.length + (team.crowd?.members ?? 0),
+      keys_count: store.countKeysOfTeam(team.team_id) + (team.crowd?.keys ?? 0),
       ...ACCESS_GROUPS,
     })),
     total: found.length,
@@ -193,16 +197,17 @@ export const deleteTeams: Handler = ({ store, budget }, { body }) => {
 
 /**
  * POST /team/block and /team/unblock → the row. Enforcement notices only when its cached copy of the team has
- * aged out.
+ * aged out; in 1.110.2 at once.
  */
 export const setBlocked =
   (blocked: boolean): Handler =>
-  ({ store }, { body }) => {
+  ({ store, budget, settings }, { body }) => {
     const { team_id } = readBody({ team_id: 'string!' }, body);
     const team = store.teams.get(team_id);
     if (!team) throw teamNotFound(team_id);
     team.blocked = blocked;
     team.updated_at = now();
+    if (isNewer(settings)) budget.refresh(team);
     return teamDatabaseRow(team);
   };
 
@@ -217,6 +222,21 @@ function checkAmounts(wanted: { max_budget?: number | null; team_member_budget?:
 
 function softBudgetTooHigh(soft_budget: number, max_budget: number) {
   return managementError(400, `soft_budget (${pyFloat(soft_budget)}) must be strictly lower than max_budget (${pyFloat(max_budget)})`);
+}
+
+/**
+ * An organization caps what each of its teams may have. @throws 400 above the cap, also for a proxy admin; a
+ * budget that is left out or unlimited passes.
+ */
+function checkCap(store: Store, organizationId: string | null | undefined, budget: number | null | undefined): void {
+  const cap = organizationId ? store.caps.get(organizationId) : undefined;
+  if (cap === undefined || typeof budget !== 'number' || budget <= cap) return;
+  const message = `Team max_budget (${pyFloat(budget)}) exceeds organization's max_budget (${pyFloat(cap)}). Organization: ${organizationId}`;
+  throw managementError(400, message);
+}
+
+function managedKeys(metadata: JsonObject): JsonObject {
+  return MEMBER_BUDGET_KEY in metadata ? { [MEMBER_BUDGET_KEY]: metadata[MEMBER_BUDGET_KEY] } : {};
 }
 
 function withoutManagedKeys(metadata: JsonObject): JsonObject {

@@ -67,7 +67,7 @@ export function readPaging(query: URLSearchParams, sizeName: string, defaultSize
     if (input === null) return fallback;
     const loc = ['query', name];
     if (!/^[+-]?\d+$/.test(input)) {
-      issues.push({ type: 'int_parsing', loc, msg: 'Input should be a valid integer, unable to parse string as an integer', input });
+      issues.push({ ...NO_INTEGER, loc, input });
     } else if (Number(input) < 1) {
       issues.push({ type: 'greater_than_equal', loc, msg: 'Input should be greater than or equal to 1', input, ctx: { ge: 1 } });
     } else if (Number(input) > most) {
@@ -80,6 +80,18 @@ export function readPaging(query: URLSearchParams, sizeName: string, defaultSize
   if (issues.length > 0) throw validationError(issues);
   return { page, size };
 }
+
+/** A limit in the query, an integer above 0; null without one. @throws 422. */
+export function readLimit(query: URLSearchParams, name: string): number | null {
+  const input = query.get(name);
+  if (input === null) return null;
+  const loc = ['query', name];
+  if (!/^[+-]?\d+$/.test(input)) throw validationError([{ ...NO_INTEGER, loc, input }]);
+  if (Number(input) > 0) return Number(input);
+  throw validationError([{ type: 'greater_than', loc, msg: 'Input should be greater than 0', input, ctx: { gt: 0 } }]);
+}
+
+const NO_INTEGER = { type: 'int_parsing', msg: 'Input should be a valid integer, unable to parse string as an integer' };
 
 type Coerced = { value: unknown } | { issue: [type: string, msg: string] };
 

@@ -27,15 +27,24 @@ export type Crossing = {
 };
 
 /**
- * The crossing that an alert reports, or undefined for an alert that is not about a team's budget. Reads
- * leniently: new fields, events and groups appear with every LiteLLM release.
+ * The crossing that an alert reports, or undefined for an alert that is not about a team's budget, or does not
+ * say which team's.
  */
 export function crossingOf(alert: Record<string, unknown>): Crossing | undefined {
-  const { event, event_group: group, team_id: teamId, max_budget: budget } = alert;
-  const eventType = TEAM_BUDGET_EVENTS.find((known) => known === event);
-  if (group !== 'team' || eventType === undefined) return undefined;
-  if (typeof teamId !== 'string' || teamId === '') return undefined;
+  const eventType = teamBudgetEventOf(alert);
+  const { team_id: teamId, max_budget: budget } = alert;
+  if (eventType === undefined || typeof teamId !== 'string' || teamId === '') return undefined;
   return { teamId, eventType, key: crossingKey(teamId, eventType, budget) };
+}
+
+/** Whether an alert is about a team's budget, and does not say which team's: it cannot be one of LiteLLM's. */
+export function lacksTeam(alert: Record<string, unknown>): boolean {
+  return teamBudgetEventOf(alert) !== undefined && crossingOf(alert) === undefined;
+}
+
+/** Reads leniently: new fields, events and groups appear with every LiteLLM release. */
+function teamBudgetEventOf({ event, event_group: group }: Record<string, unknown>): string | undefined {
+  return group === 'team' ? TEAM_BUDGET_EVENTS.find((known) => known === event) : undefined;
 }
 
 /**

@@ -1,5 +1,8 @@
-/** When a recharge that holds money, or may, has not settled for too long. */
-import { OVERDUE_AFTER_MINUTES, type Overdue } from './outbound-event.ts';
+/**
+ * When a recharge that holds money, or may, has not settled for too long; and an event that nothing could be
+ * decided on.
+ */
+import { type OutboundData, OVERDUE_AFTER_MINUTES, type Overdue } from './outbound-event.ts';
 import type { RechargeStatus } from './recharge-status.ts';
 
 /**
@@ -36,4 +39,19 @@ export function overdueAfter(since: Date, now: Date): Overdue | undefined {
   const minutes = (now.getTime() - since.getTime()) / 60_000;
   if (minutes >= OVERDUE_AFTER_MINUTES['6h']) return '6h';
   return minutes >= OVERDUE_AFTER_MINUTES['15m'] ? '15m' : undefined;
+}
+
+/** How long an event may be open without a recharge: looking at its team takes seconds, or minutes while spend flushes. */
+export const UNDECIDED_AFTER_MS = OVERDUE_AFTER_MINUTES['15m'] * 60_000;
+
+/** What is told of such an event. LiteLLM, or a part of its answer, has been missing since the event came. */
+export function undecidedEvent({ eventId, teamId }: { eventId: string; teamId: string }): OutboundData['drift.detected'] {
+  return {
+    kind: 'event_undecided',
+    subject: eventId,
+    seen: `the event has been open for ${OVERDUE_AFTER_MINUTES['15m']} minutes, and team ${teamId} is neither charged nor refused`,
+    expected: 'a recharge, or an outcome',
+    action:
+      'bill doctor says whether LiteLLM answers, and what of the team cannot be read: then the run goes on; its last failure is in Temporal',
+  };
 }

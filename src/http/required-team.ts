@@ -29,7 +29,7 @@ type Dependencies = Pick<HttpDependencies, 'database' | 'kms'>;
 export async function requireTeam({ database, kms }: Dependencies, teamId: string): Promise<void> {
   if ((await organizations.ofLitellmTeams(database.fork(), [teamId])).length > 0) return;
   try {
-    await withDeadline(kms.team(teamId), ASK_MS, 'LiteLLM did not answer: no answer');
+    await withDeadline(kms.teamAlone(teamId), ASK_MS, 'LiteLLM did not answer: no answer');
   } catch (error) {
     if (error instanceof KmsError && error.kind === 'not_found') {
       throw invalidField('litellm_team_id', absence(teamId, await teamsLike({ database, kms }, teamId)));

@@ -1,7 +1,7 @@
 /** Reads the raw body of an alert into the event that is stored. */
 import { createHash } from 'node:crypto';
 import type { IncomingEvent } from '../database/webhook-events.ts';
-import { crossingOf } from '../domain/crossing.ts';
+import { crossingOf, lacksTeam } from '../domain/crossing.ts';
 
 /** LiteLLM's alerts are flat. */
 const MAX_DEPTH = 32;
@@ -14,7 +14,8 @@ export class MalformedAlertError extends Error {
 }
 
 /**
- * Reads an alert: any JSON object with an `event`, its unknown fields kept.
+ * Reads an alert: any JSON object with an `event`, its unknown fields kept. One about a team's budget names the
+ * team.
  *
  * @throws MalformedAlertError
  */
@@ -24,6 +25,7 @@ export function readAlert(body: Buffer, deliveryId: string | null): IncomingEven
   }
   const payload = parseObject(body);
   if (typeof payload['event'] !== 'string' || payload['event'] === '') throw new MalformedAlertError('the alert has no "event", a string');
+  if (lacksTeam(payload)) throw new MalformedAlertError('the alert is about the budget of a team and has no "team_id", a string');
   const crossing = crossingOf(payload);
   return {
     source: 'webhook',

@@ -19,6 +19,7 @@ import {
   keyRow,
   readRows,
   teamInfo,
+  teamInfoWithMembers,
   teamRow,
   userInfo,
   userRow,
@@ -28,8 +29,16 @@ import { type KmsOptions, KmsTransport } from './transport.ts';
 /** LiteLLM refuses larger pages. */
 export const MAX_PAGE_SIZE = 100;
 
+/** Of a page that is too large: the largest one is read in tens, and then one by one. */
+const PARTS = 10;
+
 /** After these it may have been made all the same: LiteLLM can fail after the row is committed. */
 const MAY_BE_MADE: readonly KmsErrorKind[] = ['conflict', 'invalid', 'unknown_outcome'];
+
+/** A recharge reads a team three times, and each read would wait for `/team/info` again. */
+const LIST_FIRST_MS = 10 * 60 * 1000;
+/** A few bytes each. The oldest is forgotten first, and then found out again. */
+const MAX_LIST_FIRST = 1_000;
 
 /** 24 random bytes cannot be guessed. */
 const SECRET_BYTES = 24;
@@ -57,6 +66,8 @@ export type KeysPage = { keys: KmsKey[]; total: number; page: number; totalPages
 
 export class KmsClient {
   private readonly transport: KmsTransport;
+  /** Teams of which `/team/info` was too large or too slow, and until when the list is asked first. */
+  private readonly listFirstUntil = new Map<string, number>();
 
   constructor(options: KmsOptions) {
     this.transport = new KmsTransport(options);
@@ -78,9 +89,12 @@ export class KmsClient {
     }
   }
 
-  /** A team's budget as LiteLLM's database shows it: `spend` lags by up to 15 s. @throws KmsError */
+  /**
+   * A team's budget as LiteLLM's database shows it, however many keys and members the team has: `spend` lags by
+   * up to 15 s. @throws KmsError
+   */
   async teamBudget(teamId: string): Promise<LiveBudget> {
-    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits, blocked } = (await this.team(teamId)).team;
+    const { quota, spend, softBudget, budgetDuration, hasBudgetLimits, blocked } = await this.teamAlone(teamId);
     return { quota, spend, softBudget, budgetDuration, hasBudgetLimits, blocked };
   }
 
@@ -107,19 +121,96 @@ export class KmsClient {
     await this.transport.write('/team/update', { team_id: teamId, blocked }, anything);
   }
 
-  /** One team, and its members with the limit of each as far as LiteLLM shows them. @throws KmsError */
-  async team(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] }> {
-    return this.transport.read('/team/info', { team_id: teamId }, teamInfo);
+  /**
+   * One team, and its members with the limit of each as far as LiteLLM shows them; null where it has more of
+   * them than can be read.
+   *
+   * @throws KmsError
+   */
+  async team(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] | null }> {
+    try {
+      return await this.transport.read('/team/info', infoOf(teamId), teamInfoWithMembers);
+    } catch (error) {
+      if (!isTooMuch(error)) throw error;
+      this.noteListFirst(teamId);
+      return { team: await this.teamAlone(teamId), memberships: null };
+    }
+  }
+
+  /**
+   * One team without its keys and its members' limits. `/team/info` sends these too, so where it is too large
+   * or too slow, the row is taken from the list, which never sends them. For a while after that the list is
+   * asked first.
+   *
+   * @throws KmsError
+   */
+  async teamAlone(teamId: string): Promise<KmsTeam> {
+    if ((this.listFirstUntil.get(teamId) ?? 0) > Date.now()) {
+      const listed = await this.listedTeam(teamId);
+      if (listed) return listed;
+    }
+    try {
+      return await this.transport.readBriefly('/team/info', infoOf(teamId), teamInfo);
+    } catch (error) {
+      if (!isTooMuch(error)) throw error;
+      this.noteListFirst(teamId);
+      const listed = await this.listedTeam(teamId);
+      if (listed) return listed;
+      // Only `/team/info` says that there is no such team.
+      throw error;
+    }
+  }
+
+  private noteListFirst(teamId: string): void {
+    this.listFirstUntil.delete(teamId);
+    this.listFirstUntil.set(teamId, Date.now() + LIST_FIRST_MS);
+    const [oldest] = this.listFirstUntil.keys();
+    if (oldest !== undefined && this.listFirstUntil.size > MAX_LIST_FIRST) this.listFirstUntil.delete(oldest);
+  }
+
+  /** undefined: the list does not show it. @throws KmsError, also when its row cannot be read. */
+  private async listedTeam(teamId: string): Promise<KmsTeam | undefined> {
+    const { teams, unreadable } = await this.teamsOf({ team_id: teamId, page: 1, page_size: 1 });
+    const unread = unreadable.find((row) => row.teamId === teamId);
+    if (unread) throw new KmsError('unavailable', `the row of team ${teamId} cannot be read: ${unread.reason}`);
+    return teams.find((listed) => listed.teamId === teamId);
   }
 
   /**
    * One page of all teams in the order of their ids. LiteLLM pages by offset: a team that is made or deleted
-   * meanwhile shifts the pages behind it, so another one may come twice or not at all.
+   * meanwhile shifts the pages behind it, so another one may come twice or not at all. A row has all members of
+   * its team; a page that is too large with them is read in parts, and a row that is too large is unreadable.
    *
    * @throws KmsError
    */
   async teams({ page, pageSize }: PageRequest): Promise<TeamsPage> {
-    const query = { page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' };
+    try {
+      return await this.teamsOf({ page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' });
+    } catch (error) {
+      if (!isTooLarge(error) || pageSize === 1) throw error;
+      return this.teamsInParts({ page, pageSize }, error);
+    }
+  }
+
+  /** @throws `failure` when not one row of the page can be read. */
+  private async teamsInParts({ page, pageSize }: PageRequest, failure: unknown): Promise<TeamsPage> {
+    const parts = pageSize % PARTS === 0 ? PARTS : pageSize;
+    const whole: TeamsPage = { teams: [], unreadable: [], total: 0, page, totalPages: 0 };
+    for (let part = 1; part <= parts; part++) {
+      const read = await this.teams({ page: (page - 1) * parts + part, pageSize: pageSize / parts }).catch((error) => {
+        if (!isTooLarge(error)) throw error;
+        whole.unreadable.push({ teamId: 'no id', reason: (error as KmsError).message });
+      });
+      if (!read) continue;
+      whole.teams.push(...read.teams);
+      whole.unreadable.push(...read.unreadable);
+      whole.total = read.total;
+    }
+    if (whole.total === 0) throw failure;
+    return { ...whole, totalPages: Math.ceil(whole.total / pageSize) };
+  }
+
+  private async teamsOf(query: Record<string, string | number>): Promise<TeamsPage> {
     const answer = await this.transport.read('/v2/team/list', query, teamsPage);
     const { rows, unreadable } = readRows(teamRow, answer.teams, 'team_id');
     return {
@@ -148,7 +239,7 @@ export class KmsClient {
           { team_id, team_alias, max_budget: dollarsFromQuota(quota), budget_duration: null, metadata },
           teamRow,
         ),
-      async () => (await this.team(team_id)).team,
+      () => this.teamAlone(team_id),
     );
   }
 
@@ -285,9 +376,22 @@ export class KmsClient {
   }
 
   private async requireMember(teamId: string, userId: string, isMember: boolean): Promise<void> {
-    const { memberUserIds = [] } = (await this.team(teamId)).team;
+    const { memberUserIds = [] } = await this.teamAlone(teamId);
     if (memberUserIds.includes(userId) !== isMember) throw new Error(`${userId} is ${isMember ? 'no' : 'still a'} member of ${teamId}`);
   }
+}
+
+function isTooMuch(error: unknown): boolean {
+  return error instanceof KmsError && error.excess !== undefined;
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof KmsError && error.excess === 'size';
+}
+
+/** Without a limit `/team/info` sends all keys of a team, about a kilobyte each; none is the only number it refuses. */
+function infoOf(teamId: string): { team_id: string; key_limit: number } {
+  return { team_id: teamId, key_limit: 1 };
 }
 
 /**

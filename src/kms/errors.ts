@@ -27,13 +27,23 @@ export class KmsError extends Error {
   readonly kind: KmsErrorKind;
   /** LiteLLM, or a proxy before it, has answered: it works on the call no longer. */
   readonly isAnswered: boolean;
+  /** The answer was larger than is read, or later than is waited for. A smaller question may be answered. */
+  readonly excess: 'size' | 'time' | undefined;
 
-  constructor(kind: KmsErrorKind, message: string, { isAnswered = false } = {}) {
+  constructor(
+    kind: KmsErrorKind,
+    message: string,
+    { isAnswered = false, excess }: { isAnswered?: boolean; excess?: 'size' | 'time' | undefined } = {},
+  ) {
     super(message);
     this.kind = kind;
     this.isAnswered = isAnswered;
+    this.excess = excess;
   }
 }
+
+/** Of a proxy in front of LiteLLM that has not waited longer for it. */
+const GATEWAY_TIMEOUT = 504;
 
 /** Longer messages hold a stack trace. */
 const MAX_MESSAGE_LENGTH = 300;
@@ -42,7 +52,8 @@ const MAX_MESSAGE_LENGTH = 300;
 export function kmsErrorFromStatus(status: number, body: unknown, effect: KmsEffect): KmsError {
   const message = withoutKeys(messageIn(body));
   const kind = kindOf(status, message, effect);
-  return new KmsError(kind, `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`, { isAnswered: true });
+  const said = `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`;
+  return new KmsError(kind, said, { isAnswered: true, excess: status === GATEWAY_TIMEOUT ? 'time' : undefined });
 }
 
 /** Teams and key aliases that exist, and members that are in the team, are 400; a user that exists is 409. */

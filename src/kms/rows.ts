@@ -1,4 +1,10 @@
-/** LiteLLM's rows as the service sees them. What we need is checked; what we do not know is ignored. */
+/**
+ * LiteLLM's rows as the service sees them. What we need is checked; what we do not know is ignored.
+ *
+ * A field that is left out is neither null nor zero. What a decision about money rests on has to be there, or
+ * the row is unreadable. Fields that LiteLLM has added to teams in the course of time may be missing, and then
+ * mean nothing.
+ */
 import { z } from 'zod';
 import { quotaFromDollars } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
@@ -7,12 +13,12 @@ import type { LiveBudget } from '../domain/policy.ts';
 const MAX_DOLLARS = 1e9;
 
 const dollars = z.number().min(-MAX_DOLLARS).max(MAX_DOLLARS).transform(quotaFromDollars);
-/** A limit that is too large to compute with is none. */
+/** null is no limit. One that is too large to compute with is none either. */
 const limit = z
   .number()
   .transform((value) => (Math.abs(value) <= MAX_DOLLARS ? quotaFromDollars(value) : null))
-  .nullish()
-  .transform((value) => value ?? null);
+  .nullable();
+const limitOrNone = limit.nullish().transform((value) => value ?? null);
 const flag = z
   .boolean()
   .nullish()
@@ -30,21 +36,26 @@ export type KmsTeam = LiveBudget & {
   blocked: boolean;
   metadata: Record<string, unknown>;
   membersCount: number;
+  /** As the list counts them; 0 in `/team/info`, which is asked for none of them. */
   keysCount: number;
   memberUserIds?: string[];
 };
 
-/** @param row as `/v2/team/list`, `/team/new` and `/team/info` (there without the counts) show a team. */
+/**
+ * A team as `/v2/team/list`, `/team/new` and `/team/info` (there without the counts) show it. Every LiteLLM
+ * shows budget, spend, period and block. Its migrations added `soft_budget` and `budget_limits` to teams in
+ * 2026: a LiteLLM that does not show them enforces none.
+ */
 export const teamRow = z
   .object({
     team_id: z.string(),
     team_alias: text,
     max_budget: limit,
-    spend: dollars.nullish(),
-    soft_budget: limit,
-    budget_duration: text,
+    spend: dollars,
+    soft_budget: limitOrNone,
+    budget_duration: z.string().nullable(),
     budget_limits: z.unknown().optional(),
-    blocked: flag,
+    blocked: z.boolean(),
     metadata,
     members_with_roles: z.array(z.object({ user_id: z.string().nullish() })).optional(),
     members_count: z.number().optional(),
@@ -56,7 +67,7 @@ export const teamRow = z
       teamId: row.team_id,
       alias: row.team_alias,
       quota: row.max_budget,
-      spend: row.spend ?? quotaFromDollars(0),
+      spend: row.spend,
       softBudget: row.soft_budget,
       budgetDuration: row.budget_duration,
       hasBudgetLimits: Array.isArray(row.budget_limits) && row.budget_limits.length > 0,
@@ -71,14 +82,15 @@ export const teamRow = z
 /** A member's own limit within a team; null: it has none. */
 export type KmsMembership = { userId: string; maxBudgetInTeam: KmsTeam['quota'] };
 
-export const teamInfo = z
-  .object({
-    team_info: teamRow,
-    keys: z.array(z.unknown()).nullish(),
-    team_memberships: z.array(z.object({ user_id: z.string(), litellm_budget_table: z.object({ max_budget: limit }).nullish() })).nullish(),
-  })
-  .transform(({ team_info, keys, team_memberships }) => ({
-    team: { ...team_info, keysCount: keys?.length ?? 0 },
+/** `/team/info` without its lists. */
+export const teamInfo = z.object({ team_info: teamRow }).transform(({ team_info }) => team_info);
+
+const membership = z.object({ user_id: z.string(), litellm_budget_table: z.object({ max_budget: limitOrNone }).nullish() });
+
+export const teamInfoWithMembers = z
+  .object({ team_info: teamRow, team_memberships: z.array(membership).nullish() })
+  .transform(({ team_info, team_memberships }) => ({
+    team: team_info,
     memberships: (team_memberships ?? []).map(
       ({ user_id, litellm_budget_table }): KmsMembership => ({
         userId: user_id,

@@ -4,7 +4,7 @@
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import axios, { type AxiosInstance, type AxiosRequestConfig, isAxiosError } from 'axios';
+import axios, { AxiosError, type AxiosInstance, type AxiosRequestConfig, isAxiosError } from 'axios';
 import { z } from 'zod';
 import { type KmsEffect, KmsError, kmsErrorFromStatus } from './errors.ts';
 import { Gate } from './gate.ts';
@@ -14,8 +14,13 @@ import { Gate } from './gate.ts';
  * ours.
  */
 const DEADLINE_MS = 15_000;
-/** A team with its keys: LiteLLM sends about a kilobyte for each key. */
+/** A page of teams, each with all its members: about 80 bytes for each. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/**
+ * For what LiteLLM can be asked in another way. Longer than any answer of a LiteLLM that is well, and a
+ * thousand times what a team takes; twenty such answers at once do not fill the memory.
+ */
+const BRIEF = { deadlineMs: 10_000, maxContentLength: 2 * 1024 * 1024 } as const;
 /**
  * Calls of this process that LiteLLM handles at once: a large synchronisation must not slow down its own
  * users.
@@ -30,6 +35,7 @@ const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'E
 
 export type KmsOptions = { baseUrl: string; apiKey: string };
 type Query = Record<string, unknown>;
+type KmsRequest = AxiosRequestConfig & { deadlineMs?: number };
 
 export class KmsTransport {
   private readonly http: AxiosInstance;
@@ -49,6 +55,11 @@ export class KmsTransport {
   /** GET, tried a second time after a transient failure. @throws KmsError */
   async read<T>(path: string, query: Query, answer: z.ZodType<T>): Promise<T> {
     return this.confirming404(() => this.call({ method: 'GET', url: path, params: query }, 'read', answer));
+  }
+
+  /** The same, given up earlier: a caller asks in another way where the error has an `excess`. @throws KmsError */
+  async readBriefly<T>(path: string, query: Query, answer: z.ZodType<T>): Promise<T> {
+    return this.confirming404(() => this.call({ method: 'GET', url: path, params: query, ...BRIEF }, 'read', answer));
   }
 
   /** POST, tried once. @throws KmsError */
@@ -83,8 +94,8 @@ export class KmsTransport {
     }
   }
 
-  private async call<T>(request: AxiosRequestConfig, effect: KmsEffect, answer: z.ZodType<T>): Promise<T> {
-    const deadline = AbortSignal.timeout(DEADLINE_MS);
+  private async call<T>({ deadlineMs = DEADLINE_MS, ...request }: KmsRequest, effect: KmsEffect, answer: z.ZodType<T>): Promise<T> {
+    const deadline = AbortSignal.timeout(deadlineMs);
     const attempt = () => this.gate.through(() => this.http.request({ ...request, signal: deadline }), deadline);
     try {
       const { data } = await attempt().catch(async (error) => {
@@ -94,27 +105,35 @@ export class KmsTransport {
       });
       return answer.parse(data);
     } catch (error) {
-      throw kmsErrorOf(error, `${request.method} ${request.url}`, effect);
+      throw kmsErrorOf(error, { route: `${request.method} ${request.url}`, effect, deadlineMs });
     }
   }
 }
 
 function isTransient(error: unknown): boolean {
-  if (!isAxiosError(error)) return false;
+  if (!isAxiosError(error) || isTooLarge(error)) return false;
   return error.response ? TRANSIENT_STATUSES.includes(error.response.status) : !NEVER_SENT.includes(error.code ?? '');
+}
+
+/** axios has a code of its own for it in no version: it shares `ERR_BAD_RESPONSE` with every 5xx. */
+function isTooLarge({ code, message }: AxiosError): boolean {
+  return code === AxiosError.ERR_BAD_RESPONSE && message.startsWith('maxContentLength');
 }
 
 /**
  * An AxiosError holds the request with its Authorization header: only status and message leave this module.
  */
-function kmsErrorOf(error: unknown, route: string, effect: KmsEffect): KmsError {
+function kmsErrorOf(error: unknown, { route, effect, deadlineMs }: { route: string; effect: KmsEffect; deadlineMs: number }): KmsError {
   const doubt = effect === 'write' ? 'unknown_outcome' : 'unavailable';
   if (error instanceof z.ZodError)
     return new KmsError(doubt, `${route} returned an unexpected answer: ${z.prettifyError(error)}`, { isAnswered: true });
   if (!isAxiosError(error))
-    return new KmsError('unavailable', `LiteLLM was not called: too many calls were waiting for ${DEADLINE_MS / 1000} s`);
+    return new KmsError('unavailable', `LiteLLM was not called: too many calls were waiting for ${deadlineMs / 1000} s`);
   if (error.response && error.response.status >= 300) return kmsErrorFromStatus(error.response.status, error.response.data, effect);
-  const isLate = error.code === 'ERR_CANCELED';
-  const reason = isLate ? `no whole answer within ${DEADLINE_MS / 1000} s` : error.message;
-  return new KmsError(NEVER_SENT.includes(error.code ?? '') ? 'unavailable' : doubt, `LiteLLM did not answer: ${reason}`);
+  if (isTooLarge(error))
+    return new KmsError(doubt, `${route} returned too large an answer: ${error.message}`, { isAnswered: true, excess: 'size' });
+  const isLate = error.code === AxiosError.ERR_CANCELED;
+  const reason = isLate ? `no whole answer within ${deadlineMs / 1000} s` : error.message;
+  const kind = NEVER_SENT.includes(error.code ?? '') ? 'unavailable' : doubt;
+  return new KmsError(kind, `LiteLLM did not answer: ${reason}`, { excess: isLate ? 'time' : undefined });
 }

@@ -39,8 +39,9 @@ export async function mirrorTeam(
   const isMember = seen.team.memberUserIds?.includes(userId) ?? false;
   if (!isMember) await kms.addMember(litellmTeamId, userId, maxBudgetInTeam);
   // A limit may have outlived an earlier membership, or somebody else may have set one before.
-  const membership = seen.memberships.find((member) => member.userId === userId);
-  const hasLimit = membership ? membership.maxBudgetInTeam === maxBudgetInTeam : !isMember || maxBudgetInTeam === null;
+  const membership = seen.memberships?.find((member) => member.userId === userId);
+  const isAsNew = seen.memberships !== null && (!isMember || maxBudgetInTeam === null);
+  const hasLimit = membership ? membership.maxBudgetInTeam === maxBudgetInTeam : isAsNew;
   if (!hasLimit) await kms.setMemberBudget(litellmTeamId, userId, maxBudgetInTeam);
   await teams.markSynced(em, { organizationId, id, name, maxBudgetInTeam });
 }

@@ -4,6 +4,8 @@
  */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import axios, { type AxiosInstance } from 'axios';
 import type { FaultRequest } from '../../sandbox/faults.ts';
@@ -15,6 +17,8 @@ import { eventually } from '../support/time.ts';
 
 const KEY = 'sk-1234';
 const PROBE = '/are-there-more';
+/** A team as a LiteLLM of our own shows it. */
+const ROW = { team_id: 't1', max_budget: 20, spend: 19.9, budget_duration: null, blocked: false, metadata: {} };
 
 let litellm: LaunchedServer;
 let url: string;
@@ -60,7 +64,13 @@ describe('the list of teams', () => {
   });
 
   test('keeps a row that makes no sense apart from the others', async () => {
-    const teams = [{ team_id: 'good', max_budget: 1 }, { team_id: 'bad', spend: 'a lot' }, null, { team_id: 'fine', new_field: {} }];
+    const row = { max_budget: 1, spend: 0, budget_duration: null, blocked: false };
+    const teams = [
+      { team_id: 'good', ...row },
+      { team_id: 'bad', ...row, spend: 'a lot' },
+      null,
+      { team_id: 'fine', ...row, new_field: {} },
+    ];
     await kmsFault({
       path: '/v2/team/list',
       action: { kind: 'respond', status: 200, body: { teams, total: 4, page: 1, page_size: 100, total_pages: 1 } },
@@ -69,6 +79,106 @@ describe('the list of teams', () => {
     expect(page.teams.map(({ teamId }) => teamId)).toEqual(['good', 'fine']);
     expect(page.unreadable.map(({ teamId }) => teamId)).toEqual(['bad', 'no id']);
     expect(page.unreadable[0]?.reason).toMatch(/expected number.*\n.*spend/);
+  });
+});
+
+describe('a page of teams that is too large', () => {
+  /** Each of its teams has members of so many bytes. */
+  async function listing(sizes: number[]): Promise<Awaited<ReturnType<typeof answering>>> {
+    return answering((_path, query) => {
+      const [page, size] = [Number(query.get('page')), Number(query.get('page_size'))];
+      const rows = sizes.map((bytes, index) => ({ ...ROW, team_id: `t${index}`, members_with_roles: [{ user_id: 'x'.repeat(bytes) }] }));
+      return { ...listOf(...rows.slice((page - 1) * size, page * size)), total: rows.length, total_pages: Math.ceil(rows.length / size) };
+    });
+  }
+
+  test('is read in parts, and only a row that is too large is unreadable', async () => {
+    const sizes = Array.from({ length: 130 }, (_, index) => (index === 42 ? 20e6 : 1));
+    const { client, asked, close } = await listing(sizes);
+    const { teams, unreadable, total, totalPages } = await client.teams({ page: 1, pageSize: 100 });
+    expect(teams.map(({ teamId }) => teamId)).toEqual(sizes.flatMap((_, index) => (index === 42 || index >= 100 ? [] : [`t${index}`])));
+    expect(unreadable).toEqual([{ teamId: 'no id', reason: expect.stringContaining('too large') }]);
+    expect([total, totalPages, asked.length]).toEqual([130, 2, 1 + 10 + 10]);
+    close();
+  });
+
+  test('is an error where none of its rows can be read, so that it counts as a page that failed', async () => {
+    const { client, close } = await listing([20e6, 20e6]);
+    await expect(client.teams({ page: 1, pageSize: 2 })).rejects.toMatchObject({ kind: 'unavailable', excess: 'size' });
+    close();
+  });
+});
+
+describe('a team of any size', () => {
+  const CROWDED = { keys: 21_000, members: 0 };
+
+  test('is read with one of its keys, however many it has', async () => {
+    const teamId = await crowdedTeam(CROWDED);
+    expect((await other.get('/team/info', { params: { team_id: teamId } })).data.keys).toHaveLength(CROWDED.keys);
+    expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(1) });
+    expect(await kms.team(teamId)).toMatchObject({ team: { teamId }, memberships: [] });
+    expect(await askedFor(teamId)).toEqual(['/team/info', '/team/info']);
+  });
+
+  test('is read from the list where its members alone are too many', async () => {
+    const teamId = await crowdedTeam({ keys: 0, members: 10_000 });
+    expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(1) });
+    expect(await askedFor(teamId)).toEqual(['/team/info', '/v2/team/list']);
+    expect((await kms.team(teamId)).memberships).toHaveLength(10_000);
+  });
+
+  test('is read from the list at once the next time, and is missing when it was deleted meanwhile', async () => {
+    const teamId = await crowdedTeam({ keys: 0, members: 10_000 });
+    for (let times = 0; times < 3; times++) expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(1) });
+    expect(await askedFor(teamId)).toEqual(['/team/info', '/v2/team/list', '/v2/team/list', '/v2/team/list']);
+    await other.post('/team/delete', { team_ids: [teamId] });
+    await expect(kms.teamBudget(teamId)).rejects.toMatchObject({ kind: 'not_found' });
+  });
+
+  test('is read from the list where LiteLLM knows no limit of keys, and nothing large is kept', async () => {
+    const { client, asked, close } = await answering((path) => (path === '/team/info' ? bigAnswer() : listOf(ROW)));
+    const before = heapAfterCollection();
+    const all = Array.from({ length: 4 }, () => client.teamBudget('t1'));
+    expect(await Promise.all(all)).toEqual(Array(4).fill(expect.objectContaining({ quota: quotaFromDollars(20) })));
+    expect(heapAfterCollection() - before).toBeLessThan(25e6);
+    expect(asked.filter((path) => path === '/team/info')).toHaveLength(4);
+    close();
+  });
+
+  test('is read from the list where a proxy has not waited for it', async () => {
+    const teamId = await newTeam();
+    await kmsFault({ path: '/team/info', times: 2, action: { kind: 'respond', status: 504, body: '<html></html>' } });
+    expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(1) });
+  });
+
+  test('is read from the list where LiteLLM is too slow with it', async () => {
+    const teamId = await newTeam();
+    await kmsFault({ path: '/team/info', contains: teamId, action: { kind: 'delay', ms: 20_000 } });
+    expect(await kms.teamBudget(teamId)).toMatchObject({ quota: quotaFromDollars(1) });
+    expect(await askedFor(teamId)).toEqual(['/v2/team/list']);
+  }, 30_000);
+
+  test.each<[string, unknown]>([
+    ['does not show it', listOf()],
+    ['shows another one', listOf({ ...ROW, team_id: 't2' })],
+    ['shows it without its spend', listOf({ ...ROW, spend: undefined })],
+  ])('is not known to be missing where the list %s: only what was asked first says that', async (_, list) => {
+    const { client, close } = await answering((path) => (path === '/team/info' ? bigAnswer() : list));
+    for (let times = 0; times < 2; times++) await expect(client.teamBudget('t1')).rejects.toMatchObject({ kind: 'unavailable' });
+    close();
+  });
+
+  test('is not looked for in the list where the answer cannot be read, or LiteLLM is unavailable', async () => {
+    const teamId = await newTeam();
+    const { team_id, max_budget, ...rest } = ROW;
+    await kmsFault({
+      path: '/team/info',
+      action: { kind: 'respond', status: 200, body: { team_id: teamId, team_info: { team_id, ...rest } } },
+    });
+    await expect(kms.teamBudget(teamId)).rejects.toMatchObject({ kind: 'unavailable', message: expect.stringContaining('max_budget') });
+    await kmsFault({ path: '/team/info', times: 2, action: { kind: 'respond', status: 503 } });
+    await expect(kms.teamBudget(teamId)).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(await askedFor(teamId)).toEqual([]);
   });
 });
 
@@ -265,6 +375,54 @@ test('no more than twenty calls are under way at once, and all are answered', as
   await calls;
   server.close();
 });
+
+function listOf(...teams: unknown[]): object {
+  return { teams, total: teams.length, page: 1, page_size: 1, total_pages: 1 };
+}
+
+/** 25 MB of keys, as a LiteLLM sends them that takes no limit. */
+function bigAnswer(): unknown {
+  return { team_id: 't1', team_info: ROW, keys: Array(21_000).fill({ token: 'x'.repeat(1_200) }), team_memberships: [] };
+}
+
+/** A client of a LiteLLM that answers so, and the paths that it was asked for. */
+async function answering(
+  answer: (path: string, query: URLSearchParams) => unknown,
+): Promise<{ client: KmsClient; asked: string[]; close: () => void }> {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://litellm');
+    asked.push(pathname);
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(answer(pathname, searchParams)));
+  });
+  const client = new KmsClient({ baseUrl: await listening(server), apiKey: KEY });
+  const close = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { client, asked, close };
+}
+
+function heapAfterCollection(): number {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  return process.memoryUsage().heapUsed;
+}
+
+async function crowdedTeam(crowd: { keys: number; members: number }): Promise<string> {
+  const teamId = await newTeam();
+  await axios.post(`${url}/_sandbox/teams/${teamId}/crowd`, crowd);
+  return teamId;
+}
+
+/** The routes by which the service has read the team, in order; what a fault has answered is not among them. */
+async function askedFor(teamId: string): Promise<string[]> {
+  const { requests } = (await axios.get(`${url}/_sandbox/state`)).data;
+  const reads = requests.filter(
+    ({ method, query }: { method: string; query: string }) => method === 'GET' && query.includes(`team_id=${teamId}`),
+  );
+  return reads.filter(({ query }: { query: string }) => /key_limit|page_size=1$/.test(query)).map(({ path }: { path: string }) => path);
+}
 
 function newId(what: string): string {
   return `${what}-${++serial}`;

@@ -219,9 +219,7 @@ describe('case 17: an alert that is not about the budget of one of our teams', (
       (group): [string, Record<string, unknown>] => [`budget_crossed of the group ${group}`, { event_group: group }],
     ),
     ['no group', { event_group: null }],
-    ['no team', { team_id: null }],
-    ['a team that is a number', { team_id: 7 }],
-    ['an empty team', { team_id: '' }],
+    ['no team of a key', { event_group: 'key', team_id: null }],
   ])('is kept and ignored: %s', async (_what, changes) => {
     const { status, data } = await world.alert(victim.teamId, { body: changes });
     expect([status, data.status]).toEqual([200, 'ignored']);
@@ -229,6 +227,19 @@ describe('case 17: an alert that is not about the budget of one of our teams', (
       data.event_id,
     ]);
     expect(rows).toEqual([{ processed: true, success: true, outcome: 'ignored', dispatched_at: null }]);
+    await scene.expectUntouched(victim);
+  });
+
+  test.each<[string, unknown]>([
+    ['no team', null],
+    ['a team that is a number', 7],
+    ['an empty team', ''],
+  ])('is refused where it is about the budget of %s: 400 that says so, and no row', async (_what, team_id) => {
+    const id = messageId();
+    const { status, data } = await world.alert(victim.teamId, { body: { team_id }, id });
+    expect([status, data.type]).toEqual([400, 'urn:bill-service:problem:malformed']);
+    expect(data.detail).toBe('the alert is about the budget of a team and has no "team_id", a string');
+    expect((await world.sql.query('select from webhook_event where delivery_id = $1', [id])).rowCount).toBe(0);
     await scene.expectUntouched(victim);
   });
 });

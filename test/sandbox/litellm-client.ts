@@ -10,8 +10,9 @@ import { until } from './until.ts';
 /** The fields that the tests read; reading one that is not there makes a test fail. */
 type Body = {
   error: { message: string; type: string };
-  detail: string;
+  detail: unknown;
   key: string;
+  keys: object[];
   blocked: boolean;
   deleted_teams: string[];
   data: object;

@@ -46,6 +46,31 @@ describe('teams', () => {
     expect((await litellm.get('/team/info?team_id=t1')).status).toBe(404);
   });
 
+  test('show so many of their keys as are asked for, all of them without a limit, and none is no limit', async () => {
+    await litellm.post('/team/new', { team_id: 't1' });
+    for (let key = 0; key < 3; key++) await litellm.post('/key/generate', { team_id: 't1' });
+    const shown = async (limit: string) => (await litellm.get(`/team/info?team_id=t1${limit}`)).body.keys.length;
+    expect([await shown(''), await shown('&key_limit=2'), await shown('&key_limit=9')]).toEqual([3, 2, 3]);
+    const none = await litellm.get('/team/info?team_id=t1&key_limit=0');
+    expect([none.status, none.body.detail]).toEqual([
+      422,
+      [{ type: 'greater_than', loc: ['query', 'key_limit'], msg: 'Input should be greater than 0', input: '0', ctx: { gt: 0 } }],
+    ]);
+    expect((await litellm.get('/team/info?team_id=t1&key_limit=x')).status).toBe(422);
+  });
+
+  test('can be crowded: keys and members are shown everywhere, of the keys as many as are asked for', async () => {
+    await litellm.post('/team/new', { team_id: 't1' });
+    await litellm.post('/key/generate', { team_id: 't1' });
+    await litellm.knob('teams/t1/crowd', { keys: 1_000, members: 1_000 });
+    const { keys, team_info, team_memberships } = await litellm.info('t1');
+    expect([keys.length, team_info.members_with_roles.length, team_memberships.length]).toEqual([1_001, 1_001, 1_000]);
+    expect(JSON.stringify(keys).length / keys.length).toBeGreaterThan(1_000);
+    expect((await litellm.get('/team/info?team_id=t1&key_limit=5')).body.keys).toHaveLength(5);
+    const [listed] = (await litellm.get('/v2/team/list?team_id=t1')).body.teams;
+    expect(listed).toMatchObject({ keys_count: 1_001, members_count: 1_001 });
+  });
+
   test('have members with budgets of their own', async () => {
     await litellm.post('/team/new', { team_id: 't1' });
     await litellm.post('/team/member_add', { team_id: 't1', member: { role: 'user', user_id: 'u1' }, max_budget_in_team: 2 });

@@ -96,7 +96,14 @@ export class World extends StandIns {
     const webhookUrl = signingSecret && `http://127.0.0.1:${apiPort}/webhooks/stripe`;
     const [stripe, litellm, databaseUrl] = await Promise.all([
       launch('stripe', { port: 0, 'webhook-url': webhookUrl, 'webhook-secret': signingSecret }),
-      overrides['KMS_BASE_URL'] ? undefined : launch('litellm', { port: 0, 'spend-lag-ms': 0, 'master-key': overrides['KMS_API_KEY'] }),
+      overrides['KMS_BASE_URL']
+        ? undefined
+        : launch('litellm', {
+            port: 0,
+            version: process.env['TEST_LITELLM_VERSION'],
+            'spend-lag-ms': 0,
+            'master-key': overrides['KMS_API_KEY'],
+          }),
       createDatabase(name, TEMPLATE_DATABASE),
     ]);
     const env = {

@@ -50,8 +50,9 @@ describe('an alert', () => {
     expect(read('{"event":"budget_crossed","event_group":"key","team_id":"t1"}')).toMatchObject({ teamId: 't1', crossing: null });
   });
 
-  test.each(['7', 'null', '["t1"]', '{"id":"t1"}'])('whose team is %s names none', (team) => {
-    expect(read(`{"event":"budget_crossed","event_group":"team","team_id":${team}}`)).toMatchObject({ teamId: null, crossing: null });
+  test.each(['7', 'null', '["t1"]', '{"id":"t1"}'])('whose team is %s names none, where it is not about the budget of a team', (team) => {
+    for (const about of ['"event":"budget_crossed","event_group":"key"', '"event":"spend_tracked","event_group":"team"'])
+      expect(read(`{${about},"team_id":${team}}`)).toMatchObject({ teamId: null, crossing: null });
   });
 
   test.each(['null', '0', '-5', '1e308', '1e999', '"ten"', '[]'])('may have %s for a budget: what KMS shows decides', (budget) => {
@@ -90,6 +91,16 @@ describe('a body is refused', () => {
     'that has no event: %s',
     (body) => {
       expect(() => read(body)).toThrow(new MalformedAlertError('the alert has no "event", a string'));
+    },
+  );
+
+  test.each(['"team_id":7', '"team_id":null', '"team_id":["t1"]', '"team_id":""', '"team":"t1"'])(
+    'that is about the budget of a team and does not say which: %s',
+    (team) => {
+      for (const event of ['budget_crossed', 'threshold_crossed', 'soft_budget_crossed', 'projected_limit_exceeded', 'max_budget_alert'])
+        expect(() => read(`{"event":"${event}","event_group":"team",${team}}`)).toThrow(
+          new MalformedAlertError('the alert is about the budget of a team and has no "team_id", a string'),
+        );
     },
   );
 
