@@ -165,9 +165,6 @@ function openingOf(
   if (isPartOfRefund(recharge, { kind, isGone })) return undefined;
   const isOver = last?.status === 'given_back';
   if (last && !isOver && last.quota > 0) return undefined;
-  // It opens anew when Stripe says how much.
-  if (said === 0 && last && !isOver) return undefined;
-
   const holders = [...known, ...opened].filter(holdsQuota);
   const rest = restOf(recharge, holders);
   const amountMinor = minorUnits(Math.min(whole, rest));

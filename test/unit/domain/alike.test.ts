@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { mostAlike } from '../../../src/domain/alike.ts';
+import { editsBetween, mostAlike } from '../../../src/domain/alike.ts';
 
 /** The most alike of these, the most alike first. */
 function alike(wanted: string, names: readonly string[], limit = 3): string[] {
@@ -45,6 +45,34 @@ test('of several names of one the most alike counts', () => {
     { id: 'acme-prdx1', alias: 'X' },
   ];
   expect(mostAlike('acme-prdo', teams, ({ id, alias }) => [id, alias], 3).map(({ id }) => id)).toEqual(['7f3a', 'acme-prdx1']);
+});
+
+test('of several names of one the most alike counts, whatever their order', () => {
+  const teams = [{ names: ['acme-prdx1', 'acme-prdo'] }, { names: ['acme-prd'] }];
+  expect(mostAlike('acme-prdo', teams, ({ names }) => names, 3)[0]).toBe(teams[0]);
+});
+
+test('a shared beginning of three characters says something, where it is half of the shorter name', () => {
+  expect(alike('acme-prod-eu', ['acmxyz', 'acmxyzz', 'acxxxx'])).toEqual(['acmxyz']);
+  expect(alike('acm', ['acm-of-somebody'])).toEqual(['acm-of-somebody']);
+});
+
+/** The same by trying every way. */
+function fewestEdits(a: string, b: string): number {
+  if (a === '' || b === '') return a.length + b.length;
+  const rest = (one: number, other: number) => fewestEdits(a.slice(one), b.slice(other));
+  const isSwap = a.length > 1 && b.length > 1 && a[0] === b[1] && a[1] === b[0];
+  return Math.min(rest(1, 0) + 1, rest(0, 1) + 1, rest(1, 1) + (a[0] === b[0] ? 0 : 1), isSwap ? rest(2, 2) + 1 : Number.POSITIVE_INFINITY);
+}
+
+test('the edits between two names are the fewest that there are', () => {
+  const names = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), maxLength: 5 });
+  fc.assert(
+    fc.property(names, names, (a, b) => {
+      expect(editsBetween(a, b)).toBe(fewestEdits(a, b));
+    }),
+    { numRuns: 300 },
+  );
 });
 
 test('every name is like itself and comes first, whatever the others are', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { crossingOf, SWEEP_EVENTS, sweepCrossing } from '../../../src/domain/crossing.ts';
+import { crossingOf, isRefusalEvent, SWEEP_EVENTS, sweepCrossing } from '../../../src/domain/crossing.ts';
 
 /** As the real proxy sends it. */
 const alert = {
@@ -19,6 +19,11 @@ const alert = {
 };
 
 const keyOf = (changes: Record<string, unknown>) => crossingOf({ ...alert, ...changes })?.key;
+
+test('only budget_crossed is sent because a call was refused', () => {
+  const events = ['budget_crossed', 'threshold_crossed', 'soft_budget_crossed', 'projected_limit_exceeded', 'max_budget_alert', ''];
+  expect(events.filter(isRefusalEvent)).toEqual(['budget_crossed']);
+});
 
 describe('copies of one alert', () => {
   test('that differ in spend, key, user or a field of a later release are one crossing', () => {

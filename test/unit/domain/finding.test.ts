@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { FINDING_KINDS, type Finding, type FindingKind, findingOf } from '../../../src/domain/finding.ts';
+import { FINDING_KINDS, type Finding, type FindingKind, findingOf, parkedReversal } from '../../../src/domain/finding.ts';
 
 const sighting = { subject: 'rch_1', organizationId: 'acme', seen: 'something else' };
 const FIX = 'bill reconcile --fix';
@@ -68,6 +68,13 @@ const WORDS: Record<FindingKind, { finding: Finding; expected: string; command: 
     command: 'look at it in LiteLLM',
   },
 };
+
+test('a reversal that a person has to settle is a finding with what was seen, where that is known', () => {
+  const reversal = { id: 're_1', organizationId: 'acme' };
+  const finding = findingOf('reversal_parked', { subject: 're_1', organizationId: 'acme', seen: 'max_budget is 3.00' });
+  expect(parkedReversal({ ...reversal, failureMessage: 'max_budget is 3.00' })).toEqual(finding);
+  expect(parkedReversal(reversal)).toEqual({ ...finding, seen: 'needs attention' });
+});
 
 describe('a finding', () => {
   test.each(FINDING_KINDS)('%s says what was seen, what was expected and what settles it', (kind) => {

@@ -225,3 +225,7 @@ describe('whatever happens to an organization, in any order', () => {
     expect(seen.above).toBeGreaterThan(RUNS / 100);
   });
 });
+
+test('what a person has approved may be charged for a day', () => {
+  expect(APPROVAL_LASTS_MS).toBe(86_400_000);
+});

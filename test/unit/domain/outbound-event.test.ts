@@ -1,6 +1,13 @@
 /** What is told, and when it is tried again. */
 import { describe, expect, test } from '@jest/globals';
-import { actionOnRefusal, DELIVERY_DAYS, isToldRefusal, retryDelayMs } from '../../../src/domain/outbound-event.ts';
+import {
+  actionOnRecharge,
+  actionOnRefusal,
+  actionOnReversal,
+  DELIVERY_DAYS,
+  isToldRefusal,
+  retryDelayMs,
+} from '../../../src/domain/outbound-event.ts';
 import { overdueAfter, underWaySince } from '../../../src/domain/overdue.ts';
 import { REFUSALS, type Refusal } from '../../../src/domain/policy.ts';
 
@@ -27,6 +34,17 @@ describe('refusals', () => {
   test.each(refusals.filter(isToldRefusal))('%s says what to do', (refusal) => {
     expect(actionOnRefusal(refusal, 'acme')).not.toMatch(/undefined|\bORG\b/);
   });
+});
+
+test('what a person has to settle is told with the command', () => {
+  expect(actionOnRecharge('rch_1')).toBe('bill resolve rch_1 --grant | --refund | --accept "reason"');
+  expect(actionOnReversal('re_1')).toBe('bill resolve re_1 --accept "reason", when max_budget in LiteLLM is right');
+});
+
+test('a recharge is overdue after a quarter of an hour, and again after six hours', () => {
+  const since = new Date('2026-11-26T12:00:00Z');
+  const after = (minutes: number) => overdueAfter(since, new Date(since.getTime() + minutes * 60_000));
+  expect([0, 14.9, 15, 359.9, 360, 5_000].map(after)).toEqual([undefined, undefined, '15m', '15m', '6h', '6h']);
 });
 
 describe('a recharge is under way', () => {

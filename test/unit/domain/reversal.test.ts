@@ -332,6 +332,20 @@ describe('a refund that the recharge has asked for itself', () => {
   });
 });
 
+test('money that has gone and of which Stripe does not say how much may be all of it: a person looks', () => {
+  const unsaid = gone('du_1', cents(0));
+  const parked = {
+    id: 'du_1',
+    kind: 'dispute' as const,
+    amountMinor: granted.amountMinor,
+    quota: quotaMicros(0),
+    status: 'needs_attention' as const,
+  };
+  expect(decideReversals(granted, [unsaid], [])).toMatchObject({ open: [parked], parked: ['du_1'], steps: [] });
+  expect(decideReversals(granted, [unsaid], [parked])).toMatchObject({ open: [], parked: ['du_1'], steps: [] });
+  expect(decideReversals(granted, [gone('du_1')], [parked]).open).toMatchObject([{ id: 'du_1', ...WHOLE, status: 'open' }]);
+});
+
 describe('a refund made elsewhere before the recharge gave the rest back', () => {
   const refunded: ReversedRecharge = { ...granted, status: 'refunded', refundId: 're_ours' };
   const moneys = [gone('re_ours', cents(1550)), gone('re_elsewhere', cents(500))];
