@@ -6,6 +6,7 @@ import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
 import * as webhookEvents from '../src/database/webhook-events.ts';
 import { currency, minorUnits } from '../src/domain/money.ts';
+import { refundsShown } from '../src/domain/refund.ts';
 import type { Intent } from '../src/payments/intent.ts';
 import type { ActivityDependencies } from './dependencies.ts';
 
@@ -51,14 +52,14 @@ export type Entered = 'entered' | 'open_recharge' | 'organization';
 
 /**
  * Enters the recharge of an intent again and starts its run, which settles it by the budgets that the intent
- * remembers. An organization has one open recharge at a time.
+ * remembers: its quota is given, or, where we had asked for a refund, its money stays given back. An organization has
+ * one open recharge at a time.
  *
  * @returns what has to come first: that another recharge is settled, or the organization and what the intent
  *   should say.
  */
 export async function enterLost(
-  em: EntityManager,
-  workflows: ActivityDependencies['workflows'],
+  { em, payments, workflows }: { em: EntityManager } & Pick<ActivityDependencies, 'payments' | 'workflows'>,
   intent: Intent,
   { isDryRun = false } = {},
 ): Promise<Entered | 'found'> {
@@ -68,8 +69,11 @@ export async function enterLost(
   if (isDryRun) return 'found';
   const { eventId: id, organizationId, litellmTeamId: teamId } = lost;
   await webhookEvents.restore(em, { id, organizationId, teamId });
-  if (!(await recharges.restore(em, lost))) return 'open_recharge';
+  const { ours } = refundsShown(lost, await payments.refundsOf(lost.paymentIntentId));
+  if (!(await recharges.restore(em, { ...lost, refundId: ours?.id ?? null }))) return 'open_recharge';
   await workflows.restartRecharge({ id, organizationId, teamId, source: 'webhook', eventType: 'restored' });
+  // Its disputes, and refunds made elsewhere, were followed before, or were to be.
+  await workflows.followReversals({ id: lost.id, organizationId, litellmTeamId: teamId });
   return 'entered';
 }
 
@@ -77,7 +81,7 @@ export async function enterLost(
 function lostRecharge(
   { id: paymentIntentId, metadata, ...intent }: Intent,
   organization: Organization,
-): recharges.LostRecharge | undefined {
+): Omit<recharges.LostRecharge, 'refundId'> | undefined {
   if (!metadata) return undefined;
   const { rechargeId: id, eventId, litellmTeamId, quota, quotaBefore, balance } = metadata;
   if (quota === null || quotaBefore === null || balance === null || intent.amountMinor === null || intent.currency === null)

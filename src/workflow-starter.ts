@@ -21,7 +21,7 @@ export interface WorkflowStarter {
   /**
    * Has the refunds and disputes of a recharge followed, by the `reversalWorkflow` that runs or by a new one.
    */
-  followReversals(recharge: Recharge): Promise<void>;
+  followReversals(recharge: Pick<Recharge, 'id' | 'organizationId' | 'litellmTeamId'>): Promise<void>;
 
   /** Starts `teamSyncWorkflow` for a run that has its row. */
   startSync(run: SyncRun): Promise<void>;

@@ -65,7 +65,7 @@ async function createIntent({ em, payments, kms, workflows }: Tools, recharge: R
   if (lost) {
     const reason = `${REFUSALS.payment_unknown} (PaymentIntent ${lost.id})`;
     const calledOff = await callOff(em, recharge, { refusal: 'payment_unknown', reason });
-    await enterLost(em, workflows, lost);
+    await enterLost({ em, payments, workflows }, lost);
     return { kind: 'ended', recharge: calledOff };
   }
   if (found.kind === 'refused') return { kind: 'ended', recharge: await callOff(em, recharge, found) };

@@ -20,6 +20,11 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
       throw ApplicationFailure.nonRetryable(`recharge ${rechargeId} is ${recharge.status}, so no quota is due`, FAILURE.unexpectedStatus);
     }
 
+    if (recharge.refundId) {
+      // Entered again by a database that has lost it: its run goes on to the refund.
+      throw ApplicationFailure.nonRetryable(`refund ${recharge.refundId} was asked for before`, FAILURE.refundAskedFor);
+    }
+
     const { organizationId, litellmTeamId: teamId } = recharge;
     const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
       const planned = await quotaWrites.plan(em, recharge, live);

@@ -10,7 +10,7 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
     const em = database.fork();
     const intent = await payments.readIntent(intentId);
     const { rechargeId = '', organizationId = '' } = intent.metadata ?? {};
-    const entered = await enterLost(em, workflows, intent, { isDryRun: !fix });
+    const entered = await enterLost({ em, payments, workflows }, intent, { isDryRun: !fix });
     const finding = findingOf('recharge_lost', {
       subject: rechargeId,
       organizationId,

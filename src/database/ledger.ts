@@ -153,7 +153,10 @@ async function verifyOrganization(tx: EntityManager, organizationId: string, fro
   const chain = await verifyChain(tx, organizationId, from);
   const { last, faults } = chain;
   if (!head || faults.length > 0 || (last.sequence === head.sequence && last.hash === head.hash)) return chain;
-  const fault = `the chain ends at ${last.sequence}, the organization's last transfer was ${head.sequence}`;
+  const fault =
+    last.sequence === head.sequence
+      ? `transfer ${last.sequence} is not the one that was entered last`
+      : `the chain ends at ${last.sequence}, the organization's last transfer was ${head.sequence}`;
   return { ...chain, faults: [{ organizationId, sequence: head.sequence, transferId: null, fault }] };
 }
 

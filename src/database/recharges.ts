@@ -251,17 +251,13 @@ export async function noteRefund(em: EntityManager, recharge: Recharge, refundId
 
 export type LostRecharge = Pick<
   Recharge,
-  | 'id'
-  | 'eventId'
-  | 'organizationId'
-  | 'litellmTeamId'
-  | 'amountMinor'
-  | 'currency'
-  | 'quotaGranted'
-  | 'balanceSeen'
-  | 'paymentIntentId'
-  | 'stripeCustomerId'
-> & { quotaBefore: QuotaMicros };
+  'id' | 'eventId' | 'organizationId' | 'litellmTeamId' | 'amountMinor' | 'currency' | 'quotaGranted' | 'balanceSeen' | 'stripeCustomerId'
+> & {
+  paymentIntentId: string;
+  quotaBefore: QuotaMicros;
+  /** A refund that we had asked for before it was lost. */
+  refundId: string | null;
+};
 
 /**
  * Stores again a recharge that the database lost, in `charging`, from the metadata of its PaymentIntent. Its
@@ -273,8 +269,8 @@ export type LostRecharge = Pick<
 export async function restore(em: EntityManager, lost: LostRecharge): Promise<boolean> {
   const rows = await em.execute(
     `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
-         quota_granted, balance_seen, quota_before, quota_after, payment_intent_id, timeline)
-       values (?, ?, ?, ?, 'webhook', 'charging', ?, ?, ?, ?, ?, ?, ?, ?, ${ONE_STEP})
+         quota_granted, balance_seen, quota_before, quota_after, payment_intent_id, refund_id, timeline)
+       values (?, ?, ?, ?, 'webhook', 'charging', ?, ?, ?, ?, ?, ?, ?, ?, ?, ${ONE_STEP})
        on conflict do nothing returning id`,
     [
       lost.id,
@@ -289,6 +285,7 @@ export async function restore(em: EntityManager, lost: LostRecharge): Promise<bo
       formatQuota(lost.quotaBefore),
       formatQuota(quotaMicros(lost.quotaBefore + lost.quotaGranted)),
       lost.paymentIntentId,
+      lost.refundId,
       JSON.stringify({ status: 'charging', restored: 1 } satisfies NewStep),
     ],
   );

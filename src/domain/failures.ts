@@ -38,6 +38,8 @@ export const FAILURE = {
   cardBusy: 'CardBusy',
   /** LiteLLM has refused the budget, and shows that it has not changed. */
   budgetRefused: 'BudgetRefused',
+  /** A refund of the recharge was asked for, so no quota is due. */
+  refundAskedFor: 'RefundAskedFor',
   /** Another change of the same team's budget is under way. */
   budgetBusy: 'BudgetBusy',
   /** A refund or dispute waits until its recharge is settled. */

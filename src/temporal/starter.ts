@@ -99,7 +99,7 @@ export class TemporalStarter implements WorkflowStarter {
     });
   }
 
-  async followReversals(recharge: Recharge): Promise<void> {
+  async followReversals(recharge: Pick<Recharge, 'id' | 'organizationId' | 'litellmTeamId'>): Promise<void> {
     await this.client.workflow.signalWithStart<ReversalWorkflow>(WORKFLOW_TYPES.reversal, {
       workflowId: `reversal/${recharge.id}`,
       taskQueue: this.taskQueue,

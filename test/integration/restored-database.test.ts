@@ -5,8 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
-import { BUDGET_AFTER, RECHARGED, unsuccessful } from '../support/books.ts';
+import { BUDGET_AFTER, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
+import { ALWAYS, WRITE_BUDGET } from '../support/faults.ts';
 import { type Organization, World } from '../support/world.ts';
 
 let world: World;
@@ -25,10 +26,11 @@ async function restoreBefore({ id }: Organization): Promise<void> {
   try {
     // As somebody whom neither privilege nor trigger stops.
     await connection.query("set session_replication_role = 'replica'");
-    for (const table of ['ledger_transfer', 'card_attempt', 'outbound_event', 'recharge', 'webhook_event'])
+    for (const table of ['ledger_transfer', 'reversal', 'hold', 'card_attempt', 'refusal', 'outbound_event', 'recharge', 'webhook_event'])
       await connection.query(`delete from ${table} where organization_id = $1`, [id]);
     await connection.query(
-      "update organization_balance_config set ledger_sequence = 0, ledger_hash = '', version = 0, budget_writer = null where c_organization_id = $1",
+      `update organization_balance_config set ledger_sequence = 0, ledger_hash = '', ledger_verified_sequence = 0, ledger_verified_hash = '',
+         version = 0, budget_writer = null where c_organization_id = $1`,
       [id],
     );
   } finally {
@@ -121,6 +123,43 @@ describe('case 78: a restored database', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(budget);
     expect(await reconcile(organization)).toEqual([]);
   });
+});
+
+test('case 78: an hour that is lost is explained to the cent by one run of bill reconcile --fix', async () => {
+  const captured = await world.organization();
+  const { eventId } = await world.chargedButNotGranted(captured);
+  await world.runOf(eventId).terminate('the database is restored');
+  await world.clearFaults();
+  const { organization: granted } = await world.recharged();
+  const refunded = await world.organization();
+  const cap = await world.kmsFault({ ...WRITE_BUDGET, contains: refunded.teamId, times: ALWAYS, action: { kind: 'respond', status: 400 } });
+  expect(await world.alerted(refunded)).toEqual(REFUNDED);
+  await cap.remove();
+  const { organization: disputed, intentId } = await world.recharged();
+  const dispute = await world.stripeKnob('disputes', { payment_intent: intentId });
+  await reconcile(disputed);
+  await world.reversalIs(dispute.id, 'taken_back');
+
+  const all = { captured, granted, refunded, disputed };
+  for (const organization of Object.values(all)) await restoreBefore(organization);
+  await reconcile(captured);
+  await world.reversalIs(dispute.id, 'taken_back');
+  const ends = { captured: 'succeeded', granted: 'succeeded', refunded: 'refunded', disputed: 'succeeded' } as const;
+  for (const [name, organization] of Object.entries(all)) await recharge(organization, ends[name as keyof typeof ends]);
+
+  const books = async (organization: Organization) => ({
+    ...(await world.accounts(organization)),
+    budget: await world.budgetOf(organization.teamId),
+  });
+  const paid = { captured: 2050, refunded: 0, disputed: 0, granted: 2050, prepaid: 0, quota: 20.5, budget: BUDGET_AFTER };
+  const back = { ...paid, granted: 0, quota: 0, budget: BUDGET_BEFORE };
+  expect(await books(captured)).toEqual(paid);
+  expect(await books(granted)).toEqual(paid);
+  expect(await books(refunded)).toEqual({ ...back, refunded: 2050 });
+  expect(await books(disputed)).toEqual({ ...back, disputed: 2050 });
+  for (const organization of [captured, granted, refunded]) expect(await reconcile(organization)).toEqual([]);
+  // Whoever disputes a charge is not charged again before a person has looked.
+  expect(await reconcile(disputed)).toMatchObject([{ kind: 'hold_stands' }]);
 });
 
 describe('case 82: two installations on one Stripe account', () => {
