@@ -9,6 +9,7 @@ import type { Organization } from '../../src/database/entities.ts';
 import * as lowBalances from '../../src/database/low-balances.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { historiesOf } from '../../src/database/recharge-history.ts';
+import { tellUnknownTimeZones } from '../../src/database/time-zones.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
 import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
@@ -52,6 +53,10 @@ async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<
     teams.map(({ teamId }) => teamId),
   );
   if (ours.length === 0) return { organizations: 0, waiting: 0, unused: [], reported: [] };
+  await tellUnknownTimeZones(
+    em,
+    ours.map(({ id }) => id),
+  );
   const candidates = await readCandidates(em, ours, teams);
   const decided = candidates.map((candidate) => ({ ...candidate, decision: decideSweep(candidate.facts) }));
   const reported: ReportedBalance[] = [];

@@ -18,6 +18,7 @@ import { examineCustomers, examineHolds } from './holds.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
 import { ago, change, note, type Observation, type Reading, runCheck } from './reading.ts';
 import { examineTemporal } from './temporal.ts';
+import { examineTimeZones } from './time-zones.ts';
 
 /** Signed alerts are refused from five minutes on; a clock that is a minute off is drifting there. */
 const MAX_SKEW_MS = 60_000;
@@ -46,6 +47,7 @@ export async function examine(config: Config): Promise<Reading[]> {
       examineApi(config),
       usesDatabase ? examineWebhooks(database, config) : [],
       usesDatabase ? examineHolds(database.fork()) : [],
+      usesDatabase ? examineTimeZones(database.fork()) : [],
     ]);
     return [...reachesDatabase, ...readings.flat()];
   } finally {
