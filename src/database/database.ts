@@ -20,7 +20,7 @@ import { LimitsOfAmounts } from './migrations/0012-limits-of-amounts.ts';
 import { StuckRecharges } from './migrations/0013-stuck-recharges.ts';
 import { CreateTeam } from './migrations/0014-create-team.ts';
 import { EventsOfChargesAndCustomers } from './migrations/0015-events-of-charges-and-customers.ts';
-import { UnknownTimeZones } from './migrations/0016-unknown-time-zones.ts';
+import { OneRowAlone } from './migrations/0016-one-row-alone.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -49,7 +49,7 @@ const MIGRATIONS = [
   StuckRecharges,
   CreateTeam,
   EventsOfChargesAndCustomers,
-  UnknownTimeZones,
+  OneRowAlone,
 ];
 
 /** How the tables differ from what this version of the code was written for. */

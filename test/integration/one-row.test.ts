@@ -41,6 +41,43 @@ async function swept(...wanted: Organization[]): Promise<string[]> {
   );
 }
 
+describe('an organization that cannot be computed with', () => {
+  test('is not taken by the database where its row could not be read: it would hide all', async () => {
+    const { id } = await world.organization();
+    const tooLarge = world.sql.query('update organization_balance_config set target_balance = 1e10 where c_organization_id = $1', [id]);
+    await expect(tooLarge).rejects.toThrow('organization_quota_is_exact');
+    const largest = '9007199254.740991';
+    await world.sql.query('update organization_balance_config set target_balance = $1 where c_organization_id = $2', [largest, id]);
+    expect((await world.admin.get('/api/v1/organizations')).status).toBe(200);
+    await world.sql.query('delete from organization_balance_config where c_organization_id = $1', [id]);
+  });
+
+  test('case 81: does not hide the others from the sweep when its event cannot be stored', async () => {
+    const [failing, other] = [await world.organization(), await world.organization()];
+    await world.sql.query(`alter table webhook_event add constraint of_a_test check (team_id <> '${failing.teamId}') not valid`);
+    expect(await swept(failing, other)).toEqual(['not reported', SUCCEEDED]);
+    await expectChargedOnce(world, other);
+    await world.sql.query('alter table webhook_event drop constraint of_a_test');
+    expect(await swept(failing)).toEqual([SUCCEEDED]);
+    await expectChargedOnce(world, failing);
+  });
+});
+
+describe('an alert that cannot be stored', () => {
+  test('is 503 with Retry-After, whatever the reason is, and is charged once when it is sent again', async () => {
+    const organization = await world.organization();
+    const id = `msg_${randomUUID()}`;
+    await world.sql.query(`alter table webhook_event add constraint of_a_test check (team_id <> '${organization.teamId}') not valid`);
+    const refused = await world.alert(organization.teamId, { id });
+    expect(refused).toMatchObject({ status: 503, data: { type: 'urn:bill-service:problem:unavailable' } });
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    await world.sql.query('alter table webhook_event drop constraint of_a_test');
+    const { data } = await world.alert(organization.teamId, { id });
+    expect(await world.closed(data.event_id)).toEqual(RECHARGED);
+    await expectChargedOnce(world, organization);
+  });
+});
+
 describe('an organization whose time zone PostgreSQL no longer knows', () => {
   let lost: Organization;
   let other: Organization;
@@ -56,7 +93,8 @@ describe('an organization whose time zone PostgreSQL no longer knows', () => {
     const { status, data } = await world.admin.get('/api/v1/organizations');
     expect(status).toBe(200);
     const rows = data.data as { c_organization_id: string; warnings: string[] }[];
-    return Object.fromEntries(rows.map(({ c_organization_id: id, warnings: own }) => [id, own]));
+    const ours = rows.filter(({ c_organization_id: id }) => [lost.id, other.id].includes(id));
+    return Object.fromEntries(ours.map(({ c_organization_id: id, warnings: own }) => [id, own]));
   };
 
   test('case 81: does not hide the others from the sweep, and is recharged by the days of UTC, which is told once', async () => {
