@@ -4,6 +4,7 @@
  */
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { z } from 'zod';
+import { ConnectionUrlError, readConnectionUrl } from './database/connection-url.ts';
 import { webhookKey } from './domain/webhook-key.ts';
 
 /** Exit code of a process whose settings cannot be used (sysexits.h EX_CONFIG). */
@@ -39,9 +40,11 @@ const notAPort = 'is not a port number from 0 to 65535';
 const httpUrl = z.url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' }).transform((url) => url.replace(/\/+$/, ''));
 const required = (what: string) => z.string({ error: `is not set: ${what}` }).min(1, `is empty: ${what}`);
 
+const isPostgres = /^postgres(ql)?:\/\//;
+
 const environment = z.object({
   DATABASE_URL: required('the PostgreSQL database, like postgres://user:password@host:5432/bill').regex(
-    /^postgres(ql)?:\/\//,
+    isPostgres,
     'does not begin with postgres://',
   ),
   TEMPORAL_TASK_QUEUE: z.string().min(1).default('bill-service'),
@@ -72,6 +75,18 @@ const environment = z.object({
   OUTBOUND_ALLOW_PRIVATE: z.enum(['true', 'false'], { error: 'is not true or false' }).default('false'),
   NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).refine(isKey, notAKey).optional(),
 });
+
+/** What is wrong with the address of the database, beyond its scheme. */
+function problemsOfDatabase(url = '', env: Record<string, string | undefined>): readonly string[] {
+  if (!isPostgres.test(url)) return [];
+  try {
+    readConnectionUrl(url, env);
+    return [];
+  } catch (error) {
+    if (error instanceof ConnectionUrlError) return error.problems.map((problem) => `DATABASE_URL ${problem}`);
+    throw error;
+  }
+}
 
 /** Rules between variables. Checked beside the schema, so that they are reported with the rest. */
 function problemsBetween(env: Record<string, string | undefined>): string[] {
@@ -144,6 +159,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const parsed = environment.safeParse(given);
   const problems = [
     ...(parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`)),
+    ...problemsOfDatabase(given['DATABASE_URL'], given),
     ...problemsBetween(given),
   ];
   let connect: TemporalConfig['connect'] | undefined;

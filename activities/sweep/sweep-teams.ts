@@ -6,9 +6,11 @@ import { createHash } from 'node:crypto';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization } from '../../src/database/entities.ts';
+import { isDatabaseOutage } from '../../src/database/errors.ts';
 import * as lowBalances from '../../src/database/low-balances.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { historiesOf } from '../../src/database/recharge-history.ts';
+import { tellUnknownTimeZones } from '../../src/database/time-zones.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
 import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
@@ -31,7 +33,7 @@ export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'd
   return async (cursor: TeamsCursor): Promise<SweepPart> => {
     const found: Swept = { organizations: 0, waiting: 0, unused: [], reported: [] };
     const part = await readTeamPages({ kms, log }, cursor, async (teams) => {
-      const { organizations, waiting, unused, reported } = await sweepPage(database.fork(), teams);
+      const { organizations, waiting, unused, reported } = await sweepPage({ database, log }, teams);
       found.organizations += organizations;
       found.waiting += waiting;
       found.unused.push(...unused);
@@ -46,16 +48,31 @@ type Candidate = { organization: Organization; team: KmsTeam; facts: SweepFacts 
 type Decided = Candidate & { decision: SweepDecision };
 type ReportedBalance = SweepCounts['reported'][number];
 
-async function sweepPage(em: EntityManager, teams: readonly KmsTeam[]): Promise<Swept> {
+async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database' | 'log'>, teams: readonly KmsTeam[]): Promise<Swept> {
+  const em = database.fork();
   const ours = await organizations.ofLitellmTeams(
     em,
     teams.map(({ teamId }) => teamId),
   );
   if (ours.length === 0) return { organizations: 0, waiting: 0, unused: [], reported: [] };
+  await tellUnknownTimeZones(
+    em,
+    ours.map(({ id }) => id),
+  );
   const candidates = await readCandidates(em, ours, teams);
-  const decided = candidates.map((candidate) => ({ ...candidate, decision: decideSweep(candidate.facts) }));
+  const decided: Decided[] = [];
   const reported: ReportedBalance[] = [];
-  for (const each of decided) reported.push(...(await report(em, each)));
+  for (const candidate of candidates) {
+    // What cannot be computed of one organization, or stored, is nothing about the others.
+    try {
+      const each = { ...candidate, decision: decideSweep(candidate.facts) };
+      reported.push(...(await report(em, each)));
+      decided.push(each);
+    } catch (error) {
+      if (isDatabaseOutage(error)) throw error;
+      log.error({ organization: candidate.organization.id, reason: (error as Error).message }, 'one balance cannot be judged or reported');
+    }
+  }
   await recordSamples(em, candidates);
   // A blocked team spends nothing, whatever its balance.
   const spending = candidates.filter(({ team }) => !team.blocked);

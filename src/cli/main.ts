@@ -15,6 +15,9 @@ import { addSyncCommand } from './commands/sync.ts';
 import { addWebhookCommands } from './commands/webhook.ts';
 import { type Output, withJson } from './output.ts';
 
+/** `EX_CONFIG` of config.ts, which takes a while to load. */
+const EX_CONFIG = 78;
+
 const bill = new Command('bill').description('Keeps LiteLLM teams funded.').showHelpAfterError();
 
 bill
@@ -62,6 +65,7 @@ addLedgerCommands(bill);
 try {
   await bill.parseAsync();
 } catch (error) {
-  console.error(`bill: ${(error as Error).message}`);
-  process.exitCode = 1;
+  const { name, message } = error as Error;
+  console.error(`bill: ${message}`);
+  process.exitCode = name === 'ConnectionUrlError' ? EX_CONFIG : 1;
 }

@@ -4,10 +4,12 @@ import { startApi, startWorker } from '../service.ts';
 import { installTemporalLogger } from '../temporal/worker.ts';
 import { migrate } from './migrate.ts';
 import { configOrExit, stopOnSignal } from './process.ts';
+import { databaseOrExit, exitOnTlsRefused } from './startup-check.ts';
 
 export async function serve(): Promise<void> {
   const config = configOrExit();
   const log = createLogger(config.logLevel);
+  await databaseOrExit(config, log);
   stopOnSignal(await startApi(config, log), () => log.info('stopping'));
 }
 
@@ -15,6 +17,7 @@ export async function work(): Promise<void> {
   const config = configOrExit();
   const log = createLogger(config.logLevel);
   installTemporalLogger(log);
+  await databaseOrExit(config, log);
   const failed = (error: Error) => {
     log.fatal({ reason: error.message }, 'the worker has failed');
     process.exit(1);
@@ -25,5 +28,10 @@ export async function work(): Promise<void> {
 
 export async function migrateOnce(): Promise<void> {
   const config = configOrExit();
-  await migrate(config, createLogger(config.logLevel));
+  try {
+    await migrate(config, createLogger(config.logLevel));
+  } catch (error) {
+    exitOnTlsRefused(error);
+    throw error;
+  }
 }

@@ -1,4 +1,29 @@
+/** What an error of the database is: an outage, a refusal of TLS, or a refused statement. */
 import { ConnectionException, DriverException } from '@mikro-orm/core';
+import type { SslMode } from './connection-url.ts';
+
+const TLS_REFUSED = 'TLS_REFUSED';
+
+/** There is no TLS connection as `sslmode` asks for it. Nothing was sent in plain text. */
+export class TlsRefusedError extends Error {
+  override name = 'TlsRefusedError';
+  /** MikroORM copies it to an error of its own. */
+  readonly code = TLS_REFUSED;
+
+  constructor(sslMode: SslMode, reason: string) {
+    super(`no connection to PostgreSQL as sslmode=${sslMode} in DATABASE_URL asks for it: ${reason}`);
+  }
+}
+
+/** No answer came, and the connection was given up. */
+export class UnansweredError extends Error {
+  override name = 'UnansweredError';
+  readonly code = 'ETIMEDOUT';
+
+  constructor(afterMs: number) {
+    super(`no answer from PostgreSQL, or from the pooler before it, within ${afterMs / 1000} s`);
+  }
+}
 
 /**
  * Five characters, of which the class comes first:
@@ -12,17 +37,29 @@ const SQLSTATE = /^(?=.{5}$)(\d\w|F0|HV|P0|XX)[0-9A-Z]+$/;
 const OUTAGE_STATES = /^(08(?!P01)|53|57)/;
 const SOCKET_ERRORS = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
 /** pg's own messages when it gets no connection or loses one. */
-const PG_MESSAGES = /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection error)/;
+const PG_MESSAGES =
+  /^(timeout exceeded when trying to connect|timeout expired|Connection terminated|Client has encountered a connection error)/;
+/**
+ * PgBouncer's code for nearly everything: it cannot reach the server, has no connection left, is shutting
+ * down. PostgreSQL means a message of ours that it cannot read, and then names the routine that could not.
+ */
+const POOLER_STATE = '08P01';
 
 /** Whether the database was unavailable, as opposed to having refused a statement. */
 export function isDatabaseOutage(error: unknown): boolean {
   if (error instanceof ConnectionException) return true;
-  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  const { code, message, routine } = (error ?? {}) as { code?: unknown; message?: unknown; routine?: unknown };
+  if (code === POOLER_STATE) return routine === undefined;
   return OUTAGE_STATES.test(String(code)) || SOCKET_ERRORS.test(String(code)) || PG_MESSAGES.test(String(message));
+}
+
+/** Whether TLS was refused: no retry helps, somebody has to change `DATABASE_URL` or the server. */
+export function isTlsRefused(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === TLS_REFUSED;
 }
 
 /** Whether the error comes from the database at all. */
 export function isDatabaseError(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: unknown };
-  return error instanceof DriverException || SQLSTATE.test(String(code)) || isDatabaseOutage(error);
+  return error instanceof DriverException || SQLSTATE.test(String(code)) || isTlsRefused(error) || isDatabaseOutage(error);
 }

@@ -1,6 +1,6 @@
 /**
  * What organizations have tried and paid, as their limits count it: by PostgreSQL's clock and time zones,
- * whatever a worker's clock says.
+ * whatever a worker's clock says. A zone that PostgreSQL does not know counts as UTC.
  */
 
 import type { Card } from '../domain/card.ts';
@@ -67,8 +67,15 @@ export async function historiesOf(
   { except }: { except?: string | undefined } = {},
 ): Promise<Map<string, RechargeHistory>> {
   const rows = await em.execute<HistoryRow[]>(
-    `with recharge as not materialized (select * from recharge where id is distinct from ?)
-     select o.c_organization_id as id, to_char(now() at time zone o.time_zone, 'YYYY-MM-DD') as today,
+    `with recharge as not materialized (select * from recharge where id is distinct from ?),
+     -- Materialized: the zone is looked up once for an organization, and not for each of its recharges.
+     organization as materialized (
+       select c_organization_id, currency, to_char(now() at time zone zone, 'YYYY-MM-DD') as today,
+         ${beginningOf('day', 'zone')} as day, ${beginningOf('month', 'zone')} as month
+       from (
+         select c_organization_id, currency, known_time_zone(time_zone) as zone from organization_balance_config
+         where c_organization_id in (select jsonb_array_elements_text(?::jsonb)) offset 0) zoned)
+     select o.c_organization_id as id, o.today,
        day.attempts, day.charged as charged_today, month.charged as charged_this_month, open.open,
        first.ago_ms as first_ago_ms, hour.count as last_hour,
        case when hour.count < ? then 0 else (
@@ -80,17 +87,17 @@ export async function historiesOf(
        case when not exists (
          select from recharge r where r.organization_id = o.c_organization_id and r.created_at >= release.at
            and r.status not in (${sqlList(NOT_CHARGED_STATUSES)})) then release.amount_minor end as approved
-     from organization_balance_config o,
+     from organization o,
      lateral (
        select count(*) filter (where r.status in (${sqlList(ATTEMPTED_STATUSES)}))::integer as attempts,
          coalesce(sum(r.amount_minor) filter (where r.currency = o.currency and r.status in (${sqlList(CHARGED_STATUSES)})), 0) as charged
        from recharge r
-       where r.organization_id = o.c_organization_id and r.created_at >= ${beginningOf('day', 'o.time_zone')}) day,
+       where r.organization_id = o.c_organization_id and r.created_at >= o.day) day,
      lateral (
        select coalesce(sum(r.amount_minor), 0) as charged from recharge r
        where r.organization_id = o.c_organization_id and r.currency = o.currency
          and r.status in (${sqlList(CHARGED_STATUSES)})
-         and r.created_at >= ${beginningOf('month', 'o.time_zone')}) month,
+         and r.created_at >= o.month) month,
      lateral (
        select exists (select from recharge r where r.organization_id = o.c_organization_id
          and r.status in (${sqlList(OPEN_STATUSES)}))) open (open),
@@ -105,9 +112,8 @@ export async function historiesOf(
      lateral (
        select count(*)::integer as count from recharge r
        where r.organization_id = o.c_organization_id and r.status = 'succeeded'
-         and r.created_at > greatest(now() - interval '1 hour', release.at)) hour
-     where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
-    [except ?? null, SERIES, APPROVAL_LASTS_MS, JSON.stringify(organizationIds)],
+         and r.created_at > greatest(now() - interval '1 hour', release.at)) hour`,
+    [except ?? null, JSON.stringify(organizationIds), SERIES, APPROVAL_LASTS_MS],
   );
   const held = await holds.applyingToEach(em, organizationIds);
   return new Map(

@@ -5,6 +5,7 @@ import type { Hold, Organization } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
 import * as organizations from '../database/organizations.ts';
+import { unknownTimeZones } from '../database/time-zones.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
@@ -37,7 +38,12 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
       database.fork(),
       page.data.map(({ id }) => id),
     );
-    response.json(presentPage(page, (organization) => presentOrganization(organization, held.get(organization.id))));
+    const zoneless = await zonelessAmong(page.data.map(({ id }) => id));
+    response.json(
+      presentPage(page, (organization) =>
+        presentOrganization(organization, { held: held.get(organization.id), isTimeZoneUnknown: zoneless.has(organization.id) }),
+      ),
+    );
   });
 
   router.post('/', async (request, response) => {
@@ -110,7 +116,12 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
 
   async function show(organization: Organization) {
     const held = await holds.onOrganizations(database.fork(), [organization.id]);
-    return presentOrganization(organization, held.get(organization.id));
+    const isTimeZoneUnknown = (await zonelessAmong([organization.id])).has(organization.id);
+    return presentOrganization(organization, { held: held.get(organization.id), isTimeZoneUnknown });
+  }
+
+  async function zonelessAmong(ids: readonly string[]): Promise<Set<string>> {
+    return new Set((await unknownTimeZones(database.fork(), ids)).map(({ organizationId }) => organizationId));
   }
 
   async function requireTimeZone({ timeZone }: Partial<organizations.OrganizationSettings>): Promise<void> {
@@ -173,13 +184,15 @@ function presentBalance({ currency: code, paid, held, granted, quotaGranted }: l
   };
 }
 
-/** @param held the open holds on the organization itself. */
-function presentOrganization(organization: Organization, held: readonly Hold[] = []) {
+/** What is shown of an organization beside its settings. `held`: the open holds on the organization itself. */
+type Standing = { held?: readonly Hold[] | undefined; isTimeZoneUnknown?: boolean };
+
+function presentOrganization(organization: Organization, { held = [], isTimeZoneUnknown = false }: Standing = {}) {
   return {
     c_organization_id: organization.id,
     ...presentSettings(organization),
     default_limits: defaultLimits(organization),
-    warnings: warningsOf(organization),
+    warnings: warningsOf(organization, { isTimeZoneUnknown }),
     litellm_seen_at: organization.litellmSeenAt?.toISOString() ?? null,
     holds: held.map(presentHold),
     created_at: organization.createdAt.toISOString(),

@@ -2,11 +2,13 @@
 import express, { type RequestHandler, type Router } from 'express';
 import { z } from 'zod';
 import type { WebhookEvent } from '../database/entities.ts';
+import { isDatabaseOutage } from '../database/errors.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import type { StripeNotice } from '../domain/stripe-notice.ts';
 import { MalformedAlertError, readAlert } from '../inbox/alert.ts';
 import { authenticate } from '../inbox/signatures.ts';
+import type { Logger } from '../observability/log.ts';
 import { MalformedStripeEventError, readStripeEvent } from '../payments/events.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { pageQuery, presentPage } from './paging.ts';
@@ -30,10 +32,25 @@ const requireJson: RequestHandler = (request, _response, next) => {
   next();
 };
 
-type AlertDependencies = Pick<HttpDependencies, 'database' | 'alertSecrets' | 'alertAccepted'>;
+/**
+ * Whatever keeps an event from being stored, its sender has to send it again, as it does after 503.
+ *
+ * @throws Problem 503, or the outage that becomes one.
+ */
+async function storedOrUnavailable<Stored>(log: Logger, store: () => Promise<Stored>): Promise<Stored> {
+  try {
+    return await store();
+  } catch (error) {
+    if (isDatabaseOutage(error)) throw error;
+    log.error({ error: (error as Error)?.stack }, 'an event could not be stored');
+    throw new Problem('unavailable', 'the event could not be stored; send it again');
+  }
+}
+
+type AlertDependencies = Pick<HttpDependencies, 'database' | 'alertSecrets' | 'alertAccepted' | 'log'>;
 
 /** LiteLLM's alerts: authenticated, stored, answered. */
-export function litellmWebhook({ database, alertSecrets, alertAccepted }: AlertDependencies): Router {
+export function litellmWebhook({ database, alertSecrets, alertAccepted, log }: AlertDependencies): Router {
   const router = express.Router();
 
   router.post('/limit-exceeded', requireJson, rawAlert, async (request, response) => {
@@ -43,7 +60,8 @@ export function litellmWebhook({ database, alertSecrets, alertAccepted }: AlertD
     if (!proof.authentic) {
       throw new Problem('unauthenticated', 'no valid signature (webhook-signature or X-LiteLLM-Signature) and no valid ?token=');
     }
-    const receipt = await webhookEvents.receive(database.fork(), readAlertOrRefuse(body, proof.deliveryId));
+    const alert = readAlertOrRefuse(body, proof.deliveryId);
+    const receipt = await storedOrUnavailable(log, () => webhookEvents.receive(database.fork(), alert));
     if (receipt.status === 'conflict') throw new Problem('conflict', `webhook-id ${proof.deliveryId} was sent before with another body`);
     if (receipt.status === 'accepted') alertAccepted();
     response.json({ event_id: receipt.eventId, status: receipt.status });
@@ -52,13 +70,13 @@ export function litellmWebhook({ database, alertSecrets, alertAccepted }: AlertD
   return router;
 }
 
-type StripeEventDependencies = Pick<HttpDependencies, 'database' | 'stripeSigningSecrets' | 'stripeEventAccepted'>;
+type StripeEventDependencies = Pick<HttpDependencies, 'database' | 'stripeSigningSecrets' | 'stripeEventAccepted' | 'log'>;
 
 /**
  * Stripe's events: verified, stored, answered. They only wake what waits, so losing all of them makes the
  * service slower, not wrong.
  */
-export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccepted }: StripeEventDependencies): Router {
+export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccepted, log }: StripeEventDependencies): Router {
   const router = express.Router();
 
   router.post('/', requireJson, rawStripeBody, async (request, response) => {
@@ -66,7 +84,7 @@ export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccep
     const body: Buffer = request.body;
     const event = signature?.length === 1 ? readStripeEventOrRefuse(body, signature[0] ?? '', stripeSigningSecrets) : undefined;
     if (!event) throw new Problem('unauthenticated', 'no valid Stripe-Signature by one of STRIPE_WEBHOOK_SECRETS');
-    const isNew = await stripeEvents.receive(database.fork(), event);
+    const isNew = await storedOrUnavailable(log, () => stripeEvents.receive(database.fork(), event));
     if (isNew) stripeEventAccepted();
     response.json({ event_id: event.id, status: isNew ? 'accepted' : 'duplicate' });
   });

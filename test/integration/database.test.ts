@@ -14,6 +14,7 @@ import * as teams from '../../src/database/teams.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { createDatabase } from '../support/databases.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { startProxy } from '../support/proxy.ts';
 import { settingsOf } from '../support/settings.ts';
 
 let database: Database;
@@ -259,6 +260,56 @@ async function walk(page: (request: PageRequest) => Promise<Page<Listed>>, limit
     cursor = nextCursor;
   }
 }
+
+describe('a connection that is lost is replaced', () => {
+  /** Connections of a pool, see `src/database/database.ts`. */
+  const POOL_MAX = 20;
+  const OFTEN = POOL_MAX + 5;
+  const LIMIT_MS = 200;
+
+  test('also in the middle of a transaction, as often as it happens', async () => {
+    for (let times = 0; times < OFTEN; times++) {
+      const lost = em.transactional(async (tx) => {
+        const [row] = await tx.execute<{ pid: number }[]>('select pg_backend_pid() as pid');
+        await sql.query('select pg_terminate_backend($1)', [row?.pid]);
+        await tx.execute('select 1');
+      });
+      await expect(lost).rejects.toThrow();
+    }
+    expect(await em.execute('select 1 as one')).toEqual([{ one: 1 }]);
+  });
+
+  test('also while a transaction begins, by all of the pool at once, and ends though nothing answers', async () => {
+    const url = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
+    const proxy = await startProxy(url.host);
+    url.host = proxy.address;
+    const behind = await Database.open(url.href, { statementTimeoutMs: LIMIT_MS });
+    const begin = () => behind.fork().transactional((tx) => tx.execute('select pg_sleep(0.1)'));
+    await Promise.all(Array.from({ length: OFTEN }, begin));
+    proxy.hold();
+    for (const { status } of await Promise.allSettled(Array.from({ length: OFTEN }, begin))) expect(status).toBe('rejected');
+    proxy.release();
+    await Promise.all(Array.from({ length: OFTEN }, begin));
+    await behind.close();
+    proxy.cut();
+  });
+
+  test('and the look at the server has one of its own while all others are busy', async () => {
+    const released = Promise.withResolvers<void>();
+    const begun = Array.from({ length: POOL_MAX }, () => Promise.withResolvers<void>());
+    const busy = begun.map(({ resolve }) =>
+      em.transactional(async (tx) => {
+        await tx.execute('select 1');
+        resolve();
+        await released.promise;
+      }),
+    );
+    await Promise.all(begun.map(({ promise }) => promise));
+    expect(await database.ping()).toBeGreaterThan(0);
+    released.resolve();
+    await Promise.all(busy);
+  });
+});
 
 describe('a list by id', () => {
   test.each<[string, string, (request: PageRequest) => Promise<Page<Listed>>]>([

@@ -16,6 +16,7 @@ import { installTemporalLogger } from '../../temporal/worker.ts';
 import { migrate } from '../migrate.ts';
 import { configOrExit, stopOnSignal } from '../process.ts';
 import { DEV_ADDRESS_FILE, type DevAddress } from '../service-client.ts';
+import { databaseOrExit } from '../startup-check.ts';
 import { createDemonstration, startSpending } from './demonstration.ts';
 import { type Embedded, startEmbedded } from './embedded.ts';
 import { clock, startTimeline } from './timeline.ts';
@@ -57,6 +58,7 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
   }
 
   await migrate(config, log);
+  await databaseOrExit(config, log);
   const [worker, api] = await Promise.all([
     startWorker(config, log, { failed: ({ message }) => fail(`the worker has failed: ${message}`) }),
     startApi(config, log),

@@ -4,7 +4,7 @@
  */
 import { styleText } from 'node:util';
 import type { Config } from '../../config.ts';
-import { Database } from '../../database/database.ts';
+import { Database, type Encryption } from '../../database/database.ts';
 import * as stripeEvents from '../../database/stripe-events.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
 import { KmsClient } from '../../kms/client.ts';
@@ -18,6 +18,7 @@ import { examineCustomers, examineHolds } from './holds.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
 import { ago, change, note, type Observation, type Reading, runCheck } from './reading.ts';
 import { examineTemporal } from './temporal.ts';
+import { examineTimeZones } from './time-zones.ts';
 
 /** Signed alerts are refused from five minutes on; a clock that is a minute off is drifting there. */
 const MAX_SKEW_MS = 60_000;
@@ -46,6 +47,7 @@ export async function examine(config: Config): Promise<Reading[]> {
       examineApi(config),
       usesDatabase ? examineWebhooks(database, config) : [],
       usesDatabase ? examineHolds(database.fork()) : [],
+      usesDatabase ? examineTimeZones(database.fork()) : [],
     ]);
     return [...reachesDatabase, ...readings.flat()];
   } finally {
@@ -63,11 +65,35 @@ async function examineDatabase(database: Database): Promise<Reading[]> {
     },
   );
   if (reached.verdict !== 'ok') return [reached];
+  const encrypted = await runCheck({ area: 'database', check: 'connection' }, async () => encryptionOf(await database.encryption()));
   const migrated = await runCheck({ area: 'database', check: 'migrations', advice: 'run: bill migrate' }, async () => {
-    const pending = await database.pendingMigrations();
-    return pending.length === 0 ? 'all applied' : change(`not applied: ${pending.join(', ')}`, 'run: bill migrate');
+    const { missing, unknown } = await database.schemaDifference();
+    if (missing.length > 0) return change(`not applied: ${missing.join(', ')}`, 'run: bill migrate');
+    if (unknown.length === 0) return 'all applied';
+    return note(`all applied, and newer ones: ${unknown.join(', ')}`, 'install the version that the database was migrated by');
   });
-  return [reached, migrated];
+  return [reached, encrypted, migrated];
+}
+
+const LOOPBACK = /^(localhost|127\.|::1$|\/)/;
+
+/** PostgreSQL sees the last part of the way: behind a pooler that is another connection than ours. */
+export function encryptionOf({ connection: { sslMode, host }, isEncryptedAtServer, protocol }: Encryption): Observation {
+  const advice = 'add ?sslmode=verify-full to DATABASE_URL (and sslrootcert=, where the authority is your own)';
+  if (sslMode === 'disable') {
+    if (isEncryptedAtServer) return note('in plain text up to a pooler, which encrypts the rest of the way', advice);
+    return LOOPBACK.test(host)
+      ? 'in plain text, on this machine'
+      : note('in plain text: whoever is between can read and change it', advice);
+  }
+  const proof = {
+    require: 'nothing proves the server',
+    'verify-ca': 'the authority is checked, the name is not',
+    'verify-full': 'name and authority are checked',
+  }[sslMode];
+  const seen = `encrypted${protocol ? ` (${protocol})` : ' up to a pooler'}, sslmode=${sslMode}: ${proof}`;
+  if (!isEncryptedAtServer) return note(`${seen}; from there to PostgreSQL in plain text`, 'have the pooler use TLS to PostgreSQL');
+  return sslMode === 'require' ? note(seen, advice) : seen;
 }
 
 async function examineStripe(payments: PaymentsClient, config: Config): Promise<Reading[]> {

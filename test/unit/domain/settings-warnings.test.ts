@@ -11,3 +11,8 @@ test('a minimum of zero is warned of: a call reserves more than is left before n
 test('any other minimum may be enough: what a call reserves is not known', () => {
   expect(warningsOf({ minimumBalance: parseQuota('0.000001') })).toEqual([]);
 });
+
+test('a time zone that PostgreSQL does not know is warned of, beside the rest', () => {
+  const warnings = warningsOf({ minimumBalance: parseQuota('0') }, { isTimeZoneUnknown: true });
+  expect(warnings).toEqual([expect.stringMatching(/^minimum_balance/), expect.stringMatching(/^time_zone .*UTC[^:]*: set it/)]);
+});

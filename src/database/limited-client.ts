@@ -1,0 +1,107 @@
+/**
+ * A client of PostgreSQL whose statements end by themselves, and that keeps nothing in its session.
+ *
+ * A pooler refuses a time limit as a start-up parameter, and gives the session to somebody else after each
+ * transaction, together with what was `set` in it. So each transaction sets its own limits, in the message
+ * that begins it: that costs no round trip. A statement outside of a transaction is one by itself.
+ */
+import pg from 'pg';
+import type { SslMode } from './connection-url.ts';
+import { isDatabaseOutage, TlsRefusedError, UnansweredError } from './errors.ts';
+
+export type LimitedClientConfig = pg.ClientConfig & {
+  /** A statement, or a transaction that does nothing, is ended after this. */
+  limitMs: number;
+  sslMode: SslMode;
+};
+
+/** The server ends a statement first. Without its answer for this much longer, the connection is given up. */
+const ANSWER_LATE_MS = 5_000;
+
+const BEGINS = /^(begin|start transaction)\b/i;
+
+export class LimitedClient extends pg.Client {
+  private readonly limitMs: number;
+  /** Of the pool, while it has handed this client out. */
+  declare release?: (isBroken: boolean) => void;
+  private readonly sslMode: SslMode;
+
+  /** @param config is there whenever a pool makes a client; its types do not say so. */
+  constructor(config?: LimitedClientConfig) {
+    if (!config) throw new Error('a client without a limit');
+    super(config);
+    this.limitMs = config.limitMs;
+    this.sslMode = config.sslMode;
+  }
+
+  /** @throws an error that names the mode when there is no TLS connection as `sslmode` asks for it. */
+  override connect(): Promise<pg.Client>;
+  override connect(callback: (error: Error) => void): void;
+  override connect(callback?: (error: Error) => void): Promise<pg.Client> | undefined {
+    if (callback) {
+      super.connect((error: Error) => callback(error && this.explained(error)));
+      return undefined;
+    }
+    return super.connect().catch((error: Error) => {
+      throw this.explained(error);
+    });
+  }
+
+  /** For statements of text alone, which is what MikroORM sends. */
+  // biome-ignore lint/suspicious/noExplicitAny: pg declares eight overloads.
+  override query(...[statement, values, callback]: any[]): any {
+    if (typeof statement !== 'string' || values?.length > 0 || callback) throw new Error('this statement would have no time limit');
+    return this.limited(statement);
+  }
+
+  private async limited(statement: string): Promise<Results> {
+    // A pooler that has no connection left, or a network that is gone, does not answer at all.
+    const givesUp = setTimeout(
+      () => this.connection.stream.destroy(new UnansweredError(this.limitMs + ANSWER_LATE_MS)),
+      this.limitMs + ANSWER_LATE_MS,
+    );
+    try {
+      if (this.isInTransaction()) return await super.query(statement);
+      const limit = `set local statement_timeout = ${this.limitMs}`;
+      if (BEGINS.test(statement)) {
+        return first(await super.query(`${statement}; ${limit}; set local idle_in_transaction_session_timeout = ${this.limitMs}`));
+      }
+      return withoutFirst(await super.query(`${limit}; ${statement}`));
+    } catch (error) {
+      // Kysely gives no connection back whose `begin` or `rollback` has failed: the pool had one less for good.
+      // The server rolls back what a lost connection leaves open.
+      if (statement === 'rollback') return this.rolledBackByLoss();
+      if (BEGINS.test(statement)) this.release?.(true);
+      throw error;
+    } finally {
+      clearTimeout(givesUp);
+    }
+  }
+
+  private rolledBackByLoss(): Results {
+    this.connection.stream.destroy();
+    return [];
+  }
+
+  private isInTransaction(): boolean {
+    const status = this.getTransactionStatus();
+    return status === 'T' || status === 'E';
+  }
+
+  private explained(error: Error): Error {
+    const isOfTls = this.sslMode !== 'disable' && !('severity' in error) && !isDatabaseOutage(error);
+    return isOfTls ? new TlsRefusedError(this.sslMode, error.message) : error;
+  }
+}
+
+/** Of several statements in one message pg returns a list of results; its types do not say so. */
+type Results = pg.QueryResult | pg.QueryResult[];
+
+function first(results: Results): pg.QueryResult {
+  return [results].flat()[0] as pg.QueryResult;
+}
+
+function withoutFirst(results: Results): Results {
+  const [, ...others] = [results].flat();
+  return others.length === 1 ? (others[0] as pg.QueryResult) : others;
+}
