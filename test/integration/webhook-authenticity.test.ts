@@ -205,7 +205,7 @@ describe('the log of all that', () => {
     const answer = await scene
       .post(body, standardHeaders(body), { path: WITH_TOKEN })
       .finally(() => world.sql.query('alter table webhook_event_away rename to webhook_event'));
-    expect(answer).toMatchObject(problem(500, 'internal'));
+    expect(answer).toMatchObject(problem(503, 'unavailable'));
     expect(JSON.stringify(answer.body)).not.toMatch(/webhook_event|insert|select/);
 
     const log = logLines.join('');

@@ -11,7 +11,7 @@ test('starts on those of a newer version, as in each rolling update', () => {
 });
 
 test('does not start on older ones, and says what to run', () => {
-  expect(refusalOf({ missing: ['0018-one-row-alone'], unknown: [] })).toMatch(/0016-one-row-alone.*run bill migrate/);
+  expect(refusalOf({ missing: ['0018-one-row-alone'], unknown: [] })).toMatch(/0018-one-row-alone.*run bill migrate/);
 });
 
 test('does not start on newer ones that are marked as incompatible, whatever else is missing, and says which version to start', () => {
