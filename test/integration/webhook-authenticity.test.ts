@@ -210,7 +210,7 @@ describe('the log of all that', () => {
 
     const log = logLines.join('');
     expect(log).toContain('"path":"/webhooks/litellm/limit-exceeded","status":401');
-    expect(log).toContain('a request failed unexpectedly');
+    expect(log).toContain('an event could not be stored');
     const { stripe, kms } = world.config;
     for (const secret of [
       URL_TOKEN,
