@@ -48,25 +48,31 @@ export async function lostPayment(
   return taken.findLast(({ metadata }) => !known.has(metadata?.rechargeId ?? ''));
 }
 
-export type Entered = 'entered' | 'open_recharge' | 'organization';
+export type Entry =
+  | 'entered'
+  /** It could be, and was not asked for. */
+  | 'left'
+  /** Another recharge of the organization has to be settled first. */
+  | 'open_recharge'
+  | 'organization_missing'
+  /** The intent does not say enough: somebody has edited its metadata. */
+  | 'metadata_edited';
 
 /**
  * Enters the recharge of an intent again and starts its run, which settles it by the budgets that the intent
  * remembers: its quota is given, or, where we had asked for a refund, its money stays given back. An organization has
  * one open recharge at a time.
- *
- * @returns what has to come first: that another recharge is settled, or the organization and what the intent
- *   should say.
  */
 export async function enterLost(
   { em, payments, workflows }: { em: EntityManager } & Pick<ActivityDependencies, 'payments' | 'workflows'>,
   intent: Intent,
   { isDryRun = false } = {},
-): Promise<Entered | 'found'> {
+): Promise<Entry> {
   const organization = intent.metadata && (await organizations.find(em, intent.metadata.organizationId));
-  const lost = organization && lostRecharge(intent, organization);
-  if (!lost) return 'organization';
-  if (isDryRun) return 'found';
+  if (!organization) return 'organization_missing';
+  const lost = lostRecharge(intent, organization);
+  if (!lost) return 'metadata_edited';
+  if (isDryRun) return 'left';
   const { eventId: id, organizationId, litellmTeamId: teamId } = lost;
   await webhookEvents.restore(em, { id, organizationId, teamId });
   const { ours } = refundsShown(lost, await payments.refundsOf(lost.paymentIntentId));

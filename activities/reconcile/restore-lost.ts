@@ -10,13 +10,13 @@ export function restoreLost({ database, payments, workflows }: Pick<ActivityDepe
     const em = database.fork();
     const intent = await payments.readIntent(intentId);
     const { rechargeId = '', organizationId = '' } = intent.metadata ?? {};
-    const entered = await enterLost({ em, payments, workflows }, intent, { isDryRun: !fix });
+    const entry = await enterLost({ em, payments, workflows }, intent, { isDryRun: !fix });
     const finding = findingOf('recharge_lost', {
       subject: rechargeId,
       organizationId,
       seen: `PaymentIntent ${intentId} is ${intent.status}`,
-      settled: entered === 'entered',
-      waitsFor: entered === 'organization' || entered === 'open_recharge' ? entered : 'fix',
+      settled: entry === 'entered',
+      waitsFor: entry === 'entered' || entry === 'left' ? 'fix' : entry,
     });
     // Without `fix` the next scheduled run restores it.
     if (fix) await tellFindings(em, [finding]);

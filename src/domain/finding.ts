@@ -40,7 +40,7 @@ type Sighting = Pick<Finding, 'subject' | 'organizationId' | 'seen'> & { settled
 /** What the words of some kinds say beyond what was seen. */
 type Details = {
   /** What has to come before the recharge can be entered again. */
-  recharge_lost: { waitsFor: 'organization' | 'fix' | 'open_recharge' };
+  recharge_lost: { waitsFor: 'organization_missing' | 'metadata_edited' | 'fix' | 'open_recharge' };
   money_returned: { rechargeId: string };
   /** The budget that our last write left, in LiteLLM dollars, decimal. */
   budget_differs: { left: string };
@@ -51,7 +51,8 @@ type Words = Pick<Finding, 'expected' | 'command'>;
 const FIX = 'bill reconcile --fix';
 
 const LOST_COMMANDS: Record<Details['recharge_lost']['waitsFor'], (organizationId: string) => string> = {
-  organization: (organizationId) => `create organization ${organizationId} again, then ${FIX}`,
+  organization_missing: (organizationId) => `create organization ${organizationId} again, then ${FIX}`,
+  metadata_edited: () => `correct the metadata of the payment in Stripe, or remove recharge_id from it if it is not ours, then ${FIX}`,
   fix: () => FIX,
   open_recharge: () => `${FIX}, when the open recharge of the organization is settled`,
 };

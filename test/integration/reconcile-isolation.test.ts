@@ -57,6 +57,7 @@ describe('case 81: reconciliation meets what it cannot read', () => {
         subject: 'rch_of_nobody',
         seen: `PaymentIntent ${odd.id} is succeeded`,
         settled: false,
+        command: expect.stringMatching(/^correct the metadata/),
       }),
     );
     expect(findings.filter(({ subject }) => subject === rechargeId || subject === intentId)).toEqual([]);

@@ -87,8 +87,12 @@ describe('a finding', () => {
   });
 
   test('of a lost recharge says what has to come first', () => {
-    const commandOf = (waitsFor: 'organization' | 'fix' | 'open_recharge') => findingOf('recharge_lost', { ...sighting, waitsFor }).command;
-    expect(commandOf('organization')).toBe('create organization acme again, then bill reconcile --fix');
+    const commandOf = (waitsFor: 'organization_missing' | 'metadata_edited' | 'open_recharge') =>
+      findingOf('recharge_lost', { ...sighting, waitsFor }).command;
+    expect(commandOf('organization_missing')).toBe('create organization acme again, then bill reconcile --fix');
+    expect(commandOf('metadata_edited')).toBe(
+      'correct the metadata of the payment in Stripe, or remove recharge_id from it if it is not ours, then bill reconcile --fix',
+    );
     expect(commandOf('open_recharge')).toBe('bill reconcile --fix, when the open recharge of the organization is settled');
   });
 });
