@@ -1,12 +1,9 @@
-/** Case 80: what the books hold at rest, and what waits for a person, is found for as long as it is so. */
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Database } from '../../src/database/database.ts';
 import * as ledger from '../../src/database/ledger.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import type { TransferKind } from '../../src/domain/ledger.ts';
 import { minorUnits, quotaMicros } from '../../src/domain/money.ts';
-import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { NEEDS_ATTENTION } from '../support/books.ts';
 import { type Organization, World } from '../support/world.ts';
 
@@ -21,15 +18,6 @@ afterAll(async () => {
   await world?.close();
 });
 afterEach(() => world.clearFaults());
-
-async function reconcile({ id }: Organization): Promise<ReconcileResult['findings']> {
-  const { findings } = await world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, {
-    workflowId: `reconcile/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [{ fix: true }],
-  });
-  return findings.filter(({ organizationId }) => organizationId === id);
-}
 
 /** Enters a transfer as the ledger does, so that its chain is whole. */
 async function enter(rechargeId: string, kind: TransferKind, amount: number): Promise<void> {
@@ -55,12 +43,12 @@ describe('case 80: prepaid is not zero at rest', () => {
     const { organization, rechargeId } = await world.recharged();
     await enter(rechargeId, kind, 500);
     for (const _run of ['first', 'second'])
-      expect(await reconcile(organization)).toMatchObject([
+      expect(await world.findingsOf(organization)).toMatchObject([
         { kind: 'prepaid_not_zero', subject: rechargeId, seen: expect.stringContaining(seen), settled: false },
       ]);
     expect(await toldOf(organization, 'drift.detected')).toEqual(['prepaid_not_zero']);
     await enter(rechargeId, kind === 'charge' ? 'refund' : 'charge', 500);
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 });
 
@@ -74,39 +62,39 @@ describe('case 80: what waits', () => {
     const seen = expect.stringMatching(/^needs_attention since \d{4}-.*Z, 20\.50 USD held: max_budget is 11\.00, expected/);
     const command = `bill resolve ${rechargeId} --grant | --refund | --accept "reason"`;
     for (const _run of ['first', 'second'])
-      expect(await reconcile(organization)).toMatchObject([{ kind: 'recharge_parked', subject: rechargeId, seen, command }]);
+      expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'recharge_parked', subject: rechargeId, seen, command }]);
     // The recharge has told of itself when it was parked.
     expect(await toldOf(organization, 'drift.detected')).toEqual([]);
     await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'accept', reason: 'seen to', by: 'ada' });
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 
   test('for LiteLLM is found once it is overdue', async () => {
     const organization = await world.organization();
     const { eventId, rechargeId, goOn } = await world.chargedButNotGranted(organization);
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
     await world.sql.query(
       `update recharge set timeline = (
          select jsonb_agg(step || jsonb_build_object('at', to_char((step->>'at')::timestamptz - interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))
          from jsonb_array_elements(timeline) step) where id = $1`,
       [rechargeId],
     );
-    expect(await reconcile(organization)).toMatchObject([
+    expect(await world.findingsOf(organization)).toMatchObject([
       { kind: 'recharge_overdue', subject: rechargeId, seen: expect.stringMatching(/^charged since .*, 20\.50 USD held/) },
     ]);
     await goOn();
     await world.rechargeIs(eventId, 'succeeded');
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 
   test('a hold that a person has to end is found with its age', async () => {
     const organization = await world.organization();
     const { data } = await world.admin.post('/api/v1/holds', { scope: 'organization', subject: organization.id, reason: 'look first' });
-    expect(await reconcile(organization)).toMatchObject([
+    expect(await world.findingsOf(organization)).toMatchObject([
       { kind: 'hold_stands', subject: data.id, seen: expect.stringMatching(/^operator since \d{4}-.*: look first/) },
     ]);
     await world.admin.post(`/api/v1/holds/${data.id}/release`, { reason: 'looked', by: 'ada' });
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 });
 
@@ -120,12 +108,12 @@ describe('case 78: two recharges that were granted on one step of the budget', (
 
   test('are found, with both', async () => {
     const { organization, first, second } = await twoSteps();
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
     await world.sql.query(
       'update recharge set (quota_before, quota_after) = (select quota_before, quota_after from recharge where id = $1) where id = $2',
       [first, second],
     );
-    const findings = await reconcile(organization);
+    const findings = await world.findingsOf(organization);
     expect(findings).toContainEqual(
       expect.objectContaining({ kind: 'step_made_twice', subject: second, seen: expect.stringContaining(first) }),
     );
@@ -135,11 +123,11 @@ describe('case 78: two recharges that were granted on one step of the budget', (
   test('rightly, because a refund had lowered it in between, are no difference', async () => {
     const { organization, intentId } = await world.recharged();
     const refund = await world.stripe.refunds.create({ payment_intent: intentId });
-    await reconcile(organization);
+    await world.findingsOf(organization);
     await world.reversalIs(refund.id, 'taken_back');
     const [hold] = (await world.admin.get(`/api/v1/holds?open=true&organization_id=${organization.id}`)).data.data;
     await world.admin.post(`/api/v1/holds/${hold.id}/release`, { reason: 'looked', by: 'ada' });
     await world.recharge(organization);
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 });

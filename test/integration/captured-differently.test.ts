@@ -1,10 +1,4 @@
-/**
- * Case 79: Stripe has captured another amount than was asked for, or somebody has refunded a part of it. What a
- * person decides moves what is held.
- */
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { NEEDS_ATTENTION } from '../support/books.ts';
 import { CONFIRM, HOLD } from '../support/faults.ts';
 import { type Organization, World } from '../support/world.ts';
@@ -45,15 +39,6 @@ async function heldInFull(): Promise<Parked> {
 
 function resolve({ rechargeId }: Parked, resolution: 'grant' | 'refund' | 'accept') {
   return world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution, reason: 'looked at it', by: 'ada' });
-}
-
-async function reconcile({ organization }: Parked): Promise<ReconcileResult['findings']> {
-  const { findings } = await world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, {
-    workflowId: `reconcile/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [{ fix: true }],
-  });
-  return findings.filter(({ organizationId }) => organizationId === organization.id);
 }
 
 describe.each([
@@ -124,9 +109,9 @@ test('case 79: another currency buys no quota: it is refunded at Stripe, and the
   expect(await world.budgetOf(organization.teamId)).toBe(10);
   expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0, quota: 0 });
   // The refund that was made at Stripe has no quota to take: a person has the last word there too.
-  await reconcile(parked);
+  await world.findingsOf(parked.organization);
   await world.reversalIs(refund.id, 'needs_attention');
-  expect(await reconcile(parked)).toMatchObject([{ kind: 'hold_stands' }, { kind: 'reversal_parked' }]);
+  expect(await world.findingsOf(parked.organization)).toMatchObject([{ kind: 'hold_stands' }, { kind: 'reversal_parked' }]);
 });
 
 describe('case 79: a part was refunded at Stripe while the recharge waits for a person', () => {
@@ -142,7 +127,7 @@ describe('case 79: a part was refunded at Stripe while the recharge waits for a 
     expect(await world.budgetOf(parked.organization.teamId)).toBe(11);
     const { data } = await world.admin.get(`/api/v1/reversals?organization_id=${parked.organization.id}`);
     expect(data.data).toEqual([]);
-    expect(await reconcile(parked)).toEqual([]);
+    expect(await world.findingsOf(parked.organization)).toEqual([]);
   });
 
   test('refunding asks for nothing where all of it went back, in two parts', async () => {
@@ -159,7 +144,7 @@ describe('case 79: a part was refunded at Stripe while the recharge waits for a 
     const refund = await world.stripe.refunds.create({ payment_intent: parked.intentId, amount: PART });
     await resolve(parked, 'grant');
     await world.rechargeIs(parked.eventId, 'succeeded');
-    await reconcile(parked);
+    await world.findingsOf(parked.organization);
     await world.reversalIs(refund.id, 'taken_back');
     expect(await world.budgetOf(parked.organization.teamId)).toBe(26.5);
     expect(await world.accounts(parked.organization)).toMatchObject({ ...AFTER_ALL, refunded: PART, granted: 1550, quota: 15.5 });

@@ -1,5 +1,5 @@
 /** An early fraud warning of Stripe: who is held for it, what is told, and that no lost event changes that. */
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import axios from 'axios';
 import Stripe from 'stripe';
@@ -8,7 +8,6 @@ import * as fraudWarnings from '../../src/database/fraud-warnings.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import type { FraudWarning } from '../../src/domain/fraud-warning.ts';
 import { PaymentsClient } from '../../src/payments/client.ts';
-import type { ReconcileResult, ReconcileWorkflow } from '../../workflows/contract.ts';
 import { HELD } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS } from '../support/faults.ts';
@@ -98,15 +97,6 @@ async function spendAll(organization: Organization): Promise<string> {
   return world.accepted(organization, { spend: budget + 10.5, max_budget: budget });
 }
 
-async function reconcile({ id }: Organization, fix = true): Promise<ReconcileResult['findings']> {
-  const { findings } = await world.temporal.workflow.execute<ReconcileWorkflow>('reconcileWorkflow', {
-    workflowId: `reconcile/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [{ fix }],
-  });
-  return findings.filter(({ organizationId }) => organizationId === id);
-}
-
 describe('case 86: an early fraud warning', () => {
   test('case 86: holds the organization before the next charge, is told once with the refund that avoids a dispute, and a person ends it', async () => {
     const { organization, rechargeId, intentId } = await world.recharged();
@@ -186,7 +176,7 @@ describe('case 86: an early fraud warning', () => {
     await post({ id: 'issfr_foreign', charge: String(intent.latest_charge) });
     await post({ id: 'issfr_nowhere', charge: 'ch_nowhere' });
     expect(await holdsOf(organization)).toEqual([]);
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 
   test('waits for Stripe while Stripe does not answer, and is not lost', async () => {
@@ -211,7 +201,7 @@ describe('a warning that a person has released', () => {
     const named = { id, charge: await chargeOf(intentId), payment_intent: intentId };
     await post(named);
     await post(named, 'radar.early_fraud_warning.updated');
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
     expect(await holdsOf(organization)).toEqual([]);
     expect(await toldHolds(organization)).toHaveLength(1);
   });
@@ -239,7 +229,7 @@ test('a second warning while the first one holds is told too, in the same hold, 
     { hold_id: id, detail: expect.stringContaining(second) },
   ]);
   await releaseFraudHold(organization);
-  expect(await reconcile(organization)).toEqual([]);
+  expect(await world.findingsOf(organization)).toEqual([]);
   expect(await holdsOf(organization)).toEqual([]);
 });
 
@@ -262,12 +252,14 @@ describe('a warning whose event was lost', () => {
     const { organization, rechargeId, intentId } = await world.recharged();
     const id = await warn(intentId, { with_payment_intent: false });
     const found = { kind: 'fraud_warning_missed', subject: id, seen: expect.stringContaining(rechargeId) };
-    expect(await reconcile(organization, false)).toMatchObject([{ ...found, settled: false, command: 'bill reconcile --fix' }]);
+    expect(await world.findingsOf(organization, { fix: false })).toMatchObject([
+      { ...found, settled: false, command: 'bill reconcile --fix' },
+    ]);
     expect(await holdsOf(organization)).toEqual([]);
-    expect(await reconcile(organization)).toMatchObject([{ ...found, settled: true }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ ...found, settled: true }]);
     expect(await holdsOf(organization)).toMatchObject([{ reason: 'fraud_warning', opened_by: id }]);
     expect(await toldHolds(organization)).toHaveLength(1);
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'hold_stands' }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'hold_stands' }]);
   });
 
   test('is none of a restricted key that may not read warnings, and the rest is reconciled', async () => {
@@ -275,8 +267,8 @@ describe('a warning whose event was lost', () => {
     const { organization, intentId } = await world.recharged();
     await warn(intentId);
     await world.stripeFault({ ...LISTED, times: ALWAYS, action: NOT_ALLOWED });
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
     await world.clearFaults();
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'fraud_warning_missed', settled: true }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'fraud_warning_missed', settled: true }]);
   });
 });

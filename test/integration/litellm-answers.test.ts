@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SweepCounts } from '../../activities/sweep/types.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
-import type { BalanceSweepWorkflow, ReconcileWorkflow } from '../../workflows/contract.ts';
+import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { RECHARGED } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, READ_BUDGET, type StandingFault } from '../support/faults.ts';
@@ -197,11 +197,7 @@ describe('an answer that grows with what we do not need', () => {
       }, `sync ${run.id} is over`);
       expect(over).toMatchObject({ status: 'succeeded', failure: null });
     }
-    const { findings } = await world.temporal.workflow.execute<ReconcileWorkflow>('reconcileWorkflow', {
-      workflowId: `reconcile/${randomUUID()}`,
-      taskQueue: world.name,
-      args: [{ fix: false }],
-    });
+    const { findings } = await world.reconcile({ fix: false });
     const ours = [large.organization.id, other.organization.id];
     expect(findings.filter(({ organizationId }) => ours.includes(organizationId))).toEqual([]);
   });

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SweepCounts } from '../../activities/sweep/types.ts';
 import { examineTimeZones } from '../../src/cli/doctor/time-zones.ts';
 import { Database } from '../../src/database/database.ts';
-import type { BalanceSweepWorkflow, ReconcileWorkflow } from '../../workflows/contract.ts';
+import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { type Organization, World } from '../support/world.ts';
@@ -116,11 +116,7 @@ describe('an organization whose time zone PostgreSQL no longer knows', () => {
     expect(await examineTimeZones(database.fork())).toEqual([
       expect.objectContaining({ check: lost.id, verdict: 'change', advice: `bill org set ${lost.id} --time-zone <IANA name>` }),
     ]);
-    const reconciled = await world.temporal.workflow.execute<ReconcileWorkflow>('reconcileWorkflow', {
-      workflowId: `reconcile/${randomUUID()}`,
-      taskQueue: world.name,
-      args: [{}],
-    });
+    const reconciled = await world.reconcile({ fix: false });
     expect(reconciled).toMatchObject({ findings: [] });
   });
 

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { ApplicationFailure } from '@temporalio/common';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { findingOf } from '../../src/domain/finding.ts';
-import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
+import { type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { ALWAYS, READ_BUDGET } from '../support/faults.ts';
 import { World } from '../support/world.ts';
 
@@ -17,21 +17,13 @@ beforeAll(async () => {
 afterAll(() => world?.close());
 afterEach(() => world.clearFaults());
 
-function reconcile(): Promise<ReconcileResult> {
-  return world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, {
-    workflowId: `reconcile/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [{ fix: true }],
-  });
-}
-
 describe('case 81: reconciliation meets what it cannot read', () => {
   test('a team that LiteLLM does not show: that team is named, and the others are compared', async () => {
     const { organization: unreadable } = await world.recharged();
     const { organization: edited } = await world.recharged();
     await world.kmsFault({ ...READ_BUDGET, contains: unreadable.teamId, times: ALWAYS, action: { kind: 'respond', status: 500 } });
     await world.setBudget(edited.teamId, 99);
-    const { organizations, findings } = await reconcile();
+    const { organizations, findings } = await world.reconcile();
     expect(organizations).toBeGreaterThanOrEqual(2);
     expect(findings).toContainEqual(expect.objectContaining({ kind: 'team_unreadable', subject: unreadable.teamId }));
     expect(findings).toContainEqual(expect.objectContaining({ kind: 'budget_differs', organizationId: edited.id }));
@@ -50,7 +42,7 @@ describe('case 81: reconciliation meets what it cannot read', () => {
       automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
       metadata: { recharge_id: 'rch_of_nobody', organization_id: organization.id, quota: 'a lot', event_id: '' },
     });
-    const { findings } = await reconcile();
+    const { findings } = await world.reconcile();
     expect(findings).toContainEqual(
       expect.objectContaining({
         kind: 'recharge_lost',

@@ -4,7 +4,6 @@
  */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { ReconcileResult, ReconcileWorkflow } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded } from '../support/expectations.ts';
 import { freePort } from '../support/ports.ts';
@@ -18,15 +17,6 @@ beforeAll(async () => {
 });
 afterEach(() => world.clearFaults());
 afterAll(() => world.close());
-
-async function reconcile(organization: Organization, fix = true): Promise<ReconcileResult['findings']> {
-  const result = await world.temporal.workflow.execute<ReconcileWorkflow>('reconcileWorkflow', {
-    workflowId: `reconcile/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [{ fix }],
-  });
-  return result.findings.filter(({ organizationId }) => organizationId === organization.id);
-}
 
 /** The organization's event and recharge look untouched for an hour. */
 async function letAnHourPass(organization: Organization): Promise<void> {
@@ -51,7 +41,7 @@ async function pastEveryGuard(...statements: [string, unknown[]][]): Promise<voi
 describe('reconciliation', () => {
   test('finds nothing where all is well', async () => {
     const { organization } = await world.recharged();
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 
   test('case 51: a run that was terminated after the capture is started again, and ends with one charge and the quota raised', async () => {
@@ -65,8 +55,8 @@ describe('reconciliation', () => {
     await refusal.remove();
     await world.startWorker();
     await letAnHourPass(organization);
-    expect(await reconcile(organization, false)).toMatchObject([{ kind: 'run_missing', subject: eventId, settled: false }]);
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'run_missing', subject: eventId, settled: true }]);
+    expect(await world.findingsOf(organization, { fix: false })).toMatchObject([{ kind: 'run_missing', subject: eventId, settled: false }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'run_missing', subject: eventId, settled: true }]);
     expect(await world.closed(eventId)).toEqual(RECHARGED);
     await expectChargedOnce(world, organization);
   });
@@ -107,10 +97,10 @@ describe('reconciliation', () => {
         [organization.id],
       ],
     );
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'recharge_lost', settled: true }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'recharge_lost', settled: true }]);
     expect(await world.closed(eventId)).toEqual(RECHARGED);
     await expectChargedOnce(world, organization);
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 
   test('a captured intent whose recharge says that it was declined is held, and a person decides', async () => {
@@ -120,7 +110,7 @@ describe('reconciliation', () => {
       ["update recharge set status = 'declined' where organization_id = $1", [organization.id]],
       ["update organization_balance_config set ledger_sequence = 0, ledger_hash = '' where c_organization_id = $1", [organization.id]],
     );
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'captured_unknown' }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'captured_unknown' }]);
     expect((await world.rechargeOf(organization)).status).toBe('needs_attention');
     expect((await world.books(organization)).prepaid).toBe(2050);
   });
@@ -128,13 +118,16 @@ describe('reconciliation', () => {
   test('a ledger that was changed past every guard is found', async () => {
     const { organization } = await world.recharged();
     await pastEveryGuard(['update ledger_transfer set amount_minor = 1 where organization_id = $1 and sequence = 1', [organization.id]]);
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'prepaid_not_zero' }, { kind: 'ledger_changed', subject: 'transfer 1' }]);
+    expect(await world.findingsOf(organization)).toMatchObject([
+      { kind: 'prepaid_not_zero' },
+      { kind: 'ledger_changed', subject: 'transfer 1' },
+    ]);
   });
 
   test('a budget that somebody has edited is shown and left alone', async () => {
     const { organization } = await world.recharged();
     await world.setBudget(organization.teamId, 99);
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'budget_differs', seen: 'max_budget 99.00', settled: false }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'budget_differs', seen: 'max_budget 99.00', settled: false }]);
     expect(await world.budgetOf(organization.teamId)).toBe(99);
   });
 
@@ -142,13 +135,13 @@ describe('reconciliation', () => {
     const { organization, intentId } = await world.recharged();
     const refund = await world.stripe.refunds.create({ payment_intent: intentId });
     const found = { kind: 'money_returned', subject: refund.id };
-    expect(await reconcile(organization, false)).toMatchObject([{ ...found, settled: false }]);
+    expect(await world.findingsOf(organization, { fix: false })).toMatchObject([{ ...found, settled: false }]);
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
-    expect(await reconcile(organization)).toMatchObject([{ ...found, settled: true }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ ...found, settled: true }]);
     await world.reversalIs(refund.id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     // Whoever was refunded by hand is not charged again before a person has looked.
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'hold_stands' }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'hold_stands' }]);
   });
 });
 
@@ -159,7 +152,7 @@ test('a refund of ours that fails later, whose event was lost, is found: the mon
   expect(await world.closed(eventId)).toEqual(REFUNDED);
   const { refund_id } = await world.rechargeOf(organization);
   await world.stripeKnob(`refunds/${refund_id}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
-  await reconcile(organization);
+  await world.findingsOf(organization);
   await world.rechargeIs(eventId, 'needs_attention');
   expect((await world.books(organization)).prepaid).toBe(2050);
 });
@@ -168,7 +161,7 @@ test('a dispute of a charge that is older than all that is compared is found by 
   const { organization, intentId } = await world.recharged();
   const dispute = await world.stripeKnob('disputes', { payment_intent: intentId });
   await world.stripeFault({ method: 'GET', path: '/v1/payment_intents', action: { kind: 'respond', status: 200, body: NO_INTENTS } });
-  await reconcile(organization);
+  await world.findingsOf(organization);
   expect(await world.strikes()).toBe(1);
   await world.reversalIs(dispute.id, 'taken_back');
   expect(await world.budgetOf(organization.teamId)).toBe(10);
@@ -220,7 +213,7 @@ describe('a person settles what needs attention', () => {
       expect([status, data.status]).toEqual([200, 'refunding']);
     });
     await letAnHourPass(organization);
-    await reconcile(organization);
+    await world.findingsOf(organization);
     await world.rechargeIs(eventId, 'refunded');
     await expectRefunded(world, organization);
   });

@@ -1,10 +1,4 @@
-/**
- * Case 78: the database comes back from before a captured charge. Money that Stripe has taken is never taken
- * again, and one raise in LiteLLM is never the raise of two recharges.
- */
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, WRITE_BUDGET } from '../support/faults.ts';
@@ -38,15 +32,6 @@ async function restoreBefore({ id }: Organization): Promise<void> {
   }
 }
 
-async function reconcile({ id }: Organization): Promise<ReconcileResult['findings']> {
-  const { findings } = await world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, {
-    workflowId: `reconcile/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [{ fix: true }],
-  });
-  return findings.filter(({ organizationId }) => organizationId === id);
-}
-
 /** A recharge of the organization, as the API shows it. */
 async function recharge({ id }: Organization, status: string) {
   return world.eventually(async () => {
@@ -63,7 +48,7 @@ describe('case 78: a restored database', () => {
     expect(await world.alerted(organization)).toEqual(unsuccessful('payment_unknown'));
     await recharge(organization, 'succeeded');
     await expectChargedOnce(world, organization);
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 
   test('and a LiteLLM that has the raise still: the money is known again, and nothing is raised twice', async () => {
@@ -91,13 +76,13 @@ describe('case 78: a restored database', () => {
     await hidden.remove();
     const second = await recharge(organization, 'succeeded');
 
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'recharge_lost', settled: true }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'recharge_lost', settled: true }]);
     const first = await recharge(organization, 'needs_attention');
     expect(first.failure?.message).toContain(
       `max_budget is 30.50 already, and recharge ${second.id} has made the step from 10.00 to 30.50`,
     );
     expect(await world.books(organization)).toEqual({ ...PAID_TWICE, refunded: 0, granted: 2050, prepaid: 2050 });
-    expect(await reconcile(organization)).toMatchObject([{ kind: 'recharge_parked', subject: first.id }]);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'recharge_parked', subject: first.id }]);
   });
 
   test.each([
@@ -115,13 +100,13 @@ describe('case 78: a restored database', () => {
     });
     await world.alerted(organization);
     await hidden.remove();
-    await reconcile(organization);
+    await world.findingsOf(organization);
     const { id } = await recharge(organization, 'needs_attention');
     await world.admin.post(`/api/v1/recharges/${id}/resolve`, { resolution, reason: 'the database was restored', by: 'ada' });
     await world.eventually(async () => (await world.books(organization)).prepaid === 0, 'nothing is held');
     expect(await world.books(organization)).toEqual({ ...PAID_TWICE, ...books, prepaid: 0 });
     expect(await world.budgetOf(organization.teamId)).toBe(budget);
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
   });
 });
 
@@ -137,12 +122,12 @@ test('case 78: an hour that is lost is explained to the cent by one run of bill 
   await cap.remove();
   const { organization: disputed, intentId } = await world.recharged();
   const dispute = await world.stripeKnob('disputes', { payment_intent: intentId });
-  await reconcile(disputed);
+  await world.findingsOf(disputed);
   await world.reversalIs(dispute.id, 'taken_back');
 
   const all = { captured, granted, refunded, disputed };
   for (const organization of Object.values(all)) await restoreBefore(organization);
-  await reconcile(captured);
+  await world.findingsOf(captured);
   await world.reversalIs(dispute.id, 'taken_back');
   const ends = { captured: 'succeeded', granted: 'succeeded', refunded: 'refunded', disputed: 'succeeded' } as const;
   for (const [name, organization] of Object.entries(all)) await recharge(organization, ends[name as keyof typeof ends]);
@@ -157,9 +142,9 @@ test('case 78: an hour that is lost is explained to the cent by one run of bill 
   expect(await books(granted)).toEqual(paid);
   expect(await books(refunded)).toEqual({ ...back, refunded: 2050 });
   expect(await books(disputed)).toEqual({ ...back, disputed: 2050 });
-  for (const organization of [captured, granted, refunded]) expect(await reconcile(organization)).toEqual([]);
+  for (const organization of [captured, granted, refunded]) expect(await world.findingsOf(organization)).toEqual([]);
   // Whoever disputes a charge is not charged again before a person has looked.
-  expect(await reconcile(disputed)).toMatchObject([{ kind: 'hold_stands' }]);
+  expect(await world.findingsOf(disputed)).toMatchObject([{ kind: 'hold_stands' }]);
 });
 
 describe('case 82: two installations on one Stripe account', () => {
@@ -169,7 +154,7 @@ describe('case 82: two installations on one Stripe account', () => {
     await world.setBudget(organization.teamId, BUDGET_BEFORE);
     await world.stripe.paymentIntents.update(intentId, { metadata: { installation: 'ins_another' } });
     expect(await world.alerted(organization)).toEqual(RECHARGED);
-    expect(await reconcile(organization)).toEqual([]);
+    expect(await world.findingsOf(organization)).toEqual([]);
     expect(await world.books(organization)).toMatchObject({ ...PAID_TWICE, granted: 2050, prepaid: 0 });
   });
 });

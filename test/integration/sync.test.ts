@@ -252,11 +252,7 @@ describe('what differs', () => {
   test('a budget that a reversal has lowered is what we left', async () => {
     const { organization, intentId } = await world.recharged();
     const refund = await world.stripe.refunds.create({ payment_intent: intentId, amount: 1000 });
-    await world.temporal.workflow.execute('reconcileWorkflow', {
-      workflowId: `reconcile/${randomUUID()}`,
-      taskQueue: world.name,
-      args: [{ fix: true }],
-    });
+    await world.reconcile();
     await world.reversalIs(refund.id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(20.5);
     expect(about(await sync({ organization_ids: [organization.id] }), organization)).toEqual([]);

@@ -3,7 +3,7 @@
  * and LiteLLM running as servers. The tests act as LiteLLM, as an operator and as the world's faults, and
  * then ask the stand-ins and the ledger what really happened.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
@@ -17,6 +17,7 @@ import { type Running, startApi, startWorker } from '../../src/service.ts';
 import { namespaceOf } from '../../src/temporal/connection.ts';
 import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
+import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
 import type { Recharge, ReversalRow } from './answers.ts';
 import { type Accounts, type Books, type Ending, readAccounts, readBooks, SUCCEEDED } from './books.ts';
@@ -380,6 +381,20 @@ export class World extends StandIns {
     const eventId = await this.accepted(organization, body);
     const goOn = await this.betweenAttempts(organization, refusal);
     return { ...(await this.rechargeIs(eventId, 'charged')), goOn };
+  }
+
+  /** Runs a reconciliation, which settles what it may unless told not to. */
+  reconcile({ fix }: { fix: boolean } = { fix: true }): Promise<ReconcileResult> {
+    return this.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, {
+      workflowId: `reconcile/${randomUUID()}`,
+      taskQueue: this.name,
+      args: [{ fix }],
+    });
+  }
+
+  /** What a reconciliation finds of an organization. */
+  async findingsOf({ id }: Pick<Organization, 'id'>, wish?: { fix: boolean }): Promise<ReconcileResult['findings']> {
+    return (await this.reconcile(wish)).findings.filter(({ organizationId }) => organizationId === id);
   }
 
   /** What really happened to an organization's money, from Stripe and the ledger. */
