@@ -78,8 +78,12 @@ export class LimitedClient extends pg.Client {
     }
   }
 
-  private rolledBackByLoss(): Results {
-    this.connection.stream.destroy();
+  /** Once it is closed: before that the pool would hand it out again. */
+  private async rolledBackByLoss(): Promise<Results> {
+    const { stream } = this.connection;
+    const closed = new Promise((resolve) => stream.once('close', resolve));
+    stream.destroy();
+    if (!stream.closed) await closed;
     return [];
   }
 
