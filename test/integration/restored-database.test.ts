@@ -14,19 +14,21 @@ afterEach(() => world.clearFaults());
 const BUDGET_BEFORE = 10;
 const PAID_TWICE = { charges: 2, captured: 4100 };
 
-/** The database is as it was before the organization's first alert. */
+/** The database is as it was before the organization's first alert, from one moment to the next. */
 async function restoreBefore({ id }: Organization): Promise<void> {
   const connection = await world.sql.connect();
   try {
+    await connection.query('begin');
     // As somebody whom neither privilege nor trigger stops.
-    await connection.query("set session_replication_role = 'replica'");
-    for (const table of ['ledger_transfer', 'reversal', 'hold', 'card_attempt', 'refusal', 'outbound_event', 'recharge', 'webhook_event'])
-      await connection.query(`delete from ${table} where organization_id = $1`, [id]);
+    await connection.query("set local session_replication_role = 'replica'");
     await connection.query(
       `update organization_balance_config set ledger_sequence = 0, ledger_hash = '', ledger_verified_sequence = 0, ledger_verified_hash = '',
          version = 0, budget_writer = null where c_organization_id = $1`,
       [id],
     );
+    for (const table of ['ledger_transfer', 'reversal', 'hold', 'card_attempt', 'refusal', 'outbound_event', 'recharge', 'webhook_event'])
+      await connection.query(`delete from ${table} where organization_id = $1`, [id]);
+    await connection.query('commit');
   } finally {
     connection.release(true);
   }
