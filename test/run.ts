@@ -15,7 +15,7 @@ const selection = process.argv.slice(2);
  * hold neither a series of months nor a wait for spend that never comes, minutes each: those are played by
  * `npm run test:endurance`.
  */
-const SIMULATION = ['test/simulation/main.ts', '--runs', '60', '--seed', '2027', '--workers', '2', '--no-shrink'];
+const SIMULATION = ['test/simulation/main.ts', '--runs', '40', '--seed', '2027', '--workers', '2', '--no-shrink'];
 
 /** Tests start hundreds of processes of ours: compiled once, each takes half the time to start. */
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, '../.data/compile-cache');
