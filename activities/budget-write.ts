@@ -12,9 +12,7 @@ import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
 export type BudgetWrite =
   | { kind: 'written'; before: QuotaMicros; after: QuotaMicros }
   /** The budget is neither of the two: somebody else has edited it. It stays as it is. */
-  | { kind: 'edited'; reason: string }
-  /** LiteLLM shows `after`, and somebody else of ours may have made that step. */
-  | { kind: 'overlaps'; reason: string };
+  | { kind: 'edited'; reason: string };
 
 export type BudgetPlan = {
   before: QuotaMicros;
@@ -23,8 +21,6 @@ export type BudgetPlan = {
   onOver?: () => Promise<void>;
   /** It is over, and was seen to have changed nothing. */
   onWithoutEffect?: () => Promise<void>;
-  /** Why the step may be another's, where LiteLLM shows `after` before this writer has written anything. */
-  whyNotOurs?: () => Promise<string | undefined>;
 };
 
 /**
@@ -50,7 +46,7 @@ export async function writeBudget(
   }
   const found = (await kms.teamBudget(teamId)).quota;
   if (found === null) return { kind: 'edited', reason: 'the team has become unlimited in LiteLLM (max_budget is null)' };
-  const { before, after, onOver, onWithoutEffect, whyNotOurs } = await plan(found).catch(async (error) => {
+  const { before, after, onOver, onWithoutEffect } = await plan(found).catch(async (error) => {
     // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this
     // one.
     const isSettled = error instanceof UnexpectedStatusError || error instanceof ReversalSettledError;
@@ -70,11 +66,6 @@ export async function writeBudget(
     await onOver?.();
     live = (await kms.teamBudget(teamId)).quota;
   } else await onOver?.();
-  const overlap = found === after ? await whyNotOurs?.() : undefined;
-  if (overlap) {
-    await onWithoutEffect?.();
-    return { kind: 'overlaps', reason: overlap };
-  }
   if (live === after) return { kind: 'written', before, after };
   if (live === before && refusal) {
     await onWithoutEffect?.();

@@ -4,7 +4,6 @@ import type { Organization } from '../src/database/entities.ts';
 import { installationId } from '../src/database/installation.ts';
 import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
-import * as webhookEvents from '../src/database/webhook-events.ts';
 import { currency, minorUnits } from '../src/domain/money.ts';
 import { refundsShown } from '../src/domain/refund.ts';
 import type { Intent } from '../src/payments/intent.ts';
@@ -73,11 +72,11 @@ export async function enterLost(
   const lost = lostRecharge(intent, organization);
   if (!lost) return 'metadata_edited';
   if (isDryRun) return 'left';
-  const { eventId: id, organizationId, litellmTeamId: teamId } = lost;
-  await webhookEvents.restore(em, { id, organizationId, teamId });
+  const { organizationId, litellmTeamId: teamId } = lost;
   const { ours } = refundsShown(lost, await payments.refundsOf(lost.paymentIntentId));
-  if (!(await recharges.restore(em, { ...lost, refundId: ours?.id ?? null }))) return 'open_recharge';
-  await workflows.restartRecharge({ id, organizationId, teamId, source: 'webhook', eventType: 'restored' });
+  const eventId = await recharges.restore(em, { ...lost, refundId: ours?.id ?? null });
+  if (eventId === undefined) return 'open_recharge';
+  await workflows.restartRecharge({ id: eventId, organizationId, teamId, source: 'webhook', eventType: 'restored' });
   // Its disputes, and refunds made elsewhere, were followed before, or were to be.
   await workflows.followReversals({ id: lost.id, organizationId, litellmTeamId: teamId });
   return 'entered';

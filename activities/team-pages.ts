@@ -2,9 +2,11 @@
  * LiteLLM's teams page by page, some pages in one activity; one page that cannot be read does not hide the
  * others.
  */
-import { MAX_PAGE_SIZE, type TeamsPage } from '../src/kms/client.ts';
+
 import { KmsError } from '../src/kms/errors.ts';
+import { MAX_PAGE_SIZE } from '../src/kms/page.ts';
 import type { KmsTeam } from '../src/kms/rows.ts';
+import type { TeamsPage } from '../src/kms/team-reads.ts';
 import type { ActivityDependencies } from './dependencies.ts';
 
 /** A page of LiteLLM's teams, counted from 1, and how many pages there were when the last one was read. */

@@ -27,15 +27,15 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
 
     const { organizationId, litellmTeamId: teamId } = recharge;
     const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
+      await requireOwnStep(em, recharge, live);
       const planned = await quotaWrites.plan(em, recharge, live);
       return {
         ...planned,
         onOver: () => quotaWrites.noteOver(em, recharge, planned),
         onWithoutEffect: () => quotaWrites.noteWithoutEffect(em, recharge, planned),
-        // A write of ours that was begun before explains what LiteLLM shows.
-        whyNotOurs: async () => (planned.previousUntil === null ? whoseStep(em, recharge, planned) : undefined),
       };
     }).catch(async (error) => {
+      if (error instanceof OverlappingStepError) return { kind: 'overlaps', reason: error.message } as const;
       if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);
       throw error;
     });
@@ -58,15 +58,27 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
 
 const FAILURE_CODES = { edited: 'foreign_budget_edit', overlaps: 'overlapping_step' } as const;
 
+/** LiteLLM shows one raise, and two recharges have made that step. */
+class OverlappingStepError extends Error {
+  override name = 'OverlappingStepError';
+}
+
 /**
- * Two recharges that were planned from overlapping budgets: a database that was restored to before the first has
- * not known of it when it planned the second. LiteLLM shows one raise, which proves only one of them.
+ * Two recharges can be planned from overlapping budgets: a database that was restored to before the first has not
+ * known of it when it planned the second. One raise in LiteLLM proves only one of them. Looked at before a write is
+ * noted, so that an attempt that ends in between is followed by one that looks again.
+ *
+ * @param live the budget that LiteLLM shows.
+ * @throws OverlappingStepError
  */
-async function whoseStep(em: EntityManager, recharge: Recharge, { before, after }: quotaWrites.PlannedWrite): Promise<string | undefined> {
-  const other = await quotaWrites.overlapping(em, recharge, { before, after });
-  if (!other) return undefined;
+async function requireOwnStep(em: EntityManager, recharge: Recharge, live: QuotaMicros): Promise<void> {
+  if (live !== recharge.quotaAfter) return;
+  const other = await quotaWrites.unwrittenOverlap(em, recharge);
+  if (!other) return;
   const step = `from ${formatQuota(other.before)} to ${formatQuota(other.after)}`;
-  return `max_budget is ${formatQuota(after)} already, and recharge ${other.id} has made the step ${step}: LiteLLM shows one raise for the money of two`;
+  throw new OverlappingStepError(
+    `max_budget is ${formatQuota(live)} already, and recharge ${other.id} has made the step ${step}: LiteLLM shows one raise for the money of two`,
+  );
 }
 
 /** Before the refund: nobody else is charged for a raise that LiteLLM refuses. */

@@ -67,7 +67,7 @@ async function findBudgetDifference(
 /**
  * A team that cannot be read is its organization's difference, and the others go on.
  *
- * @throws the error, where LiteLLM is away or takes no call of ours: then no team can be read.
+ * @throws KmsError while no team can be read.
  */
 function unreadable(kms: KmsClient, { id: organizationId, litellmTeamId: subject }: Organization) {
   return async (error: unknown): Promise<Finding[]> => {

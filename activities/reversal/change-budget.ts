@@ -25,7 +25,7 @@ export async function changeBudget(
     const write = await writeBudget(em, kms, { organizationId, teamId, writer }, (live) =>
       reversals.planWrite(em, reversal, direction, live),
     );
-    if (write.kind !== 'written') await reversals.park(em, reversal, write.reason);
+    if (write.kind === 'edited') await reversals.park(em, reversal, write.reason);
     return write.kind === 'written';
   } catch (error) {
     if (error instanceof reversals.ReversalSettledError) return false;

@@ -16,7 +16,7 @@ import { type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
 import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
 import { dollarsFromQuota, formatQuota } from '../../src/domain/money.ts';
 import { decideSweep, type SweepDecision, type SweepFacts } from '../../src/domain/sweep.ts';
-import { MAX_PAGE_SIZE } from '../../src/kms/client.ts';
+import { MAX_PAGE_SIZE } from '../../src/kms/page.ts';
 import type { KmsTeam } from '../../src/kms/rows.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { readTeamPages, type TeamsCursor } from '../team-pages.ts';

@@ -55,8 +55,9 @@ export async function recent(em: EntityManager, organizationIds: readonly string
 /** Deletes up to `limit` samples that are past their retention. */
 export async function deleteExpired(em: EntityManager, limit: number): Promise<void> {
   await em.execute(
-    `delete from balance_sample where id in (
-       select id from balance_sample where at < now() - ? * interval '1 day' order by at limit ? for update skip locked)`,
+    `with expired as materialized (
+       select id from balance_sample where at < now() - ? * interval '1 day' order by at limit ? for update skip locked)
+     delete from balance_sample s using expired where s.id = expired.id`,
     [RETENTION_DAYS, limit],
   );
 }

@@ -19,7 +19,8 @@ export type Inbox = Readonly<{
 
 /**
  * Claims up to `limit` pending rows for `leaseMs`: until then no other dispatcher gets them. One that is
- * locked is left to its claimer.
+ * locked is left to its claimer. Materialized: a plan may run a subquery of the update once for each row, and each
+ * run claims up to the limit.
  */
 export async function claimRows<Row>(
   em: EntityManager,
@@ -27,12 +28,13 @@ export async function claimRows<Row>(
   { limit, leaseMs }: { limit: number; leaseMs: number },
 ): Promise<Row[]> {
   return em.execute<Row[]>(
-    `update ${table} set claimed_until = now() + ? * interval '1 millisecond', dispatch_attempts = dispatch_attempts + 1
-     where id in (
-       select id from ${table} where ${pending} and (claimed_until is null or claimed_until < now())
+    `with claimable as materialized (
+       select id as claimable_id from ${table} where ${pending} and (claimed_until is null or claimed_until < now())
        order by ${orderBy} limit ? for update skip locked)
+     update ${table} set claimed_until = now() + ? * interval '1 millisecond', dispatch_attempts = dispatch_attempts + 1
+     from claimable where id = claimable_id
      returning ${columns}`,
-    [leaseMs, limit],
+    [limit, leaseMs],
   );
 }
 

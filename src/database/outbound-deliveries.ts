@@ -34,10 +34,10 @@ export type DueDelivery = {
  */
 export async function route(em: EntityManager, limit: number): Promise<void> {
   await em.execute(
-    `with routed as (
-       update outbound_event set routed_at = now() where id in (
-         select id from outbound_event where routed_at is null order by id limit ? for update skip locked)
-       returning id, type)
+    `with fresh as materialized (
+       select id from outbound_event where routed_at is null order by id limit ? for update skip locked),
+     routed as (
+       update outbound_event v set routed_at = now() from fresh where v.id = fresh.id returning v.id, v.type)
      insert into outbound_delivery (id, event_id, endpoint_id, retry_until)
      select 'obd_' || replace(gen_random_uuid()::text, '-', ''), routed.id, e.id, now() + ? * interval '1 day'
      from routed join outbound_endpoint e on e.disabled_at is null and (e.types is null or routed.type = any (e.types))
@@ -46,12 +46,13 @@ export async function route(em: EntityManager, limit: number): Promise<void> {
   );
 }
 
-/** Claims up to `limit` deliveries that are due, for `leaseMs`, of each endpoint as many as it may have. */
+/**
+ * Claims up to `limit` deliveries that are due, for `leaseMs`, of each endpoint as many as it may have. Materialized:
+ * a plan may run a subquery of the update once for each row, and each run claims up to the limit.
+ */
 export async function claim(em: EntityManager, limit: number, leaseMs: number): Promise<DueDelivery[]> {
   const rows = await em.execute<DueDelivery[]>(
-    `update outbound_delivery d set claimed_until = now() + ? * interval '1 millisecond'
-     from outbound_event v, outbound_endpoint e
-     where v.id = d.event_id and e.id = d.endpoint_id and d.id in (
+    `with claimable as materialized (
        select due.id from outbound_endpoint o cross join lateral (
          select p.id from outbound_delivery p
          where p.endpoint_id = o.id and p.delivered_at is null and p.given_up_at is null
@@ -62,9 +63,12 @@ export async function claim(em: EntityManager, limit: number, leaseMs: number): 
            where b.endpoint_id = o.id and b.delivered_at is null and b.given_up_at is null and b.claimed_until > now()))
          for update skip locked) due
        where o.disabled_at is null limit ?)
+     update outbound_delivery d set claimed_until = now() + ? * interval '1 millisecond'
+     from claimable c, outbound_event v, outbound_endpoint e
+     where d.id = c.id and v.id = d.event_id and e.id = d.endpoint_id
      returning d.id, d.attempts, v.id as "eventId", v.type, v.data, v.created_at as "createdAt",
        e.id as "endpointId", e.url, e.secret`,
-    [leaseMs, MAX_UNDER_WAY_EACH, limit],
+    [MAX_UNDER_WAY_EACH, limit, leaseMs],
   );
   return rows.map((row) => ({ ...row, createdAt: new Date(row.createdAt) }));
 }

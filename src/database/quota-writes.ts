@@ -48,19 +48,21 @@ export async function plan(em: EntityManager, recharge: Recharge, live: QuotaMic
 }
 
 /**
- * Another recharge of the team whose quota was granted from a budget to a budget that overlap these, as no two
- * are that follow each other; undefined when there is none. The latest where there are several.
+ * Another recharge of the team that was granted on a step of the budget that overlaps this one's, as no two do that
+ * follow each other; the latest of them. undefined when there is none, or when a write of this recharge was begun:
+ * that explains what LiteLLM shows.
  */
-export async function overlapping(
+export async function unwrittenOverlap(
   em: EntityManager,
-  { id, organizationId, litellmTeamId }: Recharge,
-  { before, after }: Pick<PlannedWrite, 'before' | 'after'>,
+  { id }: Pick<Recharge, 'id'>,
 ): Promise<{ id: string; before: QuotaMicros; after: QuotaMicros } | undefined> {
   const [row] = await em.execute<{ id: string; before: string; after: string }[]>(
-    `select id, quota_before::text as before, quota_after::text as after from recharge
-     where organization_id = ? and litellm_team_id = ? and id <> ? and status = 'succeeded' and quota_before < ? and quota_after > ?
-     order by updated_at desc limit 1`,
-    [organizationId, litellmTeamId, id, formatQuota(after), formatQuota(before)],
+    `select o.id, o.quota_before::text as before, o.quota_after::text as after
+     from recharge r join recharge o on o.organization_id = r.organization_id and o.litellm_team_id = r.litellm_team_id and o.id <> r.id
+       and o.status = 'succeeded' and o.quota_before < r.quota_after and o.quota_after > r.quota_before
+     where r.id = ? and r.write_until is null
+     order by o.updated_at desc limit 1`,
+    [id],
   );
   return row && { id: row.id, before: parseQuota(row.before), after: parseQuota(row.after) };
 }

@@ -13,7 +13,7 @@ import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, type TimelineStep, WebhookEvent } from './entities.ts';
 import * as holds from './holds.ts';
-import { newId } from './ids.ts';
+import { isId, newId } from './ids.ts';
 import * as ledger from './ledger.ts';
 import { tellLimits } from './limit-events.ts';
 import { policyOf, releaseBudget } from './organizations.ts';
@@ -260,21 +260,30 @@ export type LostRecharge = Pick<
 };
 
 /**
- * Stores again a recharge that the database lost, in `charging`, from the metadata of its PaymentIntent. Its
- * run then reads the outcome from Stripe, and since the budgets before and after are stored, nothing is
- * granted twice.
+ * Stores again a recharge that the database lost, in `charging`, from the metadata of its PaymentIntent, and its
+ * event where that is lost too: both or neither, for an event alone would be charged anew. Its run then reads the
+ * outcome from Stripe, and since the budgets before and after are stored, nothing is granted twice. An event that
+ * has got another recharge since keeps that one, and this one gets an event of its own.
  *
- * @returns false while another recharge of the organization is open, or when this one is not lost.
+ * @returns the event's id; undefined while another recharge of the organization is open, or when this one is not
+ *   lost.
  */
-export async function restore(em: EntityManager, lost: LostRecharge): Promise<boolean> {
+export async function restore(em: EntityManager, lost: LostRecharge): Promise<string | undefined> {
+  const isFree = isId('evt', lost.eventId) && !(await findByEvent(em, lost.eventId));
+  const eventId = isFree ? lost.eventId : lost.id.replace(/^rch_/, 'evt_');
   const rows = await em.execute(
-    `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
+    `with entered as (
+       insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
          quota_granted, balance_seen, quota_before, quota_after, payment_intent_id, refund_id, timeline)
        values (?, ?, ?, ?, 'webhook', 'charging', ?, ?, ?, ?, ?, ?, ?, ?, ?, ${ONE_STEP})
-       on conflict do nothing returning id`,
+       on conflict do nothing returning event_id, litellm_team_id, organization_id),
+     event as (
+       insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256)
+       select event_id, 'webhook', 'restored', litellm_team_id, organization_id, '{}', '' from entered on conflict do nothing)
+     select event_id from entered`,
     [
       lost.id,
-      lost.eventId,
+      eventId,
       lost.organizationId,
       lost.litellmTeamId,
       lost.stripeCustomerId,
@@ -289,7 +298,7 @@ export async function restore(em: EntityManager, lost: LostRecharge): Promise<bo
       JSON.stringify({ status: 'charging', restored: 1 } satisfies NewStep),
     ],
   );
-  return rows.length === 1;
+  return rows.length === 1 ? eventId : undefined;
 }
 
 export async function get(em: EntityManager, id: string): Promise<Recharge> {

@@ -68,8 +68,9 @@ export async function finish(
   const status = failure === null ? 'succeeded' : 'failed';
   await em.nativeUpdate(SyncRun, { id, status: 'running' }, { status, counts, failureMessage: failure, finishedAt: now() });
   await em.execute(
-    `delete from sync_run where id in (
-       select id from sync_run where started_at < now() - ? * interval '1 day' order by started_at limit ? for update skip locked)`,
+    `with expired as materialized (
+       select id from sync_run where started_at < now() - ? * interval '1 day' order by started_at limit ? for update skip locked)
+     delete from sync_run r using expired where r.id = expired.id`,
     [RETENTION_DAYS, DELETED_A_RUN],
   );
 }

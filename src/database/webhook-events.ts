@@ -214,18 +214,6 @@ export async function strayTeams(em: EntityManager, { withinMs, limit }: { withi
   return rows.map(({ team_id: teamId, last }) => ({ teamId, lastAlertAt: new Date(last) }));
 }
 
-/** Stores again an event that the database lost, from the metadata of its PaymentIntent. */
-export async function restore(
-  em: EntityManager,
-  { id, organizationId, teamId }: Pick<DispatchableEvent, 'id' | 'organizationId' | 'teamId'>,
-): Promise<void> {
-  await em.execute(
-    `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256)
-     values (?, 'webhook', 'restored', ?, ?, '{}', '') on conflict do nothing`,
-    [id, teamId, organizationId],
-  );
-}
-
 /** When the last alert of LiteLLM arrived; null when none ever did. */
 export async function lastAlertAt(em: EntityManager): Promise<Date | null> {
   const [last] = await em.find(WebhookEvent, { source: 'webhook' }, { orderBy: { id: 'desc' }, limit: 1 });

@@ -5,8 +5,9 @@
 import * as organizations from '../database/organizations.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
 import { mostAlike } from '../domain/alike.ts';
-import { type KmsClient, MAX_PAGE_SIZE } from '../kms/client.ts';
+import type { KmsClient } from '../kms/client.ts';
 import { KmsError } from '../kms/errors.ts';
+import { MAX_PAGE_SIZE } from '../kms/page.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { invalidField, Problem } from './problem.ts';
 

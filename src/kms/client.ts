@@ -9,68 +9,30 @@ import { z } from 'zod';
 import { dollarsFromQuota, type QuotaMicros } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
 import { KmsError, type KmsErrorKind } from './errors.ts';
+import type { PageRequest } from './page.ts';
 import type { KmsRoute } from './routes.ts';
-import {
-  type KmsKey,
-  type KmsMembership,
-  type KmsTeam,
-  type KmsUser,
-  keyInfo,
-  keyRow,
-  readRows,
-  teamInfo,
-  teamInfoWithMembers,
-  teamRow,
-  userInfo,
-  userRow,
-} from './rows.ts';
+import { type KmsKey, type KmsMembership, type KmsTeam, type KmsUser, keyInfo, keyRow, teamRow, userInfo, userRow } from './rows.ts';
+import { TeamReads, type TeamsPage } from './team-reads.ts';
 import { type KmsOptions, KmsTransport } from './transport.ts';
-
-/** LiteLLM refuses larger pages. */
-export const MAX_PAGE_SIZE = 100;
-
-/** Of a page that is too large: the largest one is read in tens, and then one by one. */
-const PARTS = 10;
 
 /** After these it may have been made all the same: LiteLLM can fail after the row is committed. */
 const MAY_BE_MADE: readonly KmsErrorKind[] = ['conflict', 'invalid', 'unknown_outcome'];
-
-/** A recharge reads a team three times, and each read would wait for `/team/info` again. */
-const LIST_FIRST_MS = 10 * 60 * 1000;
-/** A few bytes each. The oldest is forgotten first, and then found out again. */
-const MAX_LIST_FIRST = 1_000;
 
 /** 24 random bytes cannot be guessed. */
 const SECRET_BYTES = 24;
 
 const anything = z.unknown();
 
-export type PageRequest = {
-  /** From 1 on. */
-  page: number;
-  /** At most MAX_PAGE_SIZE. */
-  pageSize: number;
-};
-
-export type TeamsPage = {
-  teams: KmsTeam[];
-  /** Rows that cannot be read. */
-  unreadable: { teamId: string; reason: string }[];
-  total: number;
-  page: number;
-  totalPages: number;
-};
-
 export type UsersPage = { users: KmsUser[]; total: number; page: number; totalPages: number };
 export type KeysPage = { keys: KmsKey[]; total: number; page: number; totalPages: number };
 
 export class KmsClient {
   private readonly transport: KmsTransport;
-  /** Teams of which `/team/info` was too large or too slow, and until when the list is asked first. */
-  private readonly listFirstUntil = new Map<string, number>();
+  private readonly teamReads: TeamReads;
 
   constructor(options: KmsOptions) {
     this.transport = new KmsTransport(options);
+    this.teamReads = new TeamReads(this.transport);
   }
 
   /** Round trip of LiteLLM's readiness in milliseconds. @throws KmsError when its database is unavailable. */
@@ -127,53 +89,13 @@ export class KmsClient {
    *
    * @throws KmsError
    */
-  async team(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] | null }> {
-    try {
-      return await this.transport.read('/team/info', infoOf(teamId), teamInfoWithMembers);
-    } catch (error) {
-      if (!isTooMuch(error)) throw error;
-      this.noteListFirst(teamId);
-      return { team: await this.teamAlone(teamId), memberships: null };
-    }
+  team(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] | null }> {
+    return this.teamReads.withMembers(teamId);
   }
 
-  /**
-   * One team without its keys and its members' limits. `/team/info` sends these too, so where it is too large
-   * or too slow, the row is taken from the list, which never sends them. For a while after that the list is
-   * asked first.
-   *
-   * @throws KmsError
-   */
-  async teamAlone(teamId: string): Promise<KmsTeam> {
-    if ((this.listFirstUntil.get(teamId) ?? 0) > Date.now()) {
-      const listed = await this.listedTeam(teamId);
-      if (listed) return listed;
-    }
-    try {
-      return await this.transport.readBriefly('/team/info', infoOf(teamId), teamInfo);
-    } catch (error) {
-      if (!isTooMuch(error)) throw error;
-      this.noteListFirst(teamId);
-      const listed = await this.listedTeam(teamId);
-      if (listed) return listed;
-      // Only `/team/info` says that there is no such team.
-      throw error;
-    }
-  }
-
-  private noteListFirst(teamId: string): void {
-    this.listFirstUntil.delete(teamId);
-    this.listFirstUntil.set(teamId, Date.now() + LIST_FIRST_MS);
-    const [oldest] = this.listFirstUntil.keys();
-    if (oldest !== undefined && this.listFirstUntil.size > MAX_LIST_FIRST) this.listFirstUntil.delete(oldest);
-  }
-
-  /** undefined: the list does not show it. @throws KmsError, also when its row cannot be read. */
-  private async listedTeam(teamId: string): Promise<KmsTeam | undefined> {
-    const { teams, unreadable } = await this.teamsOf({ team_id: teamId, page: 1, page_size: 1 });
-    const unread = unreadable.find((row) => row.teamId === teamId);
-    if (unread) throw new KmsError('unavailable', `the row of team ${teamId} cannot be read: ${unread.reason}`);
-    return teams.find((listed) => listed.teamId === teamId);
+  /** One team without its keys and its members' limits. @throws KmsError */
+  teamAlone(teamId: string): Promise<KmsTeam> {
+    return this.teamReads.alone(teamId);
   }
 
   /**
@@ -183,43 +105,8 @@ export class KmsClient {
    *
    * @throws KmsError
    */
-  async teams({ page, pageSize }: PageRequest): Promise<TeamsPage> {
-    try {
-      return await this.teamsOf({ page, page_size: pageSize, sort_by: 'team_id', sort_order: 'asc' });
-    } catch (error) {
-      if (!isTooLarge(error) || pageSize === 1) throw error;
-      return this.teamsInParts({ page, pageSize }, error);
-    }
-  }
-
-  /** @throws `failure` when not one row of the page can be read. */
-  private async teamsInParts({ page, pageSize }: PageRequest, failure: unknown): Promise<TeamsPage> {
-    const parts = pageSize % PARTS === 0 ? PARTS : pageSize;
-    const whole: TeamsPage = { teams: [], unreadable: [], total: 0, page, totalPages: 0 };
-    for (let part = 1; part <= parts; part++) {
-      const read = await this.teams({ page: (page - 1) * parts + part, pageSize: pageSize / parts }).catch((error) => {
-        if (!isTooLarge(error)) throw error;
-        whole.unreadable.push({ teamId: 'no id', reason: (error as KmsError).message });
-      });
-      if (!read) continue;
-      whole.teams.push(...read.teams);
-      whole.unreadable.push(...read.unreadable);
-      whole.total = read.total;
-    }
-    if (whole.total === 0) throw failure;
-    return { ...whole, totalPages: Math.ceil(whole.total / pageSize) };
-  }
-
-  private async teamsOf(query: Record<string, string | number>): Promise<TeamsPage> {
-    const answer = await this.transport.read('/v2/team/list', query, teamsPage);
-    const { rows, unreadable } = readRows(teamRow, answer.teams, 'team_id');
-    return {
-      teams: rows,
-      unreadable: unreadable.map(({ id, reason }) => ({ teamId: id, reason })),
-      total: answer.total,
-      page: answer.page,
-      totalPages: answer.total_pages,
-    };
+  teams(request: PageRequest): Promise<TeamsPage> {
+    return this.teamReads.page(request);
   }
 
   /**
@@ -381,19 +268,6 @@ export class KmsClient {
   }
 }
 
-function isTooMuch(error: unknown): boolean {
-  return error instanceof KmsError && error.excess !== undefined;
-}
-
-function isTooLarge(error: unknown): boolean {
-  return error instanceof KmsError && error.excess === 'size';
-}
-
-/** Without a limit `/team/info` sends all keys of a team, about a kilobyte each; none is the only number it refuses. */
-function infoOf(teamId: string): { team_id: string; key_limit: number } {
-  return { team_id: teamId, key_limit: 1 };
-}
-
 /**
  * A secret for a new key. We choose it, so that the key can be found when the answer to its making is lost.
  */
@@ -406,6 +280,5 @@ export function tokenOf(secret: string): string {
   return createHash('sha256').update(secret).digest('hex');
 }
 
-const teamsPage = z.object({ teams: z.array(z.unknown()), total: z.number(), page: z.number(), total_pages: z.number() });
 const usersPage = z.object({ users: z.array(userRow), total: z.number(), page: z.number(), total_pages: z.number() });
 const keysPage = z.object({ keys: z.array(keyRow), total_count: z.number(), current_page: z.number(), total_pages: z.number() });

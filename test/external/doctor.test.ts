@@ -6,7 +6,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { examineLitellm } from '../../src/cli/doctor/litellm.ts';
 import { quotaFromDollars } from '../../src/domain/money.ts';
-import { KmsClient, MAX_PAGE_SIZE } from '../../src/kms/client.ts';
+import { KmsClient } from '../../src/kms/client.ts';
+import { MAX_PAGE_SIZE } from '../../src/kms/page.ts';
 import { KMS_ROUTES } from '../../src/kms/routes.ts';
 import { type Organization, World } from '../support/world.ts';
 import { LiveLitellm, START_TIMEOUT_MS } from './live-litellm.ts';

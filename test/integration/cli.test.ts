@@ -294,6 +294,16 @@ describe('--help', () => {
   });
 });
 
+test('bill reconcile shows what differs, and ends with 3 until it is settled', async () => {
+  const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
+  const reconcile = () => bill(['reconcile'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
+  const held = await world.organization();
+  const { data: hold } = await world.admin.post('/api/v1/holds', { scope: 'organization', subject: held.id, reason: 'look first' });
+  expect(await reconcile()).toMatchObject({ code: 3, out: expect.stringContaining(`bill release ${hold.id} "reason"`) });
+  await world.admin.post(`/api/v1/holds/${hold.id}/release`, { reason: 'looked', by: 'ada' });
+  expect(await reconcile()).toMatchObject({ code: 0, out: expect.stringContaining('0 findings') });
+});
+
 describe('bill sweep', () => {
   test('reports what has run low, and says so, and says which team was made and never used', async () => {
     const low = await world.organization();

@@ -13,15 +13,18 @@ import * as syncRuns from '../../src/database/sync-runs.ts';
 import * as teams from '../../src/database/teams.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { createDatabase } from '../support/databases.ts';
+import { insertEvent } from '../support/events.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { withoutMaterialPlans } from '../support/plans.ts';
 import { startProxy } from '../support/proxy.ts';
 import { settingsOf } from '../support/settings.ts';
 
+let url: string;
 let database: Database;
 let sql: pg.Pool;
 let em: EntityManager;
 beforeAll(async () => {
-  const url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+  url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
   database = await Database.open(url);
   sql = new pg.Pool({ connectionString: url, max: 2 });
   em = database.fork();
@@ -38,8 +41,7 @@ async function organization(on = em, id = `org-${++serial}`): Promise<string> {
 }
 
 async function recharge(organizationId: string, status = 'succeeded'): Promise<string> {
-  const [id, event] = [newId('rch'), newId('evt')];
-  await webhookEvents.restore(em, { id: event, organizationId, teamId: `team-${organizationId}` });
+  const [id, event] = [newId('rch'), await insertEvent(sql, organizationId)];
   await sql.query(
     `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
        quota_granted, balance_seen, payment_intent_id, timeline)
@@ -285,8 +287,17 @@ describe('a connection that is lost is replaced', () => {
     const proxy = await startProxy(url.host);
     url.host = proxy.address;
     const behind = await Database.open(url.href, { statementTimeoutMs: LIMIT_MS });
-    const begin = () => behind.fork().transactional((tx) => tx.execute('select pg_sleep(0.1)'));
-    await Promise.all(Array.from({ length: OFTEN }, begin));
+    // Each waits for all, so that the pool makes every connection.
+    const begun = Array.from({ length: POOL_MAX }, () => Promise.withResolvers<void>());
+    const all = Promise.all(begun.map(({ promise }) => promise));
+    const beginWithAll = ({ resolve }: { resolve: () => void }) =>
+      behind.fork().transactional(async (tx) => {
+        await tx.execute('select 1');
+        resolve();
+        await all;
+      });
+    await Promise.all(begun.map(beginWithAll));
+    const begin = () => behind.fork().transactional((tx) => tx.execute('select 1'));
     proxy.hold();
     for (const { status } of await Promise.allSettled(Array.from({ length: OFTEN }, begin))) expect(status).toBe('rejected');
     proxy.release();
@@ -336,16 +347,7 @@ describe('a list by id', () => {
 });
 
 describe.each<[string, typeof webhookEvents | typeof stripeEvents, () => Promise<string>]>([
-  [
-    'webhook_event',
-    webhookEvents,
-    async () => {
-      const id = newId('evt');
-      const organizationId = await organization();
-      await webhookEvents.restore(em, { id, organizationId, teamId: `team-${organizationId}` });
-      return id;
-    },
-  ],
+  ['webhook_event', webhookEvents, async () => insertEvent(sql, await organization())],
   [
     'stripe_event',
     stripeEvents,
@@ -372,6 +374,14 @@ describe.each<[string, typeof webhookEvents | typeof stripeEvents, () => Promise
     expect(await claimed(60_000)).not.toContain(id);
     await sql.query(`update ${table} set claimed_until = now() - interval '1 second' where id = $1`, [id]);
     expect(await claimed(60_000)).toContain(id);
+  });
+
+  test('is claimed together with no more than were asked for, whatever the plan', async () => {
+    await claimed(60_000);
+    for (let each = 0; each < 5; each++) await add();
+    const planned = await Database.open(withoutMaterialPlans(url));
+    expect(await events.claim(planned.fork(), 2, 60_000)).toHaveLength(2);
+    await planned.close();
   });
 
   test('is left out while another dispatcher is claiming it', async () => {

@@ -6,8 +6,8 @@ import { Database } from '../../src/database/database.ts';
 import * as holds from '../../src/database/holds.ts';
 import { newId } from '../../src/database/ids.ts';
 import * as organizations from '../../src/database/organizations.ts';
-import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { createDatabase } from '../support/databases.ts';
+import { insertEvent } from '../support/events.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
 import { settingsOf } from '../support/settings.ts';
 
@@ -39,8 +39,7 @@ async function recharge(
   organizationId: string,
   { card, status, declineCode = null }: { card: string; status: string; declineCode?: string | null },
 ) {
-  const [id, event] = [newId('rch'), newId('evt')];
-  await webhookEvents.restore(database.fork(), { id: event, organizationId, teamId: `team-${organizationId}` });
+  const [id, event] = [newId('rch'), await insertEvent(sql, organizationId)];
   await sql.query(
     `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
        quota_granted, balance_seen, payment_intent_id, payment_method_id, decline_code, failure_message, timeline)

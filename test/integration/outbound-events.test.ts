@@ -26,17 +26,20 @@ import { Dispatcher } from '../../src/inbox/dispatcher.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { outboxSource } from '../../src/outbox/source.ts';
 import { createDatabase } from '../support/databases.ts';
+import { insertEvent } from '../support/events.ts';
 import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { withoutMaterialPlans } from '../support/plans.ts';
 import { settingsOf } from '../support/settings.ts';
 import { eventually } from '../support/time.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
+let url: string;
 let database: Database;
 let sql: pg.Pool;
 const logged: string[] = [];
 beforeAll(async () => {
-  const url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+  url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
   database = await Database.open(url);
   sql = new pg.Pool({ connectionString: url, max: 4 });
 }, 60_000);
@@ -301,6 +304,16 @@ describe('a receiver that does not take an event', () => {
     await eventually(async () => (await endpoints.find(database.fork(), id))?.disabledAt, 'it is disabled');
   });
 
+  test('has no more under way than it may, whatever the plan', async () => {
+    const receiver = await startReceiver();
+    await endpoint(receiver.url);
+    for (let each = 0; each < 20; each++) await tellDrift(`planned-${each}`);
+    const planned = await Database.open(withoutMaterialPlans(url));
+    await deliveries.route(planned.fork(), 200);
+    expect(await deliveries.claim(planned.fork(), 32, 60_000)).toHaveLength(deliveries.MAX_UNDER_WAY_EACH);
+    await planned.close();
+  });
+
   test('holds up no other, though it never answers and has much to get', async () => {
     const dripping = await startReceiver(() => {});
     const healthy = await startReceiver();
@@ -363,12 +376,6 @@ async function typesOf(organizationId: string): Promise<string[]> {
   );
 }
 
-async function event(organizationId: string): Promise<string> {
-  const id = newId('evt');
-  await webhookEvents.restore(database.fork(), { id, organizationId, teamId: `team-${organizationId}` });
-  return id;
-}
-
 /** A recharge with an intent that has come to a status `minutes` ago. */
 async function recharge(organizationId: string, at: RechargeStatus, minutes = 0): Promise<string> {
   const id = newId('rch');
@@ -378,7 +385,7 @@ async function recharge(organizationId: string, at: RechargeStatus, minutes = 0)
     `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
        quota_granted, balance_seen, quota_before, quota_after, payment_intent_id, timeline)
      values ($1, $2, $3, 'team', 'webhook', $4, 'cus_1', 2000, 'usd', 20, 5, 1, 21, $1, $5)`,
-    [id, await event(organizationId), organizationId, at, JSON.stringify(timeline)],
+    [id, await insertEvent(sql, organizationId), organizationId, at, JSON.stringify(timeline)],
   );
   return id;
 }
@@ -417,7 +424,7 @@ describe('a move of a recharge', () => {
 
 describe('a refusal', () => {
   async function refused(id: string, reason: Parameters<typeof webhookEvents.close>[2]): Promise<void> {
-    await webhookEvents.close(database.fork(), await event(id), reason);
+    await webhookEvents.close(database.fork(), await insertEvent(sql, id), reason);
   }
 
   test('case 75: a refusal that comes a thousand times is told once', async () => {
@@ -494,16 +501,16 @@ describe('a balance', () => {
   test('above the minimum ends what was refused below it', async () => {
     const id = await organization();
     await seen(id, '1');
-    await webhookEvents.close(database.fork(), await event(id), 'daily_limit_reached');
+    await webhookEvents.close(database.fork(), await insertEvent(sql, id), 'daily_limit_reached');
     await seen(id, '6');
-    await webhookEvents.close(database.fork(), await event(id), 'daily_limit_reached');
+    await webhookEvents.close(database.fork(), await insertEvent(sql, id), 'daily_limit_reached');
     expect(await typesOf(id)).toEqual(['balance.low', 'refusal.new', 'refusal.new']);
   });
 
   test('that can be read again ends what the team in LiteLLM had forbidden, and nothing else', async () => {
     const id = await organization();
     for (const reason of ['team_not_found', 'daily_limit_reached'] as const)
-      await webhookEvents.close(database.fork(), await event(id), reason);
+      await webhookEvents.close(database.fork(), await insertEvent(sql, id), reason);
     await seen(id, '6');
     expect((await sql.query('select reason from refusal where organization_id = $1', [id])).rows).toEqual([
       { reason: 'daily_limit_reached' },

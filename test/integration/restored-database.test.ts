@@ -34,6 +34,12 @@ async function restoreBefore({ id }: Organization): Promise<void> {
   }
 }
 
+/** Stripe lists no payment, as right after one was made. */
+function hideIntents() {
+  const body = { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' };
+  return world.stripeFault({ method: 'GET', path: '/v1/payment_intents', times: ALWAYS, action: { kind: 'respond', status: 200, body } });
+}
+
 /** A recharge of the organization, as the API shows it. */
 async function recharge({ id }: Organization, status: string) {
   return world.eventually(async () => {
@@ -67,13 +73,7 @@ describe('case 78: a restored database', () => {
     const { organization } = await world.recharged();
     await restoreBefore(organization);
     await world.setBudget(organization.teamId, BUDGET_BEFORE);
-    const empty = { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' };
-    const hidden = await world.stripeFault({
-      method: 'GET',
-      path: '/v1/payment_intents',
-      times: 100,
-      action: { kind: 'respond', status: 200, body: empty },
-    });
+    const hidden = await hideIntents();
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     await hidden.remove();
     const second = await recharge(organization, 'succeeded');
@@ -87,6 +87,38 @@ describe('case 78: a restored database', () => {
     expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'recharge_parked', subject: first.id }]);
   });
 
+  test('that has the alert and not its recharge: the payment gets an event of its own', async () => {
+    const { organization, eventId } = await world.recharged();
+    const { rows } = await world.sql.query('select * from webhook_event where id = $1', [eventId]);
+    await restoreBefore(organization);
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    // As it was stored: open, and its run gone with the restore. It is resumed, and would charge again.
+    await world.sql.query(
+      `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256, received_at)
+       values ($1, 'webhook', 'budget_crossed', $2, $3, $4, $5, now() - interval '1 hour')`,
+      [eventId, organization.teamId, organization.id, rows[0].payload, rows[0].body_sha256],
+    );
+    await world.reconcile();
+    await world.closed(eventId);
+    await recharge(organization, 'succeeded');
+    await expectChargedOnce(world, organization);
+    expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  test('is not left with an event alone when the organization has an open recharge', async () => {
+    const { organization } = await world.recharged();
+    await restoreBefore(organization);
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    const hidden = await hideIntents();
+    const { goOn } = await world.chargedButNotGranted(organization);
+    await hidden.remove();
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'recharge_lost', settled: false }]);
+    const { rows } = await world.sql.query('select id from webhook_event where organization_id = $1', [organization.id]);
+    expect(rows).toHaveLength(1);
+    await goOn();
+    await recharge(organization, 'succeeded');
+  });
+
   test.each([
     ['grant', { budget: BUDGET_AFTER + 20.5, refunded: 0, granted: 4100 }],
     ['refund', { budget: BUDGET_AFTER, refunded: 2050, granted: 2050 }],
@@ -94,12 +126,7 @@ describe('case 78: a restored database', () => {
     const { organization } = await world.recharged();
     await restoreBefore(organization);
     await world.setBudget(organization.teamId, BUDGET_BEFORE);
-    const hidden = await world.stripeFault({
-      method: 'GET',
-      path: '/v1/payment_intents',
-      times: 100,
-      action: { kind: 'respond', status: 200, body: { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' } },
-    });
+    const hidden = await hideIntents();
     await world.alerted(organization);
     await hidden.remove();
     await world.findingsOf(organization);
