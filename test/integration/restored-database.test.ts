@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, WRITE_BUDGET } from '../support/faults.ts';
@@ -92,14 +93,15 @@ describe('case 78: a restored database', () => {
     const { rows } = await world.sql.query('select * from webhook_event where id = $1', [eventId]);
     await restoreBefore(organization);
     await world.setBudget(organization.teamId, BUDGET_BEFORE);
-    // As it was stored: open, and its run gone with the restore. It is resumed, and would charge again.
+    // As it was stored: open. Its run is started again, as reconciliation does, and would charge again.
     await world.sql.query(
-      `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256, received_at)
-       values ($1, 'webhook', 'budget_crossed', $2, $3, $4, $5, now() - interval '1 hour')`,
+      `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256, dispatched_at)
+       values ($1, 'webhook', 'budget_crossed', $2, $3, $4, $5, now())`,
       [eventId, organization.teamId, organization.id, rows[0].payload, rows[0].body_sha256],
     );
-    await world.reconcile();
-    await world.closed(eventId);
+    const run = { workflowId: `again/${eventId}`, taskQueue: world.name, args: [{ eventId }] };
+    await world.temporal.workflow.execute(WORKFLOW_TYPES.recharge, run);
+    expect(await world.closed(eventId)).toEqual(unsuccessful('payment_unknown'));
     await recharge(organization, 'succeeded');
     await expectChargedOnce(world, organization);
     expect(await world.findingsOf(organization)).toEqual([]);
