@@ -19,6 +19,8 @@ COPY workflows workflows
 COPY activities activities
 # `bill dev` imports it.
 COPY sandbox sandbox
+# A worker starts a second or two sooner. The user below may not write it.
+RUN node -e "await (await import('/app/src/temporal/workflow-bundle.ts')).loadWorkflowBundle()"
 USER node
 EXPOSE 8080
 # For the API. A worker listens on no port, so docker-compose.yml disables the health check there.

@@ -17,7 +17,8 @@ import { PaymentsClient } from './payments/client.ts';
 import { connectWorker, namespaceOf, openClient } from './temporal/connection.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
-import { bundleWorkflows, createWorker } from './temporal/worker.ts';
+import { createWorker } from './temporal/worker.ts';
+import { loadWorkflowBundle } from './temporal/workflow-bundle.ts';
 
 export type Running = { stop: () => Promise<void> };
 
@@ -90,7 +91,7 @@ type WorkerOptions = {
 export async function startWorker(config: Config, log: Logger, { failed, workflowBundle }: WorkerOptions): Promise<Running> {
   const stopping = new AbortController();
   const database = await Database.open(config.databaseUrl);
-  const bundle = workflowBundle ?? (await bundleWorkflows());
+  const bundle = workflowBundle ?? (await loadWorkflowBundle());
   const starting = (async () => {
     const connection = await connectWorker(config.temporal, log, stopping.signal);
     const namespace = namespaceOf(config.temporal);

@@ -1,15 +1,6 @@
 /** A Temporal worker: runs workflows and activities of one task queue. */
-import { fileURLToPath } from 'node:url';
 import { ApplicationFailure } from '@temporalio/common';
-import {
-  bundleWorkflowCode,
-  DefaultLogger,
-  type LogEntry,
-  type NativeConnection,
-  Runtime,
-  Worker,
-  type WorkflowBundle,
-} from '@temporalio/worker';
+import { DefaultLogger, type LogEntry, type NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import type { ActivityDependencies } from '../../activities/dependencies.ts';
 import { createActivities } from '../../activities/index.ts';
 import { superviseActivity } from '../../activities/interceptor.ts';
@@ -45,17 +36,6 @@ export function installTemporalLogger(log: Logger): void {
 export function loggable({ error, ...fields }: NonNullable<LogEntry['meta']> = {}): Record<string, unknown> {
   if (error instanceof ApplicationFailure) return { ...fields, failure: error.type, reason: error.message };
   return error instanceof Error ? { ...fields, failure: error.name } : fields;
-}
-
-const WORKFLOWS = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
-
-/** Bundles the workflow code. It takes about a second, so call it once in a process. */
-export async function bundleWorkflows(workflowsPath = WORKFLOWS): Promise<WorkflowBundle> {
-  return bundleWorkflowCode({
-    workflowsPath,
-    // Webpack's list of modules does not help an operator.
-    logger: new DefaultLogger('WARN'),
-  });
 }
 
 type WorkerOptions = {

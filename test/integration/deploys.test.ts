@@ -1,7 +1,7 @@
 /** A new version of the workflow code while runs are under way. */
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { bundleWorkflows } from '../../src/temporal/worker.ts';
+import { bundleWorkflows } from '../../src/temporal/workflow-bundle.ts';
 import { RECHARGED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { World } from '../support/world.ts';

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { ApplicationFailure } from '@temporalio/common';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { findingOf } from '../../src/domain/finding.ts';
+import { loadWorkflowBundle } from '../../src/temporal/workflow-bundle.ts';
 import { type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { ALWAYS, READ_BUDGET } from '../support/faults.ts';
 import { World } from '../support/world.ts';
@@ -65,7 +66,7 @@ test('case 81: a stage that fails is a finding, and the stages behind it are don
   const worker = await Worker.create({
     connection,
     taskQueue,
-    workflowBundle: { codePath: process.env['TEST_WORKFLOW_BUNDLE'] ?? '' },
+    workflowBundle: await loadWorkflowBundle(),
     activities: {
       checkBooks: fails('the ledger'),
       resumeIdle: async () => [],

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DefaultLogger, type ReplayResult, Runtime, Worker } from '@temporalio/worker';
-import { bundleWorkflows } from '../../src/temporal/worker.ts';
+import { bundleWorkflows } from '../../src/temporal/workflow-bundle.ts';
 import { BRANCHES, LONG_BRANCHES } from './branches.ts';
 import { readHistory, recordedBranches } from './histories.ts';
 

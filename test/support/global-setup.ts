@@ -1,10 +1,10 @@
 /** Starts the two servers that all integration tests share: a real PostgreSQL and a real Temporal. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
 import { Database } from '../../src/database/database.ts';
-import { bundleWorkflows } from '../../src/temporal/worker.ts';
+import { loadWorkflowBundle } from '../../src/temporal/workflow-bundle.ts';
 import { createDatabase } from './databases.ts';
 
 declare global {
@@ -16,18 +16,15 @@ export const TEMPLATE_DATABASE = 'bill_template';
 
 export default async function globalSetup(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bill-test-'));
-  const [postgres, temporal, workflows] = await Promise.all([
+  const [postgres, temporal] = await Promise.all([
     launch('postgres', { data: join(folder, 'postgres'), port: 0, fsync: 'off' }),
     launch('temporal', { port: 0, 'ui-port': 0 }),
-    bundleWorkflows(),
+    // Kept for all worlds: each would bundle the same for a second or two of a core.
+    loadWorkflowBundle(),
   ]);
   globalThis.sharedServers = [postgres, temporal];
   process.env['TEST_POSTGRES_URL'] = postgres.ready['url'];
   process.env['TEST_TEMPORAL_ADDRESS'] = temporal.ready['address'];
-  // Bundled once for all worlds: each would take a second or two of a core.
-  process.env['TEST_WORKFLOW_BUNDLE'] = join(folder, 'workflows.js');
-  writeFileSync(process.env['TEST_WORKFLOW_BUNDLE'], workflows.code);
-
   const database = await Database.open(await createDatabase(TEMPLATE_DATABASE));
   await database.migrate();
   await database.close();

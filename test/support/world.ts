@@ -4,7 +4,6 @@
  * then ask the stand-ins and the ledger what really happened.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
@@ -54,12 +53,6 @@ export type OrganizationWish = {
   spend?: number;
   settings?: Record<string, unknown>;
 };
-
-/** The service's workflow code as the global set-up has bundled it. Without it, a worker bundles its own. */
-function sharedBundle(): WorkflowBundle | undefined {
-  const path = process.env['TEST_WORKFLOW_BUNDLE'];
-  return path === undefined ? undefined : { code: readFileSync(path, 'utf8') };
-}
 
 export class World extends StandIns {
   readonly name: string;
@@ -165,7 +158,7 @@ export class World extends StandIns {
    * @param overrides variables in which the worker's environment differs from the world's.
    * @param workflowBundle other workflow code than the service's own.
    */
-  async startWorker(overrides: Record<string, string> = {}, workflowBundle = sharedBundle()): Promise<void> {
+  async startWorker(overrides: Record<string, string> = {}, workflowBundle?: WorkflowBundle): Promise<void> {
     const failed = (error: Error) => {
       throw error;
     };
