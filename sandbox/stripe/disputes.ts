@@ -6,7 +6,10 @@ import { type Dispute, newId, now } from './objects.ts';
 import type { Parameters } from './parameters.ts';
 import { failPendingRefunds } from './refunds.ts';
 
-/** Knob: the cardholder disputes a payment, whole unless `amount` says how much. */
+/**
+ * Knob: the cardholder disputes a payment, whole unless `amount` says how much, and in the payment's currency
+ * unless `currency` names another: the bank may settle in its own.
+ */
 export function openDispute(account: Account, parameters: Parameters): Dispute {
   const intent = account.paymentIntents.refer(parameters.requiredText('payment_intent'), 'payment_intent');
   const charge = intent.latest_charge === null ? undefined : account.charges.find(intent.latest_charge);
@@ -18,7 +21,7 @@ export function openDispute(account: Account, parameters: Parameters): Dispute {
     amount: readPositiveAmount(parameters, 'amount') ?? charge.amount_captured,
     charge: charge.id,
     created: now(),
-    currency: charge.currency,
+    currency: parameters.text('currency') ?? charge.currency,
     is_charge_refundable: false,
     livemode: false,
     metadata: {},

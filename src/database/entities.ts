@@ -263,6 +263,8 @@ export const StripeEvent = defineEntity({
     claimedUntil: p.datetime().nullable(),
     dispatchAttempts: p.integer(),
     handledAt: p.datetime().nullable(),
+    /** It did not hold what it is about. */
+    isIgnored: p.boolean(),
   },
 });
 export type StripeEvent = InferEntity<typeof StripeEvent>;

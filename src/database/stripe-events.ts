@@ -1,8 +1,10 @@
 /** Stripe's events, stored before they are answered. Each only says that an object is worth a look. */
-import type { StripeNotice } from '../domain/stripe-notice.ts';
+import type { OpaqueStripeEvent, StripeNotice } from '../domain/stripe-notice.ts';
 import type { EntityManager } from './database.ts';
 import { StripeEvent } from './entities.ts';
 import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 const INBOX: Inbox = {
   table: 'stripe_event',
@@ -26,6 +28,14 @@ export async function receive(em: EntityManager, notice: StripeNotice): Promise<
   return rows.length === 1;
 }
 
+/** Stores an event that does not hold what it is about, once: nothing follows it. */
+export async function ignore(em: EntityManager, { id, type }: OpaqueStripeEvent): Promise<void> {
+  await em.execute(
+    'insert into stripe_event (id, type, object_id, handled_at, is_ignored) values (?, ?, ?, now(), true) on conflict do nothing',
+    [id, type, id],
+  );
+}
+
 /** Claims up to `limit` events that are not handled, for `leaseMs`; see lease.ts. */
 export async function claim(em: EntityManager, limit: number, leaseMs: number): Promise<StripeNotice[]> {
   return claimRows<StripeNotice>(em, INBOX, { limit, leaseMs });
@@ -38,6 +48,11 @@ export async function markHandled(em: EntityManager, id: string): Promise<void> 
 /** Releases a claim in `delayMs`. */
 export async function releaseClaim(em: EntityManager, id: string, delayMs: number): Promise<void> {
   await releaseRow(em, INBOX, { id, delayMs });
+}
+
+/** How many events of the last day did not hold what they are about. */
+export async function countIgnored(em: EntityManager): Promise<number> {
+  return em.count(StripeEvent, { isIgnored: true, receivedAt: { $gt: new Date(Date.now() - DAY_MS) } });
 }
 
 /** When the last of Stripe's events arrived; null when none ever did. */

@@ -1,7 +1,7 @@
 /**
- * A crossing is one fall of one team's balance to or below its minimum. An alert has neither an id nor a time, and
- * LiteLLM sends a copy from every worker process, so a crossing is recognised by what the copies share: the
- * team, the event and the budget that was crossed. Two events of one fall (`threshold_crossed`, then
+ * A crossing is one fall of one team's balance to or below its minimum, as one event reports it. An alert has
+ * neither an id nor a time, and LiteLLM sends a copy from every worker process, so a crossing is recognised by
+ * what the copies share: the team, the event and the budget that was crossed. Two events of one fall (`threshold_crossed`, then
  * `budget_crossed`) are two crossings; the second one finds the recharge open, or the balance restored.
  */
 import { createHash } from 'node:crypto';

@@ -17,7 +17,10 @@ type Rule = {
   endsWithCard?: true;
 };
 
-/** Every reason for a hold. docs/policy.md has the same table, and a test compares the two. */
+/**
+ * Every reason for a hold. docs/policy.md has the same table, and a test compares the two. The table `hold`
+ * checks the reasons, so a new one needs a migration.
+ */
 export const HOLDS = {
   operator: {
     scopes: ['service', 'organization'],

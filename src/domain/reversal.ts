@@ -48,6 +48,8 @@ export type ReturnedMoney = {
   kind: ReversalKind;
   /** 0: Stripe does not say how much. */
   amountMinor: MinorUnits;
+  /** A dispute may be in another one than the payment, such as the account's. Null: Stripe does not say. */
+  currency: string | null;
   /** The customer has it, or will have it unless something changes. */
   isGone: boolean;
   /** Final, unless an event weeks later says otherwise. */
@@ -61,6 +63,7 @@ export type ReturnedMoney = {
 /** What is decided on of a recharge. */
 export type ReversedRecharge = Purchase & {
   id: string;
+  currency: string;
   status: RechargeStatus;
   /** The refund that we have asked for. */
   refundId?: string | null | undefined;
@@ -151,12 +154,14 @@ export function decideReversals(
  */
 function openingOf(
   recharge: ReversedRecharge,
-  { id: moneyId, kind, amountMinor: said, isGone, isInquiry }: ReturnedMoney,
+  money: ReturnedMoney,
   { known, opened, others }: { known: readonly KnownReversal[]; opened: readonly KnownReversal[]; others: readonly ReturnedMoney[] },
 ): OpenedReversal | 'wait' | undefined {
+  const { id: moneyId, kind, isGone, isInquiry } = money;
   const last = lastOf(moneyId, known);
+  const said = partOf(recharge, money);
   // Where Stripe does not say how much, it may be all of it, and a person looks.
-  const whole = said === 0 ? recharge.amountMinor : said;
+  const whole = said ?? recharge.amountMinor;
   if (!isGone) {
     // It went and came back before we looked: nothing to take, and still a reason for a person to look.
     const isNews = !last && !isInquiry && recharge.status === 'succeeded';
@@ -168,7 +173,7 @@ function openingOf(
   const holders = [...known, ...opened].filter(holdsQuota);
   const rest = restOf(recharge, holders);
   const amountMinor = minorUnits(Math.min(whole, rest));
-  const quota = said === 0 ? quotaMicros(0) : quotaFor(amountMinor, recharge);
+  const quota = said === undefined ? quotaMicros(0) : quotaFor(amountMinor, recharge);
   if (last && !isOver) return quota > 0 ? { id: last.id, kind, amountMinor, quota, status: 'open' } : undefined;
   if (whole > rest && holders.some((holder) => mayComeBack(holder, others))) return 'wait';
   const id = last ? nextOccurrence(last.id) : moneyId;
@@ -180,6 +185,18 @@ function stepFor({ status, quota, isWriting }: KnownReversal, isGone: boolean): 
   // Without quota nothing was taken. A giving back that has begun is finished, and the next look takes again.
   if (status === 'taken_back' && quota > 0 && (!isGone || isWriting)) return 'give_back';
   return undefined;
+}
+
+/**
+ * How much of the payment a refund or dispute is. In another currency it is the whole: nobody tells us which rate
+ * the bank has used, and most disputes are about all of it. Undefined where Stripe does not say how much.
+ */
+function partOf(
+  { amountMinor: whole, currency }: ReversedRecharge,
+  money: Pick<ReturnedMoney, 'amountMinor' | 'currency'>,
+): MinorUnits | undefined {
+  if (money.amountMinor === 0 || money.currency === null) return undefined;
+  return money.currency === currency ? money.amountMinor : whole;
 }
 
 /** Of the refunds that Stripe shows, those that the recharge has asked for. */
@@ -214,7 +231,8 @@ function restOf(recharge: ReversedRecharge, holders: readonly KnownReversal[]): 
 }
 
 /** What of the quota would be taken for so much money now. */
-function quotaToTake(recharge: ReversedRecharge, amountMinor: MinorUnits, known: readonly KnownReversal[]): QuotaMicros {
+function quotaToTake(recharge: ReversedRecharge, amountMinor: MinorUnits | undefined, known: readonly KnownReversal[]): QuotaMicros {
+  if (amountMinor === undefined) return quotaMicros(0);
   return quotaFor(minorUnits(Math.min(amountMinor, restOf(recharge, known.filter(holdsQuota)))), recharge);
 }
 
@@ -235,14 +253,15 @@ export function isMoneyGone({ id }: Pick<KnownReversal, 'id'>, moneys: readonly 
  */
 export function isFollowed(
   recharge: ReversedRecharge,
-  { id, kind, isGone, amountMinor }: Pick<ReturnedMoney, 'id' | 'kind' | 'isGone' | 'amountMinor'>,
+  money: Pick<ReturnedMoney, 'id' | 'kind' | 'isGone' | 'amountMinor' | 'currency'>,
   known: readonly KnownReversal[],
 ): boolean {
+  const { id, kind, isGone } = money;
   if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
   if (isPartOfRefund(recharge, { kind, isGone })) return true;
   const last = lastOf(id, known);
   // It found no quota to take, and there is some now.
-  if (isGone && last?.quota === 0 && quotaToTake(recharge, amountMinor, known) > 0) return false;
+  if (isGone && last?.quota === 0 && quotaToTake(recharge, partOf(recharge, money), known) > 0) return false;
   switch (last?.status) {
     case undefined:
       return !isGone;

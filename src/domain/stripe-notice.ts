@@ -11,3 +11,9 @@ export type StripeNotice = {
   chargeId: string | null;
   customerId: string | null;
 };
+
+/**
+ * An event that does not hold the object that it is about, such as one of Stripe's thin events. Nothing follows
+ * it. https://docs.stripe.com/event-destinations#thin-events
+ */
+export type OpaqueStripeEvent = Pick<StripeNotice, 'id' | 'type'> & { isOpaque: true };

@@ -5,7 +5,7 @@ import type { WebhookEvent } from '../database/entities.ts';
 import { isDatabaseOutage } from '../database/errors.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
-import type { StripeNotice } from '../domain/stripe-notice.ts';
+import type { OpaqueStripeEvent, StripeNotice } from '../domain/stripe-notice.ts';
 import { MalformedAlertError, readAlert } from '../inbox/alert.ts';
 import { authenticate } from '../inbox/signatures.ts';
 import type { Logger } from '../observability/log.ts';
@@ -84,6 +84,11 @@ export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccep
     const body: Buffer = request.body;
     const event = signature?.length === 1 ? readStripeEventOrRefuse(body, signature[0] ?? '', stripeSigningSecrets) : undefined;
     if (!event) throw new Problem('unauthenticated', 'no valid Stripe-Signature by one of STRIPE_WEBHOOK_SECRETS');
+    if ('isOpaque' in event) {
+      await storedOrUnavailable(log, () => stripeEvents.ignore(database.fork(), event));
+      response.json({ event_id: event.id, status: 'ignored' });
+      return;
+    }
     const isNew = await storedOrUnavailable(log, () => stripeEvents.receive(database.fork(), event));
     if (isNew) stripeEventAccepted();
     response.json({ event_id: event.id, status: isNew ? 'accepted' : 'duplicate' });
@@ -101,7 +106,11 @@ function readAlertOrRefuse(body: Buffer, deliveryId: string | null) {
   }
 }
 
-function readStripeEventOrRefuse(body: Buffer, signature: string, secrets: readonly string[]): StripeNotice | undefined {
+function readStripeEventOrRefuse(
+  body: Buffer,
+  signature: string,
+  secrets: readonly string[],
+): StripeNotice | OpaqueStripeEvent | undefined {
   try {
     return readStripeEvent(body, signature, secrets, Date.now() / 1000);
   } catch (error) {

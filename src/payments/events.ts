@@ -1,7 +1,7 @@
 /** Stripe's webhook: whether an event is authentic, and what it is about. */
 import Stripe from 'stripe';
 import { z } from 'zod';
-import type { StripeNotice } from '../domain/stripe-notice.ts';
+import type { OpaqueStripeEvent, StripeNotice } from '../domain/stripe-notice.ts';
 import { idIn } from './fields.ts';
 
 /** Stripe's own tolerance; the library applies it to the past only, we also to the future. */
@@ -45,10 +45,7 @@ export function topicOf(type: string): 'fraud' | 'card' | 'money' {
 
 const verifier = Stripe.webhooks.signature as Stripe.Signature;
 
-/**
- * Authentic, and not what Stripe documents an event to be: an endpoint of another API version, or a thin
- * event.
- */
+/** Authentic, and no event that could be told from another: it has no id, or no type. */
 export class MalformedStripeEventError extends Error {
   override name = 'MalformedStripeEventError';
 }
@@ -58,9 +55,8 @@ const id = z.string().regex(/^[^\0]+$/);
 const reference = z.union([id, z.object({ id })]).nullish();
 /** What another object than ours has under such a name is none of our business. */
 const readableReference = reference.catch(null);
-const snapshotEvent = z.object({
-  id,
-  type: id,
+const anyEvent = z.object({ id, type: id });
+const snapshotEvent = anyEvent.extend({
   data: z.object({
     object: z.object({
       id: id.optional(),
@@ -78,7 +74,12 @@ const snapshotEvent = z.object({
  *
  * @throws MalformedStripeEventError
  */
-export function readStripeEvent(body: Buffer, signature: string, secrets: readonly string[], nowSeconds: number): StripeNotice | undefined {
+export function readStripeEvent(
+  body: Buffer,
+  signature: string,
+  secrets: readonly string[],
+  nowSeconds: number,
+): StripeNotice | OpaqueStripeEvent | undefined {
   const [timestamp, ...others] = [...signature.matchAll(/(?:^|,)t=([^,]*)/g)].map((match) => match[1] ?? '');
   if (timestamp === undefined || others.length > 0 || !/^\d+$/.test(timestamp)) return undefined;
   if (Number(timestamp) - nowSeconds > TOLERANCE_S) return undefined;
@@ -96,9 +97,12 @@ function isSignedBy(secret: string, body: Buffer, signature: string, nowSeconds:
   }
 }
 
-function noticeOf(body: Buffer): StripeNotice {
-  const event = snapshotEvent.safeParse(jsonIn(body));
-  if (!event.success) throw new MalformedStripeEventError(`not an event: ${z.prettifyError(event.error)}`);
+function noticeOf(body: Buffer): StripeNotice | OpaqueStripeEvent {
+  const json = jsonIn(body);
+  const any = anyEvent.safeParse(json);
+  if (!any.success) throw new MalformedStripeEventError(`not an event: ${z.prettifyError(any.error)}`);
+  const event = snapshotEvent.safeParse(json);
+  if (!event.success) return { ...any.data, isOpaque: true };
   const { id: eventId, type, data } = event.data;
   const { id: objectId = eventId, object, payment_intent: intent, charge, customer } = data.object;
   return {

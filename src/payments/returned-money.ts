@@ -2,7 +2,7 @@
 import type Stripe from 'stripe';
 import { minorUnits } from '../domain/money.ts';
 import type { ReturnedMoney } from '../domain/reversal.ts';
-import { amountIn } from './fields.ts';
+import { amountIn, currencyIn } from './fields.ts';
 
 export type Refund = ReturnedMoney & {
   kind: 'refund';
@@ -23,6 +23,7 @@ export function ofRefund(refund: Stripe.Refund): Refund {
     id: refund.id,
     kind: 'refund',
     amountMinor: minorUnits(amount ?? 0),
+    currency: currencyIn(refund.currency),
     isGone: outcome !== 'failed',
     isFinal: outcome !== 'pending',
     isInquiry: false,
@@ -55,6 +56,7 @@ export function ofDispute(dispute: Stripe.Dispute): ReturnedMoney {
     id: dispute.id,
     kind: 'dispute',
     amountMinor: minorUnits(amountIn(dispute.amount) ?? 0),
+    currency: currencyIn(dispute.currency),
     isGone: status !== 'won' && !isInquiry,
     isFinal: ['won', 'lost', 'prevented', 'warning_closed'].includes(status),
     isInquiry,

@@ -154,6 +154,21 @@ describe('case 44: a dispute', () => {
     await scene.expectBalanced(organization);
   });
 
+  test('case 85: in another currency than the charge is one of the whole: all of the quota goes, and comes back with it', async () => {
+    const paid = await world.recharged();
+    const { organization, rechargeId, intentId } = paid;
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 900, currency: 'eur' });
+    await world.reversalIs(id, 'taken_back');
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+    expect(await scene.reversal(id)).toMatchObject({ amount_minor: '2050', currency: 'usd', quota: '20.500000' });
+
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    await world.reversalIs(id, 'given_back');
+    await scene.tellEverythingAgain(paid);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant']);
+  });
+
   test('that is won and then reinstated takes the quota back again, until it is won again', async () => {
     const { organization, rechargeId, intentId } = await world.recharged();
     const dispute = await world.stripeKnob<{ id: string }>('disputes', { payment_intent: intentId });

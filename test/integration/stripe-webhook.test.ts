@@ -161,8 +161,24 @@ describe('an event cannot be read', () => {
     await handled(id);
   });
 
-  test.each(['not json', '{}', '{"id":"evt_thin","object":"v2.core.event","type":"v1.billing"}'])('authentic, and yet %s', async (body) => {
+  test.each(['not json', '{}', '{"type":"v1.billing"}'])('authentic, and yet %s', async (body) => {
     expect(await signed(body)).toMatchObject({ status: 400, body: { type: 'urn:bill-service:problem:malformed' } });
+  });
+
+  test('case 87: a thin one is answered, counted once, and followed by nothing', async () => {
+    const body = '{"id":"evt_thin","object":"v2.core.event","type":"v1.billing","related_object":{"id":"pi_1"}}';
+    const answers = [await signed(body), await signed(body)];
+    expect(answers).toEqual(Array(2).fill(expect.objectContaining({ status: 200, body: { event_id: 'evt_thin', status: 'ignored' } })));
+    expect(await rowsOf('evt_thin')).toMatchObject([
+      { type: 'v1.billing', is_ignored: true, handled_at: expect.anything(), dispatch_attempts: 0 },
+    ]);
+  });
+
+  test('case 87: one of a type that nobody knows is answered, handled, and changes nothing', async () => {
+    const id = eventId();
+    const body = JSON.stringify({ id, type: 'treasury.moon_landed', data: { object: { id: 'moon_1', object: 'treasury.moon' } } });
+    expect(await signed(body)).toMatchObject({ status: 200, body: { event_id: id, status: 'accepted' } });
+    await handled(id);
   });
 
   test('as anything but JSON', async () => {

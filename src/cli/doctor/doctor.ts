@@ -198,6 +198,13 @@ async function examineWebhooks(database: Database, config: Config): Promise<Read
       );
     }),
     runCheck({ area: 'webhooks', check: 'Stripe', advice: 'see the line about the database' }, async () => {
+      const ignored = await stripeEvents.countIgnored(database.fork());
+      if (ignored > 0) {
+        return note(
+          `${ignored} of the events of the last day do not hold what they are about`,
+          'have the endpoint in the Stripe Dashboard send snapshot events; thin events are ignored',
+        );
+      }
       const last = await stripeEvents.lastReceivedAt(database.fork());
       if (last) return `last event ${ago(last)}`;
       return note(

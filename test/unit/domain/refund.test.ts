@@ -11,6 +11,7 @@ function refund(id: string, amount: number, changes: Partial<ReturnedMoney> = {}
     id,
     kind: 'refund',
     amountMinor: minorUnits(amount),
+    currency: 'usd',
     isGone: true,
     isFinal: true,
     isInquiry: false,

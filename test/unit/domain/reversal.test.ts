@@ -24,6 +24,7 @@ import {
 /** 20.50 dollars that bought 20.50 of quota. */
 const granted: ReversedRecharge = {
   id: 'rch_1',
+  currency: 'usd',
   status: 'succeeded',
   amountMinor: minorUnits(2050),
   quotaGranted: parseQuota('20.50'),
@@ -35,7 +36,17 @@ const ONE_CENT = 10_000;
 
 function money(id: string, fields: Partial<ReturnedMoney> = {}): ReturnedMoney {
   const kind = id.startsWith('du_') ? 'dispute' : 'refund';
-  return { id, kind, amountMinor: minorUnits(2050), isGone: true, isFinal: true, isInquiry: false, rechargeId: null, ...fields };
+  return {
+    id,
+    kind,
+    amountMinor: minorUnits(2050),
+    currency: 'usd',
+    isGone: true,
+    isFinal: true,
+    isInquiry: false,
+    rechargeId: null,
+    ...fields,
+  };
 }
 const gone = (id: string, fields: Partial<ReturnedMoney> = {}) => money(id, fields);
 const here = (id: string, fields: Partial<ReturnedMoney> = {}) => money(id, { isGone: false, ...fields });
@@ -344,6 +355,18 @@ test('money that has gone and of which Stripe does not say how much may be all o
   expect(decideReversals(granted, [unsaid], [])).toMatchObject({ open: [parked], parked: ['du_1'], steps: [] });
   expect(decideReversals(granted, [unsaid], [parked])).toMatchObject({ open: [], parked: ['du_1'], steps: [] });
   expect(decideReversals(granted, [gone('du_1')], [parked]).open).toMatchObject([{ id: 'du_1', ...WHOLE, status: 'open' }]);
+});
+
+test.each([cents(900), cents(99_999)])('a dispute in another currency is of the whole payment, whatever it is of: $amountMinor', (said) => {
+  const inEuros = gone('du_1', { ...said, currency: 'eur' });
+  expect(decideReversals(granted, [inEuros], []).open).toMatchObject([{ id: 'du_1', ...WHOLE, status: 'open' }]);
+  expect(decideReversals(granted, [inEuros], [reversal('re_1', 'taken_back', 500)]).open).toMatchObject([{ amountMinor: 1550 }]);
+  const foundNothing = { ...reversal('du_1', 'taken_back', 2050, 0) };
+  expect(isFollowed(granted, inEuros, [foundNothing])).toBe(false);
+});
+
+test('a dispute without a currency may be of anything: a person looks', () => {
+  expect(decideReversals(granted, [gone('du_1', { ...cents(900), currency: null })], [])).toMatchObject({ parked: ['du_1'], steps: [] });
 });
 
 describe('a refund made elsewhere before the recharge gave the rest back', () => {

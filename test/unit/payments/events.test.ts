@@ -138,13 +138,21 @@ describe('an event is about', () => {
     '[]',
     '"evt_1"',
     '{}',
-    '{"id":"evt_1","type":"charge.refunded"}',
-    '{"id":"evt_1","type":"charge.refunded","data":{}}',
+    '{"id":"evt_1"}',
     '{"id":7,"type":"charge.refunded","data":{"object":{"id":"ch_1"}}}',
-    '{"id":"evt_1","object":"v2.core.event","type":"v1.billing.meter.error_report_triggered"}',
-    '{"id":"evt_1","type":"x","data":{"object":{"id":"ch_1\\u0000"}}}',
+    '{"id":"evt_1\\u0000","type":"charge.refunded","data":{"object":{"id":"ch_1"}}}',
   ])('nothing that can be told when it is authentic but reads %s', (text) => {
     const sent = Buffer.from(text);
     expect(() => read(header(sent), SECRETS, sent)).toThrow(MalformedStripeEventError);
+  });
+
+  test.each([
+    '{"id":"evt_1","type":"x"}',
+    '{"id":"evt_1","type":"x","data":{}}',
+    '{"id":"evt_1","type":"x","object":"v2.core.event","related_object":{"id":"ch_1","type":"charge"}}',
+    '{"id":"evt_1","type":"x","data":{"object":{"id":"ch_1\\u0000"}}}',
+  ])('what it does not hold: %s', (text) => {
+    const sent = Buffer.from(text);
+    expect(read(header(sent), SECRETS, sent)).toEqual({ id: 'evt_1', type: 'x', isOpaque: true });
   });
 });

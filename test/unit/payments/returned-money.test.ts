@@ -3,8 +3,8 @@ import type Stripe from 'stripe';
 import { ofDispute, ofRefund } from '../../../src/payments/returned-money.ts';
 
 const refund = (status: string | null, fields: object = {}) =>
-  ofRefund({ id: 're_1', amount: 500, metadata: {}, status, ...fields } as unknown as Stripe.Refund);
-const dispute = (status: string) => ofDispute({ id: 'du_1', amount: 2050, status } as unknown as Stripe.Dispute);
+  ofRefund({ id: 're_1', amount: 500, currency: 'usd', metadata: {}, status, ...fields } as unknown as Stripe.Refund);
+const dispute = (status: string) => ofDispute({ id: 'du_1', amount: 2050, currency: 'eur', status } as unknown as Stripe.Dispute);
 
 describe('a refund', () => {
   test.each([
@@ -20,6 +20,7 @@ describe('a refund', () => {
       id: 're_1',
       kind: 'refund',
       amountMinor: 500,
+      currency: 'usd',
       isInquiry: false,
       status: String(status),
       ...meaning,
@@ -55,7 +56,7 @@ describe('a dispute', () => {
     ['warning_closed', { isGone: false, isFinal: true, isInquiry: true }],
     ['levitating', { isGone: true, isFinal: false, isInquiry: false }],
   ])('that is %s', (status, meaning) => {
-    expect(dispute(status)).toEqual({ id: 'du_1', kind: 'dispute', amountMinor: 2050, rechargeId: null, ...meaning });
+    expect(dispute(status)).toEqual({ id: 'du_1', kind: 'dispute', amountMinor: 2050, currency: 'eur', rechargeId: null, ...meaning });
   });
 
   test('without a status or an amount has taken the money, nobody knows how much', () => {
