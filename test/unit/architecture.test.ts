@@ -18,8 +18,11 @@ const ROOMS: Record<string, { allowed: string[]; refused: string[] }> = {
     allowed: ['./page.ts', '../domain/money.ts', 'pg'],
     refused: ['../kms/errors.ts', '../http/problem.ts', 'stripe'],
   },
-  'src/kms/x.ts': { allowed: ['./errors.ts', '../domain/money.ts', 'axios'], refused: ['../database/page.ts', 'stripe'] },
-  'src/payments/x.ts': { allowed: ['../domain/money.ts', 'stripe'], refused: ['../database/entities.ts', '../kms/errors.ts', 'axios'] },
+  'src/kms/x.ts': { allowed: ['./errors.ts', '../domain/money.ts', '../gate.ts', 'axios'], refused: ['../database/page.ts', 'stripe'] },
+  'src/payments/x.ts': {
+    allowed: ['../domain/money.ts', '../gate.ts', 'stripe'],
+    refused: ['../database/entities.ts', '../kms/errors.ts', 'axios'],
+  },
   'src/outbox/x.ts': {
     allowed: ['../domain/webhook-key.ts', '../database/page.ts', '../inbox/dispatcher.ts', 'axios', 'zod'],
     refused: ['../inbox/alert.ts', '../kms/client.ts', 'stripe'],
