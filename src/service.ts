@@ -5,8 +5,10 @@
 import type { AddressInfo } from 'node:net';
 import { Client } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
+import type { ActivityDependencies } from '../activities/dependencies.ts';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
+import type { Lane } from './gate.ts';
 import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
@@ -17,7 +19,7 @@ import { PaymentsClient } from './payments/client.ts';
 import { connectWorker, namespaceOf, openClient } from './temporal/connection.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
-import { bundleWorkflows, createWorker } from './temporal/worker.ts';
+import { bundleWorkflows, createWorkers } from './temporal/worker.ts';
 
 export type Running = { stop: () => Promise<void> };
 
@@ -86,32 +88,39 @@ type WorkerOptions = {
   workflowBundle?: WorkflowBundle | undefined;
 };
 
-/** A worker of workflows and activities. It waits for Temporal while Temporal is unavailable. */
+/**
+ * Connections to PostgreSQL of a worker's process, 20 in all. Bulk work has a pool of its own, so that a charge never
+ * waits for it: one for each of the items that an activity works on side by side.
+ */
+const CONNECTIONS: Readonly<Record<Lane, number>> = { money: 15, bulk: 5 };
+
+/** The workers of workflows and activities. They wait for Temporal while Temporal is unavailable. */
 export async function startWorker(config: Config, log: Logger, { failed, workflowBundle }: WorkerOptions): Promise<Running> {
   const stopping = new AbortController();
-  const database = await Database.open(config.databaseUrl);
+  const databases: Record<Lane, Database> = {
+    money: await Database.open(config.databaseUrl, { poolMax: CONNECTIONS.money }),
+    bulk: await Database.open(config.databaseUrl, { poolMax: CONNECTIONS.bulk }),
+  };
   const bundle = workflowBundle ?? (await bundleWorkflows());
   const starting = (async () => {
     const connection = await connectWorker(config.temporal, log, stopping.signal);
     const namespace = namespaceOf(config.temporal);
     const client = new Client({ connection, namespace });
-    const worker = await createWorker({
-      connection,
-      namespace,
-      taskQueue: config.temporal.taskQueue,
-      workflowBundle: bundle,
-      dependencies: {
-        database,
-        workflows: new TemporalStarter(client, config.temporal.taskQueue),
-        kms: new KmsClient(config.kms),
-        payments: new PaymentsClient(config.stripe),
-        log,
-      },
+    const { taskQueue } = config.temporal;
+    const workflows = new TemporalStarter(client, taskQueue);
+    const dependenciesOf = (lane: Lane): ActivityDependencies => ({
+      database: databases[lane],
+      kms: new KmsClient(config.kms, lane),
+      payments: new PaymentsClient(config.stripe, lane),
+      workflows,
+      log,
     });
-    const running = worker.run();
-    running.catch(failed);
-    log.info({ task_queue: config.temporal.taskQueue }, 'the worker polls');
-    return { worker, running, connection };
+    const dependencies = { money: dependenciesOf('money'), bulk: dependenciesOf('bulk') };
+    const workers = await createWorkers({ connection, namespace, taskQueue, workflowBundle: bundle, dependencies });
+    const runs = workers.map((worker) => worker.run());
+    Promise.all(runs).catch(failed);
+    log.info({ task_queues: workers.map(({ options }) => options.taskQueue) }, 'the worker polls');
+    return { workers, runs, connection };
   })();
   starting.catch((error) => {
     if (!stopping.signal.aborted) failed(error);
@@ -121,11 +130,12 @@ export async function startWorker(config: Config, log: Logger, { failed, workflo
       stopping.abort();
       const started = await starting.catch(() => undefined);
       if (started) {
-        if (started.worker.getState() === 'RUNNING') started.worker.shutdown();
-        await started.running.catch(() => {});
+        // Both at once: each waits for its own activities, and the connection for both.
+        for (const worker of started.workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+        await Promise.allSettled(started.runs);
         await started.connection.close();
       }
-      await database.close();
+      await Promise.all([databases.money.close(), databases.bulk.close()]);
     },
   };
 }

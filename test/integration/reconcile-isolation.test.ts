@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { ApplicationFailure } from '@temporalio/common';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { findingOf } from '../../src/domain/finding.ts';
-import { type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
+import { bulkQueueOf, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { ALWAYS, READ_BUDGET } from '../support/faults.ts';
 import { World } from '../support/world.ts';
 
@@ -66,6 +66,10 @@ test('case 81: a stage that fails is a finding, and the stages behind it are don
     connection,
     taskQueue,
     workflowBundle: { codePath: process.env['TEST_WORKFLOW_BUNDLE'] ?? '' },
+  });
+  const ofBulk = await Worker.create({
+    connection,
+    taskQueue: bulkQueueOf(taskQueue),
     activities: {
       checkBooks: fails('the ledger'),
       resumeIdle: async () => [],
@@ -75,7 +79,9 @@ test('case 81: a stage that fails is a finding, and the stages behind it are don
     },
   });
   const result = await worker.runUntil(
-    world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, { workflowId: `reconcile/${randomUUID()}`, taskQueue }),
+    ofBulk.runUntil(
+      world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, { workflowId: `reconcile/${randomUUID()}`, taskQueue }),
+    ),
   );
   await connection.close();
   expect(result).toMatchObject({
