@@ -26,20 +26,21 @@ afterEach(() => world.clearFaults());
 afterAll(() => world.close());
 
 test('case 98: LiteLLM hangs for all the bulk work that fits: meanwhile an alert is charged and granted, and a refund of another organization ends', async () => {
-  const refundable = await world.organization();
-  const { eventId: refunded, goOn } = await world.chargedButNotGranted(refundable);
   const hanging = await hangBulkWork(world);
   await hanging.fault.struck(BULK_CALLS);
+  const hung = await hanging.fault.strikes();
 
   const organization = await world.organization();
   expect(await world.alerted(organization)).toEqual(RECHARGED);
   await expectChargedOnce(world, organization);
-  await world.deleteTeam(refundable.teamId);
+  const other = await world.organization();
+  const { eventId, goOn } = await world.chargedButNotGranted(other);
+  await world.deleteTeam(other.teamId);
   await goOn();
-  expect(await world.closed(refunded)).toEqual(REFUNDED);
-  await expectRefunded(world, refundable);
+  expect(await world.closed(eventId)).toEqual(REFUNDED);
+  await expectRefunded(world, other);
   // In one queue or behind one gate, each step would have waited until as many calls were given up.
-  expect(await hanging.fault.strikes()).toBeLessThanOrEqual(2 * BULK_CALLS);
+  expect((await hanging.fault.strikes()) - hung).toBeLessThanOrEqual(2 * BULK_CALLS);
   await hanging.end();
 });
 

@@ -23,12 +23,14 @@ class Calls {
 
   /** One that is under way is answered. Returns when whoever waited for its place has got it. */
   async answer(name: string): Promise<void> {
+    await settled();
     this.underWay.get(name)?.resolve(name);
     this.underWay.delete(name);
     await settled();
   }
 
   async fail(name: string): Promise<void> {
+    await settled();
     this.underWay.get(name)?.reject(new Error(`${name} has failed`));
     this.underWay.delete(name);
     await settled();
