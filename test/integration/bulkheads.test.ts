@@ -26,14 +26,13 @@ afterEach(() => world.clearFaults());
 afterAll(() => world.close());
 
 test('case 98: LiteLLM hangs for all the bulk work that fits: meanwhile an alert is charged and granted, and a refund of another organization ends', async () => {
+  const [organization, other] = [await world.organization(), await world.organization()];
   const hanging = await hangBulkWork(world);
   await hanging.fault.struck(BULK_CALLS);
   const hung = await hanging.fault.strikes();
 
-  const organization = await world.organization();
   expect(await world.alerted(organization)).toEqual(RECHARGED);
   await expectChargedOnce(world, organization);
-  const other = await world.organization();
   const { eventId, goOn } = await world.chargedButNotGranted(other);
   await world.deleteTeam(other.teamId);
   await goOn();
