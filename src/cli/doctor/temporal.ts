@@ -4,7 +4,7 @@ import { bulkQueueOf } from '../../../workflows/contract.ts';
 import type { TemporalConfig } from '../../config.ts';
 import { namespaceOf } from '../../temporal/connection.ts';
 import { scheduleIds } from '../../temporal/schedules.ts';
-import { missingSearchAttributes } from '../../temporal/search-attribute-setup.ts';
+import { lackingSearchAttributes } from '../../temporal/search-attribute-setup.ts';
 import { ago, change, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const AREA = 'Temporal';
@@ -29,10 +29,7 @@ export async function examineTemporal(client: Client, temporal: TemporalConfig):
   return [
     reached,
     ...(await Promise.all([
-      runCheck({ area: AREA, check: 'search attributes', advice: 'run: bill migrate' }, async () => {
-        const missing = await missingSearchAttributes(client, namespace);
-        return missing.length === 0 ? 'registered' : change(`missing: ${missing.join(', ')}`, 'run: bill migrate');
-      }),
+      runCheck({ area: AREA, check: 'search attributes', advice: 'run: bill migrate' }, () => examineSearchAttributes(client, namespace)),
       runCheck({ area: AREA, check: 'workers', advice: 'start one: bill worker' }, () =>
         examinePollers(client, { namespace, taskQueue: temporal.taskQueue, taskQueueType: WORKFLOW_TASKS }),
       ),
@@ -47,6 +44,20 @@ export async function examineTemporal(client: Client, temporal: TemporalConfig):
       ),
     ])),
   ];
+}
+
+async function examineSearchAttributes(client: Client, namespace: string): Promise<Observation> {
+  const { lacking, refusal } = await lackingSearchAttributes(client, namespace);
+  if (refusal !== undefined) {
+    return note(`the namespace does not show them: ${refusal}`, 'look there for those of the README: runs do without what is missing');
+  }
+  if (lacking.length === 0) return 'registered';
+  const isAnotherType = lacking.some(({ type }) => type === undefined);
+  const remove = 'remove the one of another type (temporal operator search-attribute remove), then ';
+  return change(
+    `runs do without ${lacking.map(({ name, why }) => `${name}, which ${why}`).join('; ')}`,
+    `${isAnotherType ? remove : ''}run: bill migrate, with an account that may administer the namespace`,
+  );
 }
 
 async function examinePollers(
