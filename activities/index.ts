@@ -27,10 +27,14 @@ import { finishSync } from './sync/finish-sync.ts';
 import { syncOrganizations } from './sync/sync-organizations.ts';
 import { syncTeams } from './sync/sync-teams.ts';
 
-export type Activities = ReturnType<typeof createActivities>;
+export type BulkActivities = ReturnType<typeof bulkActivities>;
+export type Activities = ReturnType<typeof moneyActivities> & BulkActivities;
 
-/** Hands every activity its dependencies. The worker has to run each of them within `superviseActivity`. */
-export function createActivities(dependencies: ActivityDependencies) {
+/**
+ * Those of a charge, a refund and a reversal, each with its dependencies. The worker has to run each of them within
+ * `superviseActivity`.
+ */
+export function moneyActivities(dependencies: ActivityDependencies) {
   return {
     checkLimits: checkLimits(dependencies),
     releaseReservation: releaseReservation(dependencies),
@@ -45,7 +49,12 @@ export function createActivities(dependencies: ActivityDependencies) {
     findReversals: findReversals(dependencies),
     takeBackQuota: takeBackQuota(dependencies),
     giveBackQuota: giveBackQuota(dependencies),
+  };
+}
 
+/** The same of sweep, synchronisation and reconciliation. */
+export function bulkActivities(dependencies: ActivityDependencies) {
+  return {
     checkBooks: checkBooks(dependencies),
     resumeIdle: resumeIdle(dependencies),
     compareIntents: compareIntents(dependencies),

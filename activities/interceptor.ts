@@ -7,10 +7,10 @@ import type { ActivityInterceptors } from '@temporalio/worker';
 import { toApplicationFailure } from './failures.ts';
 
 /**
- * A third of the `heartbeatTimeout` beside the workflows' proxies: a dead worker is noticed when three are
- * missing.
+ * A quarter of the `heartbeatTimeout` beside the workflows' proxies: three may be late or lost. The worker has to send
+ * each (`maxHeartbeatThrottleInterval`): by itself the SDK keeps them back for 80 % of that time.
  */
-const HEARTBEAT_MS = 2_000;
+export const HEARTBEAT_MS = 5_000;
 
 /** For `Worker.create`: one for each activity attempt. */
 export function superviseActivity(context: Context): ActivityInterceptors {

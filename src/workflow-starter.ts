@@ -12,7 +12,7 @@ export interface WorkflowStarter {
    */
   restartRecharge(event: DispatchableEvent): Promise<void>;
 
-  /** Whether the event's `rechargeWorkflow` has a run that has not ended. */
+  /** Whether the event's `rechargeWorkflow` has a run that has not ended; a paused one has not. */
   isRechargeRunning(eventId: string): Promise<boolean>;
 
   /** Signals the recharge's run that Stripe has changed something. A run that has ended needs no signal. */

@@ -7,12 +7,19 @@
  * First it tells what does not settle, which has to be known within minutes and needs no balance.
  */
 import { log, patched, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
-import type { Activities } from '../activities/index.ts';
+import type { BulkActivities } from '../activities/index.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
+import { BULK_QUEUE } from './bulk-queue.ts';
 import { sweepProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
+
+/**
+ * A sweep is due each minute. A step that no worker takes within that, as after going back to a version that does
+ * not serve BULK_QUEUE, fails, so that the sweep ends and the next one can begin.
+ */
+const TAKEN_WITHIN = '1 minute';
 
 /** More are in the inbox all the same, but not in the result. */
 const MAX_REPORTED = 200;
@@ -21,14 +28,18 @@ const MAX_UNUSED = 200;
 
 // Idempotent: reads, and stores an event once. After three attempts the next sweep does the rest, a minute
 // later.
-const { probeHolds, sweepTeams } = proxyActivities<Activities>({
+const { probeHolds, sweepTeams } = proxyActivities<BulkActivities>({
+  taskQueue: BULK_QUEUE,
+  scheduleToStartTimeout: TAKEN_WITHIN,
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
 });
 
 // Idempotent: tells each once. The next sweep tells what this one cannot.
-const { tellOverdue } = proxyActivities<Activities>({
+const { tellOverdue } = proxyActivities<BulkActivities>({
+  taskQueue: BULK_QUEUE,
+  scheduleToStartTimeout: TAKEN_WITHIN,
   startToCloseTimeout: '1 minute',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '1 second', maximumAttempts: 3 },

@@ -20,6 +20,14 @@ export const WORKFLOW_TYPES = {
   sync: 'teamSyncWorkflow',
 } as const;
 
+/**
+ * Where the activities of sweep, synchronisation and reconciliation run, beside the task queue of the workflows:
+ * whatever they wait for, those of a charge find a place.
+ */
+export function bulkQueueOf(taskQueue: string): string {
+  return `${taskQueue}-bulk`;
+}
+
 /** Stripe has changed something about the recharge. Without the signal a run only finds out later. */
 export const stripeChanged = defineSignal('stripeChanged');
 

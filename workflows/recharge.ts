@@ -4,6 +4,8 @@
  * A run can be cancelled until the card is charged. From then on it finishes: with the quota raised, the
  * charge refunded, nothing charged, or a recharge that an operator has to settle.
  */
+
+import type { SearchAttributeUpdatePair } from '@temporalio/common';
 import {
   ActivityCancellationType,
   ApplicationFailure,
@@ -18,6 +20,7 @@ import {
   setHandler,
   sleep,
   upsertSearchAttributes,
+  workflowInfo,
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/recharge/types.ts';
@@ -113,7 +116,7 @@ export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<Rech
 
   const { recharge } = limits;
   const isTold = patched(TOLD_BY_ITS_MOVES);
-  upsertSearchAttributes([{ key: amountMinorKey, value: recharge.amountMinor }]);
+  show({ key: amountMinorKey, value: recharge.amountMinor });
   showStatus(recharge, 'reserved', 'The amount is reserved; the card is charged next.');
   const charge = await chargeUnlessCancelled(eventId, recharge);
   return CancellationScope.nonCancellable(async () => {
@@ -238,7 +241,7 @@ async function refund(recharge: ReservedRecharge, reason: string, stripe: Stripe
 
 /** Closes the event of a run that has no recharge, and so no status of one. */
 async function finishUncharged(eventId: string, { outcome, detail }: Ending): Promise<RechargeResult> {
-  upsertSearchAttributes([{ key: rechargeStatusKey, value: null }]);
+  show({ key: rechargeStatusKey, value: null });
   setCurrentDetails(`**${outcome}** — ${detail}`);
   await closeEvent.executeWithOptions({ summary: outcome }, [{ eventId, outcome }]);
   return { outcome, rechargeId: null, detail };
@@ -288,10 +291,19 @@ async function withAlarm<T>(eventId: string, recharge: ReservedRecharge, work: (
   }
 }
 
+/**
+ * Changes a search attribute that the run was started with. The namespace may lack any other, and one that it lacks
+ * would stop the run. A run that began before this rule changes all of them.
+ */
+function show(attribute: SearchAttributeUpdatePair): void {
+  const hasIt = workflowInfo().typedSearchAttributes.get(attribute.key) !== undefined;
+  if (hasIt || !patched('changes-only-its-own-search-attributes')) upsertSearchAttributes([attribute]);
+}
+
 /** What the Temporal Web UI shows of the run: its status as a search attribute, and its details so far. */
 function showStatus(recharge: ReservedRecharge, status: RechargeStatus, line: string): void {
   const { organizationId, organizationName, teamId, amount, eventType, balance, minimumBalance } = recharge;
-  upsertSearchAttributes([{ key: rechargeStatusKey, value: status }]);
+  show({ key: rechargeStatusKey, value: status });
   const details = [
     `**${organizationName}** (${organizationId}), team ${teamId}: **${amount}**`,
     `Because ${eventType} reported it and the balance was ${balance}, ${comparedToMinimum(recharge)} the minimum of ${minimumBalance}.`,

@@ -13,8 +13,9 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { Activities } from '../activities/index.ts';
+import type { BulkActivities } from '../activities/index.ts';
 import { type Finding, findingOf } from '../src/domain/finding.ts';
+import { BULK_QUEUE } from './bulk-queue.ts';
 import { type ReconcileInput, type ReconcileProgress, type ReconcileResult, reconcileProgress } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
@@ -26,7 +27,8 @@ const MAX_FINDINGS = 200;
 
 // Idempotent: reads, and starts runs that may be started twice. A page that cannot be read for ten minutes is
 // left to the next run.
-const { checkBooks, resumeIdle, compareIntents, restoreLost, compareBudgets } = proxyActivities<Activities>({
+const { checkBooks, resumeIdle, compareIntents, restoreLost, compareBudgets } = proxyActivities<BulkActivities>({
+  taskQueue: BULK_QUEUE,
   startToCloseTimeout: '5 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   scheduleToCloseTimeout: '10 minutes',

@@ -7,15 +7,17 @@
  * same time.
  */
 import { CancellationScope, continueAsNew, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
-import type { Activities } from '../activities/index.ts';
+import type { BulkActivities } from '../activities/index.ts';
 import type { SyncSummary } from '../activities/sync/types.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
+import { BULK_QUEUE } from './bulk-queue.ts';
 import { type SyncProgress, syncProgress, type TeamSyncInput } from './contract.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
 
 // One short transaction each.
-const { beginSync, finishSync } = proxyActivities<Activities>({
+const { beginSync, finishSync } = proxyActivities<BulkActivities>({
+  taskQueue: BULK_QUEUE,
   startToCloseTimeout: '30 seconds',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: '250 milliseconds', maximumInterval: '15 seconds' },
@@ -23,7 +25,8 @@ const { beginSync, finishSync } = proxyActivities<Activities>({
 
 // Idempotent: a further attempt finds done what is done. Tried until the next scheduled run is due, a quarter
 // of an hour later.
-const { syncTeams, syncOrganizations } = proxyActivities<Activities>({
+const { syncTeams, syncOrganizations } = proxyActivities<BulkActivities>({
+  taskQueue: BULK_QUEUE,
   startToCloseTimeout: '10 minutes',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   scheduleToCloseTimeout: '15 minutes',

@@ -24,6 +24,8 @@ const DYNAMIC_CONFIG = {
   'system.forceSearchAttributesCacheRefreshOnRead': true,
   // Tests that wait for a workflow to show in a list ask often.
   'frontend.namespaceRPS.visibility': 1000,
+  // An operator may pause a run.
+  'frontend.WorkflowPauseEnabled': true,
 };
 
 /** A start on a database of a few hundred megabytes takes seconds. */

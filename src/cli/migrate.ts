@@ -10,7 +10,7 @@ const MIGRATION_TIMEOUT_MS = 30 * 60 * 1000;
 
 /**
  * Updates the database's tables and Temporal's search attributes and schedules. Idempotent, and safe on
- * several machines at once.
+ * several machines at once. Search attributes that the namespace refuses are named, and the rest is done.
  */
 export async function migrate(config: Config, log: Logger): Promise<void> {
   const database = await Database.open(config.databaseUrl, { statementTimeoutMs: MIGRATION_TIMEOUT_MS });
@@ -22,8 +22,10 @@ export async function migrate(config: Config, log: Logger): Promise<void> {
   }
   const client = openClient(config.temporal);
   try {
-    const added = await registerSearchAttributes(client, namespaceOf(config.temporal));
-    log.info({ added }, added.length > 0 ? 'search attributes are registered' : 'search attributes are up to date');
+    const { added, lacking, refusal } = await registerSearchAttributes(client, namespaceOf(config.temporal));
+    if (refusal !== undefined) log.warn({ reason: refusal }, 'the namespace does not show its search attributes: none was made');
+    else log.info({ added }, added.length > 0 ? 'search attributes are registered' : 'search attributes are up to date');
+    for (const { name, why } of lacking) log.warn({ attribute: name, reason: why }, 'runs do without this search attribute');
     log.info({ schedules: await applySchedules(client, config.temporal.taskQueue) }, 'schedules are up to date');
   } finally {
     await client.connection.close();

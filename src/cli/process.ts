@@ -1,6 +1,6 @@
 /** How the long-running commands start and stop. */
 import { type Config, ConfigError, EX_CONFIG, readConfig } from '../config.ts';
-import type { Running } from '../service.ts';
+import type { Running } from '../running.ts';
 
 /** A second signal within this time is the same Ctrl-C: the terminal and npm each send it. */
 const SAME_SIGNAL_MS = 1_000;

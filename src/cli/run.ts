@@ -1,12 +1,14 @@
-/** The commands that run one part of the service, configured by the environment. */
+/**
+ * The commands that run one part of the service, configured by the environment. Each imports its part alone: the API
+ * needs no worker of Temporal, which takes a while to load.
+ */
 import { createLogger } from '../observability/log.ts';
-import { startApi, startWorker } from '../service.ts';
-import { installTemporalLogger } from '../temporal/worker.ts';
 import { migrate } from './migrate.ts';
 import { configOrExit, stopOnSignal } from './process.ts';
 import { databaseOrExit, exitOnTlsRefused } from './startup-check.ts';
 
 export async function serve(): Promise<void> {
+  const { startApi } = await import('../api.ts');
   const config = configOrExit();
   const log = createLogger(config.logLevel);
   await databaseOrExit(config, log);
@@ -14,6 +16,7 @@ export async function serve(): Promise<void> {
 }
 
 export async function work(): Promise<void> {
+  const [{ startWorker }, { installTemporalLogger }] = await Promise.all([import('../worker.ts'), import('../temporal/worker.ts')]);
   const config = configOrExit();
   const log = createLogger(config.logLevel);
   installTemporalLogger(log);

@@ -86,14 +86,14 @@ export class Database {
    *
    * @throws ConnectionUrlError
    */
-  static async open(url: string, { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = {}): Promise<Database> {
+  static async open(url: string, { statementTimeoutMs = STATEMENT_TIMEOUT_MS, poolMax = POOL_MAX } = {}): Promise<Database> {
     const connection = readConnectionUrl(url);
     const config: LimitedClientConfig = { ...clientConfig(connection), limitMs: statementTimeoutMs, sslMode: connection.sslMode };
     const orm = await MikroORM.init({
       dbName: connection.database,
       entities,
       extensions: [Migrator],
-      pool: { min: 0, max: POOL_MAX },
+      pool: { min: 0, max: poolMax },
       driverOptions: { ...config, Client: LimitedClient },
       // Every read returns what the database has now, in objects of its own. With an identity map a second
       // read would return the object of the first, with the values of then, and whoever held it would see it

@@ -8,6 +8,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { dollarsFromQuota, type QuotaMicros } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
+import type { Lane } from '../gate.ts';
 import { KmsError, type KmsErrorKind } from './errors.ts';
 import type { PageRequest } from './page.ts';
 import type { KmsRoute } from './routes.ts';
@@ -30,8 +31,9 @@ export class KmsClient {
   private readonly transport: KmsTransport;
   private readonly teamReads: TeamReads;
 
-  constructor(options: KmsOptions) {
-    this.transport = new KmsTransport(options);
+  /** @param lane whose calls these are: those of the other lane do not wait for them. */
+  constructor(options: KmsOptions, lane: Lane = 'money') {
+    this.transport = new KmsTransport(options, lane);
     this.teamReads = new TeamReads(this.transport);
   }
 

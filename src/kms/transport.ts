@@ -6,8 +6,8 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import axios, { AxiosError, type AxiosInstance, type AxiosRequestConfig, isAxiosError } from 'axios';
 import { z } from 'zod';
+import { Gate, GateError, type GateSize, type Lane } from '../gate.ts';
 import { type KmsEffect, KmsError, kmsErrorFromStatus } from './errors.ts';
-import { Gate } from './gate.ts';
 
 /**
  * LiteLLM answers in milliseconds. Its own database calls end after 60 s, which is too long for a caller of
@@ -22,10 +22,15 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
  */
 const BRIEF = { deadlineMs: 10_000, maxContentLength: 2 * 1024 * 1024 } as const;
 /**
- * Calls of this process that LiteLLM handles at once: a large synchronisation must not slow down its own
- * users.
+ * Calls of this process that LiteLLM handles at once: they must not slow down its own users, and bulk work takes
+ * the smaller part. Four rounds of calls may wait: LiteLLM answers in milliseconds, and while it hangs, more
+ * would only wait for their deadline. No worker has as many calls as are refused: 40 activities make one at a
+ * time, 8 of bulk work five (`src/temporal/worker.ts`, `sideBySide`).
  */
-const MAX_CALLS_AT_ONCE = 20;
+export const LITELLM_CALLS: Readonly<Record<Lane, GateSize>> = {
+  money: { atOnce: 20, waiting: 80 },
+  bulk: { atOnce: 10, waiting: 40 },
+};
 /** Before the second attempt of a read: a connection was closed while idle, or a proxy is being restarted. */
 const READ_AGAIN_AFTER_MS = 200;
 /** Statuses of a read after which a second attempt may succeed. */
@@ -39,9 +44,10 @@ type KmsRequest = AxiosRequestConfig & { deadlineMs?: number };
 
 export class KmsTransport {
   private readonly http: AxiosInstance;
-  private readonly gate = new Gate(MAX_CALLS_AT_ONCE);
+  private readonly gate: Gate;
 
-  constructor({ baseUrl, apiKey }: KmsOptions) {
+  constructor({ baseUrl, apiKey }: KmsOptions, lane: Lane) {
+    this.gate = new Gate(LITELLM_CALLS[lane]);
     this.http = axios.create({
       baseURL: baseUrl,
       headers: { Authorization: `Bearer ${apiKey}` },
@@ -127,8 +133,10 @@ function kmsErrorOf(error: unknown, { route, effect, deadlineMs }: { route: stri
   const doubt = effect === 'write' ? 'unknown_outcome' : 'unavailable';
   if (error instanceof z.ZodError)
     return new KmsError(doubt, `${route} returned an unexpected answer: ${z.prettifyError(error)}`, { isAnswered: true });
-  if (!isAxiosError(error))
-    return new KmsError('unavailable', `LiteLLM was not called: too many calls were waiting for ${deadlineMs / 1000} s`);
+  if (!isAxiosError(error)) {
+    const reason = error instanceof GateError ? error.message : 'the request could not be made';
+    return new KmsError('unavailable', `LiteLLM was not called: ${reason}`);
+  }
   if (error.response && error.response.status >= 300) return kmsErrorFromStatus(error.response.status, error.response.data, effect);
   if (isTooLarge(error))
     return new KmsError(doubt, `${route} returned too large an answer: ${error.message}`, { isAnswered: true, excess: 'size' });

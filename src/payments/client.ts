@@ -10,6 +10,7 @@ import Stripe from 'stripe';
 import type { Card } from '../domain/card.ts';
 import type { FraudWarning } from '../domain/fraud-warning.ts';
 import type { ReturnedMoney } from '../domain/reversal.ts';
+import { Gate, type GateSize, type Lane } from '../gate.ts';
 import { ofPaymentMethod } from './card.ts';
 import { PaymentsError, paymentsErrorFrom } from './errors.ts';
 import { idIn } from './fields.ts';
@@ -22,6 +23,17 @@ import { ofDispute, ofRefund, type Refund } from './returned-money.ts';
  * for.
  */
 const DEADLINE_MS = 25_000;
+/** For a place in the gate: eight calls with their waits fit into the four minutes of an attempt to charge. */
+const MAX_WAIT_MS = 4_000;
+/**
+ * Calls of this process that Stripe handles at once. A call takes half a second, so 40 make the 80 to 100 a second
+ * that Stripe allows an account. No worker has as many calls as are refused: its 40 activities make four at a time
+ * at most, and a probe of bulk work ten, of which 8 may run at once (`src/temporal/worker.ts`).
+ */
+export const STRIPE_CALLS: Readonly<Record<Lane, GateSize>> = {
+  money: { atOnce: 40, waiting: 120 },
+  bulk: { atOnce: 5, waiting: 80 },
+};
 
 export type CardChoice =
   | { kind: 'found'; card: Card }
@@ -31,9 +43,14 @@ export type CardChoice =
 
 export class PaymentsClient {
   private readonly stripe: Stripe;
+  private readonly gate: Gate;
 
-  /** @param apiBase such as `https://api.stripe.com`, or the address of a stand-in. */
-  constructor(options: { secretKey: string; apiBase: string }) {
+  /**
+   * @param options.apiBase such as `https://api.stripe.com`, or the address of a stand-in.
+   * @param lane whose calls these are: those of the other lane do not wait for them.
+   */
+  constructor(options: { secretKey: string; apiBase: string }, lane: Lane = 'money') {
+    this.gate = new Gate(STRIPE_CALLS[lane]);
     const { protocol, hostname, port } = new URL(options.apiBase);
     this.stripe = new Stripe(options.secretKey, {
       host: hostname,
@@ -54,11 +71,11 @@ export class PaymentsClient {
   async chooseCard(customerId: string): Promise<CardChoice> {
     const expand = { expand: ['invoice_settings.default_payment_method'] };
     try {
-      const customer = await checkedAnswer('customer', this.stripe.customers.retrieve(customerId, expand));
+      const customer = await this.ask('customer', () => this.stripe.customers.retrieve(customerId, expand));
       if (customer.deleted) return { kind: 'customer_missing', message: `Stripe customer ${customerId} is deleted` };
       const standard = customer.invoice_settings.default_payment_method;
       if (standard) return { kind: 'found', card: ofPaymentMethod(standard) };
-      const cards = await checkedAnswer('list', this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
+      const cards = await this.ask('list', () => this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
       const [only, another] = cards.data;
       if (only && !another) return { kind: 'found', card: ofPaymentMethod(only) };
       const message = only ? 'the customer has several cards and no default' : 'the customer has no card';
@@ -72,7 +89,7 @@ export class PaymentsClient {
   /** Whether Stripe knows the customer, by this key; one that was deleted is known. @throws PaymentsError */
   async knowsCustomer(customerId: string): Promise<boolean> {
     try {
-      await checkedAnswer('customer', this.stripe.customers.retrieve(customerId));
+      await this.ask('customer', () => this.stripe.customers.retrieve(customerId));
       return true;
     } catch (error) {
       if (error instanceof PaymentsError && error.status === 404) return false;
@@ -89,7 +106,7 @@ export class PaymentsClient {
     { paymentMethodId, installation }: { paymentMethodId: string; installation: string },
   ): Promise<Intent> {
     const metadata = metadataOf(recharge, installation);
-    return intentIn(
+    return this.intent(() =>
       this.stripe.paymentIntents.create(
         {
           amount: recharge.amountMinor,
@@ -108,7 +125,7 @@ export class PaymentsClient {
 
   /** Takes the money. One intent can succeed only once, under whatever key. */
   async confirmIntent(recharge: Attempt, intentId: string): Promise<Intent> {
-    return intentIn(
+    return this.intent(() =>
       this.stripe.paymentIntents.confirm(
         intentId,
         { off_session: true, error_on_requires_action: true },
@@ -118,11 +135,11 @@ export class PaymentsClient {
   }
 
   async readIntent(intentId: string): Promise<Intent> {
-    return intentIn(this.stripe.paymentIntents.retrieve(intentId, { expand: ['latest_charge'] }));
+    return this.intent(() => this.stripe.paymentIntents.retrieve(intentId, { expand: ['latest_charge'] }));
   }
 
   async cancelIntent(recharge: Attempt, intentId: string): Promise<Intent> {
-    return intentIn(
+    return this.intent(() =>
       this.stripe.paymentIntents.cancel(
         intentId,
         { cancellation_reason: 'abandoned' },
@@ -134,8 +151,7 @@ export class PaymentsClient {
   /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
   async refund(recharge: Attempt & Pick<ChargeOrder, 'amountMinor'>, intentId: string): Promise<Refund> {
     return ofRefund(
-      await checkedAnswer(
-        'refund',
+      await this.ask('refund', () =>
         this.stripe.refunds.create(
           { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
           { idempotencyKey: idempotencyKey(recharge, 'refund') },
@@ -146,11 +162,11 @@ export class PaymentsClient {
 
   /** The refunds of an intent, whoever made them; the newest 100. */
   async refundsOf(intentId: string): Promise<Refund[]> {
-    return (await checkedAnswer('list', this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(ofRefund);
+    return (await this.ask('list', () => this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(ofRefund);
   }
 
   async disputesOf(intentId: string): Promise<ReturnedMoney[]> {
-    return (await checkedAnswer('list', this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(ofDispute);
+    return (await this.ask('list', () => this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(ofDispute);
   }
 
   async returnedMoneyOf(intentId: string): Promise<ReturnedMoney[]> {
@@ -162,11 +178,11 @@ export class PaymentsClient {
    * months of them need not fit into memory.
    */
   async *returnedSince(since: Date): AsyncGenerator<{ intentId: string; money: ReturnedMoney }> {
-    for await (const refund of listEach((query) => checkedAnswer('list', this.stripe.refunds.list(query)), since)) {
+    for await (const refund of listEach((query) => this.ask('list', () => this.stripe.refunds.list(query)), since)) {
       const intentId = idIn(refund.payment_intent);
       if (intentId) yield { intentId, money: ofRefund(refund) };
     }
-    for await (const dispute of listEach((query) => checkedAnswer('list', this.stripe.disputes.list(query)), since)) {
+    for await (const dispute of listEach((query) => this.ask('list', () => this.stripe.disputes.list(query)), since)) {
       const intentId = idIn(dispute.payment_intent);
       if (intentId) yield { intentId, money: ofDispute(dispute) };
     }
@@ -181,23 +197,25 @@ export class PaymentsClient {
    * @throws PaymentsError
    */
   async fraudWarning(named: { id: string; chargeId: string | null }): Promise<FraudWarning | undefined> {
-    const warning = await unlessHidden(checkedAnswer('radar.early_fraud_warning', this.stripe.radar.earlyFraudWarnings.retrieve(named.id)));
+    const warning = await unlessHidden(
+      this.ask('radar.early_fraud_warning', () => this.stripe.radar.earlyFraudWarnings.retrieve(named.id)),
+    );
     const chargeId = warning ? idIn(warning.charge) : named.chargeId;
     if (chargeId === null) return undefined;
-    const charge = await unlessHidden(checkedAnswer('charge', this.stripe.charges.retrieve(chargeId)));
+    const charge = await unlessHidden(this.ask('charge', () => this.stripe.charges.retrieve(chargeId)));
     return ofFraudWarning({ ...(warning ?? { id: named.id, actionable: true }), charge: charge ?? chargeId });
   }
 
   /** Every early fraud warning that was made since then, whenever its charge was. @throws PaymentsError */
   async *fraudWarningsSince(since: Date): AsyncGenerator<FraudWarning> {
     const expand = ['data.charge'];
-    const list = (query: ListQuery) => checkedAnswer('list', this.stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
+    const list = (query: ListQuery) => this.ask('list', () => this.stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
     for await (const warning of listEach(list, since)) yield ofFraudWarning(warning);
   }
 
   /** The newest intents of a customer, whoever made them, newest first; at most 100. @throws PaymentsError */
   async newestIntents(customerId: string, limit: number): Promise<Intent[]> {
-    return (await checkedAnswer('list', this.stripe.paymentIntents.list({ customer: customerId, limit }))).data.map(ofIntent);
+    return (await this.ask('list', () => this.stripe.paymentIntents.list({ customer: customerId, limit }))).data.map(ofIntent);
   }
 
   /**
@@ -205,7 +223,7 @@ export class PaymentsClient {
    */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Intent[]; hasMore: boolean }> {
     const query = { created: createdSince(since), limit, ...(after && { starting_after: after }) };
-    const page = await checkedAnswer('list', this.stripe.paymentIntents.list(query));
+    const page = await this.ask('list', () => this.stripe.paymentIntents.list(query));
     return { intents: page.data.map(ofIntent), hasMore: page.has_more };
   }
 
@@ -218,16 +236,16 @@ export class PaymentsClient {
   async forbiddenCalls(): Promise<string[]> {
     const nobody = { customer: 'cus_BillDoctorNobody', intent: 'pi_BillDoctorNobody', charge: 'ch_BillDoctorNobody' };
     const calls: [string, Promise<unknown>][] = [
-      ['balance: read', checkedAnswer('balance', this.stripe.balance.retrieve())],
-      ['customers: read', checkedAnswer('customer', this.stripe.customers.retrieve(nobody.customer))],
-      ['payment methods: read', checkedAnswer('list', this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 }))],
-      ['payment intents: read', intentIn(this.stripe.paymentIntents.retrieve(nobody.intent))],
-      ['payment intents: write', intentIn(this.stripe.paymentIntents.confirm(nobody.intent))],
-      ['charges: read', checkedAnswer('charge', this.stripe.charges.retrieve(nobody.charge))],
-      ['refunds: read', checkedAnswer('list', this.stripe.refunds.list({ limit: 1 }))],
-      ['refunds: write', checkedAnswer('refund', this.stripe.refunds.create({ payment_intent: nobody.intent }))],
-      ['disputes: read', checkedAnswer('list', this.stripe.disputes.list({ limit: 1 }))],
-      ['early fraud warnings: read', checkedAnswer('list', this.stripe.radar.earlyFraudWarnings.list({ limit: 1 }))],
+      ['balance: read', this.ask('balance', () => this.stripe.balance.retrieve())],
+      ['customers: read', this.ask('customer', () => this.stripe.customers.retrieve(nobody.customer))],
+      ['payment methods: read', this.ask('list', () => this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 }))],
+      ['payment intents: read', this.intent(() => this.stripe.paymentIntents.retrieve(nobody.intent))],
+      ['payment intents: write', this.intent(() => this.stripe.paymentIntents.confirm(nobody.intent))],
+      ['charges: read', this.ask('charge', () => this.stripe.charges.retrieve(nobody.charge))],
+      ['refunds: read', this.ask('list', () => this.stripe.refunds.list({ limit: 1 }))],
+      ['refunds: write', this.ask('refund', () => this.stripe.refunds.create({ payment_intent: nobody.intent }))],
+      ['disputes: read', this.ask('list', () => this.stripe.disputes.list({ limit: 1 }))],
+      ['early fraud warnings: read', this.ask('list', () => this.stripe.radar.earlyFraudWarnings.list({ limit: 1 }))],
     ];
     const refused = await Promise.all(
       calls.map(async ([name, call]) => {
@@ -247,8 +265,30 @@ export class PaymentsClient {
   /** Round trip in milliseconds of a call that needs a valid key. */
   async ping(): Promise<number> {
     const started = performance.now();
-    await checkedAnswer('balance', this.stripe.balance.retrieve());
+    await this.ask('balance', () => this.stripe.balance.retrieve());
     return performance.now() - started;
+  }
+
+  private async intent(call: () => Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {
+    return ofIntent(await this.ask('payment_intent', call));
+  }
+
+  /**
+   * Makes a call when it is its turn. stripe-node takes every JSON object without an `error` for what was asked
+   * for, whatever its status: a gateway's `503 {"message":"Service Unavailable"}` would be an intent in no status,
+   * or one without an id. Such an answer says nothing of what has happened at Stripe.
+   *
+   * @throws PaymentsError, `busy` when it is not its turn in time.
+   */
+  private async ask<T extends Answered>(object: T['object'], call: () => Promise<T>): Promise<T> {
+    const answered = await this.gate.through(call, AbortSignal.timeout(MAX_WAIT_MS)).catch((error) => {
+      throw paymentsErrorFrom(error);
+    });
+    if (answered.object === object) return answered;
+    const status = answered.lastResponse.statusCode;
+    const message = `Stripe: the answer is no ${object} (status ${status})`;
+    const failure = { code: 'unknown', declineCode: null, adviceCode: null, message };
+    throw new PaymentsError(message, { kind: 'unknown', status, failure, isSavedServerError: false });
   }
 }
 
@@ -261,34 +301,12 @@ function idempotencyKey({ id, keysSpent }: Attempt, step: string): string {
 
 type Answered = { object: string; lastResponse: { statusCode: number } };
 
-/**
- * stripe-node takes every JSON object without an `error` for what was asked for, whatever its status: a
- * gateway's `503 {"message":"Service Unavailable"}` would be an intent in no status, or one without an id.
- * Such an answer says nothing of what has happened at Stripe.
- *
- * @throws PaymentsError
- */
-async function checkedAnswer<T extends Answered>(object: T['object'], asked: Promise<T>): Promise<T> {
-  const answered = await asked.catch((error) => {
-    throw paymentsErrorFrom(error);
-  });
-  if (answered.object === object) return answered;
-  const status = answered.lastResponse.statusCode;
-  const message = `Stripe: the answer is no ${object} (status ${status})`;
-  const failure = { code: 'unknown', declineCode: null, adviceCode: null, message };
-  throw new PaymentsError(message, { kind: 'unknown', status, failure, isSavedServerError: false });
-}
-
 /** undefined for what Stripe does not know, or does not let the key read. */
 async function unlessHidden<T>(reading: Promise<T>): Promise<T | undefined> {
   return reading.catch((error) => {
     if (error instanceof PaymentsError && (error.status === 403 || error.status === 404)) return undefined;
     throw error;
   });
-}
-
-async function intentIn(asked: Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {
-  return ofIntent(await checkedAnswer('payment_intent', asked));
 }
 
 type ListQuery = { created: { gte: number }; limit: number; starting_after?: string };

@@ -1,5 +1,6 @@
 /** What can go wrong with Stripe, and what it leaves in doubt. */
 import Stripe from 'stripe';
+import { GateError } from '../gate.ts';
 import type { ChargeFailure } from './charge-outcome.ts';
 
 export type PaymentsErrorKind =
@@ -9,7 +10,10 @@ export type PaymentsErrorKind =
   | 'card'
   /** 401, 403: the key is wrong, revoked, or lacks a permission. */
   | 'key'
-  /** Nothing ran: too many requests, or another request has the idempotency key or the object's lock. */
+  /**
+   * Nothing ran: too many requests, another request has the idempotency key or the object's lock, or the call was
+   * not made because too many of ours are under way.
+   */
   | 'busy'
   /** Anything may have happened: read the intent. */
   | 'unknown';
@@ -45,6 +49,11 @@ export class PaymentsError extends Error {
  * carry headers and parameters, and Stripe repeats a key that it refuses in its sentence.
  */
 export function paymentsErrorFrom(error: unknown): unknown {
+  if (error instanceof GateError) {
+    const message = `Stripe was not called: ${error.message}`;
+    const failure = { code: 'not_called', declineCode: null, adviceCode: null, message };
+    return new PaymentsError(message, { kind: 'busy', status: null, failure, isSavedServerError: false });
+  }
   if (!(error instanceof Stripe.errors.StripeError)) return error;
   const kind = kindOf(error);
   const message = describe(error);

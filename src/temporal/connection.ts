@@ -1,11 +1,6 @@
-/** Connections to Temporal. */
+/** The client's connection to Temporal. */
 import { Client, Connection } from '@temporalio/client';
-import { NativeConnection } from '@temporalio/worker';
 import type { TemporalConfig } from '../config.ts';
-import type { Logger } from '../observability/log.ts';
-
-/** Between two attempts of a worker to connect. */
-const RECONNECT_MS = 2_000;
 
 export function namespaceOf({ connect }: TemporalConfig): string {
   return connect.namespace ?? 'default';
@@ -19,20 +14,4 @@ export function namespaceOf({ connect }: TemporalConfig): string {
 export function openClient(temporal: TemporalConfig): Client {
   const connection = Connection.lazy({ ...temporal.connect.connectionOptions, interceptors: [] });
   return new Client({ connection, namespace: namespaceOf(temporal) });
-}
-
-/**
- * The connection of a worker. Waits while Temporal is unavailable. @throws the reason of `signal` when it is
- * aborted meanwhile.
- */
-export async function connectWorker({ connect }: TemporalConfig, log: Logger, signal: AbortSignal): Promise<NativeConnection> {
-  for (;;) {
-    try {
-      return await NativeConnection.connect(connect.connectionOptions);
-    } catch (error) {
-      signal.throwIfAborted();
-      log.warn({ reason: (error as Error).message }, 'Temporal cannot be reached; trying again');
-      await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
-    }
-  }
 }

@@ -4,12 +4,14 @@
  */
 import {
   type Client,
+  isGrpcServiceError,
   WorkflowExecutionAlreadyStartedError,
   WorkflowIdConflictPolicy,
   WorkflowIdReusePolicy,
   WorkflowNotFoundError,
   type WorkflowOptions,
 } from '@temporalio/client';
+import type { SearchAttributePair } from '@temporalio/common';
 import {
   type RechargeWorkflow,
   type ReversalWorkflow,
@@ -20,7 +22,7 @@ import {
 import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
-import { organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
+import { amountMinorKey, organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
 
 export function rechargeWorkflowId(eventId: string): string {
   return `recharge/${eventId}`;
@@ -31,10 +33,17 @@ export function syncWorkflowId({ id, workflow }: SyncRun): string {
   return workflow?.split(' ')[0] ?? `team-sync/${id}`;
 }
 
+/** A search attribute that the namespace lacks is left out this long, then tried again. */
+const TRY_AGAIN_MS = 5 * 60 * 1000;
+// gRPC
+const INVALID_ARGUMENT = 3;
+
 /** `WorkflowStarter` documents the methods. */
 export class TemporalStarter implements WorkflowStarter {
   private readonly client: Client;
   private readonly taskQueue: string;
+  /** Search attributes that the namespace lacks, and until when none is started with them. */
+  private readonly leftOutUntil = new Map<string, number>();
 
   constructor(client: Client, taskQueue: string) {
     this.client = client;
@@ -54,19 +63,24 @@ export class TemporalStarter implements WorkflowStarter {
 
   private async start(event: DispatchableEvent, policies: Pick<WorkflowOptions, 'workflowIdReusePolicy' | 'workflowIdConflictPolicy'>) {
     try {
-      await this.client.workflow.start<RechargeWorkflow>(WORKFLOW_TYPES.recharge, {
-        workflowId: rechargeWorkflowId(event.id),
-        taskQueue: this.taskQueue,
-        args: [{ eventId: event.id }],
-        ...policies,
-        staticSummary: `${event.organizationId}: ${event.eventType} (${event.source})`,
-        typedSearchAttributes: [
-          { key: organizationIdKey, value: event.organizationId },
-          { key: teamIdKey, value: event.teamId },
-          { key: rechargeSourceKey, value: event.source },
-          { key: rechargeStatusKey, value: 'checking' },
-        ],
-      });
+      const attributes = [
+        { key: organizationIdKey, value: event.organizationId },
+        { key: teamIdKey, value: event.teamId },
+        { key: rechargeSourceKey, value: event.source },
+        { key: rechargeStatusKey, value: 'checking' },
+        // Nothing yet. A run changes only what it was started with, which the namespace has.
+        { key: amountMinorKey, value: 0 },
+      ];
+      await this.startShowing(attributes, (typedSearchAttributes) =>
+        this.client.workflow.start<RechargeWorkflow>(WORKFLOW_TYPES.recharge, {
+          workflowId: rechargeWorkflowId(event.id),
+          taskQueue: this.taskQueue,
+          args: [{ eventId: event.id }],
+          ...policies,
+          staticSummary: `${event.organizationId}: ${event.eventType} (${event.source})`,
+          typedSearchAttributes,
+        }),
+      );
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     }
@@ -74,7 +88,8 @@ export class TemporalStarter implements WorkflowStarter {
 
   async isRechargeRunning(eventId: string): Promise<boolean> {
     try {
-      return (await this.client.workflow.getHandle(rechargeWorkflowId(eventId)).describe()).status.name === 'RUNNING';
+      // By its end, not by its status: a run that an operator has paused has not ended.
+      return (await this.client.workflow.getHandle(rechargeWorkflowId(eventId)).describe()).closeTime === undefined;
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return false;
       throw error;
@@ -100,19 +115,47 @@ export class TemporalStarter implements WorkflowStarter {
   }
 
   async followReversals(recharge: Pick<Recharge, 'id' | 'organizationId' | 'litellmTeamId'>): Promise<void> {
-    await this.client.workflow.signalWithStart<ReversalWorkflow>(WORKFLOW_TYPES.reversal, {
-      workflowId: `reversal/${recharge.id}`,
-      taskQueue: this.taskQueue,
-      args: [{ rechargeId: recharge.id }],
-      signal: stripeChanged,
-      signalArgs: [],
-      staticSummary: `${recharge.organizationId}: money of ${recharge.id} has gone back`,
-      typedSearchAttributes: [
-        { key: organizationIdKey, value: recharge.organizationId },
-        { key: teamIdKey, value: recharge.litellmTeamId },
-      ],
-    });
+    const attributes = [
+      { key: organizationIdKey, value: recharge.organizationId },
+      { key: teamIdKey, value: recharge.litellmTeamId },
+    ];
+    await this.startShowing(attributes, (typedSearchAttributes) =>
+      this.client.workflow.signalWithStart<ReversalWorkflow>(WORKFLOW_TYPES.reversal, {
+        workflowId: `reversal/${recharge.id}`,
+        taskQueue: this.taskQueue,
+        args: [{ rechargeId: recharge.id }],
+        signal: stripeChanged,
+        signalArgs: [],
+        staticSummary: `${recharge.organizationId}: money of ${recharge.id} has gone back`,
+        typedSearchAttributes,
+      }),
+    );
   }
+
+  /** Starts a run with those of its search attributes that the namespace has: Temporal refuses a run that has others. */
+  private async startShowing(attributes: SearchAttributePair[], start: (usable: SearchAttributePair[]) => Promise<unknown>): Promise<void> {
+    const usable = attributes.filter(({ key }) => (this.leftOutUntil.get(key.name) ?? 0) < Date.now());
+    try {
+      await start(usable);
+    } catch (error) {
+      const refused = refusedAttributes(error, usable);
+      if (refused.length === 0) throw error;
+      for (const { key } of refused) this.leftOutUntil.set(key.name, Date.now() + TRY_AGAIN_MS);
+      await this.startShowing(attributes, start);
+    }
+  }
+}
+
+/**
+ * Those that a start was refused for: missing, or of another type. Temporal names one in its sentence; where it names
+ * none of ours, all.
+ */
+function refusedAttributes(error: unknown, given: SearchAttributePair[]): SearchAttributePair[] {
+  const cause = (error as { cause?: unknown } | undefined)?.cause;
+  // A worker's connection says it in the message only.
+  if (!isGrpcServiceError(cause) || cause.code !== INVALID_ARGUMENT || !/search ?attribute/i.test(cause.message)) return [];
+  const named = given.filter(({ key }) => cause.message.includes(key.name));
+  return named.length > 0 ? named : given;
 }
 
 /** Short: Temporal limits a summary to a few hundred bytes. */

@@ -1,14 +1,27 @@
-/** A Temporal worker: runs workflows and activities of one task queue. */
+/** The Temporal workers of a process: one of the task queue, and one of bulk work beside it. */
 import { ApplicationFailure } from '@temporalio/common';
-import { DefaultLogger, type LogEntry, type NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { DefaultLogger, type LogEntry, NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import type { ActivityDependencies } from '../../activities/dependencies.ts';
-import { createActivities } from '../../activities/index.ts';
-import { superviseActivity } from '../../activities/interceptor.ts';
+import { bulkActivities, moneyActivities } from '../../activities/index.ts';
+import { HEARTBEAT_MS, superviseActivity } from '../../activities/interceptor.ts';
 import { watchKeys } from '../../activities/key-watch.ts';
+import { bulkQueueOf } from '../../workflows/contract.ts';
+import type { TemporalConfig } from '../config.ts';
+import type { Lane } from '../gate.ts';
 import type { Logger } from '../observability/log.ts';
 
-/** Activities that run at once; each uses at most one of the pool's 20 connections at a time. */
+/** Activities that run at once; each uses at most one of its pool's connections at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
+/**
+ * The same of bulk work. The schedules run three, one each; the others are for runs by hand. Each works on five items
+ * at a time at most (`sideBySide`): 40 calls for the gate of LiteLLM, which takes 50, and 40 statements that wait for
+ * a pool of their own, milliseconds each.
+ */
+const MAX_CONCURRENT_BULK_ACTIVITIES = 8;
+/** Long polls that wait for them; a few find all that the schedules start. */
+const BULK_POLLS = 2;
+/** Between two attempts of a worker to connect. */
+const RECONNECT_MS = 2_000;
 /**
  * A run whose worker has died moves to another one after this; the default of ten seconds is long for a team
  * that waits.
@@ -38,24 +51,63 @@ export function loggable({ error, ...fields }: NonNullable<LogEntry['meta']> = {
   return error instanceof Error ? { ...fields, failure: error.name } : fields;
 }
 
-type WorkerOptions = {
+/**
+ * The connection of a worker. Waits while Temporal is unavailable. @throws the reason of `signal` when it is
+ * aborted meanwhile.
+ */
+export async function connectWorker({ connect }: TemporalConfig, log: Logger, signal: AbortSignal): Promise<NativeConnection> {
+  for (;;) {
+    try {
+      return await NativeConnection.connect(connect.connectionOptions);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn({ reason: (error as Error).message }, 'Temporal cannot be reached; trying again');
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+    }
+  }
+}
+
+type WorkersOptions = {
   connection: NativeConnection;
   namespace: string;
   taskQueue: string;
   workflowBundle: WorkflowBundle;
-  dependencies: ActivityDependencies;
+  /** What the activities of each lane work with. What one lane fills up, the other must not wait for. */
+  dependencies: Readonly<Record<Lane, ActivityDependencies>>;
 };
 
-/** A worker, ready to `run()`. */
-export async function createWorker({ dependencies, ...queue }: WorkerOptions): Promise<Worker> {
-  return Worker.create({
-    ...queue,
-    activities: createActivities(dependencies),
-    // The first one sees what the next one throws.
-    interceptors: { activity: [watchKeys(dependencies), superviseActivity] },
+/**
+ * The workers of both task queues, ready to `run()`. The main one also runs the activities of bulk work, in their own
+ * lane: a version before BULK_QUEUE has scheduled them there.
+ */
+export async function createWorkers({ workflowBundle, dependencies, taskQueue, ...temporal }: WorkersOptions): Promise<Worker[]> {
+  const { money, bulk } = dependencies;
+  const main = await Worker.create({
+    ...temporal,
+    ...supervised(money),
+    taskQueue,
+    workflowBundle,
+    activities: { ...moneyActivities(money), ...bulkActivities(bulk) },
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
+  });
+  const ofBulk = await Worker.create({
+    ...temporal,
+    ...supervised(bulk),
+    taskQueue: bulkQueueOf(taskQueue),
+    activities: bulkActivities(bulk),
+    maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_BULK_ACTIVITIES,
+    maxConcurrentActivityTaskPolls: BULK_POLLS,
+  });
+  return [main, ofBulk];
+}
+
+function supervised(dependencies: ActivityDependencies) {
+  return {
+    // The first one sees what the next one throws.
+    interceptors: { activity: [watchKeys(dependencies), superviseActivity] },
+    maxHeartbeatThrottleInterval: HEARTBEAT_MS,
     shutdownGraceTime: SHUTDOWN_GRACE,
     shutdownForceTime: SHUTDOWN_FORCE,
-  });
+  };
 }

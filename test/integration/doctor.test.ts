@@ -56,6 +56,7 @@ describe('a service that is well', () => {
     const of = (area: string, check: string) => seen.find((reading) => reading.area === area && reading.check === check);
     expect(of('database', 'migrations')?.seen).toBe('all applied');
     expect(of('Temporal', 'workers')?.seen).toMatch(/^\d+ on test_/);
+    expect(of('Temporal', 'workers of bulk work')?.seen).toMatch(/^\d+ on test_\w+-bulk$/);
     expect(of('Temporal', 'schedule reconcile')?.verdict).toMatch(/ok|note/);
     expect(of('Stripe', 'key')?.seen).toBe('a test key, may make every call');
     expect(of('clock', 'and Stripe')?.seen).toMatch(/^\d s apart$/);
@@ -133,6 +134,7 @@ describe('what is not well is named', () => {
   test('a task queue on which no worker polls, and schedules that start their runs elsewhere', async () => {
     expect(await changes({ TEMPORAL_TASK_QUEUE: 'nobodys' })).toEqual({
       'Temporal workers': 'start one: bill worker',
+      'Temporal workers of bulk work': 'start one: bill worker',
       'Temporal schedule reconcile': 'run: bill migrate',
       'Temporal schedule balance-sweep': 'run: bill migrate',
       'Temporal schedule team-sync': 'run: bill migrate',

@@ -356,25 +356,33 @@ describe('what can be changed', () => {
   });
 });
 
-test('no more than twenty calls are under way at once, and all are answered', async () => {
-  const underWay: ServerResponse[] = [];
-  const server = createServer((request, response) => {
-    if (request.url === PROBE) response.end();
-    else underWay.push(response);
-  });
-  const baseUrl = await listening(server);
-  const limited = new KmsClient({ baseUrl, apiKey: KEY });
-  const calls = Promise.all(Array.from({ length: 100 }, () => limited.ping()));
-  for (let round = 0; round < 5; round++) {
-    await eventually(async () => underWay.length >= 20, 'twenty calls are under way');
-    // Sent after all that the client has sent already.
-    await axios.get(`${baseUrl}${PROBE}`);
-    expect(underWay).toHaveLength(20);
-    for (const response of underWay.splice(0)) response.setHeader('content-type', 'application/json').end('{"db":"connected"}');
-  }
-  await calls;
-  server.close();
-});
+test.each([
+  ['money', 20],
+  ['bulk', 10],
+] as const)(
+  'of the lane %s no more than %d calls are under way at once, four rounds of them wait, and more are refused at once',
+  async (lane, atOnce) => {
+    const underWay: ServerResponse[] = [];
+    const server = createServer((request, response) => {
+      if (request.url === PROBE) response.end();
+      else underWay.push(response);
+    });
+    const baseUrl = await listening(server);
+    const limited = new KmsClient({ baseUrl, apiKey: KEY }, lane);
+    const calls = Promise.all(Array.from({ length: 5 * atOnce }, () => limited.ping()));
+    const refused = { kind: 'unavailable', message: `LiteLLM was not called: ${atOnce} calls are under way and ${4 * atOnce} wait` };
+    await expect(limited.setTeamBudget('t1', quotaFromDollars(1))).rejects.toMatchObject(refused);
+    for (let round = 0; round < 5; round++) {
+      await eventually(async () => underWay.length >= atOnce, `${atOnce} calls are under way`);
+      // Sent after all that the client has sent already.
+      await axios.get(`${baseUrl}${PROBE}`);
+      expect(underWay).toHaveLength(atOnce);
+      for (const response of underWay.splice(0)) response.setHeader('content-type', 'application/json').end('{"db":"connected"}');
+    }
+    await calls;
+    server.close();
+  },
+);
 
 function listOf(...teams: unknown[]): object {
   return { teams, total: teams.length, page: 1, page_size: 1, total_pages: 1 };

@@ -5,7 +5,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { findingOf } from '../../src/domain/finding.ts';
 import { loadWorkflowBundle } from '../../src/temporal/workflow-bundle.ts';
-import { type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
+import { bulkQueueOf, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { ALWAYS, READ_BUDGET } from '../support/faults.ts';
 import { World } from '../support/world.ts';
 
@@ -67,6 +67,10 @@ test('case 81: a stage that fails is a finding, and the stages behind it are don
     connection,
     taskQueue,
     workflowBundle: await loadWorkflowBundle(),
+  });
+  const ofBulk = await Worker.create({
+    connection,
+    taskQueue: bulkQueueOf(taskQueue),
     activities: {
       checkBooks: fails('the ledger'),
       resumeIdle: async () => [],
@@ -76,7 +80,9 @@ test('case 81: a stage that fails is a finding, and the stages behind it are don
     },
   });
   const result = await worker.runUntil(
-    world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, { workflowId: `reconcile/${randomUUID()}`, taskQueue }),
+    ofBulk.runUntil(
+      world.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, { workflowId: `reconcile/${randomUUID()}`, taskQueue }),
+    ),
   );
   await connection.close();
   expect(result).toMatchObject({

@@ -5,11 +5,11 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { request as openRequest } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { startApi } from '../../src/api.ts';
 import { readConfig } from '../../src/config.ts';
 import { Database } from '../../src/database/database.ts';
 import * as stripeEvents from '../../src/database/stripe-events.ts';
 import { createLogger } from '../../src/observability/log.ts';
-import { startApi } from '../../src/service.ts';
 import { CHARGED_ONCE, DECLINED, RECHARGED, UNTOUCHED } from '../support/books.ts';
 import { createDatabase } from '../support/databases.ts';
 import { expectChargedOnce } from '../support/expectations.ts';

@@ -18,8 +18,11 @@ const ROOMS: Record<string, { allowed: string[]; refused: string[] }> = {
     allowed: ['./page.ts', '../domain/money.ts', 'pg'],
     refused: ['../kms/errors.ts', '../http/problem.ts', 'stripe'],
   },
-  'src/kms/x.ts': { allowed: ['./errors.ts', '../domain/money.ts', 'axios'], refused: ['../database/page.ts', 'stripe'] },
-  'src/payments/x.ts': { allowed: ['../domain/money.ts', 'stripe'], refused: ['../database/entities.ts', '../kms/errors.ts', 'axios'] },
+  'src/kms/x.ts': { allowed: ['./errors.ts', '../domain/money.ts', '../gate.ts', 'axios'], refused: ['../database/page.ts', 'stripe'] },
+  'src/payments/x.ts': {
+    allowed: ['../domain/money.ts', '../gate.ts', 'stripe'],
+    refused: ['../database/entities.ts', '../kms/errors.ts', 'axios'],
+  },
   'src/outbox/x.ts': {
     allowed: ['../domain/webhook-key.ts', '../database/page.ts', '../inbox/dispatcher.ts', 'axios', 'zod'],
     refused: ['../inbox/alert.ts', '../kms/client.ts', 'stripe'],
@@ -49,8 +52,9 @@ const ROOMS: Record<string, { allowed: string[]; refused: string[] }> = {
     allowed: ['../../activities/index.ts', '../../workflows/contract.ts', '../config.ts'],
     refused: ['../kms/client.ts', '../payments/client.ts', '../http/app.ts'],
   },
-  'src/cli/x.ts': { allowed: ['../service.ts', 'commander'], refused: ['stripe', 'axios'] },
-  'src/service.ts': { allowed: ['./http/app.ts', './payments/client.ts'], refused: ['stripe', 'axios'] },
+  'src/cli/x.ts': { allowed: ['../api.ts', 'commander'], refused: ['stripe', 'axios'] },
+  'src/api.ts': { allowed: ['./http/app.ts', './payments/client.ts'], refused: ['stripe', 'axios'] },
+  'src/worker.ts': { allowed: ['./kms/client.ts', './payments/client.ts'], refused: ['stripe', 'axios'] },
   'activities/recharge/x.ts': {
     allowed: ['../dependencies.ts', '../../src/payments/client.ts', '../../src/workflow-starter.ts', '@temporalio/activity'],
     refused: ['../../src/temporal/starter.ts', '../../src/http/problem.ts', '../../workflows/contract.ts', 'stripe', 'axios'],

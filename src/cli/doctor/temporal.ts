@@ -1,14 +1,16 @@
 /** Temporal: whether it can be reached, has what `bill migrate` makes, and runs its schedules. */
 import { type Client, type ScheduleDescription, ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import { bulkQueueOf } from '../../../workflows/contract.ts';
 import type { TemporalConfig } from '../../config.ts';
 import { namespaceOf } from '../../temporal/connection.ts';
 import { scheduleIds } from '../../temporal/schedules.ts';
-import { missingSearchAttributes } from '../../temporal/search-attribute-setup.ts';
+import { lackingSearchAttributes } from '../../temporal/search-attribute-setup.ts';
 import { ago, change, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const AREA = 'Temporal';
-// temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+// temporal.api.enums.v1.TaskQueueType
 const WORKFLOW_TASKS = 1;
+const ACTIVITY_TASKS = 2;
 /** A schedule whose last success is more than this many intervals ago has stopped working. */
 const MISSED_INTERVALS = 3;
 /** At least this long, so that a worker that has just started is not reported. */
@@ -27,19 +29,14 @@ export async function examineTemporal(client: Client, temporal: TemporalConfig):
   return [
     reached,
     ...(await Promise.all([
-      runCheck({ area: AREA, check: 'search attributes', advice: 'run: bill migrate' }, async () => {
-        const missing = await missingSearchAttributes(client, namespace);
-        return missing.length === 0 ? 'registered' : change(`missing: ${missing.join(', ')}`, 'run: bill migrate');
-      }),
-      runCheck({ area: AREA, check: 'workers', advice: 'start one: bill worker' }, async () => {
-        const { pollers } = await client.workflowService.describeTaskQueue({
-          namespace,
-          taskQueue: { name: temporal.taskQueue },
-          taskQueueType: WORKFLOW_TASKS,
-        });
-        const count = pollers?.length ?? 0;
-        return count > 0 ? `${count} on ${temporal.taskQueue}` : change(`none polls ${temporal.taskQueue}`, 'start one: bill worker');
-      }),
+      runCheck({ area: AREA, check: 'search attributes', advice: 'run: bill migrate' }, () => examineSearchAttributes(client, namespace)),
+      runCheck({ area: AREA, check: 'workers', advice: 'start one: bill worker' }, () =>
+        examinePollers(client, { namespace, taskQueue: temporal.taskQueue, taskQueueType: WORKFLOW_TASKS }),
+      ),
+      // A worker of a version before it polls only the other one.
+      runCheck({ area: AREA, check: 'workers of bulk work', advice: 'start one of this version: bill worker' }, () =>
+        examinePollers(client, { namespace, taskQueue: bulkQueueOf(temporal.taskQueue), taskQueueType: ACTIVITY_TASKS }),
+      ),
       ...scheduleIds().map((id) =>
         runCheck({ area: AREA, check: `schedule ${id}`, advice: 'run: bill migrate' }, () =>
           examineSchedule(client, id, temporal.taskQueue),
@@ -47,6 +44,29 @@ export async function examineTemporal(client: Client, temporal: TemporalConfig):
       ),
     ])),
   ];
+}
+
+async function examineSearchAttributes(client: Client, namespace: string): Promise<Observation> {
+  const { lacking, refusal } = await lackingSearchAttributes(client, namespace);
+  if (refusal !== undefined) {
+    return note(`the namespace does not show them: ${refusal}`, 'look there for those of the README: runs do without what is missing');
+  }
+  if (lacking.length === 0) return 'registered';
+  const isAnotherType = lacking.some(({ type }) => type === undefined);
+  const remove = 'remove the one of another type (temporal operator search-attribute remove), then ';
+  return change(
+    `runs do without ${lacking.map(({ name, why }) => `${name}, which ${why}`).join('; ')}`,
+    `${isAnotherType ? remove : ''}run: bill migrate, with an account that may administer the namespace`,
+  );
+}
+
+async function examinePollers(
+  client: Client,
+  { namespace, taskQueue, taskQueueType }: { namespace: string; taskQueue: string; taskQueueType: number },
+): Promise<Observation> {
+  const { pollers } = await client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: taskQueue }, taskQueueType });
+  const count = pollers?.length ?? 0;
+  return count > 0 ? `${count} on ${taskQueue}` : change(`none polls ${taskQueue}`, 'start one: bill worker');
 }
 
 async function examineSchedule(client: Client, id: string, taskQueue: string): Promise<Observation> {

@@ -6,6 +6,7 @@ import { AxiosError, AxiosHeaders } from 'axios';
 import Stripe from 'stripe';
 import { toApplicationFailure } from '../../../activities/failures.ts';
 import { UnexpectedStatusError } from '../../../src/database/recharges.ts';
+import { GateError } from '../../../src/gate.ts';
 import { KmsError, type KmsErrorKind } from '../../../src/kms/errors.ts';
 import { paymentsErrorFrom } from '../../../src/payments/errors.ts';
 
@@ -81,6 +82,12 @@ describe('a failure has a type that stays, and a sentence', () => {
     [404, 'resource_missing', 'StripeUnavailable', 'Stripe: StripeInvalidRequestError (resource_missing, status 404, req_1)'],
   ])('Stripe, %d %s: %s', (status, code, type, message) => {
     expect(toApplicationFailure(stripeError(status, code))).toMatchObject({ type, message, nonRetryable: false });
+  });
+
+  test('Stripe, not called because too many of our calls are under way: StripeBusy', () => {
+    const failure = toApplicationFailure(paymentsErrorFrom(new GateError('40 calls are under way and 120 wait')));
+    const message = 'Stripe was not called: 40 calls are under way and 120 wait';
+    expect(failure).toMatchObject({ type: 'StripeBusy', message, nonRetryable: false });
   });
 
   test('Stripe, no answer: StripeUnavailable', () => {

@@ -1,13 +1,14 @@
 /**
  * The wall around Stripe: whatever goes wrong, a PaymentsError leaves, and nothing of the request with it.
  */
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { currency, minorUnits, parseQuota } from '../../../src/domain/money.ts';
-import { PaymentsClient } from '../../../src/payments/client.ts';
+import { PaymentsClient, STRIPE_CALLS } from '../../../src/payments/client.ts';
 import { PaymentsError } from '../../../src/payments/errors.ts';
+import { eventually } from '../../support/time.ts';
 
 const SECRET_KEY = 'sk_test_planted_key';
 
@@ -23,6 +24,8 @@ const ORDER = {
   balanceSeen: parseQuota('-0.50'),
   keysSpent: 0,
 };
+
+const PROBE = '/is-all-sent-there';
 
 /** Every call of the client: one that is missing here does not type-check. */
 const CALLS: Record<keyof PaymentsClient, (payments: PaymentsClient) => Promise<unknown>> = {
@@ -102,3 +105,33 @@ test('a warning that Stripe does not show, as to a restricted key, is what its e
     await expect(Array.fromAsync(payments.fraudWarningsSince(new Date()))).rejects.toMatchObject({ status });
   }
 });
+
+test.each(['money', 'bulk'] as const)(
+  'of the lane %s only so many calls go to Stripe at once, and one too many is refused and never sent',
+  async (lane) => {
+    const { atOnce, waiting } = STRIPE_CALLS[lane];
+    const underWay: ServerResponse[] = [];
+    let hangs = true;
+    const hanging = createServer((request, response) => {
+      if (hangs && request.url !== PROBE) underWay.push(response);
+      else response.end();
+    });
+    await new Promise<void>((resolve) => hanging.listen(0, '127.0.0.1', resolve));
+    const apiBase = `http://127.0.0.1:${(hanging.address() as AddressInfo).port}`;
+    const client = new PaymentsClient({ secretKey: SECRET_KEY, apiBase }, lane);
+
+    const calls = Promise.allSettled(Array.from({ length: atOnce + waiting }, () => client.ping()));
+    const message = `Stripe was not called: ${atOnce} calls are under way and ${waiting} wait`;
+    await expect(client.confirmIntent(ORDER, 'pi_1')).rejects.toMatchObject({ name: 'PaymentsError', kind: 'busy', status: null, message });
+    await eventually(async () => underWay.length >= atOnce, 'as many as fit are under way');
+    // Sent after all that the client has sent already.
+    await fetch(`${apiBase}${PROBE}`);
+    expect(underWay).toHaveLength(atOnce);
+
+    hangs = false;
+    for (const response of underWay) response.end();
+    await calls;
+    hanging.closeAllConnections();
+    hanging.close();
+  },
+);

@@ -1,10 +1,5 @@
-/**
- * The two halves of the service put together from a configuration: the API with its dispatcher, and the
- * worker.
- */
+/** The API of the service, put together from a configuration. */
 import type { AddressInfo } from 'node:net';
-import { Client } from '@temporalio/client';
-import type { WorkflowBundle } from '@temporalio/worker';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
 import { createApp, listen } from './http/app.ts';
@@ -14,13 +9,10 @@ import { KmsClient } from './kms/client.ts';
 import type { Logger } from './observability/log.ts';
 import { outboxSource } from './outbox/source.ts';
 import { PaymentsClient } from './payments/client.ts';
-import { connectWorker, namespaceOf, openClient } from './temporal/connection.ts';
+import type { Running } from './running.ts';
+import { openClient } from './temporal/connection.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
-import { createWorker } from './temporal/worker.ts';
-import { loadWorkflowBundle } from './temporal/workflow-bundle.ts';
-
-export type Running = { stop: () => Promise<void> };
 
 /** After SIGTERM, requests under way may take this long; then their connections are closed. */
 const HTTP_GRACE_MS = 10_000;
@@ -75,57 +67,6 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       clearTimeout(deadline);
       await Promise.all([alerts.stop(), stripeEvents.stop(), outbox.stop()]);
       await client.connection.close();
-      await database.close();
-    },
-  };
-}
-
-type WorkerOptions = {
-  /** Called when the worker ends without `stop`. */
-  failed: (error: Error) => void;
-  /** Other workflow code than the service's own. */
-  workflowBundle?: WorkflowBundle | undefined;
-};
-
-/** A worker of workflows and activities. It waits for Temporal while Temporal is unavailable. */
-export async function startWorker(config: Config, log: Logger, { failed, workflowBundle }: WorkerOptions): Promise<Running> {
-  const stopping = new AbortController();
-  const database = await Database.open(config.databaseUrl);
-  const bundle = workflowBundle ?? (await loadWorkflowBundle());
-  const starting = (async () => {
-    const connection = await connectWorker(config.temporal, log, stopping.signal);
-    const namespace = namespaceOf(config.temporal);
-    const client = new Client({ connection, namespace });
-    const worker = await createWorker({
-      connection,
-      namespace,
-      taskQueue: config.temporal.taskQueue,
-      workflowBundle: bundle,
-      dependencies: {
-        database,
-        workflows: new TemporalStarter(client, config.temporal.taskQueue),
-        kms: new KmsClient(config.kms),
-        payments: new PaymentsClient(config.stripe),
-        log,
-      },
-    });
-    const running = worker.run();
-    running.catch(failed);
-    log.info({ task_queue: config.temporal.taskQueue }, 'the worker polls');
-    return { worker, running, connection };
-  })();
-  starting.catch((error) => {
-    if (!stopping.signal.aborted) failed(error);
-  });
-  return {
-    stop: async () => {
-      stopping.abort();
-      const started = await starting.catch(() => undefined);
-      if (started) {
-        if (started.worker.getState() === 'RUNNING') started.worker.shutdown();
-        await started.running.catch(() => {});
-        await started.connection.close();
-      }
       await database.close();
     },
   };

@@ -1,0 +1,75 @@
+/**
+ * A bound on the calls to one dependency. Bulk work has a gate of its own beside the one of charges: what hangs
+ * for bulk work holds up no charge.
+ */
+
+/** Whose calls they are: `bulk` is sweep, synchronisation and reconciliation, `money` everything else. */
+export type Lane = 'money' | 'bulk';
+
+/** How many calls run at once, and how many more may wait for their turn. */
+export type GateSize = { readonly atOnce: number; readonly waiting: number };
+
+/** The call was not made: nothing has changed, and it can be tried again. */
+export class GateError extends Error {
+  override name = 'GateError';
+}
+
+export class Gate {
+  private readonly size: GateSize;
+  private underWay = 0;
+  /** In the order in which they came. */
+  private readonly waiting = new Set<() => void>();
+
+  constructor(size: GateSize) {
+    this.size = size;
+  }
+
+  /**
+   * Runs `work` when it is its turn: at once, or in the order in which the calls came.
+   *
+   * @param deadline ends the wait. Whether it also ends `work` is up to the caller.
+   * @throws GateError at once when the gate and its queue are full, or when the deadline comes before the turn;
+   *   `work` then never runs. Else whatever `work` throws.
+   */
+  async through<T>(work: () => Promise<T>, deadline: AbortSignal): Promise<T> {
+    await this.turn(deadline);
+    try {
+      return await work();
+    } finally {
+      this.leave();
+    }
+  }
+
+  private async turn(deadline: AbortSignal): Promise<void> {
+    const { atOnce, waiting } = this.size;
+    if (deadline.aborted) throw new GateError('its time was over before its turn');
+    if (this.underWay < atOnce) {
+      this.underWay++;
+      return;
+    }
+    if (this.waiting.size >= waiting) throw new GateError(`${atOnce} calls are under way and ${waiting} wait`);
+    await new Promise<void>((resolve, reject) => {
+      const enter = () => {
+        deadline.removeEventListener('abort', giveUp);
+        resolve();
+      };
+      const giveUp = () => {
+        this.waiting.delete(enter);
+        reject(new GateError(`${atOnce} calls are under way, and its turn has not come in time`));
+      };
+      deadline.addEventListener('abort', giveUp, { once: true });
+      this.waiting.add(enter);
+    });
+  }
+
+  /** The next one takes the place over. */
+  private leave(): void {
+    const [next] = this.waiting;
+    if (!next) {
+      this.underWay--;
+      return;
+    }
+    this.waiting.delete(next);
+    next();
+  }
+}
