@@ -40,6 +40,7 @@ afterEach(async () => {
   toPostgres?.cut();
   await world.clearFaults();
   await workers.killAll();
+  await world.releaseService();
 });
 afterAll(() => world.close());
 
