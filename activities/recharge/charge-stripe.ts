@@ -195,12 +195,16 @@ async function obstacleNow({ em, kms }: Tools, recharge: Recharge): Promise<Obst
   return card ? obstacleTo({ em, kms, recharge }, card) : undefined;
 }
 
-/** Ends the recharge before any card was touched: it counts against nobody. */
+/**
+ * Ends the recharge before any card was touched: it counts against nobody. One that was found reserved only while it
+ * is: another attempt, given up by Temporal, may have stored its intent since, and be charging.
+ */
 async function callOff(em: EntityManager, recharge: Recharge, { refusal, reason }: Obstacle, card?: Card): Promise<Recharge> {
   return em.transactional(async (tx) => {
     await cardAttempts.forget(tx, recharge.id);
     const changes = { failureCode: refusal ?? 'called_off', failureMessage: reason, ...(card && noted(card)) };
-    return recharges.move(tx, recharge, { to: 'cancelled', changes, facts: { reason } });
+    const from = recharge.status === 'reserved' ? { from: ['reserved'] as const } : {};
+    return recharges.move(tx, recharge, { to: 'cancelled', changes, facts: { reason }, ...from });
   });
 }
 

@@ -23,8 +23,8 @@ const PATHS = [
   { activity: 'closeEvent', isDeleted: false },
 ];
 
-/** A death costs seconds, and the other recharges of the group wait for the new worker with it. */
-const TIMEOUT_MS = 120_000;
+/** A death costs 20 s, and the other recharges of the group wait for the new worker with it. */
+const TIMEOUT_MS = 240_000;
 
 let world: World;
 let worker: BillProcess | undefined;

@@ -9,8 +9,8 @@ import { type BillProcess, Processes } from '../support/processes.ts';
 import { type ServerProxy, startProxy } from '../support/proxy.ts';
 import { type Organization, World } from '../support/world.ts';
 
-/** A worker that is not heard of is given up after seconds; a busy machine takes its time all the same. */
-const TAKEOVER_TIMEOUT_MS = 60_000;
+/** A worker that is not heard of is given up after 20 s; a busy machine takes its time all the same. */
+const TAKEOVER_TIMEOUT_MS = 120_000;
 /**
  * A worker that hangs still is handed tasks, through the calls that it waits in; each is given to another one
  * when its time is over.
@@ -40,8 +40,11 @@ afterEach(async () => {
   toPostgres?.cut();
   await world.clearFaults();
   await workers.killAll();
+  await world.releaseService();
 });
 afterAll(() => world.close());
+
+const PATIENT = `--import ${new URL('../support/patient-database.ts', import.meta.url).href}`;
 
 /** The only worker, until `replaceWorker`. */
 async function startDoomedWorker(): Promise<BillProcess> {
@@ -49,7 +52,7 @@ async function startDoomedWorker(): Promise<BillProcess> {
   toTemporal = await startProxy(world.env['TEMPORAL_ADDRESS'] ?? '');
   toPostgres = await startProxy(database.host);
   database.host = toPostgres.address;
-  return workers.start('worker', world, { TEMPORAL_ADDRESS: toTemporal.address, DATABASE_URL: database.href });
+  return workers.start('worker', world, { TEMPORAL_ADDRESS: toTemporal.address, DATABASE_URL: database.href, NODE_OPTIONS: PATIENT });
 }
 
 /** Parts the first worker from Temporal, in whose place another one comes. */
