@@ -16,6 +16,7 @@ import { compareBudgets } from './reconcile/compare-budgets.ts';
 import { compareIntents } from './reconcile/compare-intents.ts';
 import { restoreLost } from './reconcile/restore-lost.ts';
 import { resumeIdle } from './reconcile/resume-idle.ts';
+import { removeExpired } from './retention/remove-expired.ts';
 import { findReversals } from './reversal/find-reversals.ts';
 import { giveBackQuota } from './reversal/give-back-quota.ts';
 import { takeBackQuota } from './reversal/take-back-quota.ts';
@@ -55,6 +56,8 @@ export function createActivities(dependencies: ActivityDependencies) {
     probeHolds: probeHolds(dependencies),
     sweepTeams: sweepTeams(dependencies),
     tellOverdue: tellOverdue(dependencies),
+
+    removeExpired: removeExpired(dependencies),
 
     beginSync: beginSync(dependencies),
     syncTeams: syncTeams(dependencies),

@@ -4,6 +4,7 @@
  */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 import type { LostIntent } from '../activities/reconcile/types.ts';
+import type { RemovedRows } from '../activities/retention/types.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { SyncRef, SyncSummary } from '../activities/sync/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
@@ -18,6 +19,7 @@ export const WORKFLOW_TYPES = {
   reconcile: 'reconcileWorkflow',
   sweep: 'balanceSweepWorkflow',
   sync: 'teamSyncWorkflow',
+  retention: 'retentionWorkflow',
 } as const;
 
 /** Stripe has changed something about the recharge. Without the signal a run only finds out later. */
@@ -53,6 +55,8 @@ export const reconcileProgress = defineQuery<ReconcileResult>('progress');
 
 export type BalanceSweepWorkflow = () => Promise<SweepCounts>;
 export const sweepProgress = defineQuery<SweepCounts>('progress');
+
+export type RetentionWorkflow = () => Promise<RemovedRows>;
 
 export type TeamSyncInput = {
   /** Only these organizations; all of them when absent. */

@@ -9,6 +9,7 @@ import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
 import { isBudgetEdited } from '../../src/domain/sync.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
 import { KmsError } from '../../src/kms/errors.ts';
+import { sideBySide } from '../../src/teams/side-by-side.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { BudgetsPage } from './types.ts';
 
@@ -22,18 +23,19 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
   return async ({ after = '' }: { after?: string }): Promise<BudgetsPage> => {
     const em = database.fork();
     const data = await organizations.inOrderOfId(em, { after, limit: ORGANIZATIONS_A_PAGE });
-    const budgets = await organizations.budgetsLeft(
-      em,
-      data.map(({ id }) => id),
-    );
-    const findings: Finding[] = [];
-    for (const organization of data) {
-      findings.push(...(await findLedgerFaults(em, organization)));
-      findings.push(...(await findParkedReversals(em, organization)));
-      findings.push(
-        ...(await findBudgetDifference({ em, kms }, organization, budgets.get(organization.id)).catch(unreadable(kms, organization))),
-      );
-    }
+    const ids = data.map(({ id }) => id);
+    const budgets = await organizations.budgetsLeft(em, ids);
+    const chains = await ledger.changedSinceLook(em, ids);
+    const parked = await reversals.parkedOf(em, ids);
+    const found = new Map<string, Finding[]>();
+    await sideBySide(data, async (organization) => {
+      const { id } = organization;
+      const own = database.fork();
+      const chain = chains.has(id) ? await findLedgerFaults(own, organization) : [];
+      const budget = await findBudgetDifference({ em: own, kms }, organization, budgets.get(id)).catch(unreadable(kms, organization));
+      found.set(id, [...chain, ...(parked.get(id) ?? []).map(parkedReversal), ...budget]);
+    });
+    const findings = ids.flatMap((id) => found.get(id) ?? []);
     await tellFindings(em, findings);
     const next = data.length === ORGANIZATIONS_A_PAGE ? (data.at(-1)?.id ?? null) : null;
     return { compared: data.length, findings, next };
@@ -43,11 +45,6 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
 async function findLedgerFaults(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
   const faults = await ledger.verifyNew(em, organizationId);
   return faults.map(({ sequence, fault }) => findingOf('ledger_changed', { subject: `transfer ${sequence}`, organizationId, seen: fault }));
-}
-
-async function findParkedReversals(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
-  const parked = await reversals.parked(em, organizationId);
-  return parked.map(parkedReversal);
 }
 
 /** @param left the budget that our last write left; undefined when there was none, or one is under way. */

@@ -91,6 +91,12 @@ export async function transfersOf(em: EntityManager, rechargeId: string): Promis
   return em.find(LedgerTransfer, { rechargeId }, { orderBy: { sequence: 'asc' } });
 }
 
+/** Those of the recharges whose charge is entered. */
+export async function chargedAmong(em: EntityManager, rechargeIds: readonly string[]): Promise<Set<string>> {
+  const charges = await em.find(LedgerTransfer, { rechargeId: { $in: [...rechargeIds] }, kind: 'charge' }, { fields: ['rechargeId'] });
+  return new Set(charges.map(({ rechargeId }) => rechargeId));
+}
+
 export type ChainFault = { organizationId: string; sequence: number; transferId: string | null; fault: string };
 
 /** Transfers read at once while verifying. */
@@ -115,6 +121,18 @@ export async function verify(em: EntityManager, organizationId?: string): Promis
     faults.push(...chain.faults);
   }
   return { transfers, faults };
+}
+
+/** Those of the organizations whose chain has gone on since the last look, or does not end as they say. */
+export async function changedSinceLook(em: EntityManager, organizationIds: readonly string[]): Promise<Set<string>> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select c_organization_id as id from organization_balance_config o
+     where c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and (
+       (ledger_verified_sequence, ledger_verified_hash) <> (ledger_sequence, ledger_hash)
+       or exists (select from ledger_transfer t where t.organization_id = o.c_organization_id and t.sequence > o.ledger_verified_sequence))`,
+    [JSON.stringify(organizationIds)],
+  );
+  return new Set(rows.map(({ id }) => id));
 }
 
 /**
