@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { isDatabaseOutage } from '../../src/database/errors.ts';
-import { removePage } from '../../src/database/retention.ts';
+import { type Position, removePage } from '../../src/database/retention.ts';
 import { EXPIRING_TABLES, type ExpiringTable } from '../../src/domain/retention.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { toApplicationFailure } from '../failures.ts';
@@ -25,13 +25,14 @@ export function removeExpired({ database, log }: Pick<ActivityDependencies, 'dat
   async function removeFrom(table: ExpiringTable): Promise<NonNullable<RemovedRows[ExpiringTable]>> {
     const removed = { deleted: 0, emptied: 0 };
     try {
-      for (let hasMore = true; hasMore; ) {
+      let after: Position | undefined;
+      do {
         Context.current().cancellationSignal.throwIfAborted();
-        const page = await removePage(database.fork(), table);
-        removed.deleted += page.deleted;
-        removed.emptied += page.emptied;
-        hasMore = page.hasMore;
-      }
+        const { deleted, emptied, next } = await removePage(database.fork(), table, after);
+        removed.deleted += deleted;
+        removed.emptied += emptied;
+        after = next;
+      } while (after);
       return removed;
     } catch (error) {
       if (isDatabaseOutage(error) || Context.current().cancellationSignal.aborted) throw error;

@@ -18,7 +18,20 @@ import { fillWithYears, ROWS } from '../support/years.ts';
 const MOST_ROWS = ROWS / 6;
 
 /** What may read a whole table, by a part of the statement, with the reason. */
-const MAY_READ_ALL: readonly { statement: RegExp; because: string }[] = [];
+const MAY_READ_ALL: readonly { statement: RegExp; because: string }[] = [
+  {
+    statement: /^select "o0"\.\* from "outbound_event" as "o0" where "o0"\."type" = \?/,
+    because: 'a person lists a rare type: the list goes back from the newest until its page is full',
+  },
+  {
+    statement: /^update litellm_team set gone_at = now\(\)/,
+    because: 'once in each synchronisation, which has read as many teams from LiteLLM',
+  },
+  {
+    statement: /^select c_organization_id .* where true and known_time_zone/,
+    because: 'bill doctor looks at every organization',
+  },
+];
 
 /** The tables with one row for each thing that has happened, whoever it happened to. */
 const GROWING = [
@@ -42,7 +55,11 @@ let statements: Map<string, string>;
 
 beforeAll(async () => {
   statements = collectStatements();
-  world = await World.start({ STRIPE_WEBHOOK_SECRETS: 'whsec_signs_the_events', NOTIFY_WEBHOOK_URL: 'http://127.0.0.1:9/notify', NOTIFY_WEBHOOK_SECRET: 'a-secret-that-signs-what-is-told' });
+  world = await World.start({
+    STRIPE_WEBHOOK_SECRETS: 'whsec_signs_the_events',
+    NOTIFY_WEBHOOK_URL: 'http://127.0.0.1:9/notify',
+    NOTIFY_WEBHOOK_SECRET: 'a-secret-that-signs-what-is-told',
+  });
   await oneOfEverything();
   await world.stopApi();
   await world.stopWorker();
@@ -78,7 +95,10 @@ async function oneOfEverything(): Promise<void> {
   const unlucky = await world.organization();
   await world.revokeStripeKey(true);
   await world.accepted(unlucky);
-  await world.eventually(async () => (await world.sql.query(`select from hold where reason = 'key_refused'`)).rowCount, 'the key is refused');
+  await world.eventually(
+    async () => (await world.sql.query(`select from hold where reason = 'key_refused'`)).rowCount,
+    'the key is refused',
+  );
   await world.revokeStripeKey(false);
   for (const type of ['sweep', 'sync', 'reconcile', 'retention', 'sweep'] as const)
     await world.temporal.workflow.execute(WORKFLOW_TYPES[type], { workflowId: `${type}/${world.name}`, taskQueue: world.name, args: [] });

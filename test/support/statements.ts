@@ -41,6 +41,8 @@ type Plan = {
 export async function rowsRead(client: pg.PoolClient, statement: string): Promise<Map<string, number>> {
   await client.query('begin');
   try {
+    // At this size it chooses as it does by default for millions of rows.
+    await client.query('set local random_page_cost = 1.1');
     const { rows } = await client.query(`explain (analyze, timing off, format json) ${statement}`);
     return readBy(rows[0]['QUERY PLAN'][0].Plan);
   } finally {

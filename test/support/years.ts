@@ -83,7 +83,7 @@ const FILL = [
   `insert into team (c_organization_id, c_team_id, l_user_id, name) select 'old-' || n, 'team', 'user-' || n, 'Team' from generate_series(1, ${ORGANIZATIONS}) n`,
   `insert into team_key (id, c_organization_id, c_team_id, token, alias) select 'key_old' || n, 'old-' || n % ${ORGANIZATIONS}, 'team', 'token-' || n, 'alias-' || n
    from generate_series(1, ${ROWS}) n`,
-  `insert into refusal (organization_id, reason) select 'old-' || n, 'no_card' from generate_series(1, ${ORGANIZATIONS}) n`,
+  `insert into refusal (organization_id, reason) select 'old-' || n, 'no_card' from generate_series(1, 500) n`,
 ];
 
 /** Fills the database beside what is in it. Neither triggers nor references are checked, so it takes seconds. */
