@@ -25,15 +25,14 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
     const data = await organizations.inOrderOfId(em, { after, limit: ORGANIZATIONS_A_PAGE });
     const ids = data.map(({ id }) => id);
     const budgets = await organizations.budgetsLeft(em, ids);
-    const chains = await ledger.changedSinceLook(em, ids);
+    const faults = Map.groupBy(await ledger.verifyNew(em, ids), ({ organizationId }) => organizationId);
     const parked = await reversals.parkedOf(em, ids);
     const found = new Map<string, Finding[]>();
     await sideBySide(data, async (organization) => {
       const { id } = organization;
-      const own = database.fork();
-      const chain = chains.has(id) ? await findLedgerFaults(own, organization) : [];
-      const budget = await findBudgetDifference({ em: own, kms }, organization, budgets.get(id)).catch(unreadable(kms, organization));
-      found.set(id, [...chain, ...(parked.get(id) ?? []).map(parkedReversal), ...budget]);
+      const look = findBudgetDifference({ em: database.fork(), kms }, organization, budgets.get(id));
+      const budget = await look.catch(unreadable(kms, organization));
+      found.set(id, [...(faults.get(id) ?? []).map(ledgerFault), ...(parked.get(id) ?? []).map(parkedReversal), ...budget]);
     });
     const findings = ids.flatMap((id) => found.get(id) ?? []);
     await tellFindings(em, findings);
@@ -42,9 +41,8 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
   };
 }
 
-async function findLedgerFaults(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
-  const faults = await ledger.verifyNew(em, organizationId);
-  return faults.map(({ sequence, fault }) => findingOf('ledger_changed', { subject: `transfer ${sequence}`, organizationId, seen: fault }));
+function ledgerFault({ organizationId, sequence, fault }: ledger.ChainFault): Finding {
+  return findingOf('ledger_changed', { subject: `transfer ${sequence}`, organizationId, seen: fault });
 }
 
 /** @param left the budget that our last write left; undefined when there was none, or one is under way. */
