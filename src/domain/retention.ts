@@ -17,7 +17,7 @@ export const RETENTION = {
   stripe_event: { days: 90, because: 'Stripe sends an event again for 30 days at most' },
   balance_sample: { days: 7, because: 'an operator who asks on Monday what happened on Saturday' },
   sync_run: { days: 7, because: 'a difference that stays is found by every run' },
-  litellm_team: { days: 90, because: 'a team that LiteLLM has deleted is looked for when its bill comes' },
+  litellm_team: { days: 90, because: 'a team that LiteLLM has deleted is looked for when it is invoiced' },
 } as const satisfies Record<string, Retention>;
 
 export type ExpiringTable = keyof typeof RETENTION;

@@ -35,7 +35,9 @@ export async function measureBooks(organizations: number): Promise<void> {
     return writeStates(sql, folder, organizations);
   });
   try {
-    const { rows } = await servers.sql.query('select count(*)::integer as events from webhook_event');
+    const { rows } = await servers.sql.query(
+      'select count(*)::integer as events, pg_database_size(current_database())::float8 as bytes from webhook_event',
+    );
     const first = await servers.run('reconcileWorkflow', { fix: true });
     const second = await servers.run('reconcileWorkflow', { fix: true });
     const retention = await servers.run('retentionWorkflow');
@@ -47,7 +49,9 @@ export async function measureBooks(organizations: number): Promise<void> {
     const times = [first, second, retention].map(({ seconds }) => `${seconds.toFixed(1)} s`);
     const counts = [organizations, rows[0].events, organizations * RECHARGES_EACH, intents];
     console.log(`| ${[...counts, ...times, `${Math.round(most / 1024)} MiB`].join(' | ')} |`);
-    console.log(`\nfilled in ${filledIn.toFixed(0)} s; retention: ${JSON.stringify(retention.result)}`);
+    console.log(
+      `\nfilled in ${filledIn.toFixed(0)} s, ${Math.round(rows[0].bytes / 2 ** 20)} MiB; retention: ${JSON.stringify(retention.result)}`,
+    );
     if (findings.length > 0) throw new Error(`the books are right, and something is found: ${JSON.stringify(findings.slice(0, 5))}`);
   } finally {
     await servers.stop();

@@ -12,7 +12,7 @@ const MIGRATIONS = `${ROOT}src/database/migrations/`;
 const doc = readFileSync(`${ROOT}docs/data.md`, 'utf8');
 const rows = new Map(
   Array.from(doc.matchAll(/^\| `(\w+)` \| (.+) \|$/gm), ([, table = '', cells = '']) => {
-    const [what, secret, howLong = '', because, removedBy = ''] = cells.split(' | ');
+    const [what, secret, howLong = '', because, removedBy = ''] = cells.split('|').map((cell) => cell.trim());
     return [table, { what, secret, howLong, because, removedBy }];
   }),
 );
