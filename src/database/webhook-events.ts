@@ -189,7 +189,7 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
 
 /**
  * Those of the organizations for whose present LiteLLM team quota was ever asked for: by a recharge, or by an
- * event that is not the sweep's own.
+ * event that is not the sweep's own and that retention has not removed.
  */
 export async function askedForQuota(em: EntityManager, organizationIds: readonly string[]): Promise<Set<string>> {
   const rows = await em.execute<{ id: string }[]>(
