@@ -16,6 +16,7 @@ import { compareBudgets } from './reconcile/compare-budgets.ts';
 import { compareIntents } from './reconcile/compare-intents.ts';
 import { restoreLost } from './reconcile/restore-lost.ts';
 import { resumeIdle } from './reconcile/resume-idle.ts';
+import { removeExpired } from './retention/remove-expired.ts';
 import { findReversals } from './reversal/find-reversals.ts';
 import { giveBackQuota } from './reversal/give-back-quota.ts';
 import { takeBackQuota } from './reversal/take-back-quota.ts';
@@ -52,7 +53,7 @@ export function moneyActivities(dependencies: ActivityDependencies) {
   };
 }
 
-/** The same of sweep, synchronisation and reconciliation. */
+/** The same of sweep, synchronisation, reconciliation and retention. */
 export function bulkActivities(dependencies: ActivityDependencies) {
   return {
     checkBooks: checkBooks(dependencies),
@@ -64,6 +65,8 @@ export function bulkActivities(dependencies: ActivityDependencies) {
     probeHolds: probeHolds(dependencies),
     sweepTeams: sweepTeams(dependencies),
     tellOverdue: tellOverdue(dependencies),
+
+    removeExpired: removeExpired(dependencies),
 
     beginSync: beginSync(dependencies),
     syncTeams: syncTeams(dependencies),

@@ -3,7 +3,7 @@
  * for bulk work holds up no charge.
  */
 
-/** Whose calls they are: `bulk` is sweep, synchronisation and reconciliation, `money` everything else. */
+/** Whose calls they are: `bulk` is sweep, synchronisation, reconciliation and retention, `money` everything else. */
 export type Lane = 'money' | 'bulk';
 
 /** How many calls run at once, and how many more may wait for their turn. */

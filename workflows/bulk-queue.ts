@@ -1,5 +1,5 @@
 import { workflowInfo } from '@temporalio/workflow';
 import { bulkQueueOf } from './contract.ts';
 
-/** For the proxies of sweep, synchronisation and reconciliation. Each run has modules of its own, so it is the run's. */
+/** For the proxies of bulk work. Each run has modules of its own, so it is the run's. */
 export const BULK_QUEUE = bulkQueueOf(workflowInfo().taskQueue);

@@ -4,6 +4,7 @@
  */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 import type { LostIntent } from '../activities/reconcile/types.ts';
+import type { RemovedRows } from '../activities/retention/types.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { SyncRef, SyncSummary } from '../activities/sync/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
@@ -18,10 +19,11 @@ export const WORKFLOW_TYPES = {
   reconcile: 'reconcileWorkflow',
   sweep: 'balanceSweepWorkflow',
   sync: 'teamSyncWorkflow',
+  retention: 'retentionWorkflow',
 } as const;
 
 /**
- * Where the activities of sweep, synchronisation and reconciliation run, beside the task queue of the workflows:
+ * Where the activities of sweep, synchronisation, reconciliation and retention run, beside the task queue of the workflows:
  * whatever they wait for, those of a charge find a place.
  */
 export function bulkQueueOf(taskQueue: string): string {
@@ -61,6 +63,8 @@ export const reconcileProgress = defineQuery<ReconcileResult>('progress');
 
 export type BalanceSweepWorkflow = () => Promise<SweepCounts>;
 export const sweepProgress = defineQuery<SweepCounts>('progress');
+
+export type RetentionWorkflow = () => Promise<RemovedRows>;
 
 export type TeamSyncInput = {
   /** Only these organizations; all of them when absent. */

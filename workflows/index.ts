@@ -5,5 +5,6 @@
 export { balanceSweepWorkflow } from './balance-sweep.ts';
 export { rechargeWorkflow } from './recharge.ts';
 export { reconcileWorkflow } from './reconcile.ts';
+export { retentionWorkflow } from './retention.ts';
 export { reversalWorkflow } from './reversal.ts';
 export { teamSyncWorkflow } from './team-sync.ts';

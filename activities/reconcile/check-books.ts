@@ -2,6 +2,7 @@ import * as books from '../../src/database/books.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import { tellFindings } from '../../src/database/drift-events.ts';
 import * as holds from '../../src/database/holds.ts';
+import * as organizations from '../../src/database/organizations.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
 import { formatMoney, formatQuota, minorUnits } from '../../src/domain/money.ts';
 import { OVERDUE_STATUSES, overdueAfter } from '../../src/domain/overdue.ts';
@@ -9,6 +10,8 @@ import type { ActivityDependencies } from '../dependencies.ts';
 
 /** More than a person reads at once. */
 const MAX_HOLDS = 200;
+/** A page's transfers are read by one statement. */
+const ORGANIZATIONS_A_PAGE = 200;
 /** Of an organization's recharges so many are named. */
 const NAMED = 5;
 
@@ -28,8 +31,15 @@ export function checkBooks({ database }: Pick<ActivityDependencies, 'database'>)
   };
 }
 
+/** The whole ledger, by pages of organizations. */
 async function findUnbalanced(em: EntityManager): Promise<Finding[]> {
-  return (await books.unbalanced(em)).map(({ organizationId, currency, held, since, rechargeIds }) => {
+  const found: books.Unbalanced[] = [];
+  for (let after: string | undefined = ''; after !== undefined && found.length < books.LIMIT; ) {
+    const ids: string[] = await organizations.idsInOrder(em, { after, limit: ORGANIZATIONS_A_PAGE });
+    found.push(...(await books.unbalanced(em, ids)));
+    after = ids.length === ORGANIZATIONS_A_PAGE ? ids.at(-1) : undefined;
+  }
+  return found.slice(0, books.LIMIT).map(({ organizationId, currency, held, since, rechargeIds }) => {
     const amount = `${formatMoney(minorUnits(Math.abs(held)), currency)} ${currency.toUpperCase()}`;
     const what = held > 0 ? `${amount} is held` : `${amount} was given that nobody has paid`;
     return findingOf('prepaid_not_zero', {

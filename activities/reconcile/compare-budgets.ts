@@ -9,6 +9,7 @@ import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
 import { isBudgetEdited } from '../../src/domain/sync.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
 import { KmsError } from '../../src/kms/errors.ts';
+import { sideBySide } from '../../src/teams/side-by-side.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { BudgetsPage } from './types.ts';
 
@@ -22,32 +23,26 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
   return async ({ after = '' }: { after?: string }): Promise<BudgetsPage> => {
     const em = database.fork();
     const data = await organizations.inOrderOfId(em, { after, limit: ORGANIZATIONS_A_PAGE });
-    const budgets = await organizations.budgetsLeft(
-      em,
-      data.map(({ id }) => id),
-    );
-    const findings: Finding[] = [];
-    for (const organization of data) {
-      findings.push(...(await findLedgerFaults(em, organization)));
-      findings.push(...(await findParkedReversals(em, organization)));
-      findings.push(
-        ...(await findBudgetDifference({ em, kms }, organization, budgets.get(organization.id)).catch(unreadable(kms, organization))),
-      );
-    }
+    const ids = data.map(({ id }) => id);
+    const budgets = await organizations.budgetsLeft(em, ids);
+    const faults = Map.groupBy(await ledger.verifyNew(em, ids), ({ organizationId }) => organizationId);
+    const parked = await reversals.parkedOf(em, ids);
+    const found = new Map<string, Finding[]>();
+    await sideBySide(data, async (organization) => {
+      const { id } = organization;
+      const look = findBudgetDifference({ em: database.fork(), kms }, organization, budgets.get(id));
+      const budget = await look.catch(unreadable(kms, organization));
+      found.set(id, [...(faults.get(id) ?? []).map(ledgerFault), ...(parked.get(id) ?? []).map(parkedReversal), ...budget]);
+    });
+    const findings = ids.flatMap((id) => found.get(id) ?? []);
     await tellFindings(em, findings);
     const next = data.length === ORGANIZATIONS_A_PAGE ? (data.at(-1)?.id ?? null) : null;
     return { compared: data.length, findings, next };
   };
 }
 
-async function findLedgerFaults(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
-  const faults = await ledger.verifyNew(em, organizationId);
-  return faults.map(({ sequence, fault }) => findingOf('ledger_changed', { subject: `transfer ${sequence}`, organizationId, seen: fault }));
-}
-
-async function findParkedReversals(em: EntityManager, { id: organizationId }: Organization): Promise<Finding[]> {
-  const parked = await reversals.parked(em, organizationId);
-  return parked.map(parkedReversal);
+function ledgerFault({ organizationId, sequence, fault }: ledger.ChainFault): Finding {
+  return findingOf('ledger_changed', { subject: `transfer ${sequence}`, organizationId, seen: fault });
 }
 
 /** @param left the budget that our last write left; undefined when there was none, or one is under way. */

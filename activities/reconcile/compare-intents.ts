@@ -36,11 +36,14 @@ export function compareIntents({
       page.findings.push(...(await followReturnedMoney({ em, payments, workflows }, fix)));
       page.findings.push(...(await followFraudWarnings({ em, payments, log }, fix)));
     }
+    const ids = intents.flatMap(({ metadata }) => metadata?.rechargeId ?? []);
+    const known = await recharges.ofIds(em, ids);
+    const charged = await ledger.chargedAmong(em, ids);
     for (const intent of intents) {
       if (!intent.metadata || !isOurs(intent, installation)) continue;
       page.compared++;
-      const recharge = await recharges.find(em, intent.metadata.rechargeId);
-      if (recharge) page.findings.push(...(await compare({ em, recharge, intent, fix })));
+      const recharge = known.get(intent.metadata.rechargeId);
+      if (recharge) page.findings.push(...(await compare({ em, recharge, intent, isEntered: charged.has(recharge.id), fix })));
       else if (mayHoldMoney(intent)) page.lost.push({ intentId: intent.id });
     }
     // Without `fix` the next scheduled run settles some of them.
@@ -49,11 +52,11 @@ export function compareIntents({
   };
 }
 
-type Comparison = { em: EntityManager; recharge: Recharge; intent: Intent; fix: boolean };
+/** `isEntered`: the ledger has the charge. */
+type Comparison = { em: EntityManager; recharge: Recharge; intent: Intent; isEntered: boolean; fix: boolean };
 
-async function compare({ em, recharge, intent, fix }: Comparison): Promise<Finding[]> {
+async function compare({ em, recharge, intent, isEntered, fix }: Comparison): Promise<Finding[]> {
   const { id: subject, organizationId } = recharge;
-  const isEntered = (await ledger.transfersOf(em, recharge.id)).some(({ kind }) => kind === 'charge');
   const { outcome } = intent;
   if (outcome.kind !== 'captured') {
     if (!isEntered) return [];

@@ -16,14 +16,10 @@ import { type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
 import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
 import { dollarsFromQuota, formatQuota } from '../../src/domain/money.ts';
 import { decideSweep, type SweepDecision, type SweepFacts } from '../../src/domain/sweep.ts';
-import { MAX_PAGE_SIZE } from '../../src/kms/page.ts';
 import type { KmsTeam } from '../../src/kms/rows.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
 import type { SweepCounts, SweepPart } from './types.ts';
-
-/** Old samples that each page removes: twice what it can add. */
-const SAMPLES_REMOVED_A_PAGE = 2 * MAX_PAGE_SIZE;
 
 /**
  * Reads some pages of LiteLLM's teams and reports those of ours that need a recharge. Idempotent: an open
@@ -124,7 +120,6 @@ async function report(em: EntityManager, { organization, facts, decision }: Deci
 async function recordSamples(em: EntityManager, candidates: readonly Candidate[]): Promise<void> {
   const seen = candidates.map(({ organization, team }) => ({ organizationId: organization.id, quota: team.quota, spend: team.spend }));
   await balanceSamples.record(em, seen);
-  await balanceSamples.deleteExpired(em, SAMPLES_REMOVED_A_PAGE);
 }
 
 /**

@@ -6,9 +6,6 @@ import type { SpendSample } from '../domain/forecast.ts';
 import { formatQuota, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
 
-/** For an operator who asks on Monday what happened on Saturday. */
-const RETENTION_DAYS = 7;
-
 export type BalanceSeen = { organizationId: string; quota: QuotaMicros | null; spend: QuotaMicros };
 
 /**
@@ -50,14 +47,4 @@ export async function recent(em: EntityManager, organizationIds: readonly string
   );
   const samples = Map.groupBy(rows, ({ id }) => id);
   return new Map([...samples].map(([id, seen]) => [id, seen.map(({ ago_ms: agoMs, spend }) => ({ agoMs, spend: parseQuota(spend) }))]));
-}
-
-/** Deletes up to `limit` samples that are past their retention. */
-export async function deleteExpired(em: EntityManager, limit: number): Promise<void> {
-  await em.execute(
-    `with expired as materialized (
-       select id from balance_sample where at < now() - ? * interval '1 day' order by at limit ? for update skip locked)
-     delete from balance_sample s using expired where s.id = expired.id`,
-    [RETENTION_DAYS, limit],
-  );
 }

@@ -8,7 +8,7 @@ import type { EntityManager } from './database.ts';
 import { sqlList } from './sql.ts';
 
 /** More than a person reads at once; the next look finds the rest. */
-const LIMIT = 200;
+export const LIMIT = 200;
 /** How long two recharges are compared with each other. */
 const OVERLAPS_FOR = '7 days';
 
@@ -17,16 +17,18 @@ const HELD = `sum(case when t.credit_account = 'prepaid' then t.amount_minor whe
 
 export type Unbalanced = { organizationId: string; currency: Currency; held: MinorUnits; since: Date; rechargeIds: string[] };
 
-/** Money of settled recharges that is held all the same, or was given without being paid, by organization. */
-export async function unbalanced(em: EntityManager): Promise<Unbalanced[]> {
+/** Money of settled recharges of these organizations that is held all the same, or was given without being paid. */
+export async function unbalanced(em: EntityManager, organizationIds: readonly string[]): Promise<Unbalanced[]> {
   const rows = await em.execute<{ organization_id: string; currency: Currency; held: string; since: string; ids: string[] }[]>(
-    `select organization_id, currency, sum(held) as held, min(since) as since, array_agg(recharge_id order by recharge_id) as ids
+    `select u.organization_id, u.currency, sum(u.held) as held, min(u.since) as since, array_agg(r.id order by r.id) as ids
      from (
        select t.organization_id, t.currency, t.recharge_id, ${HELD} as held, max(t.created_at) as since
-       from ledger_transfer t join recharge r on r.id = t.recharge_id
-       where r.status not in (${sqlList(OPEN_STATUSES)})
-       group by t.organization_id, t.currency, t.recharge_id having ${HELD} <> 0) of_recharge
-     group by organization_id, currency order by organization_id limit ${LIMIT}`,
+       from ledger_transfer t where t.organization_id in (select jsonb_array_elements_text(?::jsonb))
+       group by t.organization_id, t.currency, t.recharge_id having ${HELD} <> 0) u
+     join recharge r on r.id = u.recharge_id
+     where r.status not in (${sqlList(OPEN_STATUSES)})
+     group by u.organization_id, u.currency order by u.organization_id limit ${LIMIT}`,
+    [JSON.stringify(organizationIds)],
   );
   return rows.map(({ organization_id: organizationId, currency, held, since, ids: rechargeIds }) => ({
     organizationId,

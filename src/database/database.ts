@@ -23,6 +23,7 @@ import { EventsOfChargesAndCustomers } from './migrations/0015-events-of-charges
 import { Installation } from './migrations/0016-installation.ts';
 import { LedgerMarks } from './migrations/0017-ledger-marks.ts';
 import { OneRowAlone } from './migrations/0018-one-row-alone.ts';
+import { IndexesForGrowth } from './migrations/0019-indexes-for-growth.ts';
 import { IgnoredStripeEvents } from './migrations/0020-ignored-stripe-events.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
@@ -55,6 +56,7 @@ const MIGRATIONS = [
   Installation,
   LedgerMarks,
   OneRowAlone,
+  IndexesForGrowth,
   IgnoredStripeEvents,
 ];
 

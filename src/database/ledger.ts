@@ -91,6 +91,12 @@ export async function transfersOf(em: EntityManager, rechargeId: string): Promis
   return em.find(LedgerTransfer, { rechargeId }, { orderBy: { sequence: 'asc' } });
 }
 
+/** Those of the recharges whose charge is entered. */
+export async function chargedAmong(em: EntityManager, rechargeIds: readonly string[]): Promise<Set<string>> {
+  const charges = await em.find(LedgerTransfer, { rechargeId: { $in: [...rechargeIds] }, kind: 'charge' }, { fields: ['rechargeId'] });
+  return new Set(charges.map(({ rechargeId }) => rechargeId));
+}
+
 export type ChainFault = { organizationId: string; sequence: number; transferId: string | null; fault: string };
 
 /** Transfers read at once while verifying. */
@@ -110,30 +116,75 @@ export async function verify(em: EntityManager, organizationId?: string): Promis
   const faults: ChainFault[] = [];
   for (const id of ids) {
     // Both as they were at one moment: a transfer that is entered meanwhile is no fault.
-    const chain = await atOneMoment(em, (tx) => verifyOrganization(tx, id, BEGINNING));
+    const chain = await atOneMoment(em, (tx) => verifyOrganization(tx, id));
     transfers += chain.transfers;
     faults.push(...chain.faults);
   }
   return { transfers, faults };
 }
 
+/** Transfers of one organization that are read together with those of others; a longer chain is read by itself. */
+const NEW_EACH = 50;
+
+/** An organization whose chain has gone on since the last look, or does not end as it says. */
+type Look = { id: string; sequence: number; hash: string; markSequence: number; markHash: string };
+
 /**
- * Verifies what was entered since the last look, and remembers how far that went: what is behind it is verified
- * by `verify`.
+ * Verifies what was entered since the last look at these organizations, and remembers how far that went: what is
+ * behind it is verified by `verify`.
  */
-export async function verifyNew(em: EntityManager, organizationId: string): Promise<ChainFault[]> {
-  const [mark = BEGINNING] = await em.execute<Link[]>(
-    'select ledger_verified_sequence as sequence, ledger_verified_hash as hash from organization_balance_config where c_organization_id = ?',
-    [organizationId],
-  );
-  const { last, faults } = await atOneMoment(em, (tx) => verifyOrganization(tx, organizationId, mark));
-  if (faults.length === 0 && last.sequence !== mark.sequence) {
-    await em.execute(
-      'update organization_balance_config set ledger_verified_sequence = ?, ledger_verified_hash = ? where c_organization_id = ?',
-      [last.sequence, last.hash, organizationId],
+export async function verifyNew(em: EntityManager, organizationIds: readonly string[]): Promise<ChainFault[]> {
+  const looks = await atOneMoment(em, async (tx) => {
+    const changed = await tx.execute<Look[]>(
+      `select c_organization_id as id, ledger_sequence as sequence, ledger_hash as hash, ledger_verified_sequence as "markSequence",
+         ledger_verified_hash as "markHash"
+       from organization_balance_config o
+       where c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and (
+         (ledger_verified_sequence, ledger_verified_hash) <> (ledger_sequence, ledger_hash)
+         or exists (select from ledger_transfer t where t.organization_id = o.c_organization_id and t.sequence > o.ledger_verified_sequence))`,
+      [JSON.stringify(organizationIds)],
     );
-  }
-  return faults;
+    const first = await firstAfterMarks(tx, changed);
+    const verified: { look: Look; chain: Verified }[] = [];
+    for (const look of changed) {
+      const page = first.get(look.id) ?? [];
+      const begun = walk(look.id, page, { transfers: 0, last: { sequence: look.markSequence, hash: look.markHash }, faults: [] });
+      const chain = page.length < NEW_EACH ? begun : await verifyChain(tx, look.id, begun);
+      verified.push({ look, chain: withHead(look.id, look, chain) });
+    }
+    return verified;
+  });
+  await moveMarks(
+    em,
+    looks.filter(({ look, chain }) => chain.faults.length === 0 && chain.last.sequence !== look.markSequence),
+  );
+  return looks.flatMap(({ chain }) => chain.faults);
+}
+
+/** The first NEW_EACH transfers of each organization behind its mark. */
+async function firstAfterMarks(tx: EntityManager, looks: readonly Look[]): Promise<Map<string, LedgerTransfer[]>> {
+  const rows = await tx.execute<object[]>(
+    `select t.* from jsonb_to_recordset(?::jsonb) as mark (id text, sequence integer) cross join lateral (
+       select * from ledger_transfer t where t.organization_id = mark.id and t.sequence > mark.sequence order by t.sequence limit ?) t
+     order by t.organization_id, t.sequence`,
+    [JSON.stringify(looks.map(({ id, markSequence: sequence }) => ({ id, sequence }))), NEW_EACH],
+  );
+  const transfers = rows.map((row) => tx.map(LedgerTransfer, row as never) as LedgerTransfer);
+  return Map.groupBy(transfers, ({ organizationId }) => organizationId);
+}
+
+/** Locks the organizations in one order, because runs may be concurrent. */
+async function moveMarks(em: EntityManager, verified: readonly { look: Look; chain: Verified }[]): Promise<void> {
+  if (verified.length === 0) return;
+  await em.execute(
+    `with mark as materialized (select * from jsonb_to_recordset(?::jsonb) as m (id text, sequence integer, hash text)),
+     locked as materialized (
+       select c_organization_id as id from organization_balance_config where c_organization_id in (select id from mark)
+       order by c_organization_id for no key update)
+     update organization_balance_config o set ledger_verified_sequence = mark.sequence, ledger_verified_hash = mark.hash
+     from mark join locked using (id) where o.c_organization_id = mark.id`,
+    [JSON.stringify(verified.map(({ look: { id }, chain: { last } }) => ({ id, sequence: last.sequence, hash: last.hash })))],
+  );
 }
 
 type Link = { sequence: number; hash: string };
@@ -145,14 +196,19 @@ function atOneMoment<T>(em: EntityManager, read: (tx: EntityManager) => Promise<
   return em.transactional(read, { isolationLevel: IsolationLevel.REPEATABLE_READ });
 }
 
-async function verifyOrganization(tx: EntityManager, organizationId: string, from: Link): Promise<Verified> {
+async function verifyOrganization(tx: EntityManager, organizationId: string): Promise<Verified> {
   const [head] = await tx.execute<Link[]>(
     'select ledger_sequence as sequence, ledger_hash as hash from organization_balance_config where c_organization_id = ?',
     [organizationId],
   );
-  const chain = await verifyChain(tx, organizationId, from);
+  const chain = await verifyChain(tx, organizationId, { transfers: 0, last: BEGINNING, faults: [] });
+  return head ? withHead(organizationId, head, chain) : chain;
+}
+
+/** The chain, with the fault that it does not end with what was entered last. */
+function withHead(organizationId: string, head: Link, chain: Verified): Verified {
   const { last, faults } = chain;
-  if (!head || faults.length > 0 || (last.sequence === head.sequence && last.hash === head.hash)) return chain;
+  if (faults.length > 0 || (last.sequence === head.sequence && last.hash === head.hash)) return chain;
   const fault =
     last.sequence === head.sequence
       ? `transfer ${last.sequence} is not the one that was entered last`
@@ -160,21 +216,27 @@ async function verifyOrganization(tx: EntityManager, organizationId: string, fro
   return { ...chain, faults: [{ organizationId, sequence: head.sequence, transferId: null, fault }] };
 }
 
-async function verifyChain(em: EntityManager, organizationId: string, from: Link): Promise<Verified> {
-  const faults: ChainFault[] = [];
-  let last = from;
-  let transfers = 0;
+/** Goes on from where the chain was verified to, up to its end. */
+async function verifyChain(em: EntityManager, organizationId: string, begun: Verified): Promise<Verified> {
+  let chain = begun;
   for (;;) {
-    const rest = { organizationId, sequence: { $gt: last.sequence } };
+    const rest = { organizationId, sequence: { $gt: chain.last.sequence } };
     const page = await em.find(LedgerTransfer, rest, { orderBy: { sequence: 'asc' }, limit: VERIFY_PAGE });
-    for (const transfer of page) {
-      const fault = faultOf(transfer, last);
-      if (fault) faults.push({ organizationId, sequence: transfer.sequence, transferId: transfer.id, fault });
-      last = transfer;
-      transfers++;
-    }
-    if (page.length < VERIFY_PAGE) return { transfers, last, faults };
+    chain = walk(organizationId, page, chain);
+    if (page.length < VERIFY_PAGE) return chain;
   }
+}
+
+/** The chain with some more of its transfers. */
+function walk(organizationId: string, page: readonly LedgerTransfer[], chain: Verified): Verified {
+  const faults = [...chain.faults];
+  let { last } = chain;
+  for (const transfer of page) {
+    const fault = faultOf(transfer, last);
+    if (fault) faults.push({ organizationId, sequence: transfer.sequence, transferId: transfer.id, fault });
+    last = transfer;
+  }
+  return { transfers: chain.transfers + page.length, last, faults };
 }
 
 function faultOf(transfer: LedgerTransfer, last: Link): string | undefined {

@@ -65,6 +65,12 @@ export async function inOrderOfId(em: EntityManager, { after, limit }: { after: 
   return em.find(Organization, { id: { $gt: after } }, { orderBy: { id: 'asc' }, limit });
 }
 
+/** The ids of up to `limit` organizations behind the id `after`, in order. */
+export async function idsInOrder(em: EntityManager, { after, limit }: { after: string; limit: number }): Promise<string[]> {
+  const rows = await em.find(Organization, { id: { $gt: after } }, { fields: ['id'], orderBy: { id: 'asc' }, limit });
+  return rows.map(({ id }) => id);
+}
+
 /** Those of the ids that are organizations. */
 export async function existing(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
   return new Set((await em.find(Organization, { id: { $in: [...ids] } }, { fields: ['id'] })).map(({ id }) => id));
@@ -108,14 +114,22 @@ export async function unseenSince(
   return em.find(Organization, where, { orderBy: { id: 'asc' }, limit });
 }
 
+/** So many of the latest payments are looked at for customers: one may have made many of them. */
+const LATEST_PAYMENTS = 500;
+
 /** Up to `limit` Stripe customers of other organizations, those that have paid last first. */
 export async function otherCustomers(em: EntityManager, customerId: string, limit: number): Promise<string[]> {
   const rows = await em.execute<{ id: string }[]>(
-    `select stripe_customer_id as id from organization_balance_config o where stripe_customer_id <> ?
-     group by stripe_customer_id
-     order by max((select max(r.updated_at) from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'))
-       desc nulls last, id limit ?`,
-    [customerId, limit],
+    `with paid as (
+       select o.stripe_customer_id as id, r.updated_at as at
+       from (select organization_id, updated_at from recharge where status = 'succeeded' order by updated_at desc limit ?) r
+       join organization_balance_config o on o.c_organization_id = r.organization_id where o.stripe_customer_id <> ?),
+     others as (
+       select distinct stripe_customer_id as id from organization_balance_config where stripe_customer_id <> ?
+       order by stripe_customer_id limit ? + (select count(*) from paid))
+     select id from (select id, at from paid union all select id, null from others) customer
+     group by id order by max(at) desc nulls last, id limit ?`,
+    [LATEST_PAYMENTS, customerId, customerId, limit, limit],
   );
   return rows.map(({ id }) => id);
 }

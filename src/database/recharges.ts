@@ -314,6 +314,11 @@ export async function knownOf(em: EntityManager, ids: readonly string[]): Promis
   return new Set((await em.find(Recharge, { id: { $in: [...ids] } }, { fields: ['id'] })).map(({ id }) => id));
 }
 
+/** Those that there are, by id. */
+export async function ofIds(em: EntityManager, ids: readonly string[]): Promise<Map<string, Recharge>> {
+  return new Map((await em.find(Recharge, { id: { $in: [...ids] } })).map((recharge) => [recharge.id, recharge]));
+}
+
 export async function findByEvent(em: EntityManager, eventId: string): Promise<Recharge | null> {
   return em.findOne(Recharge, { eventId });
 }

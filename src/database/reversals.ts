@@ -308,9 +308,10 @@ export async function find(em: EntityManager, id: string): Promise<Reversal | nu
   return em.findOne(Reversal, id);
 }
 
-/** The reversals of an organization that a person has to settle. */
-export async function parked(em: EntityManager, organizationId: string): Promise<Reversal[]> {
-  return em.find(Reversal, { organizationId, status: 'needs_attention' });
+/** The reversals of these organizations that a person has to settle, by organization. */
+export async function parkedOf(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, Reversal[]>> {
+  const rows = await em.find(Reversal, { organizationId: { $in: [...organizationIds] }, status: 'needs_attention' });
+  return Map.groupBy(rows, ({ organizationId }) => organizationId);
 }
 
 /** Newest first. @throws BadCursorError */

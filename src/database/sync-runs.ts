@@ -11,9 +11,6 @@ import { type Page, type PageRequest, pageById } from './page.ts';
  * many. More are settled too.
  */
 const MAX_ITEMS = 50_000;
-const RETENTION_DAYS = 7;
-/** Old runs that one run deletes. A run starts every quarter of an hour, so one would do. */
-const DELETED_A_RUN = 20;
 
 export type SyncWish = { organizationIds: string[] | null; dryRun: boolean };
 
@@ -56,7 +53,7 @@ export async function noteCounts(em: EntityManager, id: string, counts: SyncCoun
 }
 
 /**
- * Ends a run and deletes old ones. The first end stands.
+ * Ends a run. The first end stands.
  *
  * @param failure null when the run went through everything.
  */
@@ -67,12 +64,6 @@ export async function finish(
 ): Promise<void> {
   const status = failure === null ? 'succeeded' : 'failed';
   await em.nativeUpdate(SyncRun, { id, status: 'running' }, { status, counts, failureMessage: failure, finishedAt: now() });
-  await em.execute(
-    `with expired as materialized (
-       select id from sync_run where started_at < now() - ? * interval '1 day' order by started_at limit ? for update skip locked)
-     delete from sync_run r using expired where r.id = expired.id`,
-    [RETENTION_DAYS, DELETED_A_RUN],
-  );
 }
 
 /** Records the outcome of a drift. Of one that is met again in the same run the last outcome is kept. */

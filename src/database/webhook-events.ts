@@ -145,9 +145,11 @@ export async function findIdle(
 ): Promise<DispatchableEvent[]> {
   return em.execute<DispatchableEvent[]>(
     `select e.id, e.organization_id as "organizationId", e.team_id as "teamId", e.source, e.event_type as "eventType"
-     from webhook_event e left join recharge r on r.event_id = e.id
+     from (
+       select id from webhook_event where not processed
+       union select event_id from recharge where status in (${sqlList(UNDER_WAY_STATUSES)})) open
+     join webhook_event e on e.id = open.id left join recharge r on r.event_id = e.id
      where e.organization_id is not null and e.duplicate_of is null
-       and (not e.processed or r.status in (${sqlList(UNDER_WAY_STATUSES)}))
        and greatest(e.received_at, e.dispatched_at, r.updated_at) < now() - ? * interval '1 millisecond' and e.id > ?
      order by e.id limit ?`,
     [idleMs, after, limit],
@@ -175,7 +177,8 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
          and e.processed_at > greatest(
            (select r.updated_at from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'
             order by r.created_at desc limit 1),
-           (select max(h.released_at) from hold h where h.organization_id = o.c_organization_id or h.scope = 'service'), '-infinity')) own
+           (select max(h.released_at) from hold h where h.organization_id = o.c_organization_id),
+           (select max(h.released_at) from hold h where h.scope = 'service'), '-infinity')) own
      where c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
     [JSON.stringify(organizationIds)],
   );
@@ -186,7 +189,7 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
 
 /**
  * Those of the organizations for whose present LiteLLM team quota was ever asked for: by a recharge, or by an
- * event that is not the sweep's own.
+ * event that is not the sweep's own and that retention has not removed.
  */
 export async function askedForQuota(em: EntityManager, organizationIds: readonly string[]): Promise<Set<string>> {
   const rows = await em.execute<{ id: string }[]>(

@@ -7,6 +7,7 @@ import { SWEEP_INTERVAL_MS, SWEEP_JITTER_MS } from '../domain/forecast.ts';
 const RECONCILE_TIMEOUT = '2 hours';
 const SWEEP_TIMEOUT = '15 minutes';
 const SYNC_TIMEOUT = '1 hour';
+const RETENTION_TIMEOUT = '4 hours';
 
 /** A schedule that was down catches up on one run at most: every run looks at everything. */
 function scheduleOptions(taskQueue: string): ScheduleOptions[] {
@@ -48,6 +49,19 @@ function scheduleOptions(taskQueue: string): ScheduleOptions[] {
         args: [],
         taskQueue,
         workflowRunTimeout: SWEEP_TIMEOUT,
+      },
+    },
+    {
+      scheduleId: 'retention',
+      spec: { intervals: [{ every: '1 day' }], jitter: '2 hours' },
+      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '6 hours' },
+      action: {
+        type: 'startWorkflow',
+        workflowType: WORKFLOW_TYPES.retention,
+        workflowId: 'retention',
+        args: [],
+        taskQueue,
+        workflowRunTimeout: RETENTION_TIMEOUT,
       },
     },
   ];

@@ -420,9 +420,9 @@ describe('bill migrate', () => {
     await client.end();
     expect(rows).toEqual([{ inbox: true, ledger: true }]);
     const schedules = await Promise.all(
-      ['balance-sweep', 'reconcile', 'team-sync'].map((id) => world.temporal.schedule.getHandle(id).describe()),
+      ['balance-sweep', 'reconcile', 'retention', 'team-sync'].map((id) => world.temporal.schedule.getHandle(id).describe()),
     );
-    expect(schedules.map(({ spec }) => spec.intervals?.[0]?.every)).toEqual([60_000, 3_600_000, 900_000]);
+    expect(schedules.map(({ spec }) => spec.intervals?.[0]?.every)).toEqual([60_000, 3_600_000, 86_400_000, 900_000]);
     await Promise.all(schedules.map(({ scheduleId }) => world.temporal.schedule.getHandle(scheduleId).delete()));
   });
 

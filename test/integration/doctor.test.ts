@@ -138,6 +138,7 @@ describe('what is not well is named', () => {
       'Temporal schedule reconcile': 'run: bill migrate',
       'Temporal schedule balance-sweep': 'run: bill migrate',
       'Temporal schedule team-sync': 'run: bill migrate',
+      'Temporal schedule retention': 'run: bill migrate',
     });
   });
 

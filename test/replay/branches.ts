@@ -117,6 +117,12 @@ export const BRANCHES: Record<string, Branch> = {
     await world.organization();
     return start(client, world, 'balanceSweepWorkflow', []);
   },
+  'retention-removes-what-is-past-its-time': async ({ world, client }) => {
+    await world.sql.query(
+      `insert into stripe_event (id, type, object_id, received_at, handled_at) values ('evt_old', 'refund.updated', 're_1', now() - interval '1 year', now())`,
+    );
+    return start(client, world, 'retentionWorkflow', []);
+  },
   'sync-makes-what-is-missing': async ({ world, client }) => {
     const wish = { stripe_customer_id: 'cus_sync', minimum_balance: '2.00', target_balance: '20.00', create_team: true };
     await world.admin.post('/api/v1/organizations', { c_organization_id: 'not-in-litellm-yet', ...wish });

@@ -1,0 +1,61 @@
+/** The statements that the service runs, as they were sent, and how many rows of a table each one reads. */
+import { jest } from '@jest/globals';
+import type pg from 'pg';
+import { LimitedClient } from '../../src/database/limited-client.ts';
+
+const READS_OR_WRITES = /^\s*(with|select|insert|update|delete)\b/i;
+
+/** Collects every statement of this process from now on, one of each shape: its latest, with its values. */
+export function collectStatements(): Map<string, string> {
+  const byShape = new Map<string, string>();
+  const query = LimitedClient.prototype.query;
+  jest.spyOn(LimitedClient.prototype, 'query').mockImplementation(function (this: LimitedClient, ...args: unknown[]) {
+    const [statement] = args as [string];
+    if (READS_OR_WRITES.test(statement)) byShape.set(shapeOf(statement), statement);
+    return query.apply(this, args as never);
+  });
+  return byShape;
+}
+
+/** A statement without its values, lists of them as one. */
+export function shapeOf(statement: string): string {
+  return statement
+    .replaceAll(/E?'(?:[^']|'')*'/g, '?')
+    .replaceAll(/(?<![\w$])-?\d+(\.\d+)?\b/g, '?')
+    .replaceAll(/\?(, \?)+/g, '?')
+    .replaceAll(/\s+/g, ' ')
+    .trim();
+}
+
+type Plan = {
+  'Node Type': string;
+  'Relation Name'?: string;
+  'Actual Rows': number;
+  'Actual Loops': number;
+  'Rows Removed by Filter'?: number;
+  'Rows Removed by Index Recheck'?: number;
+  Plans?: Plan[];
+};
+
+/** How many rows of each table the statement really reads, whatever of them it returns. It changes nothing. */
+export async function rowsRead(client: pg.PoolClient, statement: string): Promise<Map<string, number>> {
+  await client.query('begin');
+  try {
+    // At this size it chooses as it does by default for millions of rows.
+    await client.query('set local random_page_cost = 1.1');
+    const { rows } = await client.query(`explain (analyze, timing off, format json) ${statement}`);
+    return readBy(rows[0]['QUERY PLAN'][0].Plan);
+  } finally {
+    await client.query('rollback');
+  }
+}
+
+function readBy(plan: Plan, read = new Map<string, number>()): Map<string, number> {
+  const table = plan['Relation Name'];
+  if (table && plan['Node Type'].includes('Scan')) {
+    const each = plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0) + (plan['Rows Removed by Index Recheck'] ?? 0);
+    read.set(table, (read.get(table) ?? 0) + Math.round(each * plan['Actual Loops']));
+  }
+  for (const inner of plan.Plans ?? []) readBy(inner, read);
+  return read;
+}
