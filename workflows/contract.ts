@@ -23,8 +23,8 @@ export const WORKFLOW_TYPES = {
 } as const;
 
 /**
- * Where the activities of sweep, synchronisation, reconciliation and retention run, beside the task queue of the workflows:
- * whatever they wait for, those of a charge find a place.
+ * Where the activities of sweep, synchronisation, reconciliation and retention run, beside the task queue of the
+ * workflows: whatever they wait for, those of a charge find a place.
  */
 export function bulkQueueOf(taskQueue: string): string {
   return `${taskQueue}-bulk`;
