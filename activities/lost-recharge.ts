@@ -1,6 +1,6 @@
 /** Recharges that Stripe remembers and the database does not: it was restored from before them. */
 import type { EntityManager } from '../src/database/database.ts';
-import type { Organization } from '../src/database/entities.ts';
+import type { Organization, Recharge } from '../src/database/entities.ts';
 import { installationId } from '../src/database/installation.ts';
 import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
@@ -23,15 +23,17 @@ export function mayHoldMoney({ isCanceled, outcome }: Intent): boolean {
 }
 
 /**
- * The oldest intent of an organization that has taken money, or is about to, and that the database does not know.
- * Whoever has paid and got nothing is not charged again.
+ * The oldest intent of an organization that has taken money, or is about to, and that the database does not know:
+ * that of a recharge which it has lost, or of the one that is about to be charged. Whoever has paid and got nothing is
+ * not charged again.
  *
+ * @param recharge one that has no intent.
  * @throws PaymentsError
  */
 export async function lostPayment(
   em: EntityManager,
   payments: ActivityDependencies['payments'],
-  { organizationId, stripeCustomerId }: { organizationId: string; stripeCustomerId: string },
+  { id, organizationId, stripeCustomerId }: Pick<Recharge, 'id' | 'organizationId' | 'stripeCustomerId'>,
 ): Promise<Intent | undefined> {
   const installation = await installationId(em);
   const taken = (await payments.newestIntents(stripeCustomerId, NEWEST_INTENTS)).filter(
@@ -44,7 +46,26 @@ export async function lostPayment(
     em,
     taken.map(({ metadata }) => metadata?.rechargeId ?? ''),
   );
+  // A database from before its intent was stored knows the recharge, and not that it is paid.
+  known.delete(id);
   return taken.findLast(({ metadata }) => !known.has(metadata?.rechargeId ?? ''));
+}
+
+/**
+ * Notes the refund that we have asked for and that the database has lost, so that the recharge's run goes on to it and
+ * gives no quota. A person who has decided meanwhile has seen what Stripe shows.
+ *
+ * @throws PaymentsError
+ */
+export async function noteLostRefund(
+  em: EntityManager,
+  payments: Pick<ActivityDependencies['payments'], 'refundsOf'>,
+  recharge: Recharge,
+): Promise<void> {
+  const isDecided = recharge.timeline.some(({ resolution }) => resolution !== undefined);
+  if (recharge.refundId || !recharge.paymentIntentId || isDecided) return;
+  const { ours } = refundsShown(recharge, await payments.refundsOf(recharge.paymentIntentId));
+  if (ours) await recharges.noteRefund(em, recharge, ours.id);
 }
 
 export type Entry =

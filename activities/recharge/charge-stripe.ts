@@ -14,7 +14,7 @@ import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import { enterLost, lostPayment } from '../lost-recharge.ts';
+import { enterLost, lostPayment, noteLostRefund } from '../lost-recharge.ts';
 import { findCard } from './find-card.ts';
 import { type Obstacle, obstacleTo } from './last-look.ts';
 import type { ChargeResult, RechargeRef } from './types.ts';
@@ -41,14 +41,19 @@ export function chargeStripe({ database, payments, kms, workflows }: Dependencie
         return created.kind === 'ended' ? ended(created.recharge) : recordOutcome(tools, created.recharge, created.intent);
       }
       case 'charging':
-      case 'processing':
-        return recordOutcome(tools, recharge, await payments.readIntent(intentIdOf(recharge)));
+      case 'processing': {
+        const intent = await payments.readIntent(intentIdOf(recharge));
+        if (intent.outcome.kind === 'captured') await noteLostRefund(em, payments, recharge);
+        return recordOutcome(tools, recharge, intent);
+      }
+      case 'charged':
+        await noteLostRefund(em, payments, recharge);
+        return captured();
       case 'declined':
       case 'action_required':
       case 'cancelled':
       case 'needs_attention':
         return ended(recharge);
-      case 'charged':
       case 'succeeded':
       case 'refunding':
       case 'refunded':
@@ -62,6 +67,7 @@ type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind:
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
 async function createIntent({ em, payments, kms, workflows }: Tools, recharge: Recharge): Promise<Created> {
   const [found, lost] = await Promise.all([findCard(em, payments, recharge), lostPayment(em, payments, recharge)]);
+  if (lost?.metadata?.rechargeId === recharge.id) return takeOver(em, payments, recharge, lost);
   if (lost) {
     const reason = `${REFUSALS.payment_unknown} (PaymentIntent ${lost.id})`;
     const calledOff = await callOff(em, recharge, { refusal: 'payment_unknown', reason });
@@ -89,6 +95,17 @@ async function createIntent({ em, payments, kms, workflows }: Tools, recharge: R
     if (error.isSavedServerError) await recharges.countSpentKey(em, recharge);
     throw error;
   }
+}
+
+/** The database was restored to before it had stored this payment: it is the recharge's own, whatever became of it. */
+async function takeOver(em: EntityManager, payments: PaymentsClient, recharge: Recharge, intent: Intent): Promise<Created> {
+  const charging = await recharges.move(em, recharge, {
+    to: 'charging',
+    changes: { paymentIntentId: intent.id },
+    facts: { payment_intent: intent.id, restored: 1 },
+  });
+  await noteLostRefund(em, payments, charging);
+  return { kind: 'created', recharge: charging, intent };
 }
 
 /** So long after the intent was made, a person looks at what cannot be read. */

@@ -35,6 +35,56 @@ async function restoreBefore({ id }: Organization): Promise<void> {
   }
 }
 
+/** The database is as it was in the middle of the recharge of an event, whose run is started again, as reconciliation does. */
+async function restoreTo(status: 'reserved' | 'charging' | 'charged', { id }: Organization, eventId: string): Promise<void> {
+  const connection = await world.sql.connect();
+  try {
+    await connection.query('begin');
+    await connection.query("set local session_replication_role = 'replica'");
+    for (const table of ['card_attempt', 'refusal', 'outbound_event', 'hold'])
+      await connection.query(`delete from ${table} where organization_id = $1`, [id]);
+    await connection.query("delete from ledger_transfer where organization_id = $1 and ($2 <> 'charged' or kind <> 'charge')", [
+      id,
+      status,
+    ]);
+    await connection.query(
+      `update organization_balance_config set ledger_sequence = coalesce(t.sequence, 0), ledger_hash = coalesce(t.hash, ''),
+         ledger_verified_sequence = 0, ledger_verified_hash = '', budget_writer = null
+       from (select max(sequence) as sequence, max(hash) as hash from ledger_transfer where organization_id = $1) t where c_organization_id = $1`,
+      [id],
+    );
+    await connection.query(
+      `update recharge set status = $2, refund_id = null, write_until = null, payment_intent_id = case when $2 = 'reserved' then null else payment_intent_id end
+       where organization_id = $1`,
+      [id, status],
+    );
+    await connection.query(
+      `update webhook_event set processed = false, success = null, outcome = null, processed_at = null where organization_id = $1`,
+      [id],
+    );
+    await connection.query('commit');
+  } finally {
+    connection.release(true);
+  }
+  const run = { workflowId: `again/${eventId}`, taskQueue: world.name, args: [{ eventId }] };
+  await world.temporal.workflow.execute(WORKFLOW_TYPES.recharge, run);
+}
+
+/** A recharge that LiteLLM has not taken, so that it was refunded. */
+async function refunded(): Promise<{ organization: Organization; eventId: string }> {
+  const organization = await world.organization();
+  const cap = await world.kmsFault({
+    ...WRITE_BUDGET,
+    contains: organization.teamId,
+    times: ALWAYS,
+    action: { kind: 'respond', status: 400 },
+  });
+  const eventId = await world.accepted(organization);
+  expect(await world.closed(eventId)).toEqual(REFUNDED);
+  await cap.remove();
+  return { organization, eventId };
+}
+
 /** Stripe lists no payment, as right after one was made. */
 function hideIntents() {
   const body = { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' };
@@ -106,6 +156,27 @@ describe('case 78: a restored database', () => {
     await expectChargedOnce(world, organization);
     expect(await world.findingsOf(organization)).toEqual([]);
   });
+
+  test('from before the payment of a recharge was stored, and a Stripe that has forgotten its idempotency keys: that payment is its own', async () => {
+    const { organization, eventId } = await world.recharged();
+    await world.stripeKnob('idempotency/prune');
+    await restoreTo('reserved', organization, eventId);
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+    await expectChargedOnce(world, organization);
+    expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  test.each(['reserved', 'charging', 'charged'] as const)(
+    'from when a recharge was %s that was refunded later: it gets no quota, and the refund is entered again',
+    async (status) => {
+      const { organization, eventId } = await refunded();
+      await world.stripeKnob('idempotency/prune');
+      await restoreTo(status, organization, eventId);
+      expect(await world.closed(eventId)).toEqual(REFUNDED);
+      expect(await world.books(organization)).toEqual({ charges: 1, captured: 2050, refunded: 2050, granted: 0, prepaid: 0 });
+      expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_BEFORE);
+    },
+  );
 
   test('is not left with an event alone when the organization has an open recharge', async () => {
     const { organization } = await world.recharged();

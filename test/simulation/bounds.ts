@@ -3,7 +3,8 @@
  * what is not. Times are the run's; see Clock.
  */
 import type { AttemptFact, Facts, HoldFact, Judged, RechargeFact } from './facts.ts';
-import { OPERATOR, type Run } from './run.ts';
+import { OPERATOR } from './operator.ts';
+import type { Run } from './run.ts';
 
 type Bound = (facts: Facts, run: Run) => string[];
 
@@ -34,14 +35,16 @@ const nothingIsChargedUnderAHold: Bound = ({ attempts, holds }, run) =>
       .filter(({ reason }) => reason !== 'key_refused') // Stripe takes no confirm with such a key
       .filter((hold) => {
         const { from, to } = spanOf(hold, run);
-        return asked > from + SINCE_THE_LOOK_MS + run.slowestCallMs && asked + SECOND_MS < to;
+        return asked > from + SINCE_THE_LOOK_MS + run.deeds.slowestCallMs && asked + SECOND_MS < to;
       })
       .map(({ id, reason }) => `recharge ${rechargeId} asked the card under hold ${id} (${reason})`);
   });
 
 /** The look at holds and the reservation are made under one lock. */
 const nothingIsReservedUnderAHold: Bound = ({ recharges, holds }, run) =>
-  recharges.flatMap(({ id: rechargeId, createdAt }) => {
+  recharges.flatMap(({ id: rechargeId, createdAt, timeline }) => {
+    // One that the database had lost is entered again, and was reserved long before.
+    if (timeline[0]?.restored) return [];
     const reserved = run.clock.ofStored(createdAt);
     return holds
       .filter(({ scope }) => scope !== 'card') // only Stripe knows the card
@@ -51,6 +54,30 @@ const nothingIsReservedUnderAHold: Bound = ({ recharges, holds }, run) =>
       })
       .map(({ id, reason }) => `recharge ${rechargeId} was reserved under hold ${id} (${reason})`);
   });
+
+/** By its setting, which no hold shows. */
+const nothingIsChargedWhileOff: Bound = ({ attempts }, { deeds: { off, slowestCallMs } }) =>
+  attempts
+    .filter(({ at }) => off.some(({ from, to }) => at > from + SINCE_THE_LOOK_MS + slowestCallMs && at + SECOND_MS < to))
+    .map(({ rechargeId }) => `recharge ${rechargeId} asked the card while auto-recharge was off`);
+
+/** Whoever disputes a charge, or was refunded by hand, is not charged again before a person has looked. */
+const whatIsReturnedIsHeld: Bound = ({ reversals, holds }) =>
+  reversals
+    .filter(({ quota }) => quota > 0)
+    .flatMap(({ id, kind, status, createdAt }) => {
+      const reason = kind === 'dispute' ? 'disputed' : 'operator';
+      const ofIt = holds.filter(
+        ({ scope, reason: other, since, releasedAt }) =>
+          scope === 'organization' &&
+          other === reason &&
+          since.getTime() < createdAt.getTime() + CLOCKS_MS &&
+          (releasedAt === null || releasedAt > createdAt),
+      );
+      if (ofIt.length === 0) return [`nothing holds the organization for ${kind} ${id}`];
+      const stands = ofIt.some(({ releasedAt, releasedBy }) => releasedAt === null || releasedBy === OPERATOR);
+      return kind === 'dispute' && status === 'taken_back' && !stands ? [`the hold for dispute ${id} has ended, and it is not won`] : [];
+    });
 
 /** Only where the card's network was really asked. */
 const whatIsCountedWasAsked: Bound = ({ attempts, failuresCounted }) => {
@@ -106,16 +133,20 @@ const attemptsOfADayAreWithinTheLimit: Bound = ({ recharges }, run) => {
   return attempted.flatMap(({ at, seen }) => {
     const from = at - (seen - beginningOfDay(seen));
     const count = attempted.filter((other) => other.at >= from && other.at <= at).length;
-    return count > run.most.daily ? [`${count} attempts in a day that allows ${run.most.daily}`] : [];
+    return count > run.deeds.most.daily ? [`${count} attempts in a day that allows ${run.deeds.most.daily}`] : [];
   });
 };
 
 /** Who charges on a budget below what the last recharge left, lets the customer pay for it twice. */
-const nothingIsPaidForTwice: Bound = ({ recharges, holds }) => {
+const nothingIsPaidForTwice: Bound = ({ recharges, holds, reversals }, { deeds }) => {
+  // A restored database numbers no longer in the order of the budgets; what Stripe keeps is judged all the same.
+  if (deeds.restored.some(({ database }) => database)) return [];
   const accepted = holds.filter(({ reason, releasedBy }) => reason === 'budget_lowered' && releasedBy !== null && releasedBy !== 'probe');
   return recharges.flatMap((recharge, position) => {
     const last = recharges.slice(0, position).findLast(({ status }) => status === 'succeeded');
     if (!last?.quotaAfter || recharge.quotaBefore === null || recharge.quotaBefore > last.quotaAfter - EPSILON) return [];
+    // A reversal has written what is left since.
+    if (reversals.some(({ createdAt }) => createdAt > last.createdAt && createdAt < recharge.createdAt)) return [];
     const { quotaBefore } = recharge;
     const isAccepted = accepted.some(
       ({ since, releasedAt, quota }) =>
@@ -128,7 +159,7 @@ const nothingIsPaidForTwice: Bound = ({ recharges, holds }) => {
 /** Statuses that are told. */
 const TOLD = ['succeeded', 'declined', 'action_required', 'refunded', 'needs_attention'];
 
-const everythingIsToldOnce: Bound = ({ recharges, holds, told }) => {
+const everythingIsToldOnce: Bound = ({ recharges, holds, reversals, told }) => {
   const ofRecharges = recharges.flatMap(({ id, timeline }) => {
     const arrivals = timeline.filter(({ status }, step) => TOLD.includes(status) && timeline[step - 1]?.status !== status);
     const times = new Map<string, number>();
@@ -142,7 +173,12 @@ const everythingIsToldOnce: Bound = ({ recharges, holds, told }) => {
     `hold/${id}/opened`,
     ...(releasedAt && releasedBy !== 'the simulation' ? [`hold/${id}/released`] : []),
   ]);
-  const expected = [...ofRecharges, ...ofHolds];
+  const ofReversals = reversals.flatMap(({ id, status, quota, takenAfter }) => {
+    const isTaken = status === 'taken_back' || (status === 'given_back' && takenAfter !== null);
+    const steps = ['opened', ...(isTaken ? ['taken_back'] : []), ...(status === 'given_back' ? ['given_back'] : [])];
+    return quota > 0 ? steps.map((step) => `reversal/${id}/${step}`) : [];
+  });
+  const expected = [...ofRecharges, ...ofHolds, ...ofReversals];
   const about = told.filter((key) => /^(recharge|hold)\//.test(key) && !key.includes('/overdue/'));
   return [
     ...expected.filter((key) => !told.includes(key)).map((key) => `not told: ${key}`),
@@ -155,6 +191,8 @@ const everythingIsToldOnce: Bound = ({ recharges, holds, told }) => {
 export const BOUNDS: readonly Bound[] = [
   nothingIsChargedUnderAHold,
   nothingIsReservedUnderAHold,
+  nothingIsChargedWhileOff,
+  whatIsReturnedIsHeld,
   whatIsCountedWasAsked,
   noChargeIsAboveTheMost,
   amountsAreWithinTheLimits,
@@ -211,7 +249,7 @@ function windowsOf(attempts: readonly AttemptFact[]): string[] {
 
 /** While LiteLLM takes no raise, one charge is in vain, of one organization or of all, and one more for each release. */
 function raisesAreRefusedToOne(judged: readonly Judged[]): string[] {
-  const periods = judged.flatMap(({ run }) => run.refusals.map((refusal) => ({ ...refusal, run })));
+  const periods = judged.flatMap(({ run }) => run.deeds.refusals.map((refusal) => ({ ...refusal, run })));
   return periods.flatMap(({ of, from, to, run }) => {
     const concerned = of === 'everybody' ? judged : judged.filter((each) => each.run === run);
     const within = (at: number) => at >= from && at < to;

@@ -11,12 +11,17 @@ import type { SandboxServer } from '../../sandbox/http.ts';
 import { startLitellm } from '../../sandbox/litellm/server.ts';
 import { startStripe } from '../../sandbox/stripe/server.ts';
 import { Database } from '../../src/database/database.ts';
-import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
+import type { Finding } from '../../src/domain/finding.ts';
+import { type ReconcileWorkflow, type TeamSyncWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { freePort } from '../support/ports.ts';
 import { type BillProcess, startBill } from '../support/processes.ts';
 import { ADMIN_API_KEY, HMAC_SECRET, URL_TOKEN } from '../support/world.ts';
 import { type Mishap, MishapBoard, type MishapQuestion } from './mishap-board.ts';
 import type { Disturbance } from './schedule.ts';
+import { StripePost } from './stripe-post.ts';
+
+/** What befell it so far. */
+export type Counts = Record<'kills' | 'restarts' | 'sweeps' | 'reconciliations' | 'synchronisations', number>;
 
 export type Servers = {
   databaseUrl: string;
@@ -33,15 +38,27 @@ const SETTLE_AFTER_MS = 1_500;
 /** The service waits for no answer longer than 25 s. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
+/** The header of calls that none of our faults strikes. */
+const SPARED = { 'X-Sandbox-Spare': '1' };
+
+type Parts = {
+  servers: Servers;
+  database: Database;
+  apiPort: number;
+  stripeServer: SandboxServer;
+  litellmServer: SandboxServer;
+  stripePost: StripePost;
+};
+
 export class Environment {
   readonly stripeServer: SandboxServer;
   readonly litellmServer: SandboxServer;
+  /** Stripe and LiteLLM as somebody else uses them: none of our faults strikes there. */
   readonly stripe: Stripe;
-  /** LiteLLM as somebody else uses it: none of our faults strikes there. */
   readonly litellm: AxiosInstance;
   readonly sql: pg.Pool;
   readonly temporal: Client;
-  readonly counts = { kills: 0, restarts: 0, sweeps: 0 };
+  readonly counts: Counts = { kills: 0, restarts: 0, sweeps: 0, reconciliations: 0, synchronisations: 0 };
   /** Processes that ended although nobody killed them. */
   readonly crashes: string[] = [];
   /** What befell all runs, with the time, for the story of a run that it befell too. */
@@ -49,6 +66,7 @@ export class Environment {
   /** Told before each activity of each run. Set by whoever knows the runs. */
   decideMishap: (question: MishapQuestion) => Promise<Mishap | null> = async () => null;
   readonly database: Database;
+  readonly stripePost: StripePost;
   private readonly servers: Servers;
   private readonly apiPort: number;
   private readonly mishaps = new MishapBoard((question) => this.decideMishap(question));
@@ -57,20 +75,34 @@ export class Environment {
   private env: Record<string, string> = {};
   private killer: string | undefined;
   private disturbing: Promise<void> = Promise.resolve();
+  /** The last one, and the one that is asked for and has not begun. */
+  private reconciling: Promise<unknown> = Promise.resolve();
+  private reconciliation: Promise<Finding[]> | undefined;
   /** Those under way. */
   private readonly sweeps = new Set<Promise<unknown>>();
   private closing = false;
 
-  private constructor(servers: Servers, database: Database, apiPort: number, stripeServer: SandboxServer, litellmServer: SandboxServer) {
+  private constructor({ servers, database, apiPort, stripeServer, litellmServer, stripePost }: Parts) {
     this.servers = servers;
     this.database = database;
     this.apiPort = apiPort;
     this.stripeServer = stripeServer;
     this.litellmServer = litellmServer;
-    this.stripe = new Stripe(SECRET_KEY, { host: '127.0.0.1', port: stripeServer.port, protocol: 'http', maxNetworkRetries: 2 });
+    this.stripePost = stripePost;
+    this.stripe = new Stripe(SECRET_KEY, {
+      host: '127.0.0.1',
+      port: stripeServer.port,
+      protocol: 'http',
+      maxNetworkRetries: 2,
+      httpClient: Stripe.createFetchHttpClient((url, init) => {
+        const headers = new Headers(init?.headers);
+        for (const [name, value] of Object.entries(SPARED)) headers.set(name, value);
+        return fetch(url, { ...init, headers });
+      }),
+    });
     this.litellm = axios.create({
       baseURL: litellmServer.url,
-      headers: { Authorization: `Bearer ${MASTER_KEY}`, 'X-Sandbox-Spare': '1' },
+      headers: { Authorization: `Bearer ${MASTER_KEY}`, ...SPARED },
       validateStatus: () => true,
     });
     this.sql = new pg.Pool({ connectionString: servers.databaseUrl, max: 10 });
@@ -81,13 +113,14 @@ export class Environment {
   /** @param servers its database has every migration applied and nothing in it. */
   static async open(servers: Servers): Promise<Environment> {
     const apiPort = await freePort();
-    const webhook = { url: `http://127.0.0.1:${apiPort}/webhooks/stripe`, secret: WEBHOOK_SECRET };
-    const [stripe, litellm, database] = await Promise.all([
+    const stripePost = new StripePost(`http://127.0.0.1:${apiPort}/webhooks/stripe`);
+    const webhook = { url: await stripePost.listen(), secret: WEBHOOK_SECRET };
+    const [stripeServer, litellmServer, database] = await Promise.all([
       startStripe({ port: 0, settleAfterMs: SETTLE_AFTER_MS, webhook }),
       startLitellm({ port: 0, spend_lag_ms: 0, master_key: MASTER_KEY }),
       Database.open(servers.databaseUrl),
     ]);
-    const environment = new Environment(servers, database, apiPort, stripe, litellm);
+    const environment = new Environment({ servers, database, apiPort, stripeServer, litellmServer, stripePost });
     await environment.start();
     return environment;
   }
@@ -145,6 +178,7 @@ export class Environment {
     if (what === 'kill the worker') return this.kill('worker', by);
     if (what === 'kill the API') return this.kill('serve', by);
     if (what === 'start a sweep') return this.sweep(by);
+    if (what === 'start a reconciliation') return void (await this.reconcile(by));
     const server = what === 'restart PostgreSQL' ? 'PostgreSQL' : 'Temporal';
     // One at a time, whoever asks.
     this.disturbing = this.disturbing.then(async () => {
@@ -155,11 +189,37 @@ export class Environment {
     return this.disturbing;
   }
 
+  /**
+   * One that begins after this was asked for, which others who ask meanwhile share: it looks at everybody. Returns
+   * what it has found, settled or not; nothing where it fails.
+   */
+  reconcile(by: string): Promise<Finding[]> {
+    this.reconciliation ??= this.reconciling.then(() => {
+      this.reconciliation = undefined;
+      this.note('start a reconciliation', by);
+      this.counts.reconciliations++;
+      const run = { workflowId: nameOf('reconcile'), taskQueue: this.taskQueue, args: [{ fix: true }] as [{ fix: boolean }] };
+      return this.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, run).then(
+        ({ findings }) => findings,
+        () => [],
+      );
+    });
+    this.reconciling = this.reconciliation;
+    return this.reconciliation;
+  }
+
+  /** Brings the teams of these organizations to what the database says. Returns when it has ended. */
+  async synchronise(organizationIds: string[]): Promise<void> {
+    this.counts.synchronisations++;
+    const run = { workflowId: nameOf('team-sync'), taskQueue: this.taskQueue, args: [{ organization_ids: organizationIds }] as const };
+    await this.temporal.workflow.execute<TeamSyncWorkflow>(WORKFLOW_TYPES.sync, { ...run, args: [...run.args] }).catch(() => {});
+  }
+
   /** Returns when it has ended. One that fails, with what it asks, has found nothing. */
   async sweep(by: string): Promise<void> {
     this.note('start a sweep', by);
     this.counts.sweeps++;
-    const workflowId = `balance-sweep/${randomBytes(6).toString('hex')}`;
+    const workflowId = nameOf('balance-sweep');
     const run = this.temporal.workflow.execute(WORKFLOW_TYPES.sweep, { workflowId, taskQueue: this.taskQueue, args: [] }).catch(() => {});
     this.sweeps.add(run);
     await run;
@@ -197,6 +257,7 @@ export class Environment {
     await this.disturbing;
     await Promise.all([...this.processes.values()].map((running) => running.kill()));
     this.mishaps.close();
+    this.stripePost.close();
     await Promise.all([
       this.stripeServer.close(),
       this.litellmServer.close(),
@@ -209,4 +270,8 @@ export class Environment {
   private note(what: Disturbance, by: string | undefined): void {
     this.disturbances.push({ at: Date.now(), what, by });
   }
+}
+
+function nameOf(kind: string): string {
+  return `${kind}/${randomBytes(6).toString('hex')}`;
 }

@@ -5,6 +5,7 @@
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import axios from 'axios';
 import { verify } from '../../src/database/ledger.ts';
+import type { TransferKind } from '../../src/domain/ledger.ts';
 import type { Environment } from './environment.ts';
 import type { Run } from './run.ts';
 import { playsAlone } from './schedule.ts';
@@ -32,12 +33,26 @@ export type RechargeFact = {
   /** What it was declined or called off for, by code and in words. */
   failureCode: string | null;
   failure: string | null;
-  timeline: { at: string; status: string }[];
+  timeline: { at: string; status: string; restored?: number }[];
   createdAt: Date;
 };
-export type TransferFact = { rechargeId: string; kind: 'charge' | 'grant' | 'refund'; amount: number; quota: number };
-/** `at`: the beginning of its second, in milliseconds. */
-export type ChargeFact = { intentId: string; rechargeId: string; at: number; captured: number; refunded: number };
+/** `reference`: the refund or reversal that a transfer belongs to, empty for the recharge itself. */
+export type TransferFact = { rechargeId: string; kind: TransferKind; reference: string; amount: number; quota: number };
+/** `at`: the beginning of its second, in milliseconds. `disputed`: what the customer has by disputes that are not won. */
+export type ChargeFact = { intentId: string; rechargeId: string; at: number; captured: number; refunded: number; disputed: number };
+/** Budgets in dollars; null where no write was planned. */
+export type ReversalFact = {
+  id: string;
+  rechargeId: string;
+  kind: 'refund' | 'dispute';
+  status: string;
+  quota: number;
+  takenBefore: number | null;
+  takenAfter: number | null;
+  givenBefore: number | null;
+  givenAfter: number | null;
+  createdAt: Date;
+};
 /** The card's network, or the bank, was asked: `status` is the charge's at Stripe. `at`: the beginning of its second, in milliseconds. */
 export type AttemptFact = { rechargeId: string; at: number; amount: number; status: string };
 /** Times are as they are stored in the end; see Clock. */
@@ -60,6 +75,7 @@ export type Facts = {
   events: EventFact[];
   recharges: RechargeFact[];
   transfers: TransferFact[];
+  reversals: ReversalFact[];
   /** Captured ones only. */
   charges: ChargeFact[];
   attempts: AttemptFact[];
@@ -88,9 +104,10 @@ const MAX_LIST = 100;
 export async function gather(environment: Environment, run: Run): Promise<Facts> {
   const events = await eventsOf(environment, run);
   const holds = await holdsOf(environment, run);
-  const [recharges, transfers, attempted, failuresCounted, told, intents, kms, chain, running] = await Promise.all([
+  const [recharges, transfers, reversals, attempted, failuresCounted, told, intents, kms, chain, running] = await Promise.all([
     rechargesOf(environment, run),
     transfersOf(environment, run),
+    reversalsOf(environment, run),
     chargesOf(environment, run),
     failuresCountedOf(environment, run),
     toldOf(environment, run, holds),
@@ -101,7 +118,20 @@ export async function gather(environment: Environment, run: Run): Promise<Facts>
   ]);
   const chainFaults = chain.faults.map(({ sequence, fault }) => `transfer ${sequence}: ${fault}`);
   const statuses = intents.data.map(({ id, status }) => ({ id, status }));
-  return { events, recharges, transfers, ...attempted, failuresCounted, holds, told, intents: statuses, ...kms, chainFaults, running };
+  return {
+    events,
+    recharges,
+    transfers,
+    reversals,
+    ...attempted,
+    failuresCounted,
+    holds,
+    told,
+    intents: statuses,
+    ...kms,
+    chainFaults,
+    running,
+  };
 }
 
 async function eventsOf({ sql }: Environment, { organizationId }: Run): Promise<EventFact[]> {
@@ -127,8 +157,19 @@ async function rechargesOf({ sql }: Environment, { organizationId }: Run): Promi
 
 async function transfersOf({ sql }: Environment, { organizationId }: Run): Promise<TransferFact[]> {
   const { rows } = await sql.query<TransferFact>(
-    `select recharge_id as "rechargeId", kind, amount_minor::int as amount, (quota_micros / 1e6)::float as quota
-     from ledger_transfer where organization_id = $1 order by id`,
+    `select recharge_id as "rechargeId", kind, reference, amount_minor::int as amount, (quota_micros / 1e6)::float as quota
+     from ledger_transfer where organization_id = $1 order by sequence`,
+    [organizationId],
+  );
+  return rows;
+}
+
+async function reversalsOf({ sql }: Environment, { organizationId }: Run): Promise<ReversalFact[]> {
+  const { rows } = await sql.query<ReversalFact>(
+    `select id, recharge_id as "rechargeId", kind, status, quota::float as quota, taken_before::float as "takenBefore",
+            taken_after::float as "takenAfter", given_before::float as "givenBefore", given_after::float as "givenAfter",
+            created_at as "createdAt"
+     from reversal where organization_id = $1 order by created_at, id`,
     [organizationId],
   );
   return rows;
@@ -136,11 +177,16 @@ async function transfersOf({ sql }: Environment, { organizationId }: Run): Promi
 
 async function chargesOf({ stripe }: Environment, { customerId }: Run): Promise<{ charges: ChargeFact[]; attempts: AttemptFact[] }> {
   const list = await stripe.charges.list({ customer: customerId, limit: MAX_LIST, expand: ['data.payment_intent'] });
-  const all = list.data.map(({ payment_intent: intent, created, status, captured, amount, amount_captured, amount_refunded }) => {
-    if (!intent || typeof intent === 'string') throw new Error('a charge without its intent');
-    const of = { intentId: intent.id, rechargeId: intent.metadata['recharge_id'] ?? '', at: created * 1_000 };
-    return { ...of, status, amount, isCaptured: status === 'succeeded' && captured, captured: amount_captured, refunded: amount_refunded };
-  });
+  const all = await Promise.all(
+    list.data.map(async (charge) => {
+      const { id, payment_intent: intent, created, status, captured, amount, amount_captured, amount_refunded } = charge;
+      if (!intent || typeof intent === 'string') throw new Error('a charge without its intent');
+      const of = { intentId: intent.id, rechargeId: intent.metadata['recharge_id'] ?? '', at: created * 1_000, status, amount };
+      const disputes = charge.disputed ? (await stripe.disputes.list({ charge: id })).data : [];
+      const disputed = disputes.reduce((sum, dispute) => (dispute.status === 'won' ? sum : sum + dispute.amount), 0);
+      return { ...of, isCaptured: status === 'succeeded' && captured, captured: amount_captured, refunded: amount_refunded, disputed };
+    }),
+  );
   return { charges: all.filter(({ isCaptured }) => isCaptured), attempts: all };
 }
 

@@ -1,7 +1,8 @@
 /** What the simulation's processes say to each other. */
+import type { Counts } from './environment.ts';
 import type { Options } from './options.ts';
 import type { Room } from './plan.ts';
-import type { Counts, Summary } from './report.ts';
+import type { Summary } from './report.ts';
 
 /** Which of the workers this one is, from 0. */
 export type Share = { options: Options; index: number };

@@ -12,6 +12,7 @@ const HELP = `npm run simulate -- [options]
   --runs N          how many (200)
   --seed S          draws all schedules (1)
   --workers N       plays them in so many processes, each with a service of its own (1)
+  --record FILE     adds each finished run to it, and plays only those that it does not have
   --run K           only this run of the seed, in several copies side by side, for timing is real
   --also WHAT@MS,…  with these disturbances so long after its start, which come first in its schedule
   --steps 1,4,7     only these steps of its schedule
@@ -24,6 +25,8 @@ export type Options = {
   runs: number;
   workers: number;
   run: number | undefined;
+  /** The file of a record; see record.ts. */
+  record: string | undefined;
   /** Runs under way at a time in each worker. */
   sideBySide: number;
   roughness: Roughness;
@@ -46,6 +49,7 @@ export function readOptions(): Options {
       seed: { type: 'string', default: '1' },
       workers: { type: 'string', default: '1' },
       run: { type: 'string' },
+      record: { type: 'string' },
       also: { type: 'string', default: '' },
       steps: { type: 'string' },
       'side-by-side': { type: 'string', default: '32' },
@@ -58,11 +62,13 @@ export function readOptions(): Options {
     console.log(HELP);
     process.exit(0);
   }
+  if (values.record !== undefined && values.run !== undefined) usage('--record is of many runs, --run is one');
   return {
     seed: number('seed', values.seed),
     runs: number('runs', values.runs),
     workers: values.run === undefined ? number('workers', values.workers, 1) : 1,
     run: values.run === undefined ? undefined : number('run', values.run),
+    record: values.record,
     sideBySide: number('side-by-side', values['side-by-side'], 1),
     roughness: { disturbEvery: number('disturb-every', values['disturb-every']), restarts: true },
     shrink: !values['no-shrink'],
@@ -71,7 +77,8 @@ export function readOptions(): Options {
   };
 }
 
-function usage(problem: string): never {
+/** Ends the process with what is wrong with the command line. */
+export function usage(problem: string): never {
   console.error(`${problem}\n\n${HELP}`);
   process.exit(EX_USAGE);
 }

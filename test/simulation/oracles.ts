@@ -2,6 +2,7 @@
  * What must be true of every organization when everything has settled, whatever happened to it. Each answers
  * what is not.
  */
+import { ACCOUNTS } from '../../src/domain/ledger.ts';
 import { BOUNDS } from './bounds.ts';
 import type { BudgetWrite, Facts, TransferFact } from './facts.ts';
 import type { Run } from './run.ts';
@@ -29,11 +30,8 @@ const oneCapturedChargeARecharge: Oracle = ({ charges, recharges }) => [
 ];
 
 const capturedIsGrantedOrHeld: Oracle = ({ charges, recharges, transfers }) => {
-  const kept = sum(charges, ({ captured, refunded }) => captured - refunded);
-  const granted = sum(
-    transfers.filter(({ kind }) => kind === 'grant'),
-    ({ amount }) => amount,
-  );
+  const kept = sum(charges, ({ captured, refunded, disputed }) => Math.max(0, captured - refunded - disputed));
+  const granted = grantedBy(transfers, ({ amount }) => amount);
   const held = sum(
     recharges.filter(({ status }) => status === 'needs_attention'),
     ({ id }) => prepaidOf(id, transfers),
@@ -48,14 +46,16 @@ const nothingIsPrepaidAtRest: Oracle = ({ recharges, transfers }) =>
     .filter(({ id, status }) => status !== 'needs_attention' && prepaidOf(id, transfers) !== 0)
     .map(({ id, status }) => `recharge ${id} is ${status} and holds ${prepaidOf(id, transfers)} cents as prepaid`);
 
-const theLedgerTellsTheStatus: Oracle = ({ recharges, transfers }) =>
-  recharges.flatMap(({ id, status }) => {
-    const kinds = transfers.filter(({ rechargeId }) => rechargeId === id).map(({ kind }) => kind);
+const theLedgerTellsTheStatus: Oracle = ({ recharges, transfers, reversals }) => {
+  const isReversals = (reference: string) => reversals.some(({ id }) => id === reference);
+  return recharges.flatMap(({ id, status }) => {
+    const kinds = transfers.filter(({ rechargeId, reference }) => rechargeId === id && !isReversals(reference)).map(({ kind }) => kind);
     const expected = { succeeded: 'charge,grant', refunded: 'charge,refund', declined: '', action_required: '', cancelled: '' }[status];
-    return expected === undefined || kinds.join() === expected
-      ? []
-      : [`recharge ${id} is ${status}, its ledger says ${kinds.join() || 'nothing'}`];
+    // One that was refunded in parts has a transfer for each.
+    const said = kinds.filter((kind, position) => kind !== kinds[position - 1]).join();
+    return expected === undefined || said === expected ? [] : [`recharge ${id} is ${status}, its ledger says ${kinds.join() || 'nothing'}`];
   });
+};
 
 /**
  * The budget is where it began, plus what was granted, plus what somebody else has added: no write doubled,
@@ -63,13 +63,10 @@ const theLedgerTellsTheStatus: Oracle = ({ recharges, transfers }) =>
  */
 const theBudgetIsWhatWasGranted: Oracle = (facts, run) => {
   const { team, recharges, transfers } = facts;
-  if (!team) return run.teamDeleted ? [] : ['the team is gone'];
-  if (run.edits.includes(null)) return [];
-  const { others, ours } = splitWrites(team.budgetWrites, run.edits);
-  const granted = sum(
-    transfers.filter(({ kind }) => kind === 'grant'),
-    ({ quota }) => quota,
-  );
+  if (!team) return run.deeds.teamDeleted ? [] : ['the team is gone'];
+  if (run.deeds.edits.includes(null)) return [];
+  const { others, ours } = splitWrites(team.budgetWrites, run.deeds.edits);
+  const granted = grantedBy(transfers, ({ quota }) => quota);
   // A parked recharge may have written before somebody else did; a person will see both values.
   const parked = sum(
     recharges.filter(
@@ -78,20 +75,83 @@ const theBudgetIsWhatWasGranted: Oracle = (facts, run) => {
     ({ quota }) => quota,
   );
   const lost = sum(unpreventablyLost(facts, run), ({ undone }) => undone);
-  const expected = run.schedule.start.budget + granted + parked + sum(others, change) + lost;
+  // A restore of both begins anew, with what was granted by then.
+  const begun = run.deeds.restored.findLast(({ both }) => both)?.both ?? { budget: run.schedule.start.budget, granted: 0, edits: 0 };
+  const expected = begun.budget + granted - begun.granted + parked + sum(others.slice(begun.edits), change) + lost;
   return same(team.max_budget, expected)
     ? []
     : [
-        `max_budget is ${team.max_budget}, expected ${expected}: ${run.schedule.start.budget} + ${granted} granted + edits ${run.edits.join(', ') || 'none'}`,
+        `max_budget is ${team.max_budget}, expected ${expected}: ${begun.budget} + ${granted - begun.granted} granted + edits ${run.deeds.edits.join(', ') || 'none'}`,
       ];
 };
+
+/** No synchronisation, and nothing else of ours, writes a budget that no recharge or reversal has planned. */
+const everyWriteIsPlanned: Oracle = ({ team, recharges, reversals }, { deeds, schedule }) => {
+  // A person's decision, and a restored database, plan anew.
+  if (deeds.restored.length > 0 || schedule.steps.some(({ kind }) => kind === 'resolve')) return [];
+  const planned = [
+    // A refund writes the budget from before, where a write of ours may have raised it.
+    ...recharges.flatMap(({ status, quotaBefore, quotaAfter }) => [
+      quotaAfter,
+      ...(status === 'refunded' || status === 'needs_attention' ? [quotaBefore] : []),
+    ]),
+    ...reversals.flatMap(({ takenBefore, takenAfter, givenBefore, givenAfter }) => [takenBefore, takenAfter, givenBefore, givenAfter]),
+  ];
+  return splitWrites(team?.budgetWrites ?? [], deeds.edits)
+    .ours.filter(({ max_budget }) => max_budget === null || !planned.some((budget) => same(budget, max_budget)))
+    .map(({ before, max_budget }) => `max_budget was written from ${before} to ${max_budget}, which nothing has planned`);
+};
+
+/** What LiteLLM has lost of what was paid for is told: by a hold, or by reconciliation. */
+const whatIsLostIsTold: Oracle = ({ team, recharges, holds }, { deeds }) => {
+  const last = recharges.findLast(({ status }) => status === 'succeeded');
+  if (!team || !last || !deeds.restored.some(({ litellm, database }) => litellm && !database)) return [];
+  const isLower = team.max_budget !== null && last.quotaAfter !== null && team.max_budget < last.quotaAfter - EPSILON;
+  const isTold = holds.some(({ reason }) => reason === 'budget_lowered') || deeds.findings.includes('budget_differs');
+  return isLower && !isTold ? [`max_budget is ${team.max_budget}, where ${last.quotaAfter} was paid for, and nobody is told`] : [];
+};
+
+/** The quota is where the money is, or a person has to see to it. */
+const theQuotaFollowsTheMoney: Oracle = ({ recharges, reversals }, { deeds }) =>
+  deeds.returned.flatMap(({ id, kind, intentId, isGone }) => {
+    const recharge = recharges.find((each) => each.intentId === intentId);
+    const last = reversals.findLast((reversal) => reversal.id.split('.', 1)[0] === id);
+    if (recharge?.status === 'needs_attention' || last?.status === 'needs_attention') return [];
+    if (recharge?.status === 'refunded' && kind === 'refund') return [];
+    const isFollowed = isGone ? last?.status === 'taken_back' : !last || last.status === 'given_back';
+    return isFollowed
+      ? []
+      : [`the money of ${kind} ${id} ${isGone ? 'is gone' : 'is back'}, and its quota is ${last?.status ?? 'as before'}`];
+  });
+
+/** Never more is taken back than was granted, and what is given back is what was taken. */
+const takenIsWhatWasGranted: Oracle = ({ transfers, reversals }) => [
+  ...[...Map.groupBy(transfers, ({ rechargeId }) => rechargeId)].flatMap(([id, ofOne]) => {
+    const left = grantedBy(ofOne, ({ quota }) => quota);
+    return left < -EPSILON ? [`of recharge ${id} ${-left} more is taken back than was granted`] : [];
+  }),
+  ...reversals.flatMap(({ id, quota, takenBefore, takenAfter, givenBefore, givenAfter }) => {
+    const taken = (takenBefore ?? 0) - (takenAfter ?? 0);
+    const given = (givenAfter ?? 0) - (givenBefore ?? 0);
+    if (taken > quota + EPSILON) return [`reversal ${id} has taken ${taken}, of ${quota}`];
+    return givenAfter === null || Math.abs(given - taken) < EPSILON ? [] : [`reversal ${id} has taken ${taken} and given back ${given}`];
+  }),
+];
+
+/** A person is asked only where somebody else has edited the budget, or no quota was left to take. */
+const everyReversalIsSettled: Oracle = ({ reversals }, { deeds }) =>
+  reversals.flatMap(({ id, status, quota }) => {
+    if (status === 'taken_back' || status === 'given_back') return [];
+    if (status === 'needs_attention' && (quota === 0 || deeds.edits.length > 0)) return [];
+    return [`reversal ${id} is left ${status}`];
+  });
 
 /**
  * Edits of somebody else that our write has undone without a fault of ours: they came between our read and
  * our write, and LiteLLM has no compare-and-set. `undone` is what that took away again.
  */
 export function unpreventablyLost({ team, recharges, kmsRequests }: Facts, run: Run): { undone: number }[] {
-  const { ours } = splitWrites(team?.budgetWrites ?? [], run.edits);
+  const { ours } = splitWrites(team?.budgetWrites ?? [], run.deeds.edits);
   return ours.flatMap(({ before, max_budget }) => {
     const recharge = recharges.find(({ quotaAfter }) => same(quotaAfter, max_budget));
     if (!recharge || same(before, recharge.quotaBefore) || same(before, recharge.quotaAfter)) return [];
@@ -105,7 +165,7 @@ export function unpreventablyLost({ team, recharges, kmsRequests }: Facts, run: 
 const everyEventHasAnOutcome: Oracle = ({ events }) =>
   events.filter(({ processed, outcome }) => !processed || !outcome).map(({ id }) => `event ${id} is not processed`);
 
-const everyAnsweredAlertIsStored: Oracle = ({ events }, { answers }) => {
+const everyAnsweredAlertIsStored: Oracle = ({ events }, { deeds: { answers } }) => {
   const byWebhookId = new Map<string, string>();
   return answers.flatMap(({ webhookId, status, eventId }) => {
     if (status === 409 && webhookId) return [];
@@ -143,8 +203,8 @@ const everyRechargeIsAtRest: Oracle = ({ recharges }) =>
   recharges.filter(({ status }) => !AT_REST.includes(status)).map(({ id, status }) => `recharge ${id} is left ${status}`);
 
 /** A person is asked only about what somebody else has done. */
-const attentionHasAReason: Oracle = ({ recharges }, { edits }) =>
-  edits.length > 0
+const attentionHasAReason: Oracle = ({ recharges }, { deeds: { edits, amountChanged } }) =>
+  edits.length > 0 || amountChanged
     ? []
     : recharges
         .filter(({ status }) => status === 'needs_attention')
@@ -159,7 +219,7 @@ const noIntentIsLeftToConfirm: Oracle = ({ recharges, intents }) =>
     });
 
 /** What a sweep charges ahead of a crossing is bounded by the target. */
-const chargedOncePerCrossing: Oracle = ({ charges, recharges, events }, { crossings }) => {
+const chargedOncePerCrossing: Oracle = ({ charges, recharges, events }, { deeds: { crossings } }) => {
   const ahead = events.filter(({ eventType }) => eventType === 'balance_forecast').map(({ id }) => id);
   const atCrossings = recharges.filter(({ eventId }) => !ahead.includes(eventId)).map(({ id }) => id);
   const kept = charges.filter(({ rechargeId, captured, refunded }) => captured > refunded && atCrossings.includes(rechargeId)).length;
@@ -169,10 +229,10 @@ const chargedOncePerCrossing: Oracle = ({ charges, recharges, events }, { crossi
 /**
  * Whoever pays gets up to the target, and not beyond: the trace that two recharges for one shortage leave.
  */
-const theBalanceIsNotAboveTheTarget: Oracle = ({ team, transfers }, { most, edits, schedule }) => {
+const theBalanceIsNotAboveTheTarget: Oracle = ({ team, transfers }, { deeds, schedule }) => {
+  const { most, edits, given, granted } = deeds;
   if (!team || team.max_budget === null || edits.includes(null) || !transfers.some(({ kind }) => kind === 'grant')) return [];
-  const given = sum(schedule.steps, (step) => (step.kind === 'edit budget' && typeof step.by === 'number' ? Math.max(0, step.by) : 0));
-  const highest = Math.max(most.target + SMALLEST_CHARGE_BUYS, schedule.start.budget - schedule.start.spend) + given;
+  const highest = Math.max(most.target + SMALLEST_CHARGE_BUYS, schedule.start.budget - schedule.start.spend) + given + granted;
   const balance = team.max_budget - team.spend;
   return balance > highest ? [`the balance is ${balance}, while the target was at most ${most.target}`] : [];
 };
@@ -188,6 +248,11 @@ const ORACLES: Oracle[] = [
   theLedgerTellsTheStatus,
   theLedgerIsWhole,
   theBudgetIsWhatWasGranted,
+  everyWriteIsPlanned,
+  whatIsLostIsTold,
+  theQuotaFollowsTheMoney,
+  takenIsWhatWasGranted,
+  everyReversalIsSettled,
   everyEventHasAnOutcome,
   everyAnsweredAlertIsStored,
   oneOpenEventACrossing,
@@ -208,8 +273,19 @@ export function judge(facts: Facts, run: Run): string[] {
 function prepaidOf(rechargeId: string, transfers: TransferFact[]): number {
   return sum(
     transfers.filter((transfer) => transfer.rechargeId === rechargeId),
-    ({ kind, amount }) => (kind === 'charge' ? amount : -amount),
+    ({ kind, amount }) => {
+      const { creditAccount, debitAccount } = ACCOUNTS[kind];
+      return creditAccount === 'prepaid' ? amount : debitAccount === 'prepaid' ? -amount : 0;
+    },
   );
+}
+
+/** What is granted and was not taken back. */
+function grantedBy(transfers: TransferFact[], value: (transfer: TransferFact) => number): number {
+  return sum(transfers, (transfer) => {
+    const { creditAccount, debitAccount } = ACCOUNTS[transfer.kind];
+    return creditAccount === 'granted' ? value(transfer) : debitAccount === 'granted' ? -value(transfer) : 0;
+  });
 }
 
 /**

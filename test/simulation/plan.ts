@@ -9,8 +9,10 @@ export type Room = 'alone' | 'together';
 export class Plan {
   private readonly open: Record<Room, { run: number; steps: number }[]> = { alone: [], together: [] };
 
-  constructor({ seed, runs, roughness }: { seed: number; runs: number; roughness: Roughness }) {
+  /** @param finished runs that need not be played. */
+  constructor({ seed, runs, roughness }: { seed: number; runs: number; roughness: Roughness }, finished: ReadonlySet<number> = new Set()) {
     for (let run = 0; run < runs; run++) {
+      if (finished.has(run)) continue;
       const schedule = drawSchedule(seed, run, roughness);
       this.open[playsAlone(schedule) ? 'alone' : 'together'].push({ run, steps: schedule.steps.length });
     }

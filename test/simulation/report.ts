@@ -1,11 +1,8 @@
 /** What the simulation prints: how it goes, what it found, and how to see that again. */
-import type { Environment } from './environment.ts';
+import type { Counts, Environment } from './environment.ts';
 import { type Judged, stripeRequests } from './facts.ts';
 import { describe } from './schedule.ts';
 import type { Verdict } from './simulate.ts';
-
-/** What befell an environment so far. */
-export type Counts = { kills: number; restarts: number; sweeps: number };
 
 /** Of one run what the totals need. */
 export type Summary = {
@@ -35,7 +32,8 @@ export function summaryOf({ run, played, judged, violations }: Verdict): Summary
 }
 
 export class Totals {
-  private runs = 0;
+  /** How many were added. */
+  runs = 0;
   private violations = 0;
   private events = 0;
   private recharges = 0;
@@ -60,13 +58,24 @@ export class Totals {
     return [...this.tally].reduce((sum, [what, times]) => (NOT_FAULTS.has(what) ? sum : sum + times), 0);
   }
 
-  /** How far it is, in a line. */
-  progress({ kills, restarts }: Counts, seconds: number): string {
-    const rate = (this.runs / seconds).toFixed(1);
-    return `${this.runs} runs, ${rate} a second, ${this.faults} faults, ${kills} kills, ${restarts} restarts, ${this.violations} violations`;
+  /**
+   * How far it is, in a line.
+   *
+   * @param planned how many there are in all.
+   * @param now of what is played now, without what a record has: `played` runs in `seconds`.
+   */
+  progress({ kills, restarts }: Counts, planned: number, now: { played: number; seconds: number }): string {
+    const rate = now.played / now.seconds;
+    const left = rate > 0 ? `${inWords((planned - this.runs) / rate)} left` : 'nothing finished yet';
+    const faults = `${this.faults} faults, ${kills} kills, ${restarts} restarts, ${this.violations} violations`;
+    return `${this.runs} of ${planned} runs, ${rate.toFixed(1)} a second, ${left}; ${faults}`;
   }
 
-  describe({ kills, restarts, sweeps, crashes }: Counts & { crashes: number }, seconds: number, command: string): string {
+  describe(
+    { kills, restarts, sweeps, reconciliations, synchronisations, crashes }: Counts & { crashes: number },
+    seconds: number,
+    command: string,
+  ): string {
     const faults = [...this.tally].filter(([what]) => !NOT_FAULTS.has(what));
     const count = (what: string) => this.tally.get(what) ?? 0;
     return [
@@ -75,7 +84,9 @@ export class Totals {
       `recharges     ${this.recharges}, ${this.charges} charges`,
       `faults        ${this.faults}: ${listed(faults)}`,
       `kills         ${kills} of worker and API, restarts ${restarts} of PostgreSQL and Temporal`,
-      `holds         ${listed([...this.holds])}; ${sweeps} sweeps, time leapt ${count('leaps of time')} times`,
+      `holds         ${listed([...this.holds])}; time leapt ${count('leaps of time')} times`,
+      `looks         ${sweeps} sweeps, ${reconciliations} reconciliations, ${synchronisations} synchronisations`,
+      `elsewhere     ${count('restores')} restores, ${count('returns of money')} refunds and disputes made elsewhere`,
       `outcomes      ${listed([...this.outcomes])}`,
       `lost edits    ${count('edits lost')} of somebody else's, between our read and our write of the budget, which LiteLLM cannot prevent`,
       `violations    ${this.violations}${crashes > 0 ? `, and ${crashes} processes that ended by themselves` : ''}`,
@@ -84,7 +95,7 @@ export class Totals {
   }
 }
 
-const NOT_FAULTS = new Set(['duplicates', 'replays', 'cancellations', 'edits lost', 'leaps of time']);
+const NOT_FAULTS = new Set(['duplicates', 'replays', 'cancellations', 'edits lost', 'leaps of time', 'restores', 'returns of money']);
 
 /**
  * Everything about a run that went wrong: what is wrong, what was done, what each recharge went through, who
@@ -142,6 +153,11 @@ async function describeOrganization(
     lines.push(`  ${server} ${method} ${path} ${status} ${detail}`);
   }
   return lines;
+}
+
+function inWords(seconds: number): string {
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 function increase(map: Map<string, number>, key: string, by: number): void {

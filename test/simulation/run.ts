@@ -2,60 +2,43 @@
  * One run: an organization of its own, or a few that share something, to which the steps of a schedule happen,
  * and what must be known to judge the end.
  */
-import { createHmac, randomBytes } from 'node:crypto';
-import axios, { type AxiosResponse } from 'axios';
-import type { Fault, FaultAction, FaultRequest } from '../../sandbox/faults.ts';
-import type { HoldReason } from '../../src/domain/hold.ts';
+import axios from 'axios';
 import { newFingerprint } from '../support/stand-ins.ts';
-import { alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from '../support/world.ts';
+import { Alerts } from './alerts.ts';
+import { ArmedFaults } from './armed-faults.ts';
+import { type Backup, grantedIn, restoreRows, rowsOf } from './backup.ts';
+import { Deeds } from './deeds.ts';
 import type { Environment } from './environment.ts';
+import { LitellmSide } from './litellm-side.ts';
 import type { Mishap, MishapQuestion } from './mishap-board.ts';
-import { CALLS, CARD_BEHAVIOURS, describe, type Misfortune, playsAlone, type Schedule, type Step, type StepOf } from './schedule.ts';
+import { Operator } from './operator.ts';
+import { pause, persist, within } from './patience.ts';
+import { CARD_BEHAVIOURS, describe, playsAlone, type Schedule, type SettingsChange, type Step, type StepOf } from './schedule.ts';
+import { isAtRest } from './settled.ts';
+import { StripeSide } from './stripe-side.ts';
 import { Clock } from './time.ts';
 
-/** Who releases holds in a run. */
-export const OPERATOR = 'an operator of the run';
-
-/** Longer than any restart: whoever sends to us has sent again by then. */
-const PERSISTENCE_MS = 60_000;
-const PERSISTENCE_PAUSE_MS = 250;
 const POLL_MS = 200;
 /** Enough for the retries of a few faults, each of which strikes a few times at most. */
 const FAULTS_STAY_MS = 20_000;
 /** As long as it takes to settle what a run has begun, before time may pass. */
 const LEAP_REST_MS = 30_000;
 const MINUTE_MS = 60_000;
-/** A fault that stands until it is taken away. */
-const ALWAYS = 1e9;
 /** A step of a recharge takes tens of milliseconds. */
 const MOMENT_MS = 15;
-
-type Delivery = { webhookId: string; text: string };
-type Team = { max_budget: number | null; spend: number };
-
-/** What the API said to an alert. */
-export type AlertAnswer = { webhookId: string | null; status: number; eventId: string | undefined; receipt: string | undefined };
+/** A backup is older than what reconciliation takes for a run that is about to begin. */
+const BACKUP_AGE_MS = 5 * MINUTE_MS;
+/** What one reconciliation settles makes room for the next: a parked recharge, say. */
+const MAX_RECONCILIATIONS = 6;
+/** What is found of an organization until it is settled; a finding that stands says that a person has to look. */
+const UNSETTLED_FINDINGS = ['recharge_lost', 'run_missing', 'money_returned', 'captured_unknown'];
 
 export class Run {
   readonly organizationId: string;
   readonly teamId: string;
   readonly schedule: Schedule;
   customerId = '';
-
-  // What the judgement needs to know of what was done.
-  readonly answers: AlertAnswer[] = [];
-  /** The budgets that somebody else has written, in order; null is unlimited. */
-  readonly edits: (number | null)[] = [];
-  teamDeleted = false;
-  /** How often the balance may have fallen below the minimum. */
-  crossings = 1;
-  /** The most that was ever allowed, whatever the settings became later. */
-  readonly most: { target: number; minimum: number; daily: number };
-  /** When LiteLLM took no raise, of the team or of anybody. */
-  readonly refusals: { of: 'the team' | 'everybody'; from: number; to: number }[] = [];
-  /** Whether a call of ours to Stripe may reach it later than it was sent, by as much. */
-  slowestCallMs = 0;
-
+  readonly deeds: Deeds;
   readonly log: { at: number; what: string }[];
   readonly startedAt = Date.now();
   /** How often each kind of fault or mishap struck, and copies sent. */
@@ -67,14 +50,15 @@ export class Run {
   readonly fingerprint: string;
 
   private readonly environment: Environment;
+  private readonly alerts: Alerts;
+  private readonly operator: Operator;
+  private readonly litellm: LitellmSide;
   private cardId = '';
-  private lastDelivery: Delivery | undefined;
-  private lastEventId: string | undefined;
-  private readonly faults: { fault: Fault; what: Misfortune; server: 'stripe' | 'litellm' }[] = [];
+  private backup: Backup | undefined;
   private readonly mishaps: (Omit<StepOf<'mishap'>, 'kind'> & { struck: boolean })[] = [];
   private readonly watches: Promise<void>[] = [];
   private settling = false;
-  private readonly standing: { refusal?: Fault; unknown?: Fault; gate?: { gate: Fault; server: 'stripe' | 'litellm' } } = {};
+  private armedFaults: ArmedFaults | undefined;
 
   /**
    * @param name unlike that of any other run in this environment, and no beginning of one.
@@ -84,15 +68,18 @@ export class Run {
     this.environment = environment;
     this.schedule = schedule;
     this.organizationId = name;
+    this.teamId = `team-of-${name}`;
+    const { target, minimum, maxDailyRecharges } = schedule.start;
+    this.deeds = new Deeds({ target, minimum, daily: maxDailyRecharges });
+    this.alerts = new Alerts(environment, this.deeds, this.teamId);
+    this.operator = new Operator(environment, name);
+    this.litellm = new LitellmSide(environment, this.deeds, this.teamId);
     this.log = first?.log ?? [];
     this.tally = first?.tally ?? new Map();
     this.clock = first?.clock ?? new Clock();
     this.fingerprint = first && schedule.others?.share === 'a card' ? first.fingerprint : newFingerprint();
     const further = first ? 0 : (schedule.others?.count ?? 0);
     this.others = Array.from({ length: further }, (_, index) => new Run(environment, `${name}-${index + 1}z`, schedule, this));
-    this.teamId = `team-of-${name}`;
-    const { target, minimum, maxDailyRecharges } = schedule.start;
-    this.most = { target, minimum, daily: maxDailyRecharges };
   }
 
   /** Every organization of the run. */
@@ -106,7 +93,7 @@ export class Run {
   }
 
   private async makeOrganization(): Promise<void> {
-    const { stripe, stripeServer, litellm } = this.environment;
+    const { stripe, stripeServer } = this.environment;
     const { budget, spend, minimum, target, maxDailyRecharges, maxCharge, maxDailyAmount, maxMonthlyAmount } = this.schedule.start;
     const customer = await stripe.customers.create({ name: this.organizationId });
     this.customerId = customer.id;
@@ -114,10 +101,10 @@ export class Run {
     // Attempts are counted per card, whoever has it, and runs must not touch each other.
     await axios.post(`${stripeServer.url}/_sandbox/payment_methods/${this.cardId}`, { fingerprint: this.fingerprint });
     await stripe.customers.update(customer.id, { invoice_settings: { default_payment_method: this.cardId } });
-    await litellm.post('/team/new', { team_id: this.teamId, max_budget: budget });
-    await this.spend(spend);
-    this.crossings = 1;
-    await this.persist('the organization is made', async () => {
+    await this.litellm.make(budget);
+    await this.litellm.spend(spend);
+    this.deeds.crossings = 1;
+    await persist('the organization is made', async () => {
       const { status, data } = await this.environment.api.post('/api/v1/organizations', {
         c_organization_id: this.organizationId,
         stripe_customer_id: customer.id,
@@ -143,7 +130,7 @@ export class Run {
 
   /**
    * Waits until nothing is open; what is armed may strike meanwhile, and is taken away when it has had its
-   * time.
+   * time. What was lost by a restore, or by Stripe's events, is then reconciled.
    *
    * @throws when something is still open `timeoutMs` after that.
    */
@@ -151,6 +138,7 @@ export class Run {
     this.note('— no more happens, everything settles');
     await this.untilRest(FAULTS_STAY_MS);
     await Promise.all(this.all.map((each) => each.endFaults()));
+    for (const each of this.all) if (each.deeds.needsReconciliation) await each.untilReconciled(timeoutMs);
     await this.requireRest(timeoutMs);
     // Another run's sweep would report again what is low.
     for (const { teamId } of this.all) await this.environment.litellm.post('/team/block', { team_id: teamId });
@@ -160,16 +148,33 @@ export class Run {
 
   private async endFaults(): Promise<void> {
     this.settling = true;
-    this.takeRaises();
-    this.knowCustomers();
-    this.openGate();
-    for (const { fault, server } of this.faults) this.boardOf(server).remove(fault);
+    const struck = this.faults.clear();
     await Promise.all(this.watches);
-    for (const { fault, what } of this.faults) if (fault.struck > 0) this.count(what, fault.struck);
+    for (const { what, times } of struck) this.count(what, times);
   }
 
   private async requireRest(timeoutMs: number): Promise<void> {
     if (!(await this.untilRest(timeoutMs))) throw new Error(`not at rest after ${timeoutMs / 1000} s without faults`);
+  }
+
+  /** As an operator does after a restore: reconciles, and settles what is parked, until nothing is found any more. */
+  private async untilReconciled(timeoutMs: number): Promise<void> {
+    for (let round = 1; round <= MAX_RECONCILIATIONS; round++) {
+      const findings = await this.reconcile();
+      await within(timeoutMs, POLL_MS, () => isAtRest(this.environment, [this]));
+      const last = this.deeds.restored.at(-1);
+      const settled = last && (await this.operator.resolve(last.parked));
+      if (settled && last.parked === 'grant') this.deeds.granted += settled;
+      if (!settled && !findings.some((kind) => UNSETTLED_FINDINGS.includes(kind))) return;
+      await within(timeoutMs, POLL_MS, () => isAtRest(this.environment, [this]));
+    }
+  }
+
+  /** Returns the kinds of what was found of this organization. */
+  private async reconcile(): Promise<string[]> {
+    const found = await this.environment.reconcile(this.organizationId);
+    this.deeds.findings = found.filter(({ organizationId }) => organizationId === this.organizationId).map(({ kind }) => kind);
+    return this.deeds.findings;
   }
 
   /**
@@ -201,8 +206,17 @@ export class Run {
     return null;
   }
 
+  private get faults(): ArmedFaults {
+    this.armedFaults ??= new ArmedFaults(this.environment, this.deeds, this);
+    return this.armedFaults;
+  }
+
+  private get stripe(): StripeSide {
+    return new StripeSide(this.environment, this.deeds, this);
+  }
+
   private async perform(step: Step): Promise<void> {
-    const { environment } = this;
+    const { environment, deeds, litellm, operator, faults } = this;
     switch (step.kind) {
       case 'pause':
         return pause(step.ms);
@@ -210,73 +224,74 @@ export class Run {
         await this.untilRest(step.ms);
         return;
       case 'until':
-        return this.await(step.ms, () => this.hasReached(step.status));
+        await within(step.ms, MOMENT_MS, () => this.hasReached(step.status));
+        return;
       case 'until struck':
-        return this.await(step.ms, async () => ((this.standing.gate?.gate ?? this.faults.at(-1)?.fault)?.struck ?? 1) > 0);
+        await within(step.ms, MOMENT_MS, async () => faults.hasStruck());
+        return;
       case 'alert':
         return this.alert(step);
-      case 'replay': {
-        const delivery = this.lastDelivery;
-        if (!delivery) return;
-        this.count('replays', step.times);
-        await Promise.all(Array.from({ length: step.times }, () => this.deliver(delivery.text, delivery.webhookId)));
+      case 'replay':
+        if (await this.alerts.replay(step.times)) this.count('replays', step.times);
         return;
-      }
-      case 'conflict': {
-        if (!this.lastDelivery) return;
-        const { webhookId, text } = this.lastDelivery;
-        await this.deliver(JSON.stringify({ ...JSON.parse(text), spend: 99.5 }), webhookId);
-        return;
-      }
-      case 'use up': {
-        const team = await this.team();
-        if (team?.max_budget) await this.spend(Math.max(0, team.max_budget - team.spend) + step.over);
-        return;
-      }
+      case 'conflict':
+        return this.alerts.conflict();
+      case 'use up':
+        return litellm.useUp(step.over);
       case 'spend':
-        return this.spend(step.dollars);
-      case 'settings': {
-        this.most.target = Math.max(this.most.target, Number(step.change.target_balance ?? 0));
-        this.most.minimum = Math.max(this.most.minimum, Number(step.change.minimum_balance ?? 0));
-        this.most.daily = Math.max(this.most.daily, step.change.max_daily_recharges ?? 0);
-        // A raised minimum may be a crossing without any spending.
-        if (step.change.minimum_balance) this.crossings++;
-        return this.operate('patch', '', step.change);
-      }
+        return litellm.spend(step.dollars);
+      case 'settings':
+        return this.changeSettings(step.change);
       case 'suspend':
-        return this.operate('post', '/suspend', {});
+        return operator.change('post', '/suspend', {});
       case 'resume':
-        return this.operate('post', '/resume', {});
+        return operator.change('post', '/resume', {});
       case 'hold':
-        return this.hold(step.scope);
+        return operator.hold(step.scope);
       case 'release':
-        return this.release(step.reasons);
+        // Whoever accepts a lowered budget lets the crossing be charged again.
+        if (step.reasons.includes('budget_lowered')) deeds.crossings++;
+        return operator.release(step.reasons, {
+          whose: this.all.map(({ organizationId }) => organizationId),
+          ofService: playsAlone(this.schedule),
+        });
+      case 'resolve': {
+        const parked = await operator.resolve(step.by);
+        if (step.by === 'grant') deeds.granted += parked;
+        return;
+      }
       case 'sweep':
         return environment.sweep(this.organizationId);
+      case 'reconcile':
+        await this.reconcile();
+        return;
+      case 'synchronise':
+        for (let time = 0; time < step.times; time++) this.watches.push(environment.synchronise([this.organizationId]));
+        return;
       case 'time':
         return this.pass(step.minutes * MINUTE_MS);
+      case 'back up':
+        return this.backUp();
+      case 'restore':
+        return this.restore(step);
       case 'refuse raises':
-        return this.refuseRaises(step.of);
+        return faults.refuseRaises(step.of);
       case 'take raises':
-        return this.takeRaises();
+        return faults.takeRaises();
       case 'wrong mode':
-        this.standing.unknown = environment.stripeServer.faults.add({
-          ...CALLS['read the customer'],
-          times: ALWAYS,
-          action: UNKNOWN_CUSTOMER,
-        });
-        return;
+        return faults.forgetCustomers();
       case 'right mode':
-        return this.knowCustomers();
-      case 'gate': {
-        const { server, method, path } = CALLS[step.call];
-        const contains = server === 'stripe' ? this.customerId : this.teamId;
-        const gate = this.boardOf(server).add({ method, path, contains, times: ALWAYS, action: { kind: 'hold' } });
-        this.standing.gate = { gate, server };
-        return;
-      }
+        return faults.knowCustomers();
+      case 'hide payments':
+        // What Stripe does not list cannot be found: the crossing may be charged once more.
+        deeds.crossings++;
+        return faults.hidePayments();
+      case 'show payments':
+        return faults.showPayments();
+      case 'gate':
+        return faults.closeGate(step);
       case 'open the gate':
-        return this.openGate();
+        return faults.openGate();
       case 'everybody':
         await Promise.all(this.all.map((each) => each.perform(step.step)));
         return;
@@ -292,17 +307,31 @@ export class Run {
         return;
       }
       case 'edit budget':
-        return this.editBudget(step.by);
+        return litellm.edit(step.by);
       case 'delete team':
-        this.teamDeleted = true;
-        await environment.litellm.post('/team/delete', { team_ids: [this.teamId] });
+        return litellm.delete();
+      case 'return money':
+        if (await this.stripe.returnMoney(step)) this.count('returns of money');
+        return;
+      case 'decide':
+        await this.stripe.decide(step.as);
+        return;
+      case 'change the amount':
+        return this.stripe.changeAmount(step.by);
+      case 'Stripe events':
+        environment.stripePost.arrange(this.customerId, step.are);
+        deeds.eventsLost ||= step.are === 'lost';
         return;
       case 'cancel':
-        return this.cancel();
+        if (this.alerts.lastEventId && (await operator.cancel(this.alerts.lastEventId))) this.count('cancellations');
+        return;
       case 'prune keys':
         return environment.pruneIdempotencyKeys();
-      case 'fault':
-        return this.arm(step);
+      case 'fault': {
+        const fault = faults.arm(step);
+        if (step.kills) this.watches.push(this.killWhen(() => fault.struck > 0));
+        return;
+      }
       case 'mishap':
         this.mishaps.push({ ...step, struck: false });
         return;
@@ -318,101 +347,25 @@ export class Run {
     }
   }
 
-  private async alert({ event, proof, copies, tells }: StepOf<'alert'>): Promise<void> {
-    const team = await this.team();
+  private async alert(step: StepOf<'alert'>): Promise<void> {
+    const team = await this.litellm.team();
     const { budget, spend } = this.schedule.start;
-    const told = tells === 'the first budget' || !team ? { max_budget: budget, spend } : team;
-    const ahead = tells === 'spend to come' ? 1_000 : 0;
-    if (copies > 1) this.count('duplicates', copies - 1);
-    await Promise.all(
-      Array.from({ length: copies }, async (_, copy) => {
-        const body = { ...alertBody(this.teamId), event, max_budget: told.max_budget, spend: told.spend + ahead + copy / 1_000 };
-        const text = JSON.stringify(body);
-        if (proof === 'Standard Webhooks') {
-          const webhookId = `msg_${randomBytes(8).toString('hex')}`;
-          this.lastDelivery = { webhookId, text };
-          await this.deliver(text, webhookId);
-        } else {
-          await this.deliver(text, null, proof === 'token');
-        }
-      }),
-    );
+    const told = step.tells === 'the first budget' || !team ? { max_budget: budget, spend } : team;
+    if (step.copies > 1) this.count('duplicates', step.copies - 1);
+    await this.alerts.send(step, told);
   }
 
-  /** Sends until it is taken, as LiteLLM does with every further request that it refuses. */
-  private async deliver(text: string, webhookId: string | null, byToken = false): Promise<void> {
-    const proof = webhookId
-      ? standardWebhookHeaders(text, webhookId)
-      : { 'X-LiteLLM-Signature': `sha256=${createHmac('sha256', HMAC_SECRET).update(text).digest('hex')}` };
-    const query = byToken ? `?token=${URL_TOKEN}` : '';
-    const answer: AxiosResponse = await this.persist('an alert is taken', async () => {
-      const answered = await this.environment.api.post(`/webhooks/litellm/limit-exceeded${query}`, text, {
-        headers: { 'content-type': 'application/json', ...(byToken ? {} : proof) },
-      });
-      if (answered.status >= 500) throw new Error(`${answered.status} ${JSON.stringify(answered.data)}`);
-      return answered;
-    });
-    const { event_id: eventId, status: receipt } = answer.data ?? {};
-    this.answers.push({ webhookId, status: answer.status, eventId, receipt });
-    if (receipt === 'accepted') this.lastEventId = eventId;
-  }
-
-  private async spend(dollars: number): Promise<void> {
-    this.crossings++;
-    await axios.post(
-      `${this.environment.litellmServer.url}/_sandbox/teams/${this.teamId}/spend`,
-      { amount: dollars },
-      { validateStatus: () => true }, // the team may be gone
-    );
-  }
-
-  private async editBudget(by: number | 'unlimited'): Promise<void> {
-    const team = await this.team();
-    if (!team || team.max_budget === null) return;
-    const budget = by === 'unlimited' ? null : micros(team.max_budget + by);
-    this.edits.push(budget);
-    this.crossings++;
-    await this.environment.litellm.post('/team/update', { team_id: this.teamId, max_budget: budget });
-  }
-
-  /** The team as LiteLLM's database shows it; undefined when it is deleted. */
-  async team(): Promise<Team | undefined> {
-    const { status, data } = await this.environment.litellm.get('/team/info', { params: { team_id: this.teamId } });
-    return status === 200 ? data.team_info : undefined;
-  }
-
-  private async operate(method: 'patch' | 'post', route: string, body: unknown): Promise<void> {
-    await this.persist('an operator is heard', async () => {
-      const { status, data } = await this.environment.api[method](`/api/v1/organizations/${this.organizationId}${route}`, body);
-      if (status >= 500) throw new Error(`${status} ${JSON.stringify(data)}`);
-    });
-  }
-
-  private async hold(scope: 'organization' | 'service'): Promise<void> {
-    const subject = scope === 'service' ? '' : this.organizationId;
-    await this.persist('a hold is opened', async () => {
-      const { status, data } = await this.environment.api.post('/api/v1/holds', { scope, subject, reason: 'look at this first' });
-      // Held already, by the run or by an attempt whose answer was lost.
-      if (status !== 201 && status !== 409) throw new Error(`${status} ${JSON.stringify(data)}`);
-    });
-  }
-
-  private async release(reasons: readonly HoldReason[]): Promise<void> {
-    const ids = this.all.map(({ organizationId }) => organizationId);
-    await this.persist('holds are released', async () => {
-      const { rows } = await this.environment.sql.query<{ id: string }>(
-        `select id from hold where released_at is null and reason = any ($1) and (organization_id = any ($2) or scope = 'service' and $3)`,
-        [reasons, ids, playsAlone(this.schedule)],
-      );
-      for (const { id } of rows) {
-        const { status, data } = await this.environment.api.post(`/api/v1/holds/${id}/release`, {
-          reason: 'it was looked at',
-          by: OPERATOR,
-        });
-        // Ended already, by an attempt whose answer was lost or by the service itself.
-        if (status !== 200 && status !== 409) throw new Error(`${status} ${JSON.stringify(data)}`);
-      }
-    });
+  private async changeSettings(change: SettingsChange): Promise<void> {
+    const { most, off } = this.deeds;
+    most.target = Math.max(most.target, Number(change.target_balance ?? 0));
+    most.minimum = Math.max(most.minimum, Number(change.minimum_balance ?? 0));
+    most.daily = Math.max(most.daily, change.max_daily_recharges ?? 0);
+    // A raised minimum may be a crossing without any spending.
+    if (change.minimum_balance) this.deeds.crossings++;
+    const last = off.at(-1);
+    if (change.auto_recharge_enabled && last) last.to = Math.min(last.to, Date.now());
+    await this.operator.change('patch', '', change);
+    if (change.auto_recharge_enabled === false) off.push({ from: Date.now(), to: Number.POSITIVE_INFINITY });
   }
 
   /** Time that passes while something is open would be judged by two clocks: then none does. */
@@ -420,59 +373,46 @@ export class Run {
     if (!(await this.untilRest(LEAP_REST_MS))) return this.note('something is open, so no time passes');
     const ids = playsAlone(this.schedule) ? null : this.all.map(({ organizationId }) => organizationId);
     const { sql } = this.environment;
-    const mark = await this.persist('the time is read', () => this.clock.mark(sql, this.organizationId));
+    const mark = await persist('the time is read', () => this.clock.mark(sql, this.organizationId));
     this.count('leaps of time');
-    await this.persist('time passes', () => this.clock.leap(sql, { ms, whose: ids, mark }));
+    await persist('time passes', () => this.clock.leap(sql, { ms, whose: ids, mark }));
   }
 
-  private refuseRaises(of: 'the team' | 'everybody'): void {
-    const whose = of === 'the team' ? { contains: this.teamId, action: CAPPED } : { action: FORBIDDEN };
-    this.standing.refusal = this.environment.litellmServer.faults.add({ ...CALLS['write the budget'], times: ALWAYS, ...whose });
-    this.refusals.push({ of, from: Date.now(), to: Number.POSITIVE_INFINITY });
+  private async backUp(): Promise<void> {
+    const { sql } = this.environment;
+    const team = await this.litellm.team();
+    const answers = this.deeds.answers.length;
+    const rows = await persist('a backup is made', () => rowsOf(sql, this.organizationId));
+    this.backup = { at: Date.now(), rows, team, answers };
   }
 
-  private takeRaises(): void {
-    const [{ refusal }, last] = [this.standing, this.refusals.at(-1)];
-    if (!refusal || !last) return;
-    this.environment.litellmServer.faults.remove(refusal);
-    last.to = Math.min(last.to, Date.now());
+  /** Nothing is under way then, as where the service is stopped for it. */
+  private async restore({ what, parked }: StepOf<'restore'>): Promise<void> {
+    const { backup, deeds, organizationId } = this;
+    if (!backup || !(await this.untilRest(LEAP_REST_MS))) return this.note('something is open, or there is no backup: nothing is restored');
+    const [database, litellm] = [what !== 'LiteLLM', what !== 'the database'];
+    if (litellm && backup.team) await this.litellm.restore(backup.team);
+    if (database) {
+      const { sql } = this.environment;
+      const mark = await persist('the time is read', () => this.clock.mark(sql, organizationId));
+      const restoring = {
+        rows: (connection: Parameters<typeof restoreRows>[0]) => restoreRows(connection, organizationId, backup.rows),
+        madeAt: backup.at,
+      };
+      await persist('the database is restored', () =>
+        this.clock.leap(sql, { ms: BACKUP_AGE_MS, whose: [organizationId], mark, restoring }),
+      );
+      deeds.answers.splice(backup.answers);
+    }
+    this.count('restores');
+    const budget = backup.team?.max_budget;
+    const both =
+      database && litellm && typeof budget === 'number' ? { budget, granted: grantedIn(backup), edits: deeds.edits.length } : undefined;
+    deeds.restored.push({ at: Date.now(), database, litellm, parked, both });
   }
 
-  private knowCustomers(): void {
-    const { unknown } = this.standing;
-    if (unknown) this.environment.stripeServer.faults.remove(unknown);
-  }
-
-  private openGate(): void {
-    const { gate } = this.standing;
-    if (gate) this.boardOf(gate.server).remove(gate.gate);
-    delete this.standing.gate;
-  }
-
-  private async cancel(): Promise<void> {
-    if (!this.lastEventId) return;
-    const handle = this.environment.temporal.workflow.getHandle(`recharge/${this.lastEventId}`);
-    // Not started yet, ended already, or Temporal is unavailable: an operator has then missed it.
-    const requested = await handle.cancel().then(
-      () => true,
-      () => false,
-    );
-    if (requested) this.count('cancellations');
-  }
-
-  private arm({ call, when, what, skip, times, ms, kills }: StepOf<'fault'>): void {
-    const { server, method, path } = CALLS[call];
-    const request: FaultRequest = { method, path, when, skip, times, saved: what === 'saved 500', action: actionOf(what, ms) };
-    // Readiness is asked of LiteLLM as a whole.
-    if (call !== 'ask for readiness') request.contains = server === 'stripe' ? this.customerId : this.teamId;
-    const fault = this.boardOf(server).add(request);
-    this.faults.push({ fault, what, server });
-    if (what === 'delay') this.slowestCallMs = Math.max(this.slowestCallMs, ms);
-    if (kills) this.watches.push(this.killWhenStruck(fault));
-  }
-
-  private async killWhenStruck(fault: Fault): Promise<void> {
-    while (fault.struck === 0) {
+  private async killWhen(moment: () => boolean): Promise<void> {
+    while (!moment()) {
       if (this.settling) return;
       await pause(10);
     }
@@ -481,28 +421,8 @@ export class Run {
   }
 
   /** False when something is still open after so long. */
-  private async untilRest(timeoutMs: number): Promise<boolean> {
-    for (const deadline = Date.now() + timeoutMs; !(await this.atRest()); await pause(POLL_MS)) {
-      if (Date.now() > deadline) return false;
-    }
-    return true;
-  }
-
-  /** Nothing is open that could still move by itself. */
-  private async atRest(): Promise<boolean> {
-    const { rows } = await this.environment.sql
-      .query(
-        `select (select count(*) from webhook_event where organization_id = any ($1) and not processed)
-              + (select count(*) from recharge where organization_id = any ($1)
-                   and status in ('reserved', 'charging', 'processing', 'charged', 'refunding')) as open`,
-        [this.all.map(({ organizationId }) => organizationId)],
-      )
-      .catch(() => ({ rows: [{ open: '?' }] }));
-    return rows[0]?.open === '0';
-  }
-
-  private async await(ms: number, moment: () => Promise<boolean>): Promise<void> {
-    for (const deadline = Date.now() + ms; Date.now() < deadline && !(await moment()); ) await pause(MOMENT_MS);
+  private untilRest(timeoutMs: number): Promise<boolean> {
+    return within(timeoutMs, POLL_MS, () => isAtRest(this.environment, this.all));
   }
 
   private async hasReached(status: string): Promise<boolean> {
@@ -512,22 +432,6 @@ export class Run {
     return rowCount !== 0;
   }
 
-  /** Again and again until it works: the service or its database may be away for a while. */
-  private async persist<T>(what: string, attempt: () => Promise<T>): Promise<T> {
-    for (const deadline = Date.now() + PERSISTENCE_MS; ; ) {
-      try {
-        return await attempt();
-      } catch (error) {
-        if (Date.now() > deadline) throw new Error(`not within ${PERSISTENCE_MS / 1000} s: ${what}: ${(error as Error).message}`);
-        await pause(PERSISTENCE_PAUSE_MS);
-      }
-    }
-  }
-
-  private boardOf(server: 'stripe' | 'litellm') {
-    return (server === 'stripe' ? this.environment.stripeServer : this.environment.litellmServer).faults;
-  }
-
   private note(what: string): void {
     this.log.push({ at: Date.now(), what });
   }
@@ -535,62 +439,4 @@ export class Run {
   private count(what: string, times = 1): void {
     this.tally.set(what, (this.tally.get(what) ?? 0) + times);
   }
-}
-
-/** As LiteLLM answers a key whose user may not change teams. */
-const FORBIDDEN: FaultAction = {
-  kind: 'respond',
-  status: 403,
-  body: { detail: { error: 'Only proxy admin can be used to update teams.' } },
-};
-/** As LiteLLM answers a budget above that of the team's LiteLLM organization. */
-const CAPPED: FaultAction = {
-  kind: 'respond',
-  status: 400,
-  body: { detail: { error: 'Team max_budget is greater than organization max_budget' } },
-};
-/** As Stripe answers a key of the other mode. */
-const UNKNOWN_CUSTOMER: FaultAction = {
-  kind: 'respond',
-  status: 404,
-  body: {
-    error: {
-      type: 'invalid_request_error',
-      code: 'resource_missing',
-      param: 'id',
-      message: 'No such customer; a similar object exists in live mode, but a test mode key was used to make this request.',
-    },
-  },
-};
-
-function actionOf(what: Misfortune, ms: number): FaultAction {
-  const respond = (status: number, error: object): FaultAction => ({ kind: 'respond', status, body: { error } });
-  switch (what) {
-    case '500':
-      return respond(500, { type: 'api_error', message: 'An unknown error occurred' });
-    case 'saved 500':
-      return { kind: 'respond', status: 500 };
-    case '409':
-      return respond(409, { type: 'idempotency_error', code: 'idempotency_key_in_use', message: 'in use' });
-    case '429':
-      return respond(429, { type: 'invalid_request_error', code: 'rate_limit', message: 'slow down' });
-    case 'HTML':
-      return { kind: 'respond', status: 200, body: '<html>hello</html>' };
-    case 'half an answer':
-      return { kind: 'cut_body' };
-    case 'reset':
-      return { kind: 'reset' };
-    case 'delay':
-      return { kind: 'delay', ms };
-    case 'hang':
-      return { kind: 'hang', after_headers: ms > 200 };
-  }
-}
-
-function micros(dollars: number): number {
-  return Math.round(dollars * 1e6) / 1e6;
-}
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

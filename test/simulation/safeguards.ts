@@ -33,16 +33,15 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/charge-stripe.ts',
-        "        return recordOutcome(tools, recharge, await payments.readIntent(intentIdOf(recharge)));\n      case 'declined':",
-        `      {
-        const found = await findCard(em, payments, recharge);
+        `        const intent = await payments.readIntent(intentIdOf(recharge));
+        if (intent.outcome.kind === 'captured') await noteLostRefund(em, payments, recharge);
+        return recordOutcome(tools, recharge, intent);`,
+        `        const found = await findCard(em, payments, recharge);
         if (found.kind !== 'found') throw new Error('no card');
         const order = { ...recharge, keysSpent: recharge.keysSpent + Math.floor(Math.random() * 1e6) };
         const intent = await payments.createIntent(order, { paymentMethodId: found.card.id, installation: await installationId(em) });
         await em.execute('update recharge set payment_intent_id = ? where id = ?', [intent.id, recharge.id]);
-        return recordOutcome(tools, await recharges.get(em, recharge.id), intent);
-      }
-      case 'declined':`,
+        return recordOutcome(tools, await recharges.get(em, recharge.id), intent);`,
       ],
     ],
   },
@@ -185,6 +184,105 @@ export const MUTATIONS: readonly Mutation[] = [
         'activities/recharge/update-kms-quota.ts',
         '      return granted(succeeded);\n    });\n',
         '      return succeeded;\n    });\n    await tellStatus(em, told);\n    return granted(told);\n',
+      ],
+    ],
+  },
+  {
+    safeguard: 'attempts of a day are counted',
+    edits: [
+      ['src/domain/policy.ts', "  if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');\n", ''],
+    ],
+  },
+  {
+    safeguard: 'a balance from before another recharge is read again, by the version and by the last raise',
+    edits: [
+      ['src/database/recharges.ts', "    if (organization.version !== seenVersion) return { kind: 'stale' };\n", ''],
+      ['activities/recharge/check-limits.ts', '      await requireFresh(em, organization, budget);\n', ''],
+    ],
+  },
+  {
+    safeguard: 'the look at the setting before the confirm',
+    edits: [
+      [
+        'activities/recharge/last-look.ts',
+        "  if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) return refused('auto_recharge_disabled');\n",
+        '',
+      ],
+    ],
+  },
+  {
+    safeguard: 'a payment that the database has lost is looked for before a charge',
+    edits: [
+      [
+        'activities/recharge/charge-stripe.ts',
+        'await Promise.all([findCard(em, payments, recharge), lostPayment(em, payments, recharge)]);',
+        '[await findCard(em, payments, recharge), undefined as Awaited<ReturnType<typeof lostPayment>>];',
+      ],
+    ],
+  },
+  {
+    safeguard: 'a raise that LiteLLM shows counts for one recharge',
+    edits: [['activities/recharge/update-kms-quota.ts', '      await requireOwnStep(em, recharge, live);\n', '']],
+  },
+  {
+    safeguard: 'what Stripe has captured is what the recharge is of',
+    edits: [
+      ['src/database/recharges.ts', '      ...(captured && { amountMinor: captured, quotaGranted: quotaFor(captured, recharge) }),\n', ''],
+    ],
+  },
+  {
+    safeguard: 'a refund waits while a write of the budget may take effect, and looks at the budget',
+    edits: [
+      [
+        'activities/recharge/refund-charge.ts',
+        '    const raised = await raisedQuota(em, kms, recharge);',
+        '    const raised = (raisedQuota, undefined);',
+      ],
+    ],
+  },
+  {
+    safeguard: "one writer of a team's budget at a time",
+    edits: [
+      [
+        'src/database/organizations.ts',
+        'em.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer })',
+        'em.nativeUpdate(Organization, { id }, { budgetWriter: isFree && writer })',
+      ],
+    ],
+  },
+  {
+    safeguard: 'a recharge that was decided before a reversal starts from the budget after it',
+    edits: [['src/database/reversals.ts', "    if (from !== 'needs_attention') await shiftPlans(tx, reversal, to);\n", '']],
+  },
+  {
+    safeguard: 'never more quota is taken back than was granted',
+    edits: [['src/domain/reversal.ts', "  return status !== 'given_back' && quota > 0;", "  return status === 'given_back' && quota < 0;"]],
+  },
+  {
+    safeguard: 'the quota that is given back is what was taken',
+    edits: [
+      [
+        'src/domain/reversal.ts',
+        "  if (direction === 'give') return quotaMicros(live + takenBy(reversal));",
+        "  if (direction === 'give') return quotaMicros(live + reversal.quota);",
+      ],
+    ],
+  },
+  {
+    safeguard: 'money that goes back holds the organization',
+    edits: [['src/database/reversals.ts', '      await hold(tx, recharge, opened);\n', '']],
+  },
+  {
+    safeguard: 'a synchronisation writes no budget',
+    edits: [
+      [
+        'src/teams/drift-actions.ts',
+        '  rename: ({ kms }, { organization }) => kms.renameTeam(organization.litellmTeamId, organization.name),',
+        `  rename: async ({ kms }, { organization: { litellmTeamId, name } }) => {
+    const { quota } = await kms.teamBudget(litellmTeamId);
+    await kms.renameTeam(litellmTeamId, name);
+    if (quota !== null) await kms.setTeamBudget(litellmTeamId, quota);
+  },`,
       ],
     ],
   },

@@ -9,9 +9,9 @@ import type { Others, Start, Step } from './schedule.ts';
 export type Scenario = { start?: Partial<Start>; others?: Others; steps: Step[] };
 
 /** Longer than an oracle grants to a charge that has looked before a hold was opened. */
-const AFTER_THE_LOOK_MS = 4_000;
+export const AFTER_THE_LOOK_MS = 4_000;
 /** Ends as soon as all is settled; on a busy machine what comes next would else come too early. */
-const REST: Step = { kind: 'rest', ms: 60_000 };
+export const REST: Step = { kind: 'rest', ms: 60_000 };
 
 /** These runs have the whole service to themselves. They are few: nobody else plays meanwhile. */
 const ALONE = [
@@ -37,7 +37,7 @@ export function drawScenario(random: Random, run: number): Scenario | undefined 
   ])();
 }
 
-function alert(random: Random): Step {
+export function alert(random: Random): Step {
   return {
     kind: 'alert',
     event: random.pick(['budget_crossed', 'budget_crossed', 'threshold_crossed']),

@@ -9,6 +9,7 @@ export const CALLS = {
   'read the customer': { server: 'stripe', method: 'GET', path: '/v1/customers/*' },
   'create the intent': { server: 'stripe', method: 'POST', path: '/v1/payment_intents' },
   'confirm the intent': { server: 'stripe', method: 'POST', path: '/v1/payment_intents/*/confirm' },
+  'list the payments': { server: 'stripe', method: 'GET', path: '/v1/payment_intents' },
   'read the intent': { server: 'stripe', method: 'GET', path: '/v1/payment_intents/*' },
   'cancel the intent': { server: 'stripe', method: 'POST', path: '/v1/payment_intents/*/cancel' },
   'look for a refund': { server: 'stripe', method: 'GET', path: '/v1/refunds' },
@@ -75,8 +76,8 @@ export type Step =
   /** Stripe knows no customer. Until it does. */
   | { kind: 'wrong mode' }
   | { kind: 'right mode' }
-  /** The next such call waits until the gate is opened. */
-  | { kind: 'gate'; call: CallName }
+  /** Such calls wait until the gate is opened, or the first alone; without `when` before their effect. */
+  | { kind: 'gate'; call: CallName; when?: 'before' | 'after'; once?: true }
   | { kind: 'open the gate' }
   /** In each organization of the run at once. */
   | { kind: 'everybody'; step: Step }
@@ -88,6 +89,29 @@ export type Step =
   | { kind: 'delete team' }
   /** An operator cancels the workflow of the latest event. */
   | { kind: 'cancel' }
+  /** An operator settles what is parked. */
+  | { kind: 'resolve'; by: 'grant' | 'refund' }
+  /** The database and LiteLLM are copied, of this organization. */
+  | { kind: 'back up' }
+  /**
+   * They are what they were at that moment, or one of them is; once everything is settled. What is parked by it, a
+   * person grants, refunds or accepts in the end.
+   */
+  | { kind: 'restore'; what: 'the database' | 'LiteLLM' | 'both'; parked: 'grant' | 'refund' | 'accept' }
+  /** Right after a payment Stripe lists none. Until it lists them. */
+  | { kind: 'hide payments' }
+  | { kind: 'show payments' }
+  /** Somebody refunds the newest payment at Stripe, or the one before, or the customer disputes it. */
+  | { kind: 'return money'; by: 'a refund' | 'a refund of a part' | 'a dispute'; before?: 1 }
+  /** Of what was returned last a refund fails, a dispute is won or lost. */
+  | { kind: 'decide'; as: 'won' | 'lost' }
+  /** Somebody changes the amount of the intent that waits to be confirmed, in cents. */
+  | { kind: 'change the amount'; by: number }
+  | { kind: 'Stripe events'; are: EventsTreatment }
+  /** What the schedule does each hour, and for everybody. */
+  | { kind: 'reconcile' }
+  /** Of this organization, so many at once. */
+  | { kind: 'synchronise'; times: number }
   /** Stripe forgets its idempotency keys, as it may after a day. */
   | { kind: 'prune keys' }
   | { kind: 'fault'; call: CallName; when: 'before' | 'after'; what: Misfortune; skip: number; times: number; ms: number; kills?: true }
@@ -99,8 +123,18 @@ export type Step =
 
 export type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
 
-export const DISTURBANCES = ['kill the worker', 'kill the API', 'restart PostgreSQL', 'restart Temporal', 'start a sweep'] as const;
+export const DISTURBANCES = [
+  'kill the worker',
+  'kill the API',
+  'restart PostgreSQL',
+  'restart Temporal',
+  'start a sweep',
+  'start a reconciliation',
+] as const;
 export type Disturbance = (typeof DISTURBANCES)[number];
+
+/** What becomes of Stripe's events of the customer. */
+export type EventsTreatment = 'delivered' | 'lost' | 'doubled' | 'late';
 
 export type SettingsChange = Partial<{
   target_balance: string;
@@ -138,7 +172,7 @@ export type Others = { count: number; share: 'a card' | 'the service' };
 export type Schedule = { start: Start; others?: Others; steps: Step[] };
 
 /** Whether the schedule does something to the whole service, so that no other run may be under way. */
-export function playsAlone({ others }: Schedule): boolean {
+export function playsAlone({ others }: Pick<Schedule, 'others'>): boolean {
   return others?.share === 'the service';
 }
 
@@ -188,7 +222,7 @@ export function describe(step: Step): string {
     case 'right mode':
       return 'Stripe knows the customers again';
     case 'gate':
-      return `armed: "${step.call}" waits for the gate`;
+      return `armed: ${step.once ? 'one ' : ''}"${step.call}" waits for the gate ${step.when ?? 'before'} its effect`;
     case 'open the gate':
       return 'the gate is opened';
     case 'everybody':
@@ -203,6 +237,28 @@ export function describe(step: Step): string {
       return 'somebody deletes the team in LiteLLM';
     case 'cancel':
       return 'an operator cancels the workflow of the latest event';
+    case 'resolve':
+      return `an operator settles what is parked: ${step.by}`;
+    case 'back up':
+      return 'the database and LiteLLM are copied';
+    case 'restore':
+      return `everything is settled, and ${step.what === 'both' ? 'both are' : `${step.what} is`} restored (${step.parked} what is parked)`;
+    case 'hide payments':
+      return 'Stripe lists no payment';
+    case 'show payments':
+      return 'Stripe lists the payments again';
+    case 'return money':
+      return `the newest payment${step.before ? ' but one' : ''} goes back by ${step.by} made elsewhere`;
+    case 'decide':
+      return `what went back last is decided: ${step.as}`;
+    case 'change the amount':
+      return `somebody changes the amount of the intent by ${step.by} cents`;
+    case 'Stripe events':
+      return `Stripe's events are ${step.are} from now on`;
+    case 'reconcile':
+      return 'a reconciliation looks at everything';
+    case 'synchronise':
+      return `${step.times} synchronisation${step.times > 1 ? 's at once' : ''} of the organization`;
     case 'prune keys':
       return 'Stripe forgets its idempotency keys';
     case 'fault': {

@@ -8,6 +8,7 @@ const TIMES: readonly (readonly [table: string, whose: string, columns: readonly
   ['card_attempt', 'organization_id', ['begun_at', 'ended_at']],
   ['recharge', 'organization_id', ['created_at', 'updated_at']],
   ['webhook_event', 'organization_id', ['received_at', 'dispatched_at', 'processed_at']],
+  ['reversal', 'organization_id', ['created_at', 'updated_at']],
   ['balance_sample', 'organization_id', ['at']],
   ['refusal', 'organization_id', ['since', 'last_at']],
   ['organization_balance_config', 'c_organization_id', ['litellm_seen_at', 'low_since']],
@@ -15,6 +16,13 @@ const TIMES: readonly (readonly [table: string, whose: string, columns: readonly
 
 /** The organization's age as it is stored before a leap. */
 export type Mark = { organizationId: string; madeAt: string };
+
+export type Leap = {
+  ms: number;
+  whose: readonly string[] | null;
+  mark: Mark;
+  restoring?: { rows: (connection: PoolClient) => Promise<void>; madeAt: number } | undefined;
+};
 
 export class Clock {
   private readonly leaps: { at: number; ms: number }[] = [];
@@ -25,8 +33,9 @@ export class Clock {
    *
    * @param whose null for everybody, and the holds of the service.
    * @param mark of this leap, of an organization that it concerns: made again with it, it does nothing.
+   * @param restoring puts rows of an earlier moment back first, in the same transaction.
    */
-  async leap(sql: Pool, { ms, whose, mark }: { ms: number; whose: readonly string[] | null; mark: Mark }): Promise<void> {
+  async leap(sql: Pool, { ms, whose, mark, restoring }: Leap): Promise<void> {
     // Stripe tells whole seconds: what happens in this one comes after the leap.
     const second = Math.floor(Date.now() / 1_000);
     await eventually(async () => Math.floor(Date.now() / 1_000) > second, 'the next second begins');
@@ -35,16 +44,26 @@ export class Clock {
     try {
       await connection.query('begin');
       const marked = await connection.query(
-        `update organization_balance_config set created_at = created_at - $1 * interval '1 millisecond'
-         where c_organization_id = $2 and created_at::text = $3`,
-        [ms, mark.organizationId, mark.madeAt],
+        'select 1 from organization_balance_config where c_organization_id = $1 and created_at::text = $2 for update',
+        [mark.organizationId, mark.madeAt],
       );
-      if (marked.rowCount === 1) await makeOlder(connection, ms, whose);
+      if (marked.rowCount === 1) {
+        await restoring?.rows(connection);
+        await makeOlder(connection, ms + (restoring ? this.leaptSince(restoring.madeAt) : 0), whose);
+        await connection.query(
+          `update organization_balance_config set created_at = $3::timestamptz - $1 * interval '1 millisecond' where c_organization_id = $2`,
+          [ms, mark.organizationId, mark.madeAt],
+        );
+      }
       await connection.query('commit');
       this.leaps.push({ at, ms });
     } finally {
       connection.release(true);
     }
+  }
+
+  private leaptSince(instant: number): number {
+    return this.leaps.reduce((sum, { at, ms }) => (at >= instant ? sum + ms : sum), 0);
   }
 
   async mark(sql: Pool, organizationId: string): Promise<Mark> {

@@ -1,14 +1,15 @@
 /** A worker of the simulation, as the process that started it sees it. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { Counts } from './environment.ts';
 import type { Order, Report, ReportOf, Share } from './messages.ts';
 import type { Plan } from './plan.ts';
-import type { Counts, Summary } from './report.ts';
+import type { Summary } from './report.ts';
 
 const PROGRAM = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
 export class WorkerProcess {
-  counts: Counts = { kills: 0, restarts: 0, sweeps: 0 };
+  counts: Counts = { kills: 0, restarts: 0, sweeps: 0, reconciliations: 0, synchronisations: 0 };
   /** Resolves when there is no more for it to play. */
   readonly played: Promise<unknown>;
   private readonly child: ChildProcess;

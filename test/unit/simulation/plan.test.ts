@@ -12,6 +12,7 @@ const OPTIONS: Options = {
   runs: 25,
   workers: 1,
   run: undefined,
+  record: undefined,
   sideBySide: 4,
   roughness: { disturbEvery: 20, restarts: true },
   shrink: true,

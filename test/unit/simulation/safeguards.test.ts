@@ -11,3 +11,10 @@ describe('what is taken out stands in the source, once', () => {
     expect(readFileSync(`${ROOT}/${file}`, 'utf8').split(from)).toHaveLength(2);
   });
 });
+
+test('docs/guarantees.md shows a wrong run for each safeguard, in the same order', () => {
+  const docs = readFileSync(`${ROOT}/docs/guarantees.md`, 'utf8');
+  const [, table = ''] = docs.split('| without this safeguard |');
+  const rows = [...(table.split('\n\n', 1)[0]?.matchAll(/^\| (.+?) \| \d+ \| .+ \|$/gm) ?? [])].map(([, safeguard]) => safeguard);
+  expect(rows).toEqual(MUTATIONS.map(({ safeguard }) => safeguard));
+});
