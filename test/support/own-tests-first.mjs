@@ -17,11 +17,13 @@ const mistake = process.env['__STRYKER_ACTIVE_MUTANT__'];
 const mistaken = readdirSync(RULES, { recursive: true }).find(
   (file) => mistake && file.endsWith('.ts') && readFileSync(join(RULES, file), 'utf8').includes(`stryMutAct_9fa48("${mistake}")`),
 );
-const ownTests = mistaken && basename(mistaken).replace('.ts', '.test.ts');
+const rule = mistaken && basename(mistaken, '.ts');
+/** `reversal.test.ts` and `reversal-histories.test.ts` are of `reversal.ts`. */
+const isOwn = ({ path }) => basename(path).startsWith(`${rule}.`) || basename(path).startsWith(`${rule}-`);
 
 export default class OwnTestsFirst {
   sort(tests) {
-    return tests.toSorted((a, b) => Number(basename(b.path) === ownTests) - Number(basename(a.path) === ownTests));
+    return tests.toSorted((a, b) => Number(isOwn(b)) - Number(isOwn(a)));
   }
 
   /** Jest hands over how long each file took. Nothing here depends on it. */
