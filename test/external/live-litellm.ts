@@ -123,9 +123,9 @@ export class LiveLitellm {
 
   /** What a call is answered that the budget refuses: 422, and 429 before 1.110. */
   async refusedStatus(): Promise<number> {
-    const { data } = await this.as().get('/health/readiness');
-    const [major = 0, minor = 0] = String(data.litellm_version).split('.').map(Number);
-    return major > 1 || minor >= 110 ? 422 : 429;
+    const { data } = await this.as().get('/openapi.json');
+    const [major = Number.NaN, minor = Number.NaN] = data.info.version.split('.').map(Number);
+    return major === 1 && minor < 110 ? 429 : 422;
   }
 
   private spawn(script: string, webhookUrl: string, environment: Record<string, string>): void {
