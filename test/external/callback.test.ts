@@ -80,7 +80,7 @@ describe('the callback', () => {
 
   test('tells of a team that LiteLLM refuses, though no call of it has been answered since', async () => {
     const organization = await organizationWith({ budget: 1, minimum: 0, target: 0.001 });
-    for (let call = 0; call < 3; call++) expect((await litellm.chat(organization.teamKey)).status).toBe(200);
+    for (let call = 0; call < 3; call++) expect((await litellm.settledChat(organization.teamKey)).status).toBe(200);
     expect(await eventsOf(organization)).toEqual([]);
     await world.setBudget(organization.teamId, 0.0005);
 

@@ -51,7 +51,7 @@ describe("LiteLLM's own alert", () => {
 
   test('in many copies, one for each of many requests refused at once, is one charge', async () => {
     const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '1.00' });
-    for (let call = 0; call < 3; call++) expect((await litellm.chat(organization.teamKey)).status).toBe(200);
+    for (let call = 0; call < 3; call++) expect((await litellm.settledChat(organization.teamKey)).status).toBe(200);
     const answers = await whileInboxIsLocked(() =>
       Promise.all(Array.from({ length: REFUSED_AT_ONCE }, () => litellm.chat(organization.teamKey))),
     );
@@ -156,7 +156,7 @@ async function newTeam(wish: object): Promise<string> {
 /** Calls the model until LiteLLM refuses for want of budget, and answers how many calls it let through. */
 async function spendUntilRefused(key: string): Promise<number> {
   for (let calls = 0; calls < MAX_CALLS; calls++) {
-    const { status, data } = await litellm.chat(key);
+    const { status, data } = await litellm.settledChat(key);
     if (status === 200) continue;
     expect(status).toBe(refused);
     expect(data.error.type).toBe('budget_exceeded');
