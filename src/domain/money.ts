@@ -123,6 +123,7 @@ export function priceOf(quota: QuotaMicros, code: Currency, quotaPerUnit: QuotaM
   const step = chargeStep(code);
   const rounded = divideUp(exact, step) * step;
   const minimum = BigInt(MINIMUM_CHARGE[code] ?? 0);
+  // Stryker disable next-line EqualityOperator: where they are equal, either is the price.
   return rounded > minimum ? rounded : minimum;
 }
 

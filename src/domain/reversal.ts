@@ -334,12 +334,8 @@ export function missingTransfers(
 
 /** The last reversal of a refund or dispute. */
 function lastOf<Known extends KnownReversal>(moneyId: string, known: readonly Known[]): Known | undefined {
-  return (
-    known
-      .filter(({ id }) => stripeIdOf(id) === moneyId)
-      // Stryker disable next-line EqualityOperator: no two of them are the same occurrence.
-      .reduce<Known | undefined>((last, other) => (last && occurrenceOf(last.id) > occurrenceOf(other.id) ? last : other), undefined)
-  );
+  const occurrences = known.filter(({ id }) => stripeIdOf(id) === moneyId);
+  return occurrences.toSorted((one, other) => occurrenceOf(one.id) - occurrenceOf(other.id)).at(-1);
 }
 
 /** Stripe's id in a reversal's: `du_1` of `du_1` and of `du_1.2`. Stripe's own ids have no dot. */

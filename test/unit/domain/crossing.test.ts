@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { crossingOf, isRefusalEvent, SWEEP_EVENTS, sweepCrossing } from '../../../src/domain/crossing.ts';
+import { crossingOf, isRefusalEvent, lacksTeam, SWEEP_EVENTS, sweepCrossing } from '../../../src/domain/crossing.ts';
 
 /** As the real proxy sends it. */
 const alert = {
@@ -24,6 +24,16 @@ test('only budget_crossed is sent because a call was refused', () => {
   const events = ['budget_crossed', 'threshold_crossed', 'soft_budget_crossed', 'projected_limit_exceeded', 'max_budget_alert', ''];
   expect(events.filter(isRefusalEvent)).toEqual(['budget_crossed']);
 });
+
+test.each([undefined, null, '', 7])(
+  "an alert about a team's budget whose team_id is %j lacks its team, and one about something else lacks nothing",
+  (team_id) => {
+    expect(lacksTeam({ ...alert, team_id })).toBe(true);
+    expect(lacksTeam({ ...alert, team_id, event_group: 'key' })).toBe(false);
+    expect(lacksTeam({ ...alert, team_id, event: 'spend_report' })).toBe(false);
+    expect(lacksTeam(alert)).toBe(false);
+  },
+);
 
 describe('copies of one alert', () => {
   test('that differ in spend, key, user or a field of a later release are one crossing', () => {

@@ -354,6 +354,7 @@ test('money that has gone and of which Stripe does not say how much may be all o
   expect(decideReversals(granted, [unsaid], [])).toMatchObject({ open: [parked], parked: ['du_1'], steps: [] });
   expect(decideReversals(granted, [unsaid], [parked])).toMatchObject({ open: [], parked: ['du_1'], steps: [] });
   expect(decideReversals(granted, [gone('du_1')], [parked]).open).toMatchObject([{ id: 'du_1', ...WHOLE, status: 'open' }]);
+  expect(isFollowed(granted, unsaid, [parked])).toBe(true);
 });
 
 test.each([cents(900), cents(99_999)])('a dispute in another currency is of the whole payment, whatever it is of: $amountMinor', (said) => {
