@@ -25,7 +25,7 @@ type WorkerOptions = {
  * Connections to PostgreSQL of a worker's process, 20 in all. Bulk work has a pool of its own, so that a charge never
  * waits for it: one for each of the items that an activity works on side by side.
  */
-const CONNECTIONS: Readonly<Record<Lane, number>> = { money: 15, bulk: 5 };
+export const CONNECTIONS: Readonly<Record<Lane, number>> = { money: 15, bulk: 5 };
 
 /** The workers of workflows and activities. They wait for Temporal while Temporal is unavailable. */
 export async function startWorker(config: Config, log: Logger, { failed, workflowBundle }: WorkerOptions): Promise<Running> {

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { FAILURE } from '../../src/domain/failures.ts';
+import { CONNECTIONS } from '../../src/worker.ts';
 // Lets activities of the worker in this process fail where a test says.
 import '../simulation/mishaps.ts';
 import { type DriverError, type Mishap, MishapBoard } from '../simulation/mishap-board.ts';
@@ -22,9 +23,6 @@ const STEPS = [
   { activity: 'refundCharge', isDeleted: true },
   { activity: 'closeEvent', isDeleted: false },
 ];
-
-/** Connections of one process, see `src/database/database.ts`. */
-const POOL_MAX = 20;
 
 let world: World;
 /**
@@ -86,7 +84,7 @@ describe('one charge, granted or refunded once', () => {
     await holder.query('begin');
     await holder.query('lock table recharge in access exclusive mode');
     const eventIds = await Promise.all(organizations.map((organization) => world.accepted(organization)));
-    await world.eventually(async () => (await waitingForLocks()) >= POOL_MAX, 'every connection of the worker waits');
+    await world.eventually(async () => (await waitingForLocks()) >= CONNECTIONS.money, 'every connection for charges waits');
     await world.eventually(async () => {
       const failures = await Promise.all(eventIds.map((eventId) => lastFailure(world.runOf(eventId))));
       return failures.some((failure) => failure?.type === FAILURE.databaseUnavailable);
