@@ -16,7 +16,7 @@ const selection = process.argv.slice(2);
  * minutes each: those are played by `npm run test:endurance`. They hold restores, synchronisations, money that goes
  * back and amounts that change.
  */
-const SIMULATION = ['test/simulation/main.ts', '--runs', '40', '--seed', '2341', '--workers', '2', '--no-shrink'];
+const SIMULATION = ['test/simulation/main.ts', '--runs', '30', '--seed', '2341', '--workers', '2', '--no-shrink'];
 
 /** Tests start hundreds of processes of ours: compiled once, each takes half the time to start. */
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, '../.data/compile-cache');

@@ -145,8 +145,8 @@ const nothingIsPaidForTwice: Bound = ({ recharges, holds, reversals }, { deeds }
   return recharges.flatMap((recharge, position) => {
     const last = recharges.slice(0, position).findLast(({ status }) => status === 'succeeded');
     if (!last?.quotaAfter || recharge.quotaBefore === null || recharge.quotaBefore > last.quotaAfter - EPSILON) return [];
-    // A reversal has written what is left since.
-    if (reversals.some(({ createdAt }) => createdAt > last.createdAt && createdAt < recharge.createdAt)) return [];
+    // A reversal has written what is left since: before the recharge was reserved, or while its charge waited.
+    if (reversals.some(({ createdAt }) => createdAt > last.createdAt && createdAt < movedLastAt(recharge))) return [];
     const { quotaBefore } = recharge;
     const isAccepted = accepted.some(
       ({ since, releasedAt, quota }) =>
@@ -276,6 +276,13 @@ function reservedAt(rechargeId: string, recharges: RechargeFact[], { clock }: Ru
 /** When it was reserved, by the clock on the wall: the service had the days and months of that one. */
 function seenAt(rechargeId: string, recharges: RechargeFact[]): number {
   return new Date(recharges.find(({ id }) => id === rechargeId)?.timeline[0]?.at ?? Number.NaN).getTime();
+}
+
+/** As `createdAt`: time that is made to pass moves what is stored, and leaves the timeline as it is. */
+function movedLastAt({ createdAt, timeline }: RechargeFact): Date {
+  const [first, last] = [timeline[0], timeline.at(-1)];
+  const took = first && last ? Date.parse(last.at) - Date.parse(first.at) : 0;
+  return new Date(createdAt.getTime() + took);
 }
 
 function beginningOfDay(instant: number): number {
