@@ -80,17 +80,21 @@ describe('one charge, granted or refunded once', () => {
 
   test('case 48: every connection waits for a lock that somebody else holds, while thirty alerts come', async () => {
     const organizations = await Promise.all(Array.from({ length: 30 }, () => world.organization()));
+    const eventIds: string[] = [];
     const holder = await world.sql.connect();
     await holder.query('begin');
-    await holder.query('lock table recharge in access exclusive mode');
-    const eventIds = await Promise.all(organizations.map((organization) => world.accepted(organization)));
-    await world.eventually(async () => (await waitingForLocks()) >= CONNECTIONS.money, 'every connection for charges waits');
-    await world.eventually(async () => {
-      const failures = await Promise.all(eventIds.map((eventId) => lastFailure(world.runOf(eventId))));
-      return failures.some((failure) => failure?.type === FAILURE.databaseUnavailable);
-    }, 'an attempt has found no connection');
-    await holder.query('commit');
-    holder.release();
+    try {
+      await holder.query('lock table recharge in access exclusive mode');
+      eventIds.push(...(await Promise.all(organizations.map((organization) => world.accepted(organization)))));
+      await world.eventually(async () => (await waitingForLocks()) >= CONNECTIONS.money, 'every connection for charges waits');
+      await world.eventually(async () => {
+        const failures = await Promise.all(eventIds.map((eventId) => lastFailure(world.runOf(eventId))));
+        return failures.some((failure) => failure?.type === FAILURE.databaseUnavailable);
+      }, 'an attempt has found no connection');
+    } finally {
+      await holder.query('commit');
+      holder.release();
+    }
     for (const eventId of eventIds) expect(await world.closed(eventId)).toEqual(RECHARGED);
     for (const organization of organizations) await expectChargedOnce(world, organization);
   });

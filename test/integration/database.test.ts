@@ -1,5 +1,4 @@
 /** The database room by itself: fresh reads, the clock of rows, pages and leases. */
-import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { Database, type EntityManager } from '../../src/database/database.ts';
@@ -12,9 +11,8 @@ import * as stripeEvents from '../../src/database/stripe-events.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
 import * as teams from '../../src/database/teams.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
-import { createDatabase } from '../support/databases.ts';
+import { migratedDatabase } from '../support/databases.ts';
 import { insertEvent } from '../support/events.ts';
-import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
 import { withoutMaterialPlans } from '../support/plans.ts';
 import { startProxy } from '../support/proxy.ts';
 import { settingsOf } from '../support/settings.ts';
@@ -24,7 +22,7 @@ let database: Database;
 let sql: pg.Pool;
 let em: EntityManager;
 beforeAll(async () => {
-  url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+  url = await migratedDatabase();
   database = await Database.open(url);
   sql = new pg.Pool({ connectionString: url, max: 2 });
   em = database.fork();
@@ -169,7 +167,7 @@ type List = {
 const LISTS: Record<string, () => Promise<List>> = {
   organizations: async () => {
     // Alone in a database of their own, for they have no scope.
-    const url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+    const url = await migratedDatabase();
     const own = await Database.open(url);
     const client = new pg.Pool({ connectionString: url, max: 1 });
     opened.push(own, { close: () => client.end() });

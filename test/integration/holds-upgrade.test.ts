@@ -1,20 +1,18 @@
 /** What stopped charges in the version before, and a process of that version beside this one. */
-import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { Database } from '../../src/database/database.ts';
 import * as holds from '../../src/database/holds.ts';
 import { newId } from '../../src/database/ids.ts';
 import * as organizations from '../../src/database/organizations.ts';
-import { createDatabase } from '../support/databases.ts';
+import { migratedDatabase } from '../support/databases.ts';
 import { insertEvent } from '../support/events.ts';
-import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
 import { settingsOf } from '../support/settings.ts';
 
 let database: Database;
 let sql: pg.Pool;
 beforeAll(async () => {
-  const url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+  const url = await migratedDatabase();
   database = await Database.open(url);
   sql = new pg.Pool({ connectionString: url, max: 2 });
 });

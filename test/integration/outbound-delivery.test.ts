@@ -1,5 +1,4 @@
 /** Outbound events are delivered, by any dispatcher, however their receivers behave. */
-import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -14,8 +13,7 @@ import type { OutboundType } from '../../src/domain/outbound-event.ts';
 import { Dispatcher } from '../../src/inbox/dispatcher.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { outboxSource } from '../../src/outbox/source.ts';
-import { createDatabase } from '../support/databases.ts';
-import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { migratedDatabase } from '../support/databases.ts';
 import { withoutMaterialPlans } from '../support/plans.ts';
 import { eventually } from '../support/time.ts';
 
@@ -26,7 +24,7 @@ let database: Database;
 let sql: pg.Pool;
 const logged: string[] = [];
 beforeAll(async () => {
-  url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+  url = await migratedDatabase();
   database = await Database.open(url);
   sql = new pg.Pool({ connectionString: url, max: 4 });
 }, 60_000);

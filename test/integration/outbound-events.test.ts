@@ -1,5 +1,4 @@
 /** Outbound events are stored in the transaction of what they tell of, and once. */
-import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { Database } from '../../src/database/database.ts';
@@ -12,15 +11,14 @@ import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { parseQuota } from '../../src/domain/money.ts';
 import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
-import { createDatabase } from '../support/databases.ts';
+import { migratedDatabase } from '../support/databases.ts';
 import { insertEvent } from '../support/events.ts';
-import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
 import { settingsOf } from '../support/settings.ts';
 
 let database: Database;
 let sql: pg.Pool;
 beforeAll(async () => {
-  const url = await createDatabase(`test_${randomBytes(6).toString('hex')}`, TEMPLATE_DATABASE);
+  const url = await migratedDatabase();
   database = await Database.open(url);
   sql = new pg.Pool({ connectionString: url, max: 4 });
 }, 60_000);

@@ -13,8 +13,7 @@ import axios from 'axios';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { HMAC_SECRET, URL_TOKEN } from '../support/alerts.ts';
-import { createDatabase } from '../support/databases.ts';
-import { TEMPLATE_DATABASE } from '../support/global-setup.ts';
+import { createDatabase, TEMPLATE_DATABASE } from '../support/databases.ts';
 import { ADMIN_API_KEY, type Organization, type OrganizationWish, World } from '../support/world.ts';
 
 const STRIPE_KEY = 'sk_test_planted_key_of_stripe';

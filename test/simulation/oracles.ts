@@ -121,7 +121,7 @@ const theQuotaFollowsTheMoney: Oracle = ({ recharges, reversals }, { deeds }) =>
     const isFollowed = isGone ? last?.status === 'taken_back' : !last || last.status === 'given_back';
     return isFollowed
       ? []
-      : [`the money of ${kind} ${id} ${isGone ? 'is gone' : 'is back'}, and its quota is ${last?.status ?? 'as before'}`];
+      : [`the money of ${kind} ${id} ${isGone ? 'has gone' : 'has come back'}, and its quota is ${last?.status ?? 'as before'}`];
   });
 
 /** Never more is taken back than was granted, and what is given back is what was taken. */

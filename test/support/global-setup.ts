@@ -5,14 +5,11 @@ import { join } from 'node:path';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
 import { Database } from '../../src/database/database.ts';
 import { loadWorkflowBundle } from '../../src/temporal/workflow-bundle.ts';
-import { createDatabase } from './databases.ts';
+import { createDatabase, TEMPLATE_DATABASE } from './databases.ts';
 
 declare global {
   var sharedServers: LaunchedServer[];
 }
-
-/** A database with every migration applied; each test world gets a copy. */
-export const TEMPLATE_DATABASE = 'bill_template';
 
 export default async function globalSetup(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bill-test-'));

@@ -22,8 +22,7 @@ import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '..
 import { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
 import type { Recharge, ReversalRow } from './answers.ts';
 import { type Accounts, type Books, type Ending, readAccounts, readBooks, SUCCEEDED } from './books.ts';
-import { createDatabase } from './databases.ts';
-import { TEMPLATE_DATABASE } from './global-setup.ts';
+import { createDatabase, TEMPLATE_DATABASE } from './databases.ts';
 import { freePort } from './ports.ts';
 import { StandIns } from './stand-ins.ts';
 import { eventually } from './time.ts';

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type MinorUnits, minorUnits, parseQuota, type QuotaMicros, quotaMicros } from '../../../src/domain/money.ts';
+import { type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from '../../../src/domain/money.ts';
 import {
   budgetAfter,
   decideReversals,
@@ -20,34 +20,7 @@ import {
   type ReversedRecharge,
   takenBy,
 } from '../../../src/domain/reversal.ts';
-
-/** 20.50 dollars that bought 20.50 of quota. */
-const granted: ReversedRecharge = {
-  id: 'rch_1',
-  currency: 'usd',
-  status: 'succeeded',
-  amountMinor: minorUnits(2050),
-  quotaGranted: parseQuota('20.50'),
-  refundId: null,
-};
-function money(id: string, fields: Partial<ReturnedMoney> = {}): ReturnedMoney {
-  const kind = id.startsWith('du_') ? 'dispute' : 'refund';
-  return {
-    id,
-    kind,
-    amountMinor: minorUnits(2050),
-    currency: 'usd',
-    isGone: true,
-    isFinal: true,
-    isInquiry: false,
-    rechargeId: null,
-    ...fields,
-  };
-}
-
-const gone = (id: string, fields: Partial<ReturnedMoney> = {}) => money(id, fields);
-const here = (id: string, fields: Partial<ReturnedMoney> = {}) => money(id, { isGone: false, ...fields });
-const ONE_CENT = 10_000;
+import { gone, granted, here, money, ONE_CENT } from '../reversal-facts.ts';
 
 /** A reversal as the database has it. */
 type Row = KnownReversal & { takenBefore?: QuotaMicros; takenAfter?: QuotaMicros; givenBefore?: QuotaMicros; givenAfter?: QuotaMicros };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { minorUnits, parseQuota, quotaMicros } from '../../../src/domain/money.ts';
+import { minorUnits, quotaMicros } from '../../../src/domain/money.ts';
 import { OPEN_STATUSES, RECHARGE_STATUSES, type RechargeStatus } from '../../../src/domain/recharge-status.ts';
 import {
   decideReversals,
@@ -15,36 +15,11 @@ import {
   type ReversalStatus,
   type ReversedRecharge,
 } from '../../../src/domain/reversal.ts';
+import { gone, granted, here, ONE_CENT } from '../reversal-facts.ts';
 
-/** 20.50 dollars that bought 20.50 of quota. */
-const granted: ReversedRecharge = {
-  id: 'rch_1',
-  currency: 'usd',
-  status: 'succeeded',
-  amountMinor: minorUnits(2050),
-  quotaGranted: parseQuota('20.50'),
-  refundId: null,
-};
 const WHOLE = { amountMinor: granted.amountMinor, quota: granted.quotaGranted };
 const NOTHING: ReversalDecision = { open: [], steps: [], parked: [], isFinal: true };
-const ONE_CENT = 10_000;
 
-function money(id: string, fields: Partial<ReturnedMoney> = {}): ReturnedMoney {
-  const kind = id.startsWith('du_') ? 'dispute' : 'refund';
-  return {
-    id,
-    kind,
-    amountMinor: minorUnits(2050),
-    currency: 'usd',
-    isGone: true,
-    isFinal: true,
-    isInquiry: false,
-    rechargeId: null,
-    ...fields,
-  };
-}
-const gone = (id: string, fields: Partial<ReturnedMoney> = {}) => money(id, fields);
-const here = (id: string, fields: Partial<ReturnedMoney> = {}) => money(id, { isGone: false, ...fields });
 const inquiry = (id: string) => here(id, { isInquiry: true, isFinal: false });
 const cents = (amount: number) => ({ amountMinor: minorUnits(amount) });
 
