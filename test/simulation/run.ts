@@ -14,7 +14,7 @@ import type { Mishap, MishapQuestion } from './mishap-board.ts';
 import { Operator } from './operator.ts';
 import { pause, persist, within } from './patience.ts';
 import { CARD_BEHAVIOURS, describe, playsAlone, type Schedule, type SettingsChange, type Step, type StepOf } from './schedule.ts';
-import { isAtRest } from './settled.ts';
+import { isAtRest, isFollowed } from './settled.ts';
 import { StripeSide } from './stripe-side.ts';
 import { Clock } from './time.ts';
 
@@ -28,6 +28,8 @@ const MINUTE_MS = 60_000;
 const MOMENT_MS = 15;
 /** A backup is older than what reconciliation takes for a run that is about to begin. */
 const BACKUP_AGE_MS = 5 * MINUTE_MS;
+/** The longest pause between two looks for returned money, see `workflows/reversal.ts`, and the look. */
+const REVERSAL_RETRY_MS = 65_000;
 /** What one reconciliation settles makes room for the next: a parked recharge, say. */
 const MAX_RECONCILIATIONS = 6;
 /** What is found of an organization until it is settled; a finding that stands says that a person has to look. */
@@ -167,7 +169,14 @@ export class Run {
       if (settled && last.parked === 'grant') this.deeds.granted += settled;
       if (!settled && !findings.some((kind) => UNSETTLED_FINDINGS.includes(kind))) return;
       await within(timeoutMs, POLL_MS, () => isAtRest(this.environment, [this]));
+      // What the reconciliation has started may wait for its next attempt, while a recharge was open.
+      if (findings.includes('money_returned')) await within(REVERSAL_RETRY_MS, POLL_MS, () => this.isAllFollowed());
     }
+  }
+
+  private async isAllFollowed(): Promise<boolean> {
+    const followed = await Promise.all(this.deeds.returned.map((each) => isFollowed(this.environment, each)));
+    return followed.every(Boolean);
   }
 
   /** Returns the kinds of what was found of this organization. */

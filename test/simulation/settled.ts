@@ -11,7 +11,10 @@ export async function isAtRest(environment: Environment, all: readonly Whose[]):
       `select (select count(*) from webhook_event where organization_id = any ($1) and not processed)
             + (select count(*) from recharge where organization_id = any ($1)
                  and status in ('reserved', 'charging', 'processing', 'charged', 'refunding'))
-            + (select count(*) from reversal where organization_id = any ($1) and status = 'open') as open`,
+            + (select count(*) from reversal where organization_id = any ($1) and status = 'open')
+            -- A run that goes on by a person's decision closes the event anew, after its last move.
+            + (select count(*) from recharge r join webhook_event e on e.id = r.event_id
+                 where r.organization_id = any ($1) and r.status <> 'needs_attention' and e.outcome = 'needs_attention') as open`,
       [all.map(({ organizationId }) => organizationId)],
     )
     .catch(() => ({ rows: [{ open: '?' }] }));
