@@ -7,7 +7,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, fchownSync, openSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { freePort, isFree } from './ports.ts';
 
 /** Another user to run as, for programs that refuse root. */
 export type RunAs = {
@@ -126,10 +126,7 @@ export function endWith(name: string, child: Child): void {
 }
 
 /**
- * An option that is a port of 127.0.0.1, as a number.
- *
- * For 0 it is a free one from below the ranges that systems give to outgoing connections (Linux 32768, macOS
- * 49152), so that none of those takes it before the program does.
+ * An option that is a port of 127.0.0.1, as a number; for 0 it is a free one.
  *
  * @throws unless it is between 0 and 65535 and nothing listens there.
  */
@@ -140,19 +137,7 @@ export async function portOption(name: string, value: string): Promise<number> {
     if (await isFree(port)) return port;
     throw new Error(`port ${port} of 127.0.0.1 is taken: end what listens there, or give another --${name} (0 for a free one)`);
   }
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const candidate = 20_000 + Math.floor(Math.random() * 10_000);
-    if (await isFree(candidate)) return candidate;
-  }
-  throw new Error('no free port between 20000 and 29999 on 127.0.0.1');
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-  });
+  return freePort();
 }
 
 /**

@@ -1,34 +1,38 @@
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Reversal } from '../../src/database/entities.ts';
+import * as ledger from '../../src/database/ledger.ts';
+import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
-import { formatQuota } from '../../src/domain/money.ts';
-import { takenBy } from '../../src/domain/reversal.ts';
+import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
+import { type BudgetDirection, doubtOf, takenBy } from '../../src/domain/reversal.ts';
 import { KmsError } from '../../src/kms/errors.ts';
+import { PaymentsError } from '../../src/payments/errors.ts';
 import { BudgetRefusedError, writeBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
+
+export type ChangeBudgetDependencies = Pick<ActivityDependencies, 'database' | 'kms' | 'payments' | 'log'>;
+type Tools = Omit<ChangeBudgetDependencies, 'database'> & { em: EntityManager };
 
 /**
  * Writes the budget that follows a reversal's money.
  *
  * @returns false when there is nothing to record: the reversal is parked for a person, or another attempt has
  *   settled it.
- * @throws KmsError and the failures of `writeBudget` where the next attempt may do better.
+ * @throws KmsError, PaymentsError and the failures of `writeBudget` where the next attempt may do better.
  */
-export async function changeBudget(
-  em: EntityManager,
-  kms: ActivityDependencies['kms'],
-  reversal: Reversal,
-  direction: 'take' | 'give',
-): Promise<boolean> {
+export async function changeBudget(tools: Tools, reversal: Reversal, direction: BudgetDirection): Promise<boolean> {
+  const { em, kms } = tools;
   const { organizationId, litellmTeamId: teamId, id: writer } = reversal;
   try {
-    const write = await writeBudget(em, kms, { organizationId, teamId, writer }, (live) =>
-      reversals.planWrite(em, reversal, direction, live),
-    );
+    const write = await writeBudget(em, kms, { organizationId, teamId, writer }, (live) => plan(tools, reversal, direction, live));
     if (write.kind === 'edited') await reversals.park(em, reversal, write.reason);
     return write.kind === 'written';
   } catch (error) {
     if (error instanceof reversals.ReversalSettledError) return false;
+    if (error instanceof DoubtfulWriteError) {
+      await reversals.park(em, reversal, error.message);
+      return false;
+    }
     if (error instanceof BudgetRefusedError) {
       const what =
         direction === 'take'
@@ -44,4 +48,35 @@ export async function changeBudget(
     await reversals.park(em, reversal, `the money of ${quota} quota has come back, but the team is gone from LiteLLM`);
     return false;
   }
+}
+
+/** Nobody can tell whether a write from before a restore of the database was made. */
+class DoubtfulWriteError extends Error {
+  override name = 'DoubtfulWriteError';
+}
+
+/**
+ * The budgets around the write. They are noted at Stripe before it is sent: a database that is restored to before the
+ * write goes on with that very write, which LiteLLM shows to be made or not, and never makes another one.
+ *
+ * @throws DoubtfulWriteError, PaymentsError
+ */
+async function plan({ em, payments, log }: Tools, reversal: Reversal, direction: BudgetDirection, live: QuotaMicros) {
+  const { id: reversalId, organizationId, rechargeId } = reversal;
+  const { paymentIntentId } = await recharges.get(em, rechargeId);
+  if (!paymentIntentId) throw new Error(`recharge ${rechargeId} has a reversal, and no PaymentIntent`);
+  const remembered = await payments.rememberedWrite(paymentIntentId, { reversalId, direction });
+  const lastMover = await ledger.lastMover(em, organizationId);
+  const isPlanned = direction === 'take' ? reversal.takenBefore != null : reversal.givenBefore != null;
+  const doubt = remembered && !isPlanned && doubtOf(remembered, { live, lastMover });
+  if (doubt) throw new DoubtfulWriteError(doubt);
+  const planned = await reversals.planWrite(em, reversal, direction, { live, remembered });
+  if (!remembered) {
+    await payments.rememberWrite(paymentIntentId, { reversalId, direction }, { ...planned, upon: lastMover }).catch((error) => {
+      // The note is for a restore that may never be; the money has gone now.
+      if (!(error instanceof PaymentsError) || error.kind !== 'refused') throw error;
+      log.warn({ reversalId, reason: error.message }, 'Stripe does not take the note of a budget write');
+    });
+  }
+  return planned;
 }

@@ -91,6 +91,16 @@ export async function transfersOf(em: EntityManager, rechargeId: string): Promis
   return em.find(LedgerTransfer, { rechargeId }, { orderBy: { sequence: 'asc' } });
 }
 
+/** The recharge, refund or dispute that has moved the organization's quota last; empty where none has. */
+export async function lastMover(em: EntityManager, organizationId: string): Promise<string> {
+  const [row] = await em.execute<{ mover: string }[]>(
+    `select coalesce(nullif(reference, ''), recharge_id) as mover from ledger_transfer
+     where organization_id = ? and 'granted' in (debit_account, credit_account) order by sequence desc limit 1`,
+    [organizationId],
+  );
+  return row?.mover ?? '';
+}
+
 /** Those of the recharges whose charge is entered. */
 export async function chargedAmong(em: EntityManager, rechargeIds: readonly string[]): Promise<Set<string>> {
   const charges = await em.find(LedgerTransfer, { rechargeId: { $in: [...rechargeIds] }, kind: 'charge' }, { fields: ['rechargeId'] });

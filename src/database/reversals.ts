@@ -10,10 +10,12 @@ import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
 import { actionOnReversal } from '../domain/outbound-event.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import {
+  type BudgetDirection,
   budgetAfter,
   type KnownReversal,
   missingTransfers,
   type OpenedReversal,
+  type RememberedWrite,
   type ReversalDecision,
   type ReversalKind,
   type ReversalMove,
@@ -168,23 +170,24 @@ async function releaseWon(tx: EntityManager, { id, organizationId }: Reversal): 
  * Stores the budget before and after the write that takes quota back or gives it back, at the first call;
  * every further call returns the stored two.
  *
+ * @param remembered the same write, as it was begun before the database was restored.
  * @throws ReversalSettledError when there is nothing to write any more, as an attempt finds that was held up
  *   for long.
  */
 export async function planWrite(
   em: EntityManager,
   reversal: Reversal,
-  direction: 'take' | 'give',
-  live: QuotaMicros,
+  direction: BudgetDirection,
+  { live, remembered }: { live: QuotaMicros; remembered: RememberedWrite | undefined },
 ): Promise<{ before: QuotaMicros; after: QuotaMicros }> {
   const { id } = reversal;
-  const after = budgetAfter(reversal, direction, live);
+  const { before, after } = remembered ?? { before: live, after: budgetAfter(reversal, direction, live) };
   const [status, beforeField, afterField] =
     direction === 'take' ? (['open', 'takenBefore', 'takenAfter'] as const) : (['taken_back', 'givenBefore', 'givenAfter'] as const);
-  await em.nativeUpdate(Reversal, { id, status, [beforeField]: null }, { [beforeField]: live, [afterField]: after });
+  await em.nativeUpdate(Reversal, { id, status, [beforeField]: null }, { [beforeField]: before, [afterField]: after });
   const planned = await get(em, id);
   if (planned.status !== status) throw new ReversalSettledError(`reversal ${id} is ${planned.status}: nothing is to be written`);
-  return { before: planned[beforeField] ?? live, after: planned[afterField] ?? after };
+  return { before: planned[beforeField] ?? before, after: planned[afterField] ?? after };
 }
 
 /** The quota has been taken back, as much as there was: granted → prepaid → stripe. Idempotent. */

@@ -15,7 +15,7 @@
  * A reversal whose quota is zero found nothing left to take. When the recharge has quota to take later on, it
  * opens anew.
  */
-import { type MinorUnits, minorUnits, type Purchase, type QuotaMicros, quotaFor, quotaMicros } from './money.ts';
+import { formatQuota, type MinorUnits, minorUnits, type Purchase, type QuotaMicros, quotaFor, quotaMicros } from './money.ts';
 import { isOpen, type RechargeStatus } from './recharge-status.ts';
 
 export const REVERSAL_KINDS = ['refund', 'dispute'] as const;
@@ -288,12 +288,39 @@ export type TakenBudget = {
   takenAfter?: QuotaMicros | null | undefined;
 };
 
+/** A write of the budget takes quota, or gives it back. */
+export type BudgetDirection = 'take' | 'give';
+
+/**
+ * The budget around a write, as it was noted at Stripe before it was sent. `upon`: the recharge or reversal that had
+ * moved the organization's quota last.
+ */
+export type RememberedWrite = { before: QuotaMicros; after: QuotaMicros; upon: string };
+
+/**
+ * Why a write that Stripe remembers, and the database has lost, cannot be told to be made or to be outstanding.
+ * undefined when LiteLLM tells: it shows `after`, or it shows `before` and nothing has moved the quota since.
+ *
+ * A recharge after the write may have raised the budget to `before` once more. So `before` alone does not say that
+ * the write is outstanding: to make it again would take what that recharge has given.
+ *
+ * @param live the budget that LiteLLM shows.
+ * @param lastMover the recharge or reversal that has moved the organization's quota last, as the database has it.
+ */
+export function doubtOf(
+  { before, after, upon }: RememberedWrite,
+  { live, lastMover }: { live: QuotaMicros; lastMover: string },
+): string | undefined {
+  if (live !== before || lastMover === upon) return undefined;
+  return `the budget was to go from ${formatQuota(before)} to ${formatQuota(after)} before the database was restored, and ${lastMover} has changed it since: look at the budget in LiteLLM, then accept`;
+}
+
 /**
  * The budget after the write. Taking lowers it by the quota, or to nothing where it holds less: LiteLLM takes
  * no negative budget, and a team whose budget is nothing is refused all the same. Giving raises it by what
  * was taken.
  */
-export function budgetAfter(reversal: TakenBudget, direction: 'take' | 'give', live: QuotaMicros): QuotaMicros {
+export function budgetAfter(reversal: TakenBudget, direction: BudgetDirection, live: QuotaMicros): QuotaMicros {
   if (direction === 'give') return quotaMicros(live + takenBy(reversal));
   return quotaMicros(live - Math.min(reversal.quota, Math.max(live, 0)));
 }

@@ -2,20 +2,20 @@
  * Stripe, as far as the service uses it: find the card, create an intent, confirm it, read it, cancel it,
  * refund it. What Stripe answers is returned as our own types; what fails is thrown as PaymentsError.
  *
- * Every POST carries an idempotency key made from the recharge's own id, never from a workflow run: a retried
- * or reset workflow asks for the same thing again. Stripe keeps a 500 under its key for a day, so the next
+ * Every POST about money carries an idempotency key made from the recharge's own id, never from a workflow run: a
+ * retried or reset workflow asks for the same thing again. Stripe keeps a 500 under its key for a day, so the next
  * attempt takes the next key. That does nothing twice: an intent is captured once, and refunded once in full.
  */
 import Stripe from 'stripe';
 import type { Card } from '../domain/card.ts';
 import type { FraudWarning } from '../domain/fraud-warning.ts';
-import type { ReturnedMoney } from '../domain/reversal.ts';
+import type { BudgetDirection, RememberedWrite, ReturnedMoney } from '../domain/reversal.ts';
 import { Gate, type GateSize, type Lane } from '../gate.ts';
 import { ofPaymentMethod } from './card.ts';
 import { PaymentsError, paymentsErrorFrom } from './errors.ts';
 import { idIn } from './fields.ts';
 import { ofFraudWarning } from './fraud-warning.ts';
-import { type ChargeOrder, type Intent, metadataOf, ofIntent } from './intent.ts';
+import { type ChargeOrder, type Intent, metadataOf, metadataOfWrite, ofIntent, readWrite } from './intent.ts';
 import { ofDispute, ofRefund, type Refund } from './returned-money.ts';
 
 /**
@@ -146,6 +146,22 @@ export class PaymentsClient {
         { idempotencyKey: idempotencyKey(recharge, 'cancel') },
       ),
     );
+  }
+
+  /**
+   * Notes on the intent a write that follows its returned money, for a database that loses it. Without an idempotency
+   * key: made again it says the same, and a restored database may have another one to note.
+   *
+   * @throws PaymentsError
+   */
+  async rememberWrite(intentId: string, { reversalId, direction }: WriteName, write: RememberedWrite): Promise<void> {
+    await this.intent(() => this.stripe.paymentIntents.update(intentId, { metadata: metadataOfWrite(reversalId, direction, write) }));
+  }
+
+  /** The write as it was noted; undefined where none was. @throws PaymentsError */
+  async rememberedWrite(intentId: string, { reversalId, direction }: WriteName): Promise<RememberedWrite | undefined> {
+    const { metadata } = await this.ask('payment_intent', () => this.stripe.paymentIntents.retrieve(intentId));
+    return readWrite(metadata ?? {}, reversalId, direction);
   }
 
   /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
@@ -291,6 +307,9 @@ export class PaymentsClient {
     throw new PaymentsError(message, { kind: 'unknown', status, failure, isSavedServerError: false });
   }
 }
+
+/** Which write of the budget: a reversal makes one of each direction. */
+export type WriteName = { reversalId: string; direction: BudgetDirection };
 
 /** What a further request about a recharge needs for its idempotency key. */
 type Attempt = Pick<ChargeOrder, 'id' | 'keysSpent'>;

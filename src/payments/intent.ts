@@ -1,6 +1,7 @@
 /** A PaymentIntent as this service reads it, and what it carries of its recharge. */
 import type Stripe from 'stripe';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import type { BudgetDirection, RememberedWrite } from '../domain/reversal.ts';
 import { type ChargeOutcome, outcomeOf } from './charge-outcome.ts';
 import { amountIn, currencyIn } from './fields.ts';
 
@@ -105,6 +106,24 @@ function readMetadata(metadata: Stripe.Metadata): IntentMetadata | null {
     quotaBefore: quotaIn(metadata['quota_before']),
     balance: quotaIn(metadata['balance']),
   };
+}
+
+/** Stripe allows keys of 40 characters, and its ids have 27: https://docs.stripe.com/api/metadata */
+function writeKey(reversalId: string, direction: BudgetDirection): string {
+  return `${direction}/${reversalId}`;
+}
+
+/** A write that follows returned money, as Stripe keeps it: `take/du_1` is `30.50 10.00 rch_1`. */
+export function metadataOfWrite(reversalId: string, direction: BudgetDirection, write: RememberedWrite): Stripe.MetadataParam {
+  const { before, after, upon } = write;
+  return { [writeKey(reversalId, direction)]: `${formatQuota(before)} ${formatQuota(after)} ${upon}` };
+}
+
+/** undefined where no such write was noted, or where it cannot be read. */
+export function readWrite(metadata: Stripe.Metadata, reversalId: string, direction: BudgetDirection): RememberedWrite | undefined {
+  const [beforeText, afterText, upon = ''] = (metadata[writeKey(reversalId, direction)] ?? '').split(' ');
+  const [before, after] = [quotaIn(beforeText), quotaIn(afterText)];
+  return before === null || after === null ? undefined : { before, after, upon };
 }
 
 /** Whoever has the key may edit metadata: what cannot be read counts as not known. */

@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
-import { freePort } from '../support/ports.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { Processes } from '../support/processes.ts';
 import { type Organization, World } from '../support/world.ts';
 import { CHARGED_ONCE, expectRechargedOnce, startService, type Underway } from './service.ts';

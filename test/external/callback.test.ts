@@ -4,7 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { freePort } from '../support/ports.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { HMAC_SECRET, type Organization, World } from '../support/world.ts';
 import { LiveLitellm, START_TIMEOUT_MS } from './live-litellm.ts';
 

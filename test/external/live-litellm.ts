@@ -9,7 +9,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
-import { freePort } from '../support/ports.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { URL_TOKEN } from '../support/world.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

@@ -26,6 +26,9 @@ type Scene = {
   warning: { id: string; chargeId: string };
 };
 
+const WRITE_NAME = { reversalId: 'du_1ABCDEFGHIJKLMNOPQRSTUVWX.12', direction: 'take' } as const;
+const WRITE = { before: parseQuota('30.50'), after: parseQuota('10'), upon: 'rch_1' };
+
 /** Every call of the client: one that is missing here does not type-check. */
 const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = {
   chooseCard: ({ payments, recharge }) => payments.chooseCard(recharge.stripeCustomerId),
@@ -34,6 +37,8 @@ const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = 
   confirmIntent: ({ payments, recharge, intentId }) => payments.confirmIntent(recharge, intentId),
   readIntent: ({ payments, intentId }) => payments.readIntent(intentId),
   cancelIntent: ({ payments, recharge, intentId }) => payments.cancelIntent(recharge, intentId),
+  rememberWrite: ({ payments, paidIntentId }) => payments.rememberWrite(paidIntentId, WRITE_NAME, WRITE),
+  rememberedWrite: ({ payments, paidIntentId }) => payments.rememberedWrite(paidIntentId, WRITE_NAME),
   newestIntents: ({ payments, recharge }) => payments.newestIntents(recharge.stripeCustomerId, 20),
   intentsSince: ({ payments, intentId }) => payments.intentsSince(new Date(), 100, intentId),
   refundsOf: ({ payments, paidIntentId }) => payments.refundsOf(paidIntentId),
@@ -91,6 +96,8 @@ const SENT: { call: keyof PaymentsClient; route: string; parameters: string[]; w
     parameters: ['cancellation_reason'],
     wrong: { cancellation_reason: 'boredom' },
   },
+  { call: 'rememberWrite', route: 'POST /v1/payment_intents/:id', parameters: ['metadata'], wrong: { metadata: 'none' } },
+  { call: 'rememberedWrite', route: 'GET /v1/payment_intents/:id', parameters: [], wrong: {} },
   {
     call: 'refund',
     route: 'POST /v1/refunds',

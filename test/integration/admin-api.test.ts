@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import axios from 'axios';
+import { freePort } from '../../sandbox/ports.ts';
 import {
   created,
   draft,
@@ -16,7 +17,6 @@ import {
   UNAUTHENTICATED,
 } from '../support/admin.ts';
 import { SUCCEEDED } from '../support/books.ts';
-import { freePort } from '../support/ports.ts';
 import { ADMIN_API_KEY, type Organization, World } from '../support/world.ts';
 
 let world: World;

@@ -8,12 +8,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import { freePort } from '../../sandbox/ports.ts';
 import { HMAC_SECRET } from '../support/alerts.ts';
 import { HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { createDatabase } from '../support/databases.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
-import { freePort } from '../support/ports.ts';
 import { ADMIN_API_KEY, type Organization, World } from '../support/world.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));

@@ -4,9 +4,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { freePort } from '../../sandbox/ports.ts';
 import { BUDGET_AFTER, CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded } from '../support/expectations.ts';
-import { freePort } from '../support/ports.ts';
 import { type Organization, World } from '../support/world.ts';
 
 const NO_INTENTS = { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' };

@@ -5,6 +5,7 @@
 import { Writable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultAction } from '../../sandbox/faults.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { Database } from '../../src/database/database.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as resolutions from '../../src/database/resolutions.ts';
@@ -12,7 +13,6 @@ import { minorUnits } from '../../src/domain/money.ts';
 import { BUDGET_AFTER, CANCELLED, CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, HOLD, READ_BUDGET, READ_INTENT, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
-import { freePort } from '../support/ports.ts';
 import { type Organization, type RechargeIds, World } from '../support/world.ts';
 
 const BUDGET_BEFORE = 10;

@@ -10,12 +10,15 @@ import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { type QuotaMicros, quotaFromDollars } from '../../src/domain/money.ts';
 import { KmsClient } from '../../src/kms/client.ts';
+import { createLogger } from '../../src/observability/log.ts';
 import { PaymentsClient } from '../../src/payments/client.ts';
 import { BUDGET_AFTER, RECHARGED } from '../support/books.ts';
 import { ALWAYS, CONFIRM, HOLD, READ_BUDGET, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
 import { failedAttempts } from '../support/runs.ts';
 import type { World } from '../support/world.ts';
+
+const SILENT = createLogger('silent');
 
 let scene: ReversalScene;
 let world: World;
@@ -126,8 +129,8 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     const run = <I, R>(activity: (input: I) => Promise<R>, input: I): Promise<R> => new MockActivityEnvironment().run(activity, input);
     return {
       find: (rechargeId: string) => run(findReversals({ database: scene.database, payments }), { rechargeId }),
-      take: (reversalId: string) => run(takeBackQuota({ database: scene.database, kms }), { reversalId }),
-      give: (reversalId: string) => run(giveBackQuota({ database: scene.database, kms }), { reversalId }),
+      take: (reversalId: string) => run(takeBackQuota({ database: scene.database, kms, payments, log: SILENT }), { reversalId }),
+      give: (reversalId: string) => run(giveBackQuota({ database: scene.database, kms, payments, log: SILENT }), { reversalId }),
     };
   }
 

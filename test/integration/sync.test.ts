@@ -5,12 +5,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SyncSummary } from '../../activities/sync/types.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import type { TeamSyncInput, TeamSyncWorkflow } from '../../workflows/contract.ts';
 import type { KmsState } from '../support/answers.ts';
 import { RECHARGED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
-import { freePort } from '../support/ports.ts';
 import { startBill } from '../support/processes.ts';
 import { type Organization, World } from '../support/world.ts';
 

@@ -4,11 +4,11 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WorkflowNotFoundError } from '@temporalio/client';
+import { freePort } from '../../sandbox/ports.ts';
 import { namespaceOf } from '../../src/temporal/connection.ts';
 import { ABOVE_MINIMUM, BUDGET_AFTER, CHARGED_ONCE, RECHARGED, SUCCEEDED, UNTOUCHED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, HOLD } from '../support/faults.ts';
-import { freePort } from '../support/ports.ts';
 import {
   bodyFor,
   JSON_TYPE,

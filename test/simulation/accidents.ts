@@ -20,6 +20,7 @@ export function drawAccident(random: Random): Scenario | undefined {
     [6, () => drawRestore(random)],
     [2, () => drawHiddenPayment(random)],
     [3, () => drawRestoredLitellm(random)],
+    [3, () => drawRestoreBeforeReturn(random)],
     [6, () => drawReturnedMoney(random)],
     [4, () => drawReturnMeanwhile(random)],
     [2, () => drawChangedAmount(random)],
@@ -66,6 +67,23 @@ function drawRestore(random: Random): Scenario {
   const looks: Step[][] = [[alert(random), REST], [{ kind: 'reconcile' }, REST], [{ kind: 'sweep' }, REST], crossAgain(random)];
   for (let more = random.between(1, 3); more > 0; more--) steps.push(...random.pick(looks));
   return { start: { spend: random.pick([9.5, 10]) }, steps };
+}
+
+/**
+ * The database, LiteLLM with it or not, is as it was between a grant and the return of its money, or between that and
+ * the money's coming again.
+ */
+function drawRestoreBeforeReturn(random: Random): Scenario {
+  const by = random.pick(['a refund', 'a refund of a part', 'a dispute', 'a dispute'] as const);
+  const goes: Step[] = [{ kind: 'return money', by }, REST];
+  const comes: Step[] = [{ kind: 'decide', as: 'won' }, REST];
+  const backUp: Step = { kind: 'back up' };
+  const steps: Step[] = [alert(random), REST];
+  steps.push(...(by === 'a dispute' && random.chance(0.4) ? [...goes, backUp, ...comes] : [backUp, ...goes]));
+  steps.push({ kind: 'restore', what: random.pick(['the database', 'both'] as const), parked: 'accept' });
+  if (random.chance(0.5)) steps.push(alert(random), REST);
+  if (random.chance(0.5)) steps.push({ kind: 'reconcile' }, REST);
+  return { start: { spend: 10 }, steps };
 }
 
 /** Where a recharge waits in a status. */

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LaunchedServer, launch, type ServerName } from '../../sandbox/launch.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { Database } from '../../src/database/database.ts';
-import { freePort } from '../support/ports.ts';
 import type { Servers } from './environment.ts';
 
 /** Starts both, with every migration applied. `stop` ends them and removes what they have kept. */

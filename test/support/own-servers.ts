@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LaunchedServer, launch, type ServerName } from '../../sandbox/launch.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { Database } from '../../src/database/database.ts';
-import { freePort } from './ports.ts';
 import { World } from './world.ts';
 
 /** A server that keeps its state and its port over a stop. Both do nothing where there is nothing to do. */

@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import pg from 'pg';
-import { freePort } from './ports.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { eventually } from './time.ts';
 
 /** Where it is installed; undefined where it is not: `apt-get install pgbouncer`. */

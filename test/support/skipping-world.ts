@@ -4,6 +4,7 @@
  */
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { DestinationStream } from 'pino';
+import { freePort } from '../../sandbox/ports.ts';
 import { locateTestServer } from '../../setup/temporal-cli.mjs';
 import {
   amountMinorKey,
@@ -12,7 +13,6 @@ import {
   rechargeStatusKey,
   teamIdKey,
 } from '../../src/temporal/search-attributes.ts';
-import { freePort } from './ports.ts';
 import { World } from './world.ts';
 
 // temporal.api.enums.v1.IndexedValueType; the test server cannot list what it has, as `bill migrate` would.

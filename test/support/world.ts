@@ -10,6 +10,7 @@ import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
 import pg from 'pg';
 import type { DestinationStream } from 'pino';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { startApi } from '../../src/api.ts';
 import { readConfig } from '../../src/config.ts';
 import { createLogger, type Logger } from '../../src/observability/log.ts';
@@ -23,7 +24,6 @@ import { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOK
 import type { Recharge, ReversalRow } from './answers.ts';
 import { type Accounts, type Books, type Ending, readAccounts, readBooks, SUCCEEDED } from './books.ts';
 import { createDatabase, TEMPLATE_DATABASE } from './databases.ts';
-import { freePort } from './ports.ts';
 import { StandIns } from './stand-ins.ts';
 import { eventually } from './time.ts';
 

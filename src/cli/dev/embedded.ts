@@ -1,8 +1,8 @@
 /** The servers of `bill dev`: each starts unless the environment names another one in its place. */
 import { mkdirSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type LaunchedServer, launch, type ServerName } from '../../../sandbox/launch.ts';
+import { isFree } from '../../../sandbox/ports.ts';
 
 /** Seconds between two alerts for the same team, as the README recommends for a real LiteLLM. */
 const ALERT_TTL_S = 30;
@@ -129,12 +129,4 @@ async function freePort(preferred: number, avoided: (busy: number, taken: number
     }
   }
   throw new Error(`no port from ${preferred} to ${preferred + PORTS_TRIED - 1} is free`);
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }

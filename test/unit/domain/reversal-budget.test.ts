@@ -1,7 +1,7 @@
 /** What a reversal writes, and what the ledger lacks when a person accepts one. */
 import { describe, expect, test } from '@jest/globals';
 import { parseQuota, quotaMicros } from '../../../src/domain/money.ts';
-import { budgetAfter, missingTransfers, takenBy } from '../../../src/domain/reversal.ts';
+import { budgetAfter, doubtOf, missingTransfers, takenBy } from '../../../src/domain/reversal.ts';
 
 describe('the budget around a write', () => {
   const quota = parseQuota('20.50');
@@ -32,6 +32,28 @@ describe('the budget around a write', () => {
       expect(budgetAfter({ quota, ...plan }, 'give', parseQuota('3'))).toBe(parseQuota('23.50'));
     },
   );
+});
+
+describe('a write that Stripe remembers, and a restored database does not,', () => {
+  const write = { before: parseQuota('30.50'), after: parseQuota('10'), upon: 'rch_1' };
+
+  test.each([
+    ['is made where LiteLLM shows the budget after it', { live: '10', lastMover: 'rch_1' }],
+    ['is made where LiteLLM shows the budget after it, whatever else was entered since', { live: '10', lastMover: 'rch_2' }],
+    [
+      'is outstanding where LiteLLM shows the budget before it, and nothing has moved the quota since',
+      { live: '30.50', lastMover: 'rch_1' },
+    ],
+    ['is seen to be overwritten where LiteLLM shows another budget', { live: '31', lastMover: 'rch_2' }],
+  ])('%s', (_what, { live, lastMover }) => {
+    expect(doubtOf(write, { live: parseQuota(live), lastMover })).toBeUndefined();
+  });
+
+  test('is in doubt where a recharge since may have raised the budget to what it was before', () => {
+    expect(doubtOf(write, { live: parseQuota('30.50'), lastMover: 'rch_2' })).toBe(
+      'the budget was to go from 30.50 to 10.00 before the database was restored, and rch_2 has changed it since: look at the budget in LiteLLM, then accept',
+    );
+  });
 });
 
 describe('when a person accepts a reversal, the ledger lacks', () => {

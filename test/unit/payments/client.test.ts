@@ -5,7 +5,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { currency, minorUnits, parseQuota } from '../../../src/domain/money.ts';
+import { currency, minorUnits, parseQuota, quotaMicros } from '../../../src/domain/money.ts';
 import { PaymentsClient, STRIPE_CALLS } from '../../../src/payments/client.ts';
 import { PaymentsError } from '../../../src/payments/errors.ts';
 import { eventually } from '../../support/time.ts';
@@ -25,6 +25,7 @@ const ORDER = {
   keysSpent: 0,
 };
 
+const WRITE_NAME = { reversalId: 'du_1', direction: 'take' } as const;
 const PROBE = '/is-all-sent-there';
 
 /** Every call of the client: one that is missing here does not type-check. */
@@ -35,6 +36,8 @@ const CALLS: Record<keyof PaymentsClient, (payments: PaymentsClient) => Promise<
   confirmIntent: (payments) => payments.confirmIntent(ORDER, 'pi_1'),
   readIntent: (payments) => payments.readIntent('pi_1'),
   cancelIntent: (payments) => payments.cancelIntent(ORDER, 'pi_1'),
+  rememberWrite: (payments) => payments.rememberWrite('pi_1', WRITE_NAME, { before: quotaMicros(2), after: quotaMicros(1), upon: '' }),
+  rememberedWrite: (payments) => payments.rememberedWrite('pi_1', WRITE_NAME),
   newestIntents: (payments) => payments.newestIntents('cus_1', 20),
   intentsSince: (payments) => payments.intentsSince(new Date(), 100),
   refund: (payments) => payments.refund(ORDER, 'pi_1'),

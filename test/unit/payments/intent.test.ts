@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type Stripe from 'stripe';
 import { currency, minorUnits, parseQuota } from '../../../src/domain/money.ts';
-import { type ChargeOrder, metadataOf, ofIntent } from '../../../src/payments/intent.ts';
+import { type ChargeOrder, metadataOf, metadataOfWrite, ofIntent, readWrite } from '../../../src/payments/intent.ts';
 
 const ORDER: ChargeOrder = {
   id: 'rch_1',
@@ -80,6 +80,33 @@ describe('what an intent remembers of its recharge', () => {
 
   test.each([{}, { recharge_id: '' }, { order: '7' }])('is nothing where it names no recharge: %j', (metadata) => {
     expect(intent({ metadata }).metadata).toBeNull();
+  });
+});
+
+describe('a write of the budget that an intent remembers', () => {
+  const WRITE = { before: parseQuota('30.5'), after: parseQuota('10.000001'), upon: 'rch_1' };
+
+  test('is read as it was noted, under a key that Stripe takes', () => {
+    // The longest that there are: a dispute that has come for the hundredth time.
+    const id = 'du_1ABCDEFGHIJKLMNOPQRSTUVWX.100';
+    const metadata = metadataOfWrite(id, 'take', WRITE) as Stripe.Metadata;
+    expect(Object.keys(metadata).join().length).toBeLessThanOrEqual(40);
+    expect(readWrite(metadata, id, 'take')).toEqual(WRITE);
+  });
+
+  test('is that of one reversal and one direction', () => {
+    const metadata = metadataOfWrite('du_1', 'take', WRITE) as Stripe.Metadata;
+    expect(readWrite(metadata, 'du_1', 'give')).toBeUndefined();
+    expect(readWrite(metadata, 'du_1.2', 'take')).toBeUndefined();
+  });
+
+  test('of an organization whose quota nothing has moved is upon nothing', () => {
+    const write = { ...WRITE, upon: '' };
+    expect(readWrite(metadataOfWrite('du_1', 'take', write) as Stripe.Metadata, 'du_1', 'take')).toEqual(write);
+  });
+
+  test.each(['', '30.50', 'much 10.00 rch_1', '30.50 little rch_1'])('that was edited to %j is none', (note) => {
+    expect(readWrite({ 'take/du_1': note }, 'du_1', 'take')).toBeUndefined();
   });
 });
 
