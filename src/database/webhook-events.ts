@@ -118,16 +118,18 @@ export async function releaseClaim(em: EntityManager, id: string, delayMs: numbe
 }
 
 /**
- * Closes an event with its outcome, and tells a refusal that is new. The first close stands, so a retry
- * changes nothing, unless a person settled it since.
+ * Closes an event with its outcome, and tells a refusal that is new. The first close stands, so a retry changes
+ * nothing, unless a person settled it since, or its recharge has ended so: a restored database may have closed the
+ * event before it got its recharge back.
  */
 export async function close(em: EntityManager, id: string, outcome: EventOutcome): Promise<void> {
   await em.transactional(async (tx) => {
     const [closed] = await tx.execute<{ organizationId: string | null; teamId: string | null }[]>(
       `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
-       where id = ? and (not processed or (outcome = 'needs_attention' and outcome <> ?))
+       where id = ? and (not processed or outcome <> ? and (outcome = 'needs_attention'
+         or exists (select from recharge r where r.event_id = webhook_event.id and r.status = ?)))
        returning organization_id as "organizationId", team_id as "teamId"`,
-      [isSuccess(outcome), outcome, id, outcome],
+      [isSuccess(outcome), outcome, id, outcome, outcome],
     );
     if (!closed?.organizationId || !isToldRefusal(outcome)) return;
     await refusals.note(tx, { organizationId: closed.organizationId, reason: outcome, eventId: id, teamId: closed.teamId });

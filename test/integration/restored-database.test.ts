@@ -66,6 +66,22 @@ async function restoreTo(status: 'reserved' | 'charging' | 'charged', { id }: Or
   } finally {
     connection.release(true);
   }
+  await runAgain(eventId);
+}
+
+/** The database is as it was when it had stored an alert, and before its recharge. */
+async function restoreToAlert(organization: Organization, eventId: string): Promise<void> {
+  const { rows } = await world.sql.query('select payload, body_sha256 from webhook_event where id = $1', [eventId]);
+  await restoreBefore(organization);
+  await world.sql.query(
+    `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256, dispatched_at)
+     values ($1, 'webhook', 'budget_crossed', $2, $3, $4, $5, now())`,
+    [eventId, organization.teamId, organization.id, rows[0].payload, rows[0].body_sha256],
+  );
+}
+
+/** The run of an event, as reconciliation starts it again. */
+async function runAgain(eventId: string): Promise<void> {
   const run = { workflowId: `again/${eventId}`, taskQueue: world.name, args: [{ eventId }] };
   await world.temporal.workflow.execute(WORKFLOW_TYPES.recharge, run);
 }
@@ -167,21 +183,25 @@ describe('case 78: a restored database', () => {
 
   test('that has the alert and not its recharge: the payment gets an event of its own', async () => {
     const { organization, eventId } = await world.recharged();
-    const { rows } = await world.sql.query('select * from webhook_event where id = $1', [eventId]);
-    await restoreBefore(organization);
+    await restoreToAlert(organization, eventId);
     await world.setBudget(organization.teamId, BUDGET_BEFORE);
-    // As it was stored: open. Its run is started again, as reconciliation does, and would charge again.
-    await world.sql.query(
-      `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256, dispatched_at)
-       values ($1, 'webhook', 'budget_crossed', $2, $3, $4, $5, now())`,
-      [eventId, organization.teamId, organization.id, rows[0].payload, rows[0].body_sha256],
-    );
-    const run = { workflowId: `again/${eventId}`, taskQueue: world.name, args: [{ eventId }] };
-    await world.temporal.workflow.execute(WORKFLOW_TYPES.recharge, run);
+    // It would charge again.
+    await runAgain(eventId);
     expect(await world.closed(eventId)).toEqual(unsuccessful('payment_unknown'));
     await recharge(organization, 'succeeded');
     await expectChargedOnce(world, organization);
     expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  test('that has the alert and not its recharge, and has ended it by what LiteLLM shows: the recharge says how it has ended', async () => {
+    const { organization, eventId } = await world.recharged();
+    await restoreToAlert(organization, eventId);
+    await runAgain(eventId);
+    expect(await world.closed(eventId)).toMatchObject({ outcome: 'above_minimum' });
+    await world.findingsOf(organization);
+    await recharge(organization, 'succeeded');
+    await world.eventually(async () => (await world.closed(eventId)).outcome === 'succeeded', 'the event has ended as its recharge');
+    await expectChargedOnce(world, organization);
   });
 
   test('from before the payment of a recharge was stored, and a Stripe that has forgotten its idempotency keys: that payment is its own', async () => {

@@ -2,13 +2,13 @@
  * Temporal and PostgreSQL away for a while under the service's real processes. For as long as in the world,
  * instead of seconds:
  *
- *   OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=integration --testPathPatterns server-outages
+ *   OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=endurance --testPathPatterns server-outages
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { expectRechargedOnce, startService, type Underway } from '../e2e/service.ts';
 import { createWorldOfItsOwn, type WorldOfItsOwn } from '../support/own-servers.ts';
 import { Processes } from '../support/processes.ts';
 import type { Organization, World } from '../support/world.ts';
-import { expectRechargedOnce, startService, type Underway } from './service.ts';
 
 /** How long Temporal is unavailable. */
 const OUTAGE_MS = Number(process.env['OUTAGE_SECONDS'] ?? 10) * 1000;
