@@ -1,7 +1,9 @@
 /** The API of the service, put together from a configuration. */
 import type { AddressInfo } from 'node:net';
+import type { Client } from '@temporalio/client';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
+import { workerLines } from './domain/status.ts';
 import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
@@ -11,6 +13,7 @@ import { outboxSource } from './outbox/source.ts';
 import { PaymentsClient } from './payments/client.ts';
 import type { Running } from './running.ts';
 import { openClient } from './temporal/connection.ts';
+import { pollersOf, temporalFacts } from './temporal/facts.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
 
@@ -39,9 +42,12 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     probes: {
       database: () => database.ping(),
       temporal: () => timed(() => client.workflowService.getSystemInfo({})),
+      workers: () => timed(() => requireWorkers(client, config.temporal)),
       kms: () => kms.ping(),
       stripe: () => payments.ping(),
     },
+    temporalFacts: () =>
+      temporalFacts(client, config.temporal).catch((error: Error) => ({ failure: error.message.split('\n')[0] ?? 'unknown' })),
     alertSecrets: config.webhook,
     stripeSigningSecrets: config.stripe.webhookSecrets,
     adminApiKey: config.http.adminApiKey,
@@ -70,6 +76,12 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       await database.close();
     },
   };
+}
+
+/** @throws when nobody asks for work of one of our queues. */
+async function requireWorkers(client: Client, temporal: Config['temporal']): Promise<void> {
+  const gone = workerLines(await pollersOf(client, temporal), new Date()).find(({ isFine }) => !isFine);
+  if (gone) throw new Error(`${gone.check}: ${gone.seen}`);
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

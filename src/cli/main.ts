@@ -10,6 +10,7 @@ import { addOrganizationCommands } from './commands/organizations.ts';
 import { addOutboundCommands } from './commands/outbound.ts';
 import { addReconcileCommand } from './commands/reconcile.ts';
 import { addResolveCommand } from './commands/resolve.ts';
+import { addStatusCommand } from './commands/status.ts';
 import { addSweepCommand } from './commands/sweep.ts';
 import { addSyncCommand } from './commands/sync.ts';
 import { addWebhookCommands } from './commands/webhook.ts';
@@ -51,6 +52,7 @@ withJson(
     .description('check everything that the service needs, and say what to change; ends with 1 when something has to change'),
 ).action(async (options: Output) => (await import('./doctor/doctor.ts')).doctor(options));
 
+addStatusCommand(bill);
 addOrganizationCommands(bill);
 addListCommands(bill);
 addWebhookCommands(bill);

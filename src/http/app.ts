@@ -13,6 +13,7 @@ import { errorHandler, notFoundHandler, Problem } from './problem.ts';
 import { cutOffAfterAnswer } from './raw-body.ts';
 import { rechargeRoutes } from './recharges.ts';
 import { reversalRoutes } from './reversals.ts';
+import { statusRoutes } from './status.ts';
 import { syncRoutes } from './sync.ts';
 import { teamRoutes } from './teams.ts';
 import { eventRoutes, litellmWebhook, stripeWebhook } from './webhooks.ts';
@@ -42,6 +43,7 @@ export function createApp(dependencies: HttpDependencies): Express {
   app.use('/api/v1/holds', admin, holdRoutes(dependencies));
   app.use('/api/v1/outbound-endpoints', admin, outboundEndpointRoutes(dependencies));
   app.use('/api/v1/outbound-events', admin, outboundEventRoutes(dependencies));
+  app.use('/api/v1/status', admin, statusRoutes(dependencies));
   app.use('/api/v1/sync', admin, syncRoutes(dependencies));
 
   app.use(notFoundHandler);

@@ -1,4 +1,5 @@
 import type { Database } from '../database/database.ts';
+import type { TemporalFacts } from '../domain/status.ts';
 import type { AlertSecrets } from '../inbox/signatures.ts';
 import type { KmsClient } from '../kms/client.ts';
 import type { Logger } from '../observability/log.ts';
@@ -8,7 +9,7 @@ import type { WorkflowStarter } from '../workflow-starter.ts';
 
 /** Round trip to a dependency in milliseconds; throws when it cannot be used. */
 export type Probe = () => Promise<number>;
-export type Probes = Record<'database' | 'temporal' | 'kms' | 'stripe', Probe>;
+export type Probes = Record<'database' | 'temporal' | 'workers' | 'kms' | 'stripe', Probe>;
 
 /** What the routes work with. Each route factory names the parts that it uses. */
 export type HttpDependencies = {
@@ -18,6 +19,8 @@ export type HttpDependencies = {
   workflows: WorkflowStarter;
   links: WorkflowLinks;
   probes: Probes;
+  /** Never throws: why Temporal cannot be asked is one of its answers. */
+  temporalFacts: () => Promise<TemporalFacts>;
   alertSecrets: AlertSecrets;
   stripeSigningSecrets: readonly string[];
   adminApiKey: string;

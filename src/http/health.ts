@@ -18,13 +18,14 @@ export function healthRoutes({ probes }: Pick<HttpDependencies, 'probes'>): Rout
     response.json({ status: 'ok' });
   });
 
-  // Ingest needs only the database: what is accepted while another dependency is unavailable is handled once
-  // it is available again.
+  // Ingest needs only the database: what is accepted while another dependency is unavailable, or no worker runs, is
+  // handled once it is there again. So this is 200, and says `degraded`.
   router.get('/ready', async (_request, response) => {
     const names = Object.keys(probes) as (keyof Probes)[];
     const dependencies = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await read(name)] as const)));
-    const ready = dependencies['database']?.status === 'ok';
-    response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not_ready', dependencies });
+    const takesAlerts = dependencies['database']?.status === 'ok';
+    const isWhole = names.every((name) => dependencies[name]?.status === 'ok');
+    response.status(takesAlerts ? 200 : 503).json({ status: isWhole ? 'ready' : takesAlerts ? 'degraded' : 'not_ready', dependencies });
   });
 
   function read(name: keyof Probes): Promise<Reading> {

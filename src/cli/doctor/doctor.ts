@@ -7,6 +7,7 @@ import type { Config } from '../../config.ts';
 import { Database, type Encryption } from '../../database/database.ts';
 import * as stripeEvents from '../../database/stripe-events.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
+import { ago } from '../../domain/elapsed.ts';
 import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
 import { openClient } from '../../temporal/connection.ts';
@@ -16,7 +17,8 @@ import { configOrExit } from '../process.ts';
 import { serviceEnvironment } from '../service-client.ts';
 import { examineCustomers, examineHolds } from './holds.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
-import { ago, change, note, type Observation, type Reading, runCheck } from './reading.ts';
+import { examineStandings } from './organizations.ts';
+import { change, note, type Observation, type Reading, runCheck } from './reading.ts';
 import { examineTemporal } from './temporal.ts';
 import { examineTimeZones } from './time-zones.ts';
 
@@ -47,6 +49,7 @@ export async function examine(config: Config): Promise<Reading[]> {
       examineApi(config),
       usesDatabase ? examineWebhooks(database, config) : [],
       usesDatabase ? examineHolds(database.fork()) : [],
+      usesDatabase ? examineStandings(database.fork()) : [],
       usesDatabase ? examineTimeZones(database.fork()) : [],
     ]);
     return [...reachesDatabase, ...readings.flat()];

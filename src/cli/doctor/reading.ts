@@ -37,17 +37,3 @@ export function change(seen: string, advice: string): Observation {
 export function note(seen: string, advice: string): Observation {
   return { verdict: 'note', seen, advice };
 }
-
-/** "3 minutes ago", in the largest unit that fits. */
-export function ago(at: Date, now = Date.now()): string {
-  const seconds = Math.max(0, Math.round((now - at.getTime()) / 1000));
-  for (const [unit, size] of [
-    ['day', 86_400],
-    ['hour', 3_600],
-    ['minute', 60],
-  ] as const) {
-    const count = Math.floor(seconds / size);
-    if (count >= 1) return `${count} ${unit}${count === 1 ? '' : 's'} ago`;
-  }
-  return `${seconds} s ago`;
-}

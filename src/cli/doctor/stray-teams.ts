@@ -3,7 +3,8 @@ import type { EntityManager } from '../../database/database.ts';
 import type { Organization } from '../../database/entities.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
 import { mostAlike } from '../../domain/alike.ts';
-import { ago, type Reading } from './reading.ts';
+import { ago } from '../../domain/elapsed.ts';
+import type { Reading } from './reading.ts';
 
 /** Older alerts are of no team that still waits for its budget. */
 const WITHIN_MS = 7 * 86_400_000;

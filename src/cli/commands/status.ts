@@ -1,0 +1,80 @@
+/** `bill status`: what is wrong now, since when, why, and what happens next. */
+import { styleText } from 'node:util';
+import type { Command } from 'commander';
+import { ago } from '../../domain/elapsed.ts';
+import { isQuiet, ORGANIZATION_STATES, type OrganizationState, STATE_NAMES } from '../../domain/status.ts';
+import { type Output, print, withJson } from '../output.ts';
+import { callService } from '../service-client.ts';
+
+type Line = { check: string; state: 'ok' | 'wrong'; seen: string; next: string | null };
+type Standing = {
+  organization_id: string;
+  balance: string | null;
+  balance_at: string | null;
+  state: OrganizationState;
+  since: string | null;
+  why: string | null;
+  next: string | null;
+};
+export type Status = { at: string; service: Line[]; organizations: { total: number; data: Standing[]; next_cursor: string | null } };
+type StatusOptions = Output & { watch?: boolean; all?: boolean; org?: string; limit: string; cursor?: string };
+
+const REFRESH_MS = 2_000;
+/** Something is wrong: the contract's code for a command that has found something. */
+const FOUND = 3;
+const CLEAR_TERMINAL = '\u001b[H\u001b[2J\u001b[3J';
+
+export function addStatusCommand(bill: Command): void {
+  withJson(bill.command('status').description('what is wrong now, since when, why, and what to do; ends with 3 when something is'))
+    .option('--watch', 'refresh in place until Ctrl-C')
+    .option('--all', 'organizations that are fine too')
+    .option('--org <id>', 'only this organization')
+    .option('--limit <n>', 'at most this many organizations', '50')
+    .option('--cursor <cursor>', 'continue where a page ended')
+    .action(async ({ watch, all, org, limit, cursor, ...output }: StatusOptions) => {
+      const query = { limit, cursor, organization_id: org, ...(all && { all: 'true' }) };
+      const look = () => callService<Status>('GET', '/api/v1/status', { query });
+      if (watch) return watchStatus(look);
+      const status = await look();
+      print(output, status, () => textOf(status));
+      if (isWrong(status)) process.exitCode = FOUND;
+    });
+}
+
+async function watchStatus(look: () => Promise<Status>): Promise<never> {
+  for (;;) {
+    const text = await look().then(textOf, (error: Error) => styleText('red', error.message));
+    process.stdout.write(`${process.stdout.isTTY ? CLEAR_TERMINAL : '\n'}${text}\n`);
+    await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
+  }
+}
+
+function isWrong({ service, organizations }: Status): boolean {
+  return service.some(({ state }) => state === 'wrong') || organizations.data.some(({ state }) => !isQuiet(state));
+}
+
+/** The service first, then its organizations, the one that most needs somebody first. */
+export function textOf({ at, service, organizations: { total, data, next_cursor: cursor } }: Status): string {
+  const width = Math.max(...service.map(({ check }) => check.length));
+  const lines = service.flatMap(({ check, state, seen, next }) => [
+    `${state === 'ok' ? styleText('green', 'ok   ') : styleText('red', 'WRONG')}  ${check.padEnd(width)}  ${seen}`,
+    ...(next ? [`${' '.repeat(width + 9)}→ ${next}`] : []),
+  ]);
+  const sorted = data.toSorted((one, other) => ORGANIZATION_STATES.indexOf(one.state) - ORGANIZATION_STATES.indexOf(other.state));
+  const wrong = data.filter(({ state }) => state !== 'ok').length;
+  const more = cursor ? `\nmore: --cursor ${cursor}` : '';
+  const count = `${wrong === 0 ? (cursor ? 'None of these is' : 'All are ok:') : `${wrong}${cursor ? ' or more' : ''} not ok, of`} ${total} organizations`;
+  return (
+    [`service at ${at}`, ...lines, '', count, ...sorted.flatMap((standing) => organizationLines(standing, new Date(at)))].join('\n') + more
+  );
+}
+
+function organizationLines({ organization_id: id, balance, balance_at: seenAt, state, since, why, next }: Standing, now: Date): string[] {
+  const head = [
+    styleText(isQuiet(state) ? 'green' : 'red', STATE_NAMES[state].padEnd(16)),
+    id.padEnd(20),
+    `balance ${balance ?? 'unknown'}${seenAt ? ` (${ago(new Date(seenAt), now)})` : ''}`,
+    ...(since ? [`since ${since.slice(0, 16).replace('T', ' ')} (${ago(new Date(since), now)})`] : []),
+  ].join('  ');
+  return [head, ...(why ? [`                  ${why}`] : []), ...(next ? [`                  → ${next}`] : [])];
+}
