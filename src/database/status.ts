@@ -7,7 +7,6 @@ import { UNSETTLED_REVERSAL_STATUSES } from '../domain/reversal.ts';
 import type { Lag, OpenRecharge, OrganizationFacts, StandingDrift, StandingHold } from '../domain/status.ts';
 import type { EntityManager } from './database.ts';
 import { Recharge, Reversal } from './entities.ts';
-import { beginningOf } from './recharge-history.ts';
 import { sqlList } from './sql.ts';
 
 /** An organization with what is known of its balance: what the last sweep has seen, and when. */
@@ -160,10 +159,15 @@ type RestRow = Record<'id' | 'next_day' | 'next_month', string> & {
   at: string | null;
 };
 
+/** SQL for the beginning of the next day or month in the zone of `o`: a day in which clocks are changed is none of 24 hours. */
+function beginningOfNext(unit: 'day' | 'month'): string {
+  return `(date_trunc('${unit}', now() at time zone o.zone) + interval '1 ${unit}') at time zone o.zone`;
+}
+
 async function restOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, Rest>> {
   const rows = await em.execute<RestRow[]>(
-    `select o.id, o.auto, ${beginningOf('day', 'o.zone', "now() + interval '1 day'")} as next_day,
-       ${beginningOf('month', 'o.zone', "now() + interval '1 month'")} as next_month, b.quota::text as quota, b.spend::text as spend, b.at
+    `select o.id, o.auto, ${beginningOfNext('day')} as next_day,
+       ${beginningOfNext('month')} as next_month, b.quota::text as quota, b.spend::text as spend, b.at
      from (
        select c_organization_id as id, auto_recharge_enabled as auto, known_time_zone(time_zone) as zone from organization_balance_config
        where c_organization_id in (select jsonb_array_elements_text(?::jsonb)) offset 0) o
