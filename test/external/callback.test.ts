@@ -94,7 +94,7 @@ describe('the callback', () => {
   test('outlasts a service that is unavailable, and no call waits for it', async () => {
     const organization = await organizationWith({ budget: THRESHOLD + 0.0003, minimum: THRESHOLD, target: TARGET });
     await world.stopApi();
-    for (let call = 0; call < 5; call++) expect((await litellm.chat(organization.teamKey)).status).toBe(200);
+    for (let call = 0; call < 5; call++) expect((await litellm.settledChat(organization.teamKey)).status).toBe(200);
     await world.startApi();
 
     const [event, ...others] = await settledEvents(organization);
