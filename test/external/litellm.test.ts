@@ -76,7 +76,7 @@ describe("LiteLLM's own alert", () => {
       await rechargedAfterAlert(organization, budget);
       const { captured, ...books } = await world.books(organization);
       expect(books).toEqual({ charges, refunded: 0, granted: captured, prepaid: 0 });
-      budget = await world.budgetOf(organization.teamId);
+      budget = (await world.budgetOf(organization.teamId)) ?? Number.NaN;
       expect(budget).toBeCloseTo(TINY_BUDGET + captured * 0.00001, 6);
     }
     expect((await litellm.chat(organization.teamKey)).status).toBe(200);
