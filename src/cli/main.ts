@@ -10,6 +10,7 @@ import { addOrganizationCommands } from './commands/organizations.ts';
 import { addOutboundCommands } from './commands/outbound.ts';
 import { addReconcileCommand } from './commands/reconcile.ts';
 import { addResolveCommand } from './commands/resolve.ts';
+import { addShowCommands } from './commands/show.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addSweepCommand } from './commands/sweep.ts';
 import { addSyncCommand } from './commands/sync.ts';
@@ -55,6 +56,7 @@ withJson(
 addStatusCommand(bill);
 addOrganizationCommands(bill);
 addListCommands(bill);
+addShowCommands(bill);
 addWebhookCommands(bill);
 addResolveCommand(bill);
 addHoldCommands(bill);

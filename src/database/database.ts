@@ -25,6 +25,7 @@ import { LedgerMarks } from './migrations/0017-ledger-marks.ts';
 import { OneRowAlone } from './migrations/0018-one-row-alone.ts';
 import { IndexesForGrowth } from './migrations/0019-indexes-for-growth.ts';
 import { IgnoredStripeEvents } from './migrations/0020-ignored-stripe-events.ts';
+import { IndexesForStories } from './migrations/0021-indexes-for-stories.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -58,6 +59,7 @@ const MIGRATIONS = [
   OneRowAlone,
   IndexesForGrowth,
   IgnoredStripeEvents,
+  IndexesForStories,
 ];
 
 /** How the tables differ from what this version of the code was written for. */

@@ -269,6 +269,11 @@ export async function onOrganizations(em: EntityManager, organizationIds: readon
   return Map.groupBy(await em.find(Hold, open, { orderBy: { since: 'asc' } }), ({ subject }) => subject);
 }
 
+/** Those that a recharge has opened, or the reversals of its payment; the oldest first. */
+export async function openedBy(em: EntityManager, openers: readonly string[]): Promise<Hold[]> {
+  return em.find(Hold, { openedBy: { $in: [...openers] } }, { orderBy: { since: 'asc' } });
+}
+
 export async function find(em: EntityManager, id: string): Promise<Hold | null> {
   return em.findOne(Hold, id);
 }

@@ -309,6 +309,21 @@ export async function find(em: EntityManager, id: string): Promise<Recharge | nu
   return em.findOne(Recharge, id);
 }
 
+/**
+ * The recharge that an id leads to: its own, its event's, its PaymentIntent's or refund's, that of a refund or dispute
+ * of its payment, or the id of one of its workflows. null: it leads to none.
+ */
+export async function findByAnyId(em: EntityManager, anyId: string): Promise<Recharge | null> {
+  const id = anyId.replace(/^(recharge|reversal)\//, '');
+  const [row] = await em.execute<{ id: string }[]>(
+    `select id from recharge where id = ? union select id from recharge where event_id = ?
+     union select id from recharge where payment_intent_id = ? union select id from recharge where refund_id = ?
+     union select recharge_id from reversal where id = ? limit 1`,
+    [id, id, id, id, id],
+  );
+  return row ? get(em, row.id) : null;
+}
+
 /** Of these ids those that there are. */
 export async function knownOf(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
   return new Set((await em.find(Recharge, { id: { $in: [...ids] } }, { fields: ['id'] })).map(({ id }) => id));

@@ -1,10 +1,11 @@
 /** How organizations stand, as domain/status judges it, and what waits to be handed on. */
-import { formatMoney, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import { parseQuota, type QuotaMicros } from '../domain/money.ts';
 import { isToldRefusal } from '../domain/outbound-event.ts';
 import { underWaySince } from '../domain/overdue.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { UNSETTLED_REVERSAL_STATUSES } from '../domain/reversal.ts';
 import type { Lag, OpenRecharge, OrganizationFacts, StandingDrift, StandingHold } from '../domain/status.ts';
+import { moneyText } from '../domain/story.ts';
 import type { EntityManager } from './database.ts';
 import { Recharge, Reversal } from './entities.ts';
 import { sqlList } from './sql.ts';
@@ -91,7 +92,7 @@ function openRecharge({ id, status, timeline, updatedAt, amountMinor, currency, 
     since: new Date(timeline.at(-1)?.at ?? updatedAt),
     underWaySince: underWaySince(timeline)?.since ?? null,
     why: failureMessage ?? null,
-    amount: `${formatMoney(amountMinor, currency)} ${currency.toUpperCase()}`,
+    amount: moneyText(amountMinor, currency),
   };
 }
 

@@ -2,6 +2,7 @@
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { LedgerTransfer, Recharge } from '../database/entities.ts';
+import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
 import * as recharges from '../database/recharges.ts';
 import * as resolutions from '../database/resolutions.ts';
@@ -10,8 +11,10 @@ import * as webhookEvents from '../database/webhook-events.ts';
 import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
 import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
+import { storyOf } from '../domain/story.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
+import { presentHold } from './holds.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { resolveRecharge } from './resolve-recharge.ts';
@@ -51,7 +54,7 @@ export function rechargeRoutes({
   });
 
   router.get('/:id', async (request, response) => {
-    const recharge = await recharges.find(database.fork(), request.params.id);
+    const recharge = await recharges.findByAnyId(database.fork(), request.params.id);
     if (!recharge) throw missing(request.params.id);
     response.json(await presentWhole(recharge));
   });
@@ -78,11 +81,19 @@ export function rechargeRoutes({
 
   async function presentWhole(recharge: Recharge) {
     const em = database.fork();
+    const event = await webhookEvents.find(em, recharge.eventId);
+    const returned = await reversals.ofRecharge(em, recharge.id);
+    const opened = await holds.openedBy(em, [recharge.id, ...returned.map(({ id }) => id)]);
+    const { summary, next, steps } = storyOf(recharge, { event, reversals: returned, holds: opened }, new Date());
     return {
       ...present(recharge),
+      summary,
+      next,
+      story: steps.map(({ at, what }) => ({ at: at.toISOString(), what })),
       timeline: recharge.timeline,
       ledger_transfers: (await ledger.transfersOf(em, recharge.id)).map(presentTransfer),
-      reversals: (await reversals.ofRecharge(em, recharge.id)).map(presentReversal),
+      reversals: returned.map(presentReversal),
+      holds: opened.map(presentHold),
       temporal_ui_url: links.recharge(recharge.eventId),
     };
   }
@@ -91,7 +102,10 @@ export function rechargeRoutes({
 }
 
 function missing(id: string): Problem {
-  return new Problem('not-found', `there is no recharge ${id}`);
+  return new Problem(
+    'not-found',
+    `no recharge belongs to ${id}: it takes the id of a recharge, event, PaymentIntent, refund, dispute or workflow`,
+  );
 }
 
 function present(recharge: Recharge) {

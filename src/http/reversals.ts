@@ -35,6 +35,12 @@ export function reversalRoutes({
     response.json(presentPage(await reversals.list(database.fork(), filter, { limit, cursor }), presentReversal));
   });
 
+  router.get('/:id', async (request, response) => {
+    const reversal = await reversals.find(database.fork(), request.params.id);
+    if (!reversal) throw new Problem('not-found', `there is no reversal ${request.params.id}`);
+    response.json(presentReversal(reversal));
+  });
+
   router.post('/:id/resolve', async (request, response) => {
     const wanted = parse(resolveBody, request.body);
     const em = database.fork();

@@ -277,7 +277,10 @@ describe('health', () => {
   test('/ready tells of every dependency, with its latency', async () => {
     const { status, data } = await open(`${world.apiUrl}/ready`);
     const well = { status: 'ok', latency_ms: expect.any(Number) };
-    expect([status, data]).toEqual([200, { status: 'ready', dependencies: { database: well, temporal: well, kms: well, stripe: well } }]);
+    expect([status, data]).toEqual([
+      200,
+      { status: 'ready', dependencies: { database: well, temporal: well, workers: well, kms: well, stripe: well } },
+    ]);
   });
 
   test('/ready is 503 without PostgreSQL, where /health is still 200', async () => {

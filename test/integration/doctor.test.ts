@@ -55,8 +55,10 @@ describe('a service that is well', () => {
     expect(seen.filter(({ verdict }) => verdict === 'change')).toEqual([]);
     const of = (area: string, check: string) => seen.find((reading) => reading.area === area && reading.check === check);
     expect(of('database', 'migrations')?.seen).toBe('all applied');
-    expect(of('Temporal', 'workers')?.seen).toMatch(/^\d+ on test_/);
-    expect(of('Temporal', 'workers of bulk work')?.seen).toMatch(/^\d+ on test_\w+-bulk$/);
+    for (const queue of [world.name, `${world.name}-bulk`])
+      expect(of('Temporal', `workers of ${queue}`)?.seen).toMatch(/^\d+, the last one asked \d+ (s|minutes?) ago$/);
+    expect(of('organizations', 'states')).toMatchObject({ verdict: 'ok', seen: expect.stringMatching(/^all \d+ are ok$/) });
+    expect(of('waiting', 'alerts')?.seen).toBe('nothing waits');
     expect(of('Temporal', 'schedule reconcile')?.verdict).toMatch(/ok|note/);
     expect(of('Stripe', 'key')?.seen).toBe('a test key, may make every call');
     expect(of('clock', 'and Stripe')?.seen).toMatch(/^\d s apart$/);
@@ -133,8 +135,8 @@ describe('what is not well is named', () => {
 
   test('a task queue on which no worker polls, and schedules that start their runs elsewhere', async () => {
     expect(await changes({ TEMPORAL_TASK_QUEUE: 'nobodys' })).toEqual({
-      'Temporal workers': 'start one: bill worker',
-      'Temporal workers of bulk work': 'start one: bill worker',
+      'Temporal workers of nobodys': 'start one: bill worker',
+      'Temporal workers of nobodys-bulk': 'start one: bill worker',
       'Temporal schedule reconcile': 'run: bill migrate',
       'Temporal schedule balance-sweep': 'run: bill migrate',
       'Temporal schedule team-sync': 'run: bill migrate',
@@ -197,14 +199,18 @@ describe('what is not well is named', () => {
 });
 
 describe('what stops charges', () => {
-  test('of the service is to be looked at; of an organization it is worth knowing', async () => {
+  const STATES = { 'organizations states': 'bill status says which, why, and what to do' };
+
+  test('of the service is to be looked at, and so is what the status calls held', async () => {
     const organization = await world.organization();
     const hold = (body: object) => world.admin.post('/api/v1/holds', body);
     await hold({ scope: 'organization', subject: organization.id, reason: 'unpaid' });
     expect((await readings()).find(({ area }) => area === 'holds')).toMatchObject({ verdict: 'note', seen: '1 open' });
+    const { data: own } = await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`);
     const { data } = await hold({ scope: 'service', reason: 'maintenance' });
-    expect(await changes()).toEqual({ 'holds of the service': expect.stringContaining(data.id) });
-    await world.admin.post(`/api/v1/holds/${data.id}/release`, { reason: 'done' });
+    expect(await changes()).toEqual({ 'holds of the service': expect.stringContaining(data.id), ...STATES });
+    expect((await readings()).find(({ check }) => check === 'states')?.seen).toMatch(/^of \d+: 1 held$/);
+    for (const id of [data.id, own.data[0].id]) await world.admin.post(`/api/v1/holds/${id}/release`, { reason: 'done' });
     expect(await changes()).toEqual({});
   });
 

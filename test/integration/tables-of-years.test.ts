@@ -31,6 +31,10 @@ const MAY_READ_ALL: readonly { statement: RegExp; because: string }[] = [
     statement: /^select c_organization_id .* where true and known_time_zone/,
     because: 'bill doctor looks at every organization',
   },
+  {
+    statement: /^select count\(\*\) as count from organization_balance_config/,
+    because: 'the status says of how many organizations it speaks',
+  },
 ];
 
 /** The tables with one row for each thing that has happened, whoever it happened to. */
@@ -125,6 +129,7 @@ async function readEverything(id: string): Promise<void> {
     'api/v1/outbound-events': [`organization_id=${id}`, 'type=reversal.closed', 'failed=true'],
     'api/v1/outbound-endpoints': [],
     'api/v1/sync': [],
+    'api/v1/status': ['all=true', `organization_id=${id}`],
   };
   for (const [list, filters] of Object.entries(lists)) {
     for (const filter of ['', ...filters]) {
@@ -133,6 +138,8 @@ async function readEverything(id: string): Promise<void> {
       if (data.next_cursor) await world.admin.get(`/${list}?limit=1&${filter}&cursor=${encodeURIComponent(data.next_cursor)}`);
     }
   }
+  const recharge = (await world.admin.get(`/api/v1/recharges?organization_id=${id}&limit=1`)).data.data[0];
+  for (const anyId of [recharge.id, recharge.event_id, recharge.payment_intent_id]) await world.admin.get(`/api/v1/recharges/${anyId}`);
   for (const path of [`organizations/${id}`, `organizations/${id}/balance`, `organizations/${id}/teams`])
     await world.admin.get(`/api/v1/${path}`);
 }

@@ -1,0 +1,194 @@
+/**
+ * What has become of a recharge, in words: each step with its time, how it stands now, and the command that settles it
+ * where a person has to.
+ */
+import type { HoldReason } from './hold.ts';
+import { type Currency, formatMoney, formatQuota, type MinorUnits, type QuotaMicros } from './money.ts';
+import { actionOnRecharge, actionOnReversal } from './outbound-event.ts';
+import { overdueAfter, underWaySince } from './overdue.ts';
+import type { RechargeStatus } from './recharge-status.ts';
+import type { ReversalKind, ReversalStatus } from './reversal.ts';
+
+/** One step of a timeline; which facts it has depends on the step. */
+type Step = { at: string; status: RechargeStatus; [fact: string]: string | number | null };
+
+type Quota = QuotaMicros | null | undefined;
+
+/** A recharge, as far as its story needs it. */
+export type ToldRecharge = {
+  id: string;
+  status: RechargeStatus;
+  amountMinor: MinorUnits;
+  currency: Currency;
+  balanceSeen: QuotaMicros;
+  quotaBefore?: Quota;
+  quotaAfter?: Quota;
+  paymentIntentId?: string | null | undefined;
+  refundId?: string | null | undefined;
+  failureMessage?: string | null | undefined;
+  timeline: readonly Step[];
+};
+
+export type ToldReversal = {
+  id: string;
+  kind: ReversalKind;
+  status: ReversalStatus;
+  amountMinor: MinorUnits;
+  currency: Currency;
+  quota: QuotaMicros;
+  takenBefore?: Quota;
+  takenAfter?: Quota;
+  givenBefore?: Quota;
+  givenAfter?: Quota;
+  failureMessage?: string | null | undefined;
+  createdAt: Date;
+  updatedAt: Date;
+};
+
+export type ToldHold = {
+  id: string;
+  reason: HoldReason;
+  detail: string;
+  since: Date;
+  releasedAt?: Date | null | undefined;
+  releasedBy?: string | null | undefined;
+};
+
+/** What asked for the recharge. */
+export type ToldEvent = { id: string; source: string; eventType: string; receivedAt: Date };
+
+export type Story = {
+  /** How it stands. */
+  summary: string;
+  /** What a person does; null where nothing has to be done. */
+  next: string | null;
+  /** In the order of time. */
+  steps: { at: Date; what: string }[];
+};
+
+/**
+ * @param facts the recharge's event, reversals, and the holds that it has opened.
+ * @param now when it is asked.
+ */
+export function storyOf(
+  recharge: ToldRecharge,
+  facts: { event: ToldEvent | null; reversals: readonly ToldReversal[]; holds: readonly ToldHold[] },
+  now: Date,
+): Story {
+  const { event, reversals, holds } = facts;
+  const steps = [
+    ...(event ? [{ at: event.receivedAt, what: eventText(event) }] : []),
+    ...recharge.timeline.map((step) => ({ at: timeOf(step), what: stepText(recharge, step) })),
+    ...reversals.flatMap(reversalSteps),
+    ...holds.flatMap(holdSteps),
+  ];
+  return {
+    summary: [summaryOf(recharge), ...reversals.map(reversalSummary)].join('; '),
+    next: nextOf(recharge, reversals, now),
+    steps: steps.toSorted((one, other) => one.at.getTime() - other.at.getTime()),
+  };
+}
+
+/** `20.50 USD`. */
+export function moneyText(amount: MinorUnits, currency: Currency): string {
+  return `${formatMoney(amount, currency)} ${currency.toUpperCase()}`;
+}
+
+/** Stripe's clock says when money was captured; ours, when that was recorded. */
+function timeOf({ at, captured_at: capturedAt }: Step): Date {
+  const captured = typeof capturedAt === 'string' ? new Date(capturedAt) : undefined;
+  return captured && !Number.isNaN(captured.getTime()) ? captured : new Date(at);
+}
+
+function eventText({ id, source, eventType }: ToldEvent): string {
+  const from = source === 'sweep' ? 'the sweep reported' : 'LiteLLM reported';
+  return eventType === 'restored' ? `it was entered again as ${id}: the database had lost it` : `${from} ${eventType} (${id})`;
+}
+
+/** A step of a recharge in words. */
+export function stepText(recharge: ToldRecharge, step: Step): string {
+  const { amountMinor, currency, balanceSeen, paymentIntentId, quotaBefore, quotaAfter, failureMessage, refundId } = recharge;
+  const amount = moneyText(amountMinor, currency);
+  if (step['resolution']) return `${step['by']} decided to ${step['resolution']} ${step['reversal'] ?? 'it'}: ${step['reason']}`;
+  switch (step.status) {
+    case 'reserved':
+      return `the balance was ${formatQuota(balanceSeen)}: ${amount} was reserved`;
+    case 'charging':
+      return `PaymentIntent ${step['payment_intent'] ?? paymentIntentId} ${step['restored'] ? 'was found again' : 'was made, and the card asked'}`;
+    case 'processing':
+      return 'the bank is processing the payment';
+    case 'charged':
+      return `${amount} was captured by ${paymentIntentId}`;
+    case 'succeeded':
+      return `the budget was raised from ${quotaText(quotaBefore)} to ${quotaText(quotaAfter)}`;
+    case 'declined':
+    case 'action_required':
+      return `the card was not charged: ${failureMessage ?? 'no reason was given'} (${step['code'] ?? step.status})`;
+    case 'refunding':
+      return `the money goes back: ${step['reason']}`;
+    case 'refunded':
+      return `${step['amount'] ?? amount} was refunded by ${step['refund'] ?? refundId}`;
+    case 'cancelled':
+      return `nothing was charged: ${step['reason'] ?? 'it was cancelled'}`;
+    case 'needs_attention':
+      return `a person has to decide: ${step['reason'] ?? failureMessage}`;
+  }
+}
+
+function reversalSteps(reversal: ToldReversal): Story['steps'] {
+  const { id, kind, status, amountMinor, currency, failureMessage, createdAt, updatedAt } = reversal;
+  const steps = [{ at: createdAt, what: `${kind} ${id}: ${moneyText(amountMinor, currency)} went back to the customer` }];
+  const moved = (verb: string, before: Quota, after: Quota) =>
+    `${id}: quota was ${verb}${before === null || before === undefined ? '' : `, the budget went from ${quotaText(before)} to ${quotaText(after)}`}`;
+  if (status === 'taken_back') steps.push({ at: updatedAt, what: moved('taken', reversal.takenBefore, reversal.takenAfter) });
+  if (status === 'given_back') steps.push({ at: updatedAt, what: moved('given back', reversal.givenBefore, reversal.givenAfter) });
+  if (status === 'needs_attention') steps.push({ at: updatedAt, what: `${id}: a person has to decide: ${failureMessage}` });
+  return steps;
+}
+
+function holdSteps({ id, reason, detail, since, releasedAt, releasedBy }: ToldHold): Story['steps'] {
+  const opened = { at: since, what: `hold ${id} (${reason}) began: ${detail}` };
+  return releasedAt ? [opened, { at: releasedAt, what: `hold ${id} ended, by ${releasedBy}` }] : [opened];
+}
+
+function summaryOf(recharge: ToldRecharge): string {
+  const { status, amountMinor, currency, quotaBefore, quotaAfter, failureMessage, refundId } = recharge;
+  const amount = moneyText(amountMinor, currency);
+  switch (status) {
+    case 'succeeded':
+      return `${amount} was paid, and the budget raised from ${quotaText(quotaBefore)} to ${quotaText(quotaAfter)}`;
+    case 'refunded':
+      return `${amount} was paid, and refunded by ${refundId}: ${failureMessage ?? 'the budget could not be raised'}`;
+    case 'declined':
+    case 'action_required':
+      return `${amount} was not paid: ${failureMessage ?? status}`;
+    case 'cancelled':
+      return `nothing was charged: ${failureMessage ?? 'it was cancelled'}`;
+    case 'needs_attention':
+      return `${amount} waits for a person: ${failureMessage}`;
+    default:
+      return `${amount} is under way: ${status}`;
+  }
+}
+
+function reversalSummary({ id, kind, status }: ToldReversal): string {
+  const ends: Record<ReversalStatus, string> = {
+    open: 'its quota is about to follow',
+    taken_back: 'its quota has followed',
+    given_back: 'the money has come back, and the quota with it',
+    needs_attention: 'a person has to decide about its quota',
+  };
+  return `${kind} ${id} took money back: ${ends[status]}`;
+}
+
+function nextOf({ id, status, timeline }: ToldRecharge, reversals: readonly ToldReversal[], now: Date): string | null {
+  const parked = reversals.find((reversal) => reversal.status === 'needs_attention');
+  if (parked) return actionOnReversal(parked.id);
+  if (status === 'needs_attention') return actionOnRecharge(id);
+  const underWay = underWaySince(timeline);
+  return underWay && overdueAfter(underWay.since, now) ? `bill doctor; or ${actionOnRecharge(id)}` : null;
+}
+
+function quotaText(quota: Quota): string {
+  return quota === null || quota === undefined ? 'unknown' : formatQuota(quota);
+}
