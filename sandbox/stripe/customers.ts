@@ -9,8 +9,18 @@ const WRITABLE = ['email', 'name', 'description', 'metadata', 'invoice_settings'
 
 export function createCustomer(account: Account, parameters: Parameters): Customer {
   parameters.allowOnly(...WRITABLE, 'payment_method');
+  return addCustomer(account, parameters, newId('cus'));
+}
+
+/** One of an id that is known beforehand, as after years of business. */
+export function seedCustomer(account: Account, parameters: Parameters, id: string): Customer {
+  parameters.allowOnly(...WRITABLE, 'payment_method');
+  return addCustomer(account, parameters, id);
+}
+
+function addCustomer(account: Account, parameters: Parameters, newCustomerId: string): Customer {
   const customer: Customer = {
-    id: newId('cus'),
+    id: newCustomerId,
     object: 'customer',
     created: now(),
     email: null,

@@ -9,6 +9,7 @@ import type { FaultAction, FaultBoard } from '../faults.ts';
 import { type SandboxServer, serveSandbox } from '../http.ts';
 import { StateFile } from '../state-file.ts';
 import { Account, type AccountState, API_VERSION } from './account.ts';
+import { seedCustomer } from './customers.ts';
 import { closeDispute, openDispute } from './disputes.ts';
 import { warnOfFraud } from './early-fraud-warnings.ts';
 import { errorAnswer, StripeError } from './errors.ts';
@@ -100,6 +101,7 @@ class StripeSandbox {
 
   /** Each takes the JSON object beside it; an absent field has a default. */
   private readonly knobs: Route[] = [
+    ['POST', '/_sandbox/customers/:id', seedCustomer], // as POST /v1/customers
     ['POST', '/_sandbox/payment_intents/:id/settle', settlePaymentIntent], // {outcome: 'succeeded' | 'failed'}
     ['POST', '/_sandbox/payment_intents/:id/complete_authentication', completeAuthentication], // {outcome: 'succeeded' | 'failed'}
     ['POST', '/_sandbox/payment_methods/:id', changePaymentMethod], // {behaves_like, fingerprint, exp_month, …}: see there

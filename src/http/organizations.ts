@@ -5,10 +5,14 @@ import type { Hold, Organization } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
 import * as organizations from '../database/organizations.ts';
+import { historyOf } from '../database/recharge-history.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
+import { withDeadline } from '../deadline.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
+import { decideRecharge } from '../domain/policy.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
+import { moneyText } from '../domain/story.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { presentHold } from './holds.ts';
@@ -23,12 +27,16 @@ import {
 } from './organization-settings.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
+import { requireCustomer } from './required-customer.ts';
 import { requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
 const resumption = z.strictObject({ by: text(100).default('admin key') });
 
-export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'database' | 'kms'>): Router {
+/** A caller waits for the answer to what was stored already. */
+const LOOK_AHEAD_MS = 3_000;
+
+export function organizationRoutes({ database, kms, payments }: Pick<HttpDependencies, 'database' | 'kms' | 'payments'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -54,11 +62,13 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     // One that exists is refused by the write, whatever its team.
     const isNew = (await organizations.find(database.fork(), id)) === null;
     if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
+    const ofCustomer = isNew ? await requireCustomer({ payments }, settings.stripeCustomerId) : [];
     const created = await refusingConflicts(() => organizations.create(database.fork(), id, settings));
+    const advance = await chargeAhead(created);
     response
       .status(201)
       .location(`/api/v1/organizations/${encodeURIComponent(id)}`)
-      .json(presentOrganization(created));
+      .json(withWarnings(presentOrganization(created), [...ofCustomer, ...advance]));
   });
 
   router.get('/:id', async (request, response) => {
@@ -74,7 +84,10 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     await requireTimeZone(changes);
     const { litellmTeamId = present.litellmTeamId, createTeam = false } = changes;
     if (litellmTeamId !== present.litellmTeamId && !createTeam) await requireTeam({ database, kms }, litellmTeamId);
-    response.json(await show(await change(request.params.id, changes)));
+    const { stripeCustomerId = present.stripeCustomerId } = changes;
+    const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
+    const changed = await change(request.params.id, changes);
+    response.json(withWarnings(await show(changed), [...ofCustomer, ...(await chargeAhead(changed))]));
   });
 
   router.delete('/:id', async (request, response) => {
@@ -120,6 +133,24 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
     return presentOrganization(organization, { held: held.get(organization.id), isTimeZoneUnknown });
   }
 
+  /** What is charged next, where that is soon: nobody should learn of it from the card's statement. */
+  async function chargeAhead(organization: Organization): Promise<string[]> {
+    const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch(() => undefined);
+    const history = await historyOf(database.fork(), organization.id);
+    if (!budget) return [];
+    const decision = decideRecharge({
+      policy: organizations.policyOf(organization),
+      budget,
+      history,
+      occasion: { kind: 'alert', isRefusal: false },
+    });
+    if (decision.kind !== 'recharge') return [];
+    const amount = moneyText(decision.amount, organization.currency);
+    return [
+      `the balance is ${formatQuota(decision.balance)}, so ${amount} is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first`,
+    ];
+  }
+
   async function zonelessAmong(ids: readonly string[]): Promise<Set<string>> {
     return new Set((await unknownTimeZones(database.fork(), ids)).map(({ organizationId }) => organizationId));
   }
@@ -142,6 +173,10 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
   }
 
   return router;
+}
+
+function withWarnings<Shown extends { warnings: string[] }>(shown: Shown, more: readonly string[]): Shown {
+  return { ...shown, warnings: [...shown.warnings, ...more] };
 }
 
 function missing(id: string): Problem {

@@ -1,6 +1,6 @@
 /** The synchronisation against the real LiteLLM proxy. Run by `npm run test:litellm`. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { World } from '../support/world.ts';
+import { SOME_CUSTOMER, World } from '../support/world.ts';
 import { LiveLitellm, START_TIMEOUT_MS } from './live-litellm.ts';
 
 const ORGANIZATIONS = 50;
@@ -46,7 +46,7 @@ async function inLitellm(teamId: string) {
 test('fifty organizations are made with their teams, adopted, renamed, blocked and unblocked, and a run that has nothing to do does nothing', async () => {
   const ids = Array.from({ length: ORGANIZATIONS }, (_, serial) => `${world.name}-${String(serial).padStart(2, '0')}`);
   const settings = {
-    stripe_customer_id: 'cus_sync',
+    stripe_customer_id: SOME_CUSTOMER,
     minimum_balance: '2.00',
     target_balance: '20.00',
     auto_recharge_enabled: false,

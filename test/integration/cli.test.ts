@@ -14,7 +14,7 @@ import { HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { createDatabase } from '../support/databases.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
-import { ADMIN_API_KEY, type Organization, World } from '../support/world.ts';
+import { ADMIN_API_KEY, type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 /** sysexits.h EX_CONFIG. */
@@ -64,7 +64,7 @@ async function billJson(...args: string[]): Promise<Record<string, unknown>> {
 }
 
 describe('bill org', () => {
-  const settings = ['--customer', 'cus_Cli123', '--minimum', '2.00', '--target', '20.00'];
+  const settings = ['--customer', SOME_CUSTOMER, '--minimum', '2.00', '--target', '20.00'];
 
   test('add makes an organization, show shows all of it, set changes it, and list lists it', async () => {
     const options = ['--team', 'cli-team', '--create-team', '--name', 'Acme & Co', '--currency', 'eur', '--quota-per-unit', '1.10'];
@@ -83,7 +83,7 @@ describe('bill org', () => {
     );
     expect(added).toMatchObject({
       c_organization_id: 'cli-acme',
-      stripe_customer_id: 'cus_Cli123',
+      stripe_customer_id: SOME_CUSTOMER,
       litellm_team_id: 'cli-team',
       minimum_balance: '2.00',
       target_balance: '20.00',
@@ -133,7 +133,7 @@ describe('bill org', () => {
     expect(shown.out).toMatch(/^holds +/m);
     const [header, row, , more] = listed.out.split('\n');
     expect(header?.split(/ +/).slice(0, 3)).toEqual(['c_organization_id', 'litellm_team_id', 'stripe_customer_id']);
-    expect(row).toMatch(/^cli-acme +cli-team +cus_Cli123 /);
+    expect(row).toMatch(/^cli-acme +cli-team +cus_Somebody /);
     expect(more).toMatch(/^more: --cursor [\w-]+$/);
   });
 

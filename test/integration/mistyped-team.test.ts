@@ -14,7 +14,7 @@ import type { KmsState } from '../support/answers.ts';
 import { DECLINED, HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, HOLD, READ_BUDGET, UNAVAILABLE } from '../support/faults.ts';
-import { type Organization, World } from '../support/world.ts';
+import { type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
 const UNASKED = [503, 'unavailable'] as const;
 /** The commands give up after so long. */
@@ -36,7 +36,7 @@ let serial = 0;
 /** An organization with all that it needs but a team; its name is like none of another test. */
 function draft(changes: Record<string, unknown> = {}): { c_organization_id: string } & Record<string, unknown> {
   const id = `${randomUUID()}-${++serial}`;
-  return { c_organization_id: id, stripe_customer_id: 'cus_1', minimum_balance: '5.00', target_balance: '20.00', ...changes };
+  return { c_organization_id: id, stripe_customer_id: SOME_CUSTOMER, minimum_balance: '5.00', target_balance: '20.00', ...changes };
 }
 
 /** A paying customer whose team is asked for. The synchronisation has made it. */

@@ -54,6 +54,50 @@ describe('a new organization', () => {
     expect((await world.admin.get(headers['location'])).data).toEqual(data);
   });
 
+  describe('and its customer', () => {
+    test.each(['post', 'patch'] as const)('is refused when Stripe does not know it: %s', async (method) => {
+      const before = await created(world);
+      const { length } = (await world.admin.get(ORGANIZATIONS, { params: { limit: 200 } })).data.data;
+      const customer = { stripe_customer_id: 'cus_OfAnotherAccount' };
+      const [url, body] = method === 'post' ? [ORGANIZATIONS, draft(customer)] : [`${ORGANIZATIONS}/${before}`, customer];
+      const answer = await world.admin[method](url, body);
+      expectProblem(answer, INVALID, ['stripe_customer_id']);
+      expect(answer.data.detail).toContain('Stripe has no such customer for this key');
+      expect((await world.admin.get(ORGANIZATIONS, { params: { limit: 200 } })).data.data).toHaveLength(length);
+    });
+
+    test('is 503 while Stripe cannot be asked, and nothing is stored', async () => {
+      const body = draft();
+      await world.stripeFault({
+        method: 'GET',
+        path: '/v1/customers/*',
+        times: ALWAYS,
+        action: { kind: 'respond', status: 500, body: {} },
+      });
+      const { status, data } = await world.admin.post(ORGANIZATIONS, body);
+      expect([status, data.detail]).toEqual([503, expect.stringContaining('Stripe cannot be asked whether it has the customer')]);
+      expect((await world.admin.get(`${ORGANIZATIONS}/${body['c_organization_id']}`)).status).toBe(404);
+    });
+
+    test('without a card is taken with a warning', async () => {
+      const { id } = await world.stripe.customers.create({});
+      const { status, data } = await world.admin.post(ORGANIZATIONS, draft({ stripe_customer_id: id }));
+      expect([status, data.warnings]).toEqual([201, [expect.stringContaining('nothing can be charged, because the customer has no card')]]);
+    });
+  });
+
+  test('whose balance is low already is told what is charged next, before it is', async () => {
+    await world.kms.post('/team/new', { team_id: 'low-already', max_budget: 10 });
+    await world.spend('low-already', 10.5);
+    const wish = draft({ litellm_team_id: 'low-already', create_team: false, auto_recharge_enabled: false });
+    const { data } = await world.admin.post(ORGANIZATIONS, wish);
+    expect(data.warnings).toEqual([]);
+    const { data: enabled } = await world.admin.patch(`${ORGANIZATIONS}/${data.c_organization_id}`, { auto_recharge_enabled: true });
+    expect(enabled.warnings).toEqual([
+      'the balance is -0.50, so 20.50 USD is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first',
+    ]);
+  });
+
   test('has every setting that it was given, money exact to a millionth', async () => {
     const body = draft({
       name: 'Acme “Ünïcode” & Söhne',

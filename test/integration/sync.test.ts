@@ -12,7 +12,7 @@ import { RECHARGED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { startBill } from '../support/processes.ts';
-import { type Organization, World } from '../support/world.ts';
+import { type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
 const ORGANIZATIONS = 50;
 const TEAMS_EACH = 2;
@@ -79,7 +79,7 @@ function about({ items }: Run, { id }: { id: string }): [string, string | null, 
 async function newOrganization(wish: Record<string, unknown> = {}, of = world): Promise<{ id: string; teamId: string }> {
   const id = `new-${randomUUID()}`;
   const settings = {
-    stripe_customer_id: 'cus_sync',
+    stripe_customer_id: SOME_CUSTOMER,
     minimum_balance: '2.00',
     target_balance: '20.00',
     auto_recharge_enabled: false,

@@ -11,7 +11,7 @@ import * as teams from '../../src/database/teams.ts';
 import { KmsClient } from '../../src/kms/client.ts';
 import { mirrorTeam, removeTeam } from '../../src/teams/mirror.ts';
 import { ALWAYS, HOLD, RESET } from '../support/faults.ts';
-import { type Organization, World } from '../support/world.ts';
+import { type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
 const AWAY: FaultRequest = { path: '/**', times: ALWAYS, action: { kind: 'respond', status: 503, body: 'no upstream' } };
 
@@ -37,7 +37,7 @@ describe('an organization', () => {
     const id = 'org-before-litellm';
     const wanted = {
       c_organization_id: id,
-      stripe_customer_id: 'cus_1',
+      stripe_customer_id: SOME_CUSTOMER,
       minimum_balance: '2.00',
       target_balance: '20.00',
       create_team: true,

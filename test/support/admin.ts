@@ -1,7 +1,7 @@
 /** What the admin API answers when something is wrong, and organizations that tests make with it. */
 import { expect } from '@jest/globals';
 import type { AxiosResponse } from 'axios';
-import type { World } from './world.ts';
+import { SOME_CUSTOMER, type World } from './world.ts';
 
 export const ORGANIZATIONS = '/api/v1/organizations';
 
@@ -31,7 +31,7 @@ export function draft(changes: Record<string, unknown> = {}): Record<string, unk
   const id = `draft-${++serial}`;
   return {
     c_organization_id: id,
-    stripe_customer_id: 'cus_Draft123',
+    stripe_customer_id: SOME_CUSTOMER,
     litellm_team_id: `team-of-${id}`,
     minimum_balance: '2.00',
     target_balance: '20.00',

@@ -30,6 +30,8 @@ import { eventually } from './time.ts';
 export { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
 export type { Accounts, Books } from './books.ts';
 
+/** A customer with a card, for organizations that are not to be charged. */
+export const SOME_CUSTOMER = 'cus_Somebody';
 export const ADMIN_API_KEY = 'test-admin-key-of-operator';
 const KMS_KEY = 'sk-1234';
 
@@ -117,6 +119,8 @@ export class World extends StandIns {
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
       ...overrides,
     };
+    const card = { payment_method: 'pm_card_visa', invoice_settings: { default_payment_method: 'pm_card_visa' } };
+    await axios.post(`${stripe.ready['url']}/_sandbox/customers/${SOME_CUSTOMER}`, card);
     return new World(name, env, litellm ? [stripe, litellm] : [stripe]);
   }
 
