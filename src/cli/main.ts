@@ -20,7 +20,7 @@ import { type Output, withJson } from './output.ts';
 /** `EX_CONFIG` of config.ts, which takes a while to load. */
 const EX_CONFIG = 78;
 
-const bill = new Command('bill').description('Keeps LiteLLM teams funded.').showHelpAfterError();
+const bill = new Command('bill').description('Keeps LiteLLM teams funded.').showHelpAfterError().enablePositionalOptions();
 
 bill
   .command('dev')

@@ -2,30 +2,19 @@
  * The `bill` commands, each a process of its own as an operator runs it: what it prints, what it does, what
  * it ends with.
  */
-import { execFile } from 'node:child_process';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { freePort } from '../../sandbox/ports.ts';
 import { HMAC_SECRET } from '../support/alerts.ts';
+import { type Ended, runBill } from '../support/bill.ts';
 import { HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { createDatabase } from '../support/databases.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { ADMIN_API_KEY, type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 /** sysexits.h EX_CONFIG. */
 const EX_CONFIG = 78;
-/**
- * One takes a second, many times that on a busy machine; one that outlives this hangs, and ends with no exit
- * code.
- */
-const COMMAND_TIMEOUT_MS = 120_000;
-/** Node keeps what it has compiled here: most of a command's second goes into that. */
-const COMPILE_CACHE = join(tmpdir(), 'bill-test-compile-cache');
 
 let world: World;
 let organization: Organization;
@@ -37,23 +26,9 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-type Ended = { code: number | null; out: string; err: string };
-
-/** Runs a command to its end, with nothing of the service in its environment but what is said here. */
-function run(args: string[], env: Record<string, string>): Promise<Ended> {
-  return new Promise((resolve) => {
-    const options = {
-      env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
-      cwd: tmpdir(),
-      timeout: COMMAND_TIMEOUT_MS,
-    };
-    const child = execFile(process.execPath, [MAIN, ...args], options, (_error, out, err) => resolve({ code: child.exitCode, out, err }));
-  });
-}
-
 /** A command of an operator who has set what the service's address and keys are. */
 function bill(args: string[], env: Record<string, string> = {}): Promise<Ended> {
-  return run(args, { PUBLIC_URL: world.apiUrl, ADMIN_API_KEY, WEBHOOK_HMAC_SECRETS: HMAC_SECRET, ...env });
+  return runBill(args, { PUBLIC_URL: world.apiUrl, ADMIN_API_KEY, WEBHOOK_HMAC_SECRETS: HMAC_SECRET, ...env });
 }
 
 /** What a command that has to succeed prints with `--json`. */
@@ -282,13 +257,13 @@ describe('--help', () => {
     ['bill org add', ['org', 'add'], /Usage: bill org add .*--customer.*--team|--team.*--customer/s],
     ['bill serve', ['serve'], /Usage: bill serve/],
   ])('of %s needs no environment and ends with 0', async (_command, args, expected) => {
-    const ended = await run([...args, '--help'], {});
+    const ended = await runBill([...args, '--help'], {});
     expect(ended).toMatchObject({ code: 0, err: '' });
     expect(ended.out).toMatch(expected);
   });
 
   test('is shown after a command that is none, with 1', async () => {
-    const ended = await run(['charge-everybody'], {});
+    const ended = await runBill(['charge-everybody'], {});
     expect(ended).toMatchObject({ code: 1, out: '' });
     expect(ended.err).toMatch(/^error: unknown command 'charge-everybody'\n.*Usage: bill /s);
   });
@@ -334,7 +309,7 @@ describe('bill doctor', () => {
   test('says what is well and what has to be changed, and ends with 1 when something has', async () => {
     // Schedules of another task queue, or none: no worker of this world runs them.
     const env = { ...world.env, PUBLIC_URL: world.apiUrl };
-    const [ended, machine] = await Promise.all([run(['doctor'], env), run(['doctor', '--json'], env)]);
+    const [ended, machine] = await Promise.all([runBill(['doctor'], env), runBill(['doctor', '--json'], env)]);
     expect([ended.code, machine.code]).toEqual([1, 1]);
     expect(ended.out).toMatch(/^ok {6}database migrations +all applied$/m);
     expect(ended.out).toMatch(/^CHANGE {2}Temporal schedule reconcile .*\n +→ run: bill migrate$/m);
@@ -390,7 +365,7 @@ describe('bill serve, worker and migrate in an environment that cannot be used',
   ];
 
   test.each(['serve', 'worker', 'migrate'])('bill %s lists all its problems at once, shows no value, and ends with 78', async (command) => {
-    const ended = await run([command], WRONG);
+    const ended = await runBill([command], WRONG);
     expect([ended.code, ended.out]).toEqual([EX_CONFIG, '']);
     const listed = ended.err.split('\n').flatMap((line) => /^ {2}([A-Z_]+) /.exec(line)?.[1] ?? []);
     expect(listed.sort()).toEqual([...COMPLAINTS].sort());
@@ -399,7 +374,7 @@ describe('bill serve, worker and migrate in an environment that cannot be used',
   });
 
   test('and with nothing set at all', async () => {
-    const ended = await run(['serve'], {});
+    const ended = await runBill(['serve'], {});
     expect(ended.code).toBe(EX_CONFIG);
     expect(ended.err).toMatch(/DATABASE_URL.*STRIPE_SECRET_KEY.*KMS_BASE_URL.*KMS_API_KEY.*ADMIN_API_KEY.*WEBHOOK_HMAC_SECRETS/s);
   });
@@ -409,7 +384,7 @@ describe('bill migrate', () => {
   test('makes the tables of an empty database, though two are started at once', async () => {
     const databaseUrl = await createDatabase(`${world.name}_empty`);
     // Its schedules start runs that nobody works on: those of this world would charge its organizations.
-    const migrate = () => run(['migrate'], { ...world.env, DATABASE_URL: databaseUrl, TEMPORAL_TASK_QUEUE: `${world.name}-empty` });
+    const migrate = () => runBill(['migrate'], { ...world.env, DATABASE_URL: databaseUrl, TEMPORAL_TASK_QUEUE: `${world.name}-empty` });
     const ended = await Promise.all([migrate(), migrate()]);
     expect(ended.map(({ code, err }) => [code, err])).toEqual(Array(2).fill([0, '']));
     const client = new pg.Client({ connectionString: databaseUrl });
@@ -428,13 +403,13 @@ describe('bill migrate', () => {
 
   test('ends with 1 and says why when there is no PostgreSQL', async () => {
     const port = await freePort();
-    const ended = await run(['migrate'], { ...world.env, DATABASE_URL: `postgres://bill:a-password@127.0.0.1:${port}/bill` });
+    const ended = await runBill(['migrate'], { ...world.env, DATABASE_URL: `postgres://bill:a-password@127.0.0.1:${port}/bill` });
     expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*ECONNREFUSED/) });
     expect(ended.err + ended.out).not.toContain('a-password');
   });
 });
 
 test('bill serve ends with 1 when its port is taken', async () => {
-  const ended = await run(['serve'], { ...world.env, PORT: new URL(world.apiUrl).port });
+  const ended = await runBill(['serve'], { ...world.env, PORT: new URL(world.apiUrl).port });
   expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*EADDRINUSE/) });
 });

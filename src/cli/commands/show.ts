@@ -49,6 +49,8 @@ function show(
 ): void {
   const parent = bill.commands.find((command) => command.name() === list);
   if (!parent) throw new Error(`there is no command ${list}`);
+  // Both have --json: what stands behind `show` is of `show`.
+  parent.enablePositionalOptions();
   withJson(parent.command('show').argument('<id>').description(description)).action(async (id: string, options: Output) => {
     const { value, text } = await look(id);
     print(options, value, text);
