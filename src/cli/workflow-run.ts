@@ -1,12 +1,18 @@
 /** Runs a workflow by hand: shows its progress while it runs, returns its result. */
-import { type Workflow, WorkflowFailedError, type WorkflowResultType } from '@temporalio/client';
+import { type Client, type Workflow, WorkflowFailedError, type WorkflowResultType } from '@temporalio/client';
 import type { QueryDefinition } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
+import type { TemporalConfig } from '../config.ts';
+import { withDeadline } from '../deadline.ts';
+import { workerLines } from '../domain/status.ts';
 import { openClient } from '../temporal/connection.ts';
+import { pollersOf } from '../temporal/facts.ts';
 import { ServiceError, serviceEnvironment } from './service-client.ts';
 
 /** Between two queries of a run under way. */
 const PROGRESS_MS = 1_000;
+/** Longer takes no query that a worker answers. */
+const QUERY_MS = 3_000;
 
 /** A workflow, and the query that its run answers meanwhile. */
 export type RunByHand<W extends Workflow> = {
@@ -29,20 +35,35 @@ export async function runByHand<W extends Workflow>(
 ): Promise<WorkflowResultType<W>> {
   const env = serviceEnvironment();
   const taskQueue = env['TEMPORAL_TASK_QUEUE'] ?? 'bill-service';
-  const client = openClient({ connect: loadClientConnectConfig({ overrideEnvVars: env }), taskQueue, uiUrl: undefined });
+  const temporal: TemporalConfig = { connect: loadClientConnectConfig({ overrideEnvVars: env }), taskQueue, uiUrl: undefined };
+  const client = openClient(temporal);
   try {
     const run = await client.workflow.start(type, { workflowId: `${name}/by-hand-${Date.now()}`, taskQueue, args: args as unknown[] });
-    const looking = setInterval(async () => {
-      const seen = await run.query(query).catch(() => undefined);
+    let isOver = false;
+    const look = async () => {
+      const seen = await withDeadline(run.query(query), QUERY_MS).catch(() => undefined);
+      if (isOver) return;
       if (seen) progress(seen);
-    }, PROGRESS_MS);
-    return await run.result().finally(() => clearInterval(looking));
+      else await tellGoneWorkers(client, temporal);
+      looking = setTimeout(look, PROGRESS_MS);
+    };
+    let looking = setTimeout(look, PROGRESS_MS);
+    return await run.result().finally(() => {
+      isOver = true;
+      clearTimeout(looking);
+    });
   } catch (error) {
     if (!(error instanceof WorkflowFailedError)) throw error;
     throw new ServiceError(`${name} has failed: ${reasonOf(error)}`);
   } finally {
     await client.connection.close();
   }
+}
+
+/** A run that nobody works on waits for ever, so that is said while it waits. */
+async function tellGoneWorkers(client: Client, temporal: TemporalConfig): Promise<void> {
+  const pollers = await pollersOf(client, temporal).catch(() => []);
+  for (const { check, isFine, seen, next } of workerLines(pollers, new Date())) if (!isFine) console.error(`${check}: ${seen}. ${next}`);
 }
 
 /** The innermost cause: a run's failure wraps the activity's, which wraps what happened. */

@@ -73,3 +73,21 @@ test('bill recharges show tells the story, by any id', async () => {
     err: expect.stringContaining('no recharge belongs to pi_nobody'),
   });
 });
+
+test.each([['sweep'], ['reconcile'], ['sync', '--wait']])(
+  'bill %s says that no worker is there to do it, while it waits',
+  async (...command) => {
+    const nobodys = `${world.name}-nobody`;
+    await world.withAnotherApi({ TEMPORAL_TASK_QUEUE: nobodys }, async (url) => {
+      const { child, ended } = startBillCommand(command, { ...world.env, PUBLIC_URL: url, TEMPORAL_TASK_QUEUE: nobodys });
+      let said = '';
+      child.stderr?.on('data', (text) => {
+        said += text;
+      });
+      const line = `workers of ${nobodys}: none asks for work: nothing is charged, swept or synchronised. start one: bill worker`;
+      await world.eventually(async () => said.includes(line), 'it is said');
+      child.kill();
+      await ended;
+    });
+  },
+);

@@ -4,6 +4,7 @@ import { list } from '../arguments.ts';
 import { type Output, print, withJson } from '../output.ts';
 import { callService } from '../service-client.ts';
 import { tableBelow } from '../table.ts';
+import type { Status } from './status.ts';
 
 /** Between two reads of a run under way. */
 const PROGRESS_MS = 1_000;
@@ -37,7 +38,10 @@ async function sync(options: SyncOptions): Promise<void> {
   while (options.wait && run.status === 'running') {
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
     run = await callService<SyncRun>('GET', `/api/v1/sync/${run.id}`);
-    if (!options.json) console.error(`${compared(run)} …`);
+    if (options.json) continue;
+    console.error(`${compared(run)} …`);
+    // Nothing moves before there is a team.
+    if (run.counts.teams === 0) await tellGoneWorkers();
   }
   if (run.status === 'failed') process.exitCode = 1;
   if (options.wait) {
@@ -46,6 +50,13 @@ async function sync(options: SyncOptions): Promise<void> {
   } else {
     print(options, run, () => [`${run.id} has been started`, run.temporal_ui_url].filter(Boolean).join('\n'));
   }
+}
+
+/** A run that nobody works on waits for ever, so that is said while it waits. */
+async function tellGoneWorkers(): Promise<void> {
+  const { service } = await callService<Status>('GET', '/api/v1/status', { query: { limit: '1' } });
+  const gone = service.filter(({ check, state }) => check.startsWith('workers of') && state === 'wrong');
+  for (const { check, seen, next } of gone) console.error(`${check}: ${seen}. ${next}`);
 }
 
 function compared({ counts }: SyncRun): string {
