@@ -54,7 +54,8 @@ export async function countOrganizations(em: EntityManager): Promise<number> {
   return Number((await em.execute<{ count: string }[]>('select count(*) as count from organization_balance_config'))[0]?.count ?? 0);
 }
 
-async function factsOf(em: EntityManager, ids: readonly string[]): Promise<SeenOrganization[]> {
+/** Of these organizations, those that there are. */
+export async function factsOf(em: EntityManager, ids: readonly string[]): Promise<SeenOrganization[]> {
   if (ids.length === 0) return [];
   const own = { organizationId: { $in: [...ids] } };
   const open = await em.find(Recharge, { ...own, status: { $in: [...OPEN_STATUSES] } }, { orderBy: { createdAt: 'asc' } });

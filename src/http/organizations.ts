@@ -6,12 +6,14 @@ import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
 import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
+import * as status from '../database/status.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
 import { withDeadline } from '../deadline.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
 import { decideRecharge } from '../domain/policy.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
+import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
 import { moneyText } from '../domain/story.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
@@ -42,16 +44,9 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
   router.get('/', async (request, response) => {
     const { limit, cursor } = parse(z.strictObject(pageQuery), request.query);
     const page = await organizations.list(database.fork(), { limit, cursor });
-    const held = await holds.onOrganizations(
-      database.fork(),
-      page.data.map(({ id }) => id),
-    );
-    const zoneless = await zonelessAmong(page.data.map(({ id }) => id));
-    response.json(
-      presentPage(page, (organization) =>
-        presentOrganization(organization, { held: held.get(organization.id), isTimeZoneUnknown: zoneless.has(organization.id) }),
-      ),
-    );
+    const ids = page.data.map(({ id }) => id);
+    const standings = await standingsOf(ids);
+    response.json(presentPage(page, (organization) => presentOrganization(organization, standings.get(organization.id))));
   });
 
   router.post('/', async (request, response) => {
@@ -68,7 +63,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     response
       .status(201)
       .location(`/api/v1/organizations/${encodeURIComponent(id)}`)
-      .json(withWarnings(presentOrganization(created), [...ofCustomer, ...advance]));
+      .json(withWarnings(await show(created), [...ofCustomer, ...advance]));
   });
 
   router.get('/:id', async (request, response) => {
@@ -128,9 +123,20 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
   });
 
   async function show(organization: Organization) {
-    const held = await holds.onOrganizations(database.fork(), [organization.id]);
-    const isTimeZoneUnknown = (await zonelessAmong([organization.id])).has(organization.id);
-    return presentOrganization(organization, { held: held.get(organization.id), isTimeZoneUnknown });
+    return presentOrganization(organization, (await standingsOf([organization.id])).get(organization.id));
+  }
+
+  /** What is shown of each organization beside its settings. */
+  async function standingsOf(ids: readonly string[]): Promise<Map<string, Shown>> {
+    const em = database.fork();
+    const [held, zoneless, facts] = [await holds.onOrganizations(em, ids), await zonelessAmong(ids), await status.factsOf(em, ids)];
+    const now = new Date();
+    return new Map(
+      facts.map((each) => [
+        each.id,
+        { held: held.get(each.id) ?? [], isTimeZoneUnknown: zoneless.has(each.id), balance: each.balance, ...standingOf(each, now) },
+      ]),
+    );
   }
 
   /** What is charged next, where that is soon: nobody should learn of it from the card's statement. */
@@ -220,11 +226,18 @@ function presentBalance({ currency: code, paid, held, granted, quotaGranted }: l
 }
 
 /** What is shown of an organization beside its settings. `held`: the open holds on the organization itself. */
-type Standing = { held?: readonly Hold[] | undefined; isTimeZoneUnknown?: boolean };
+type Shown = Pick<status.SeenOrganization, 'balance'> &
+  Pick<Standing, 'state' | 'why'> & { held: readonly Hold[]; isTimeZoneUnknown: boolean };
+/** Of one that was removed meanwhile. */
+const NOTHING_KNOWN: Shown = { balance: null, state: 'ok', why: null, held: [], isTimeZoneUnknown: false };
 
-function presentOrganization(organization: Organization, { held = [], isTimeZoneUnknown = false }: Standing = {}) {
+function presentOrganization(organization: Organization, { balance, state, why, held, isTimeZoneUnknown }: Shown = NOTHING_KNOWN) {
   return {
     c_organization_id: organization.id,
+    state,
+    why,
+    balance: balanceOf(balance),
+    balance_at: balance?.at.toISOString() ?? null,
     ...presentSettings(organization),
     default_limits: defaultLimits(organization),
     warnings: warningsOf(organization, { isTimeZoneUnknown }),

@@ -87,6 +87,8 @@ describe('bill org', () => {
     );
     expect(changed).toEqual({
       ...added,
+      state: 'ok',
+      why: null,
       auto_recharge_enabled: true,
       target_balance: '50.00',
       max_charge: '136.38',
@@ -107,8 +109,8 @@ describe('bill org', () => {
     expect(shown.out).toMatch(new RegExp(`^c_organization_id +${organization.id}$`, 'm'));
     expect(shown.out).toMatch(/^holds +/m);
     const [header, row, , more] = listed.out.split('\n');
-    expect(header?.split(/ +/).slice(0, 3)).toEqual(['c_organization_id', 'litellm_team_id', 'stripe_customer_id']);
-    expect(row).toMatch(/^cli-acme +cli-team +cus_Somebody /);
+    expect(header?.split(/ +/).slice(0, 5)).toEqual(['c_organization_id', 'state', 'balance', 'litellm_team_id', 'stripe_customer_id']);
+    expect(row).toMatch(/^cli-acme +ok +- +cli-team +cus_Somebody /);
     expect(more).toMatch(/^more: --cursor [\w-]+$/);
   });
 

@@ -34,6 +34,10 @@ describe('a new organization', () => {
     expect(status).toBe(201);
     expect(data).toEqual({
       ...body,
+      state: 'ok',
+      why: null,
+      balance: null,
+      balance_at: null,
       name: body['c_organization_id'],
       currency: 'usd',
       quota_per_unit: '1.00',

@@ -15,6 +15,8 @@ const DEFAULT = 'default';
 /** Of a list, and after a change. `show` prints every field. */
 const COLUMNS = [
   'c_organization_id',
+  'state',
+  'balance',
   'litellm_team_id',
   'stripe_customer_id',
   'minimum_balance',
