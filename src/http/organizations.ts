@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Hold, Organization } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
+import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
@@ -79,7 +80,7 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
 
   router.delete('/:id', async (request, response) => {
     const removed = await refusingConflicts(() => organizations.remove(database.fork(), request.params.id));
-    if (!removed) throw missing(request.params.id);
+    if (!removed) throw await missing(request.params.id);
     response.status(204).end();
   });
 
@@ -131,21 +132,21 @@ export function organizationRoutes({ database, kms }: Pick<HttpDependencies, 'da
 
   async function get(id: string): Promise<Organization> {
     const organization = await organizations.find(database.fork(), id);
-    if (!organization) throw missing(id);
+    if (!organization) throw await missing(id);
     return organization;
   }
 
   async function change(id: string, changes: Parameters<typeof organizations.change>[2]): Promise<Organization> {
     const organization = await refusingConflicts(() => organizations.change(database.fork(), id, changes));
-    if (!organization) throw missing(id);
+    if (!organization) throw await missing(id);
     return organization;
   }
 
-  return router;
-}
+  async function missing(id: string): Promise<Problem> {
+    return new Problem('not-found', await names.absenceOfOrganizations(database.fork(), [id]));
+  }
 
-function missing(id: string): Problem {
-  return new Problem('not-found', `there is no organization ${id}`);
+  return router;
 }
 
 async function refusingConflicts<T>(write: () => Promise<T>): Promise<T> {

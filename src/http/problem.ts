@@ -2,10 +2,12 @@
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import { isDatabaseOutage } from '../database/errors.ts';
+import { UnknownNameError } from '../database/names.ts';
 import { BadCursorError } from '../database/page.ts';
 import { KmsError } from '../kms/errors.ts';
 import type { Logger } from '../observability/log.ts';
 import { PaymentsError } from '../payments/errors.ts';
+import { fieldErrorsOf, wantedBy } from './wanted.ts';
 
 /** Every problem that the service answers with: the status and the title that go with its type. */
 const PROBLEMS = {
@@ -66,15 +68,11 @@ export function sendProblem(response: Response, problem: Problem): void {
     );
 }
 
-/** Checks a body or a query. @throws Problem 422 that names each field. */
+/** Checks a body or a query. @throws Problem 422 that names each field, what is wanted and what was given. */
 export function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: wantedBy });
   if (parsed.success) return parsed.data;
-  const fields = parsed.error.issues.flatMap((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((key) => ({ field: [...issue.path, key].join('.'), message: 'is not known here' }))
-      : [{ field: issue.path.join('.'), message: issue.message }],
-  );
+  const fields = parsed.error.issues.flatMap((issue) => fieldErrorsOf(issue, schema, value));
   throw new Problem('invalid', fields.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; '), fields);
 }
 
@@ -87,7 +85,7 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof Problem) return sendProblem(response, error);
-    sendProblem(response, ofExpress(error) ?? ofCursor(error) ?? ofDatabase(error) ?? ofKms(error) ?? ofPayments(error) ?? unexpected());
+    sendProblem(response, ofExpress(error) ?? ofFilter(error) ?? ofDatabase(error) ?? ofKms(error) ?? ofPayments(error) ?? unexpected());
 
     function unexpected(): Problem {
       log.error({ method: request.method, path: request.path, error: (error as Error)?.stack }, 'a request failed unexpectedly');
@@ -96,8 +94,9 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   };
 }
 
-function ofCursor(error: unknown): Problem | undefined {
-  return error instanceof BadCursorError ? invalidField('cursor', error.message) : undefined;
+function ofFilter(error: unknown): Problem | undefined {
+  if (error instanceof BadCursorError) return invalidField('cursor', error.message);
+  return error instanceof UnknownNameError ? invalidField(error.field, error.message) : undefined;
 }
 
 function ofDatabase(error: unknown): Problem | undefined {

@@ -3,6 +3,7 @@ import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { LedgerTransfer, Recharge } from '../database/entities.ts';
 import * as ledger from '../database/ledger.ts';
+import * as names from '../database/names.ts';
 import * as recharges from '../database/recharges.ts';
 import * as resolutions from '../database/resolutions.ts';
 import * as reversals from '../database/reversals.ts';
@@ -42,6 +43,7 @@ export function rechargeRoutes({
 
   router.get('/', async (request, response) => {
     const { limit, cursor, organization_id: organizationId, status, stuck = false } = parse(listQuery, request.query);
+    if (organizationId) await names.requireOrganizationOfRows(database.fork(), organizationId);
     const page = await recharges.list(
       database.fork(),
       { ...(organizationId && { organizationId }), ...(status && { status }), stuck },

@@ -100,18 +100,21 @@ describe('a body that does not fit its schema', () => {
     expect(problem).toBeInstanceOf(Problem);
     expect(answerTo(problem).problem).toMatchObject({
       status: 422,
-      detail: 'name: is a string; limits.daily: is a number',
+      detail: 'name: is missing; it is a string; limits.daily: is a number (given: "three")',
       errors: [
-        { field: 'name', message: 'is a string' },
-        { field: 'limits.daily', message: 'is a number' },
+        { field: 'name', message: 'is missing; it is a string' },
+        { field: 'limits.daily', message: 'is a number (given: "three")' },
       ],
     });
   });
 
-  test('is told so even where no field is to blame', () => {
-    const { message, fields } = problemOf(null);
-    expect(fields).toHaveLength(1);
-    expect(message).toBe(fields[0]?.message);
+  test.each<[unknown, string]>([
+    [undefined, 'the body is missing: send a JSON object with Content-Type: application/json'],
+    [null, 'the body is a JSON object (given: null)'],
+    [['a'], 'the body is a JSON object (given: ["a"])'],
+  ])('is told so even where no field is to blame: %j', (body, said) => {
+    const { message, fields } = problemOf(body);
+    expect([message, fields]).toEqual([said, [{ field: '', message: said }]]);
   });
 
   test('and one that does is returned as the schema has it', () => {
