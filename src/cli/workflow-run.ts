@@ -3,6 +3,7 @@ import { type Workflow, WorkflowFailedError, type WorkflowResultType } from '@te
 import type { QueryDefinition } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { openClient } from '../temporal/connection.ts';
+import { temporalErrorOf } from '../temporal/errors.ts';
 import { ServiceError, serviceEnvironment } from './service-client.ts';
 
 /** Between two queries of a run under way. */
@@ -29,7 +30,8 @@ export async function runByHand<W extends Workflow>(
 ): Promise<WorkflowResultType<W>> {
   const env = serviceEnvironment();
   const taskQueue = env['TEMPORAL_TASK_QUEUE'] ?? 'bill-service';
-  const client = openClient({ connect: loadClientConnectConfig({ overrideEnvVars: env }), taskQueue, uiUrl: undefined });
+  const temporal = { connect: loadClientConnectConfig({ overrideEnvVars: env }), taskQueue, uiUrl: undefined };
+  const client = openClient(temporal);
   try {
     const run = await client.workflow.start(type, { workflowId: `${name}/by-hand-${Date.now()}`, taskQueue, args: args as unknown[] });
     const looking = setInterval(async () => {
@@ -38,7 +40,7 @@ export async function runByHand<W extends Workflow>(
     }, PROGRESS_MS);
     return await run.result().finally(() => clearInterval(looking));
   } catch (error) {
-    if (!(error instanceof WorkflowFailedError)) throw error;
+    if (!(error instanceof WorkflowFailedError)) throw temporalErrorOf(error, temporal);
     throw new ServiceError(`${name} has failed: ${reasonOf(error)}`);
   } finally {
     await client.connection.close();

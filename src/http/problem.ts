@@ -1,7 +1,7 @@
 /** Errors as RFC 9457 problem details, each with a stable `type`. */
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
-import { isDatabaseOutage } from '../database/errors.ts';
+import { describeDatabaseError, isDatabaseOutage } from '../database/errors.ts';
 import { UnknownNameError } from '../database/names.ts';
 import { BadCursorError } from '../database/page.ts';
 import { KmsError } from '../kms/errors.ts';
@@ -100,7 +100,7 @@ function ofFilter(error: unknown): Problem | undefined {
 }
 
 function ofDatabase(error: unknown): Problem | undefined {
-  return isDatabaseOutage(error) ? new Problem('unavailable', 'the database cannot be reached; nothing was stored') : undefined;
+  return isDatabaseOutage(error) ? new Problem('unavailable', `nothing was stored: ${describeDatabaseError(error)}`) : undefined;
 }
 
 /** An administrator can act on LiteLLM's own message. That it refuses our key is an outage for our caller. */
@@ -113,15 +113,22 @@ function ofKms(error: unknown): Problem | undefined {
       return new Problem('conflict', error.message);
     case 'invalid':
       return new Problem('invalid', error.message);
+    case 'forbidden':
+    case 'unauthenticated':
+      return new Problem('unavailable', `${error.message}: correct KMS_API_KEY; bill doctor says what the key may do`);
     default:
-      return new Problem('unavailable', error.message);
+      return new Problem('unavailable', `${error.message}: try again; if it stays so, bill doctor checks LiteLLM and KMS_BASE_URL`);
   }
 }
 
 /** Whatever Stripe refuses us is an outage to our caller. */
 function ofPayments(error: unknown): Problem | undefined {
   if (!(error instanceof PaymentsError)) return undefined;
-  return new Problem('unavailable', `this depends on what Stripe says, and no usable answer came: ${error.message}`);
+  const next =
+    error.kind === 'key'
+      ? 'correct STRIPE_SECRET_KEY'
+      : 'try again; if it stays so, bill doctor checks STRIPE_SECRET_KEY and STRIPE_API_BASE';
+  return new Problem('unavailable', `this depends on what Stripe says, and no usable answer came: ${error.message}: ${next}`);
 }
 
 /**

@@ -40,9 +40,10 @@ export function syncRoutes({ database, workflows, links }: Pick<HttpDependencies
     const { organization_ids: organizationIds, dry_run: dryRun } = parse(startBody, request.body ?? {});
     await names.requireOrganizations(database.fork(), organizationIds ?? []);
     const run = await syncRuns.create(database.fork(), { organizationIds, dryRun });
-    await withDeadline(workflows.startSync(run), START_DEADLINE_MS).catch(async (error: Error) => {
+    const start = withDeadline(workflows.startSync(run), START_DEADLINE_MS, 'Temporal (TEMPORAL_ADDRESS) has not answered');
+    await start.catch(async (error: Error) => {
       await syncRuns.finish(database.fork(), run.id, { counts: run.counts, failure: `it could not be started: ${error.message}` });
-      throw new Problem('unavailable', 'Temporal cannot be reached; no synchronisation was started');
+      throw new Problem('unavailable', `no synchronisation was started: ${error.message}`);
     });
     response.status(201).location(`/api/v1/sync/${run.id}`).json(present(run, undefined));
   });
