@@ -40,8 +40,9 @@ export async function requireOrganizationOfRows(em: EntityManager, id: string): 
     `select exists (select from organization_balance_config where c_organization_id = ?)
        or exists (select from webhook_event where organization_id = ?)
        or exists (select from outbound_event where organization_id = ?)
-       or exists (select from hold where organization_id = ?) as known`,
-    [id, id, id, id],
+       or exists (select from hold where organization_id = ?)
+       or exists (select from ledger_transfer where organization_id = ?) as known`,
+    [id, id, id, id, id],
   );
   if (!known) throw new UnknownNameError('organization_id', await absenceOfOrganizations(em, [id]));
 }

@@ -109,22 +109,35 @@ function present(recharge: Recharge) {
     quota: formatQuota(recharge.quotaGranted),
     balance_seen: formatQuota(recharge.balanceSeen),
     quota_before: quotaOrNull(recharge.quotaBefore),
-    quota_after: quotaOrNull(recharge.quotaAfter),
+    // Until then it is what is to be written.
+    quota_after: recharge.status === 'succeeded' ? quotaOrNull(recharge.quotaAfter) : null,
     payment_intent_id: recharge.paymentIntentId ?? null,
     payment_method_id: recharge.paymentMethodId ?? null,
     refund_id: recharge.refundId ?? null,
     resolutions: resolutionsOf(recharge.status, recharge.paymentIntentId !== null),
-    failure: recharge.failureMessage
-      ? {
-          code: recharge.failureCode ?? null,
-          decline_code: recharge.declineCode ?? null,
-          advice_code: recharge.adviceCode ?? null,
-          message: recharge.failureMessage,
-        }
-      : null,
+    failure: failureOf(recharge),
     created_at: recharge.createdAt.toISOString(),
     updated_at: recharge.updatedAt.toISOString(),
   };
+}
+
+/** Why the recharge has brought no quota, or needs a person; null where nothing went wrong. */
+function failureOf(recharge: Recharge) {
+  const message = recharge.failureMessage ?? reasonOf(recharge);
+  if (message === undefined) return null;
+  return {
+    code: recharge.failureCode ?? null,
+    decline_code: recharge.declineCode ?? null,
+    advice_code: recharge.adviceCode ?? null,
+    message,
+  };
+}
+
+/** Why the money goes back, or why nothing was charged: the timeline has it. */
+function reasonOf({ status, timeline }: Recharge): string | undefined {
+  const step = { refunding: 'refunding', refunded: 'refunding', cancelled: 'cancelled' }[status as string];
+  const last = timeline.findLast((each) => each.status === step && each['reason']);
+  return last && (last['by'] ? `${last['by']}: ${last['reason']}` : String(last['reason']));
 }
 
 function presentTransfer(transfer: LedgerTransfer) {

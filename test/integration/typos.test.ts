@@ -43,8 +43,8 @@ describe('a filter', () => {
     const { id } = await world.organization();
     await world.admin.post('/api/v1/holds', { scope: 'organization', subject: id, reason: 'to be removed' });
     expect((await world.admin.delete(`${ORGANIZATIONS}/${id}`)).status).toBe(204);
-    const { data } = await world.admin.get('/api/v1/holds', { params: { organization_id: id } });
-    expect(data.data).toMatchObject([{ organization_id: id, detail: 'to be removed' }]);
+    const { data } = await world.admin.get('/api/v1/outbound-events', { params: { organization_id: id } });
+    expect(data.data).toContainEqual(expect.objectContaining({ organization_id: id, type: 'hold.opened' }));
   });
 
   test.each<[string, string, RegExp]>([
@@ -61,7 +61,7 @@ describe('a filter', () => {
       'organisation_id',
       /^organisation_id: is not known here; known are limit, cursor, organization_id, status, stuck$/,
     ],
-  ])('of %s: a %s that there is not is refused with those that there are', async (path, filter, said) => {
+  ])('of %s by another %s than there are is refused with those that there are', async (path, filter, said) => {
     expect(await refused(path, { [filter]: 'bogus' })).toMatch(said);
   });
 
