@@ -24,15 +24,26 @@ type Fields<Input> = { readonly [Field in keyof Required<Input>]: Kind };
 /**
  * The input, `{}` when none was given. Null counts as not given.
  *
- * @param required fields without which the workflow cannot run.
  * @throws a failure that names every fault and the fields that exist.
  */
-export function readInput<Input extends object>(
-  input: Input | null | undefined,
-  fields: Fields<Input>,
-  required: readonly (keyof Input & string)[] = [],
-): Input {
-  const faults = faultsOf(input ?? {}, fields, required);
+export function readInput<Input extends object>(input: Input | null | undefined, fields: Fields<Input>): Input {
+  refuse(faultsOf(input ?? {}, fields), fields);
+  return input ?? ({} as Input);
+}
+
+/**
+ * The same for a workflow that only the service starts: every field is required, and others are left alone. During a
+ * deploy a newer version may start it on this worker, and no charge may be lost for a field that it has added.
+ */
+export function readWholeInput<Input extends object>(input: Input | null | undefined, fields: Fields<Input>): Input {
+  const given = (input ?? {}) as Record<string, unknown>;
+  const missing = Object.keys(fields).filter((name) => given[name] === undefined || given[name] === null);
+  const known = Object.fromEntries(Object.entries(given).filter(([name]) => Object.hasOwn(fields, name)));
+  refuse([...missing.map((name) => `${name} is missing`), ...faultsOf(known, fields)], fields);
+  return given as Input;
+}
+
+function refuse(faults: readonly string[], fields: Readonly<Record<string, Kind>>): void {
   // Asked for only where something is wrong: the histories of all other runs stay as they are.
   if (faults.length > 0 && patched(CHECKS_ITS_INPUT)) {
     throw ApplicationFailure.nonRetryable(
@@ -40,20 +51,16 @@ export function readInput<Input extends object>(
       FAILURE.invalidInput,
     );
   }
-  return input ?? ({} as Input);
 }
 
-function faultsOf(input: object, fields: Readonly<Record<string, Kind>>, required: readonly string[]): string[] {
+function faultsOf(input: object, fields: Readonly<Record<string, Kind>>): string[] {
   if (typeof input !== 'object' || Array.isArray(input)) return [`it is ${shown(input)}, not an object`];
-  const given = Object.entries(input).filter(([, value]) => value !== undefined && value !== null);
-  return [
-    ...given.flatMap(([name, value]) => {
-      const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
-      if (!field) return [`there is no field ${name}`];
-      return field.isFit(value) ? [] : [`${name} ${field.wanted} (given: ${shown(value)})`];
-    }),
-    ...required.filter((name) => !given.some(([each]) => each === name)).map((name) => `${name} is missing`),
-  ];
+  return Object.entries(input).flatMap(([name, value]) => {
+    if (value === undefined || value === null) return [];
+    const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
+    if (!field) return [`there is no field ${name}`];
+    return field.isFit(value) ? [] : [`${name} ${field.wanted} (given: ${shown(value)})`];
+  });
 }
 
 function describeFields(fields: Readonly<Record<string, Kind>>): string {

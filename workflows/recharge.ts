@@ -31,7 +31,7 @@ import type { Refusal } from '../src/domain/policy.ts';
 import type { RechargeStatus } from '../src/domain/recharge-status.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
 import { type RechargeInput, type RechargeResult, stripeChanged } from './contract.ts';
-import { readInput, TEXT } from './input.ts';
+import { readWholeInput, TEXT } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
 
@@ -103,7 +103,7 @@ const { notify, raiseAlarm } = proxyActivities<Activities>({
 });
 
 export async function rechargeWorkflow(input: RechargeInput): Promise<RechargeResult> {
-  const { eventId } = readInput(input, { eventId: TEXT }, ['eventId']);
+  const { eventId } = readWholeInput(input, { eventId: TEXT });
   const stripe = listenToStripe();
   let limits: LimitsResult;
   try {

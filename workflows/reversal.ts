@@ -7,7 +7,7 @@ import { ApplicationFailure, condition, proxyActivities, setCurrentDetails, setH
 import type { Activities } from '../activities/index.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { type ReversalInput, stripeChanged } from './contract.ts';
-import { readInput, TEXT } from './input.ts';
+import { readWholeInput, TEXT } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 
 /** A dispute takes weeks; looks without an event are only for events that were lost. */
@@ -34,7 +34,7 @@ const { takeBackQuota, giveBackQuota } = proxyActivities<Activities>({
 });
 
 export async function reversalWorkflow(input: ReversalInput): Promise<void> {
-  const { rechargeId } = readInput(input, { rechargeId: TEXT }, ['rechargeId']);
+  const { rechargeId } = readWholeInput(input, { rechargeId: TEXT });
   let changed = false;
   setHandler(stripeChanged, () => {
     changed = true;

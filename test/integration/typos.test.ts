@@ -146,7 +146,7 @@ describe('the input of a workflow', () => {
     ['balanceSweepWorkflow', { dry_run: true }, /there is no field dry_run; it takes none/],
     ['reconcileWorkflow', { fixx: true }, /there is no field fixx; its fields are fix \(true or false\)/],
     ['retentionWorkflow', { table: 'webhook_event' }, /there is no field table; it takes none/],
-    ['rechargeWorkflow', { event_id: 'evt_1' }, /there is no field event_id; eventId is missing; its fields are eventId/],
+    ['rechargeWorkflow', { event_id: 'evt_1' }, /eventId is missing; its fields are eventId \(a string\)/],
     ['reversalWorkflow', {}, /rechargeId is missing; its fields are rechargeId/],
   ])('%s does not know fails it at once: %j', async (type, input, said) => {
     const failure = await failureOf(type, input);
