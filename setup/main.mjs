@@ -19,7 +19,7 @@ if (Number(process.versions.node.split('.')[0]) < OLDEST_NODE) {
 // Imported only now, because these use features that an older Node does not have.
 const { readFileSync } = await import('node:fs');
 const { join } = await import('node:path');
-const { install, isInstalled, ROOT } = await import('./install.mjs');
+const { install, isInstalled, linkBill, ROOT } = await import('./install.mjs');
 const { fetchTemporalCli, fetchTestServer } = await import('./fetch-temporal.mjs');
 const { withLock } = await import('./lock.mjs');
 const { locateTemporalCli, locateTestServer } = await import('./temporal-cli.mjs');
@@ -42,6 +42,7 @@ try {
       if (needsTestServer()) await fetchTestServer();
     });
   }
+  linkBill();
   if (!process.argv.includes('--quiet')) console.log('Setup is complete.');
 } catch (error) {
   console.error(`\nSetup failed.\n${error.message}`);

@@ -29,7 +29,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const client = openClient(config.temporal);
   const kms = new KmsClient(config.kms);
   const payments = new PaymentsClient(config.stripe);
-  const workflows = new TemporalStarter(client, config.temporal.taskQueue);
+  const workflows = new TemporalStarter(client, config.temporal);
   const alerts = new Dispatcher(alertSource(database, workflows), log);
   const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log);
   const outbox = new Dispatcher(outboxSource({ database, log, ...config.outbound }), log);

@@ -89,13 +89,13 @@ function problemsOfDatabase(url = '', env: Record<string, string | undefined>): 
 }
 
 /** Rules between variables. Checked beside the schema, so that they are reported with the rest. */
-function problemsBetween(env: Record<string, string | undefined>): string[] {
+function problemsBetween(env: Record<string, string | undefined>, parts: readonly Part[]): string[] {
   const problems: string[] = [];
   const holdsNone = (list = '') => !/[^,\s]/.test(list);
-  if (holdsNone(env['WEBHOOK_HMAC_SECRETS']) && holdsNone(env['WEBHOOK_URL_TOKENS'])) {
+  if (parts.includes('webhook') && holdsNone(env['WEBHOOK_HMAC_SECRETS']) && holdsNone(env['WEBHOOK_URL_TOKENS'])) {
     problems.push('WEBHOOK_HMAC_SECRETS is not set, nor is WEBHOOK_URL_TOKENS: one of the two has to say which alerts are authentic');
   }
-  if (env['NOTIFY_WEBHOOK_URL'] && !env['NOTIFY_WEBHOOK_SECRET']) {
+  if (parts.includes('outbound') && env['NOTIFY_WEBHOOK_URL'] && !env['NOTIFY_WEBHOOK_SECRET']) {
     problems.push('NOTIFY_WEBHOOK_SECRET is not set, but NOTIFY_WEBHOOK_URL is: outbound events are signed');
   }
   return problems;
@@ -152,26 +152,56 @@ export class ConfigError extends Error {
   }
 }
 
-/** @throws ConfigError naming every variable that is missing or wrong. */
-export function readConfig(env: Record<string, string | undefined>): Config {
+/** A part of the configuration: what one process needs of it. */
+export type Part = keyof Config;
+type Variable = keyof typeof environment.shape;
+type Environment = z.output<typeof environment>;
+
+/** The variables that each part is made of. Those of Temporal are also read by its own library. */
+const VARIABLES: Readonly<Record<Part, readonly Variable[]>> = {
+  databaseUrl: ['DATABASE_URL'],
+  temporal: ['TEMPORAL_TASK_QUEUE', 'TEMPORAL_UI_URL'],
+  stripe: ['STRIPE_SECRET_KEY', 'STRIPE_API_BASE', 'STRIPE_WEBHOOK_SECRETS'],
+  kms: ['KMS_BASE_URL', 'KMS_API_KEY'],
+  webhook: ['WEBHOOK_HMAC_SECRETS', 'WEBHOOK_URL_TOKENS'],
+  http: ['ADMIN_API_KEY', 'HOST', 'PORT', 'PUBLIC_URL'],
+  logLevel: ['LOG_LEVEL'],
+  outbound: ['NOTIFY_WEBHOOK_URL', 'NOTIFY_WEBHOOK_SECRET', 'OUTBOUND_ALLOW_PRIVATE'],
+};
+const EVERY_PART = Object.keys(VARIABLES) as Part[];
+
+/**
+ * The configuration, or some parts of it: the variables of the others may be missing or wrong.
+ *
+ * @throws ConfigError naming every variable that is missing or wrong.
+ */
+export function readConfig(env: Record<string, string | undefined>): Config;
+export function readConfig<P extends Part>(env: Record<string, string | undefined>, parts: readonly P[]): Pick<Config, P>;
+export function readConfig(env: Record<string, string | undefined>, parts: readonly Part[] = EVERY_PART): Partial<Config> {
   // An empty variable counts as not set: Compose and .env files set such.
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
-  const parsed = environment.safeParse(given);
+  const used = new Set(parts.flatMap((part) => VARIABLES[part]));
+  const mask = Object.fromEntries([...used].map((name) => [name, true])) as { [V in Variable]?: true };
+  const parsed = environment.pick(mask).safeParse(given);
   const problems = [
     ...(parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`)),
-    ...problemsOfDatabase(given['DATABASE_URL'], given),
-    ...problemsBetween(given),
+    ...(parts.includes('databaseUrl') ? problemsOfDatabase(given['DATABASE_URL'], given) : []),
+    ...problemsBetween(given, parts),
   ];
   let connect: TemporalConfig['connect'] | undefined;
   try {
-    connect = loadClientConnectConfig({ overrideEnvVars: given as Record<string, string> });
+    if (parts.includes('temporal')) connect = loadClientConnectConfig({ overrideEnvVars: given as Record<string, string> });
   } catch (error) {
     problems.push(`TEMPORAL_… ${(error as Error).message}`);
   }
-  if (!parsed.success || !connect || problems.length > 0) throw new ConfigError(problems);
+  if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
+  const config = configOf(parsed.data as Environment, connect as TemporalConfig['connect']);
+  return Object.freeze(Object.fromEntries(parts.map((part) => [part, config[part]])));
+}
 
-  const e = parsed.data;
-  return Object.freeze({
+/** Of parts that were not read, the variables are undefined. */
+function configOf(e: Environment, connect: TemporalConfig['connect']): Config {
+  return {
     databaseUrl: e.DATABASE_URL,
     temporal: { connect, taskQueue: e.TEMPORAL_TASK_QUEUE, uiUrl: e.TEMPORAL_UI_URL },
     stripe: { secretKey: e.STRIPE_SECRET_KEY, apiBase: e.STRIPE_API_BASE, webhookSecrets: e.STRIPE_WEBHOOK_SECRETS },
@@ -183,5 +213,5 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       notify: e.NOTIFY_WEBHOOK_URL && e.NOTIFY_WEBHOOK_SECRET ? { url: e.NOTIFY_WEBHOOK_URL, secret: e.NOTIFY_WEBHOOK_SECRET } : undefined,
       allowPrivate: e.OUTBOUND_ALLOW_PRIVATE === 'true',
     },
-  });
+  };
 }

@@ -2,7 +2,7 @@
 import { Client } from '@temporalio/client';
 import type { WorkflowBundle } from '@temporalio/worker';
 import type { ActivityDependencies } from '../activities/dependencies.ts';
-import type { Config } from './config.ts';
+import type { Config, Part } from './config.ts';
 import { Database } from './database/database.ts';
 import type { Lane } from './gate.ts';
 import { KmsClient } from './kms/client.ts';
@@ -27,8 +27,12 @@ type WorkerOptions = {
  */
 export const CONNECTIONS: Readonly<Record<Lane, number>> = { money: 15, bulk: 5 };
 
+/** What a worker is put together from. */
+export const WORKER_PARTS = ['databaseUrl', 'temporal', 'stripe', 'kms', 'logLevel'] as const satisfies Part[];
+export type WorkerConfig = Pick<Config, (typeof WORKER_PARTS)[number]>;
+
 /** The workers of workflows and activities. They wait for Temporal while Temporal is unavailable. */
-export async function startWorker(config: Config, log: Logger, { failed, workflowBundle }: WorkerOptions): Promise<Running> {
+export async function startWorker(config: WorkerConfig, log: Logger, { failed, workflowBundle }: WorkerOptions): Promise<Running> {
   const stopping = new AbortController();
   const databases: Record<Lane, Database> = {
     money: await Database.open(config.databaseUrl, { poolMax: CONNECTIONS.money }),
@@ -40,7 +44,7 @@ export async function startWorker(config: Config, log: Logger, { failed, workflo
     const namespace = namespaceOf(config.temporal);
     const client = new Client({ connection, namespace });
     const { taskQueue } = config.temporal;
-    const workflows = new TemporalStarter(client, taskQueue);
+    const workflows = new TemporalStarter(client, config.temporal);
     const dependenciesOf = (lane: Lane): ActivityDependencies => ({
       database: databases[lane],
       kms: new KmsClient(config.kms, lane),

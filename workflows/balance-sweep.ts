@@ -11,7 +11,8 @@ import type { BulkActivities } from '../activities/index.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
 import { BULK_QUEUE } from './bulk-queue.ts';
-import { sweepProgress } from './contract.ts';
+import { type NoInput, sweepProgress } from './contract.ts';
+import { readInput } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
 
@@ -45,7 +46,8 @@ const { tellOverdue } = proxyActivities<BulkActivities>({
   retry: { initialInterval: '1 second', maximumAttempts: 3 },
 });
 
-export async function balanceSweepWorkflow(): Promise<SweepCounts> {
+export async function balanceSweepWorkflow(input?: NoInput): Promise<SweepCounts> {
+  readInput<NoInput>(input, {});
   const unused: string[] = [];
   if (patched('tells-what-is-overdue')) {
     await tellOverdue().catch((error) => log.error('what is overdue was not told', { reason: reasonOf(error) }));

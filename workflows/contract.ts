@@ -61,10 +61,13 @@ export type ReconcileResult = { intents: number; organizations: number; findings
 export type ReconcileWorkflow = (input?: ReconcileInput) => Promise<ReconcileResult>;
 export const reconcileProgress = defineQuery<ReconcileResult>('progress');
 
-export type BalanceSweepWorkflow = () => Promise<SweepCounts>;
+/** `{}`: what the Temporal Web UI proposes. */
+export type NoInput = Record<never, never>;
+
+export type BalanceSweepWorkflow = (input?: NoInput) => Promise<SweepCounts>;
 export const sweepProgress = defineQuery<SweepCounts>('progress');
 
-export type RetentionWorkflow = () => Promise<RemovedRows>;
+export type RetentionWorkflow = (input?: NoInput) => Promise<RemovedRows>;
 
 export type TeamSyncInput = {
   /** Only these organizations; all of them when absent. */

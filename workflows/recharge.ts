@@ -31,6 +31,7 @@ import type { Refusal } from '../src/domain/policy.ts';
 import type { RechargeStatus } from '../src/domain/recharge-status.ts';
 import { amountMinorKey, rechargeStatusKey } from '../src/temporal/search-attributes.ts';
 import { type RechargeInput, type RechargeResult, stripeChanged } from './contract.ts';
+import { readWholeInput, TEXT } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
 
@@ -101,7 +102,8 @@ const { notify, raiseAlarm } = proxyActivities<Activities>({
   retry: { initialInterval: '1 second', maximumInterval: '1 hour' },
 });
 
-export async function rechargeWorkflow({ eventId }: RechargeInput): Promise<RechargeResult> {
+export async function rechargeWorkflow(input: RechargeInput): Promise<RechargeResult> {
+  const { eventId } = readWholeInput(input, { eventId: TEXT });
   const stripe = listenToStripe();
   let limits: LimitsResult;
   try {

@@ -17,6 +17,7 @@ import type { BulkActivities } from '../activities/index.ts';
 import { type Finding, findingOf } from '../src/domain/finding.ts';
 import { BULK_QUEUE } from './bulk-queue.ts';
 import { type ReconcileInput, type ReconcileProgress, type ReconcileResult, reconcileProgress } from './contract.ts';
+import { FLAG, PROGRESS, readInput } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
 
@@ -35,7 +36,8 @@ const { checkBooks, resumeIdle, compareIntents, restoreLost, compareBudgets } = 
   retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
 });
 
-export async function reconcileWorkflow({ fix = false, progress }: ReconcileInput = {}): Promise<ReconcileResult> {
+export async function reconcileWorkflow(input?: ReconcileInput): Promise<ReconcileResult> {
+  const { fix = false, progress } = readInput<ReconcileInput>(input, { fix: FLAG, progress: PROGRESS });
   const begun: ReconcileProgress = progress ?? {
     result: { intents: 0, organizations: 0, findings: [] },
     since: new Date(workflowInfo().startTime.getTime() - LOOK_BACK_MS).toISOString(),

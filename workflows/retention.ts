@@ -6,6 +6,8 @@ import { proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { BulkActivities } from '../activities/index.ts';
 import type { RemovedRows } from '../activities/retention/types.ts';
 import { BULK_QUEUE } from './bulk-queue.ts';
+import type { NoInput } from './contract.ts';
+import { readInput } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 
 // Idempotent: an attempt removes what the one before it has left. It may take an hour where a backlog of years is
@@ -18,7 +20,8 @@ const { removeExpired } = proxyActivities<BulkActivities>({
   retry: { initialInterval: '10 seconds', maximumInterval: '10 minutes' },
 });
 
-export async function retentionWorkflow(): Promise<RemovedRows> {
+export async function retentionWorkflow(input?: NoInput): Promise<RemovedRows> {
+  readInput<NoInput>(input, {});
   const rows = await removeExpired();
   setCurrentDetails(
     Object.entries(rows)

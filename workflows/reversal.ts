@@ -7,6 +7,7 @@ import { ApplicationFailure, condition, proxyActivities, setCurrentDetails, setH
 import type { Activities } from '../activities/index.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { type ReversalInput, stripeChanged } from './contract.ts';
+import { readWholeInput, TEXT } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 
 /** A dispute takes weeks; looks without an event are only for events that were lost. */
@@ -32,7 +33,8 @@ const { takeBackQuota, giveBackQuota } = proxyActivities<Activities>({
   },
 });
 
-export async function reversalWorkflow({ rechargeId }: ReversalInput): Promise<void> {
+export async function reversalWorkflow(input: ReversalInput): Promise<void> {
+  const { rechargeId } = readWholeInput(input, { rechargeId: TEXT });
   let changed = false;
   setHandler(stripeChanged, () => {
     changed = true;

@@ -12,10 +12,11 @@ import type { SyncSummary } from '../activities/sync/types.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
 import { BULK_QUEUE } from './bulk-queue.ts';
 import { type SyncProgress, syncProgress, type TeamSyncInput } from './contract.ts';
+import { FLAG, PROGRESS, readInput, TEXT, TEXTS } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { reasonOf } from './reason.ts';
 
-// One short transaction each.
+// One short transaction each. `beginSync` refuses organizations that there are not, for good.
 const { beginSync, finishSync } = proxyActivities<BulkActivities>({
   taskQueue: BULK_QUEUE,
   startToCloseTimeout: '30 seconds',
@@ -33,7 +34,10 @@ const { syncTeams, syncOrganizations } = proxyActivities<BulkActivities>({
   retry: { initialInterval: '1 second', maximumInterval: '30 seconds' },
 });
 
-export async function teamSyncWorkflow(input: TeamSyncInput = {}): Promise<SyncSummary> {
+const INPUT = { organization_ids: TEXTS, dry_run: FLAG, run_id: TEXT, progress: PROGRESS };
+
+export async function teamSyncWorkflow(given?: TeamSyncInput): Promise<SyncSummary> {
+  const input = readInput<TeamSyncInput>(given, INPUT);
   // Not cancellable: a run that has its row has to close it.
   const progress = input.progress ?? (await CancellationScope.nonCancellable(() => begin(input)));
   setHandler(syncProgress, () => progress.counts);

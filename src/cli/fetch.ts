@@ -1,9 +1,11 @@
+import { whyUnreachable } from '../domain/unreachable.ts';
+
 /** `fetch` with a deadline. Its error says why there was no answer, where fetch's own says "fetch failed". */
 export async function fetchWithin(deadlineMs: number, url: string, init: RequestInit = {}): Promise<Response> {
   try {
     return await fetch(url, { ...init, signal: AbortSignal.timeout(deadlineMs) });
   } catch (error) {
-    throw new Error(reasonOf(error as Error), { cause: error });
+    throw new Error(whyUnreachable(error) ?? reasonOf(error as Error), { cause: error });
   }
 }
 

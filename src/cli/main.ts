@@ -2,7 +2,8 @@
  * `bill`: every command of the service. What only one command needs is imported when it runs, so that the
  * small ones are quick.
  */
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
+import { addCompletionCommand } from './commands/completion.ts';
 import { addHoldCommands } from './commands/holds.ts';
 import { addLedgerCommands } from './commands/ledger.ts';
 import { addListCommands } from './commands/lists.ts';
@@ -15,12 +16,16 @@ import { addStatusCommand } from './commands/status.ts';
 import { addSweepCommand } from './commands/sweep.ts';
 import { addSyncCommand } from './commands/sync.ts';
 import { addWebhookCommands } from './commands/webhook.ts';
+import { CommandError, EXIT, EXIT_CODES_HELP } from './exit.ts';
 import { type Output, withJson } from './output.ts';
 
-/** `EX_CONFIG` of config.ts, which takes a while to load. */
-const EX_CONFIG = 78;
-
-const bill = new Command('bill').description('Keeps LiteLLM teams funded.').showHelpAfterError().enablePositionalOptions();
+// Every command inherits how usage errors are shown, and that they are thrown.
+const bill = new Command('bill')
+  .description('Keeps LiteLLM teams funded.')
+  .addHelpText('after', EXIT_CODES_HELP)
+  .showHelpAfterError()
+  .enablePositionalOptions()
+  .exitOverride();
 
 bill
   .command('dev')
@@ -65,11 +70,21 @@ addReconcileCommand(bill);
 addSweepCommand(bill);
 addSyncCommand(bill);
 addLedgerCommands(bill);
+addCompletionCommand(bill);
 
 try {
   await bill.parseAsync();
 } catch (error) {
-  const { name, message } = error as Error;
-  console.error(`bill: ${message}`);
-  process.exitCode = name === 'ConnectionUrlError' ? EX_CONFIG : 1;
+  if (error instanceof CommanderError) {
+    // It is shown already. Help that was asked for is no error.
+    process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
+  } else if (error instanceof CommandError) {
+    console.error(`bill: ${error.message}`);
+    process.exitCode = error.exitCode;
+  } else {
+    const { explain } = await import('./explain.ts');
+    const { message, exitCode } = explain(error);
+    console.error(`bill: ${message}`);
+    process.exitCode = exitCode;
+  }
 }

@@ -26,18 +26,29 @@ export function print({ json }: Output, value: unknown, text: () => string): voi
   console.log(json ? JSON.stringify(value, null, 2) : text());
 }
 
-/** A line for each column. */
-export function printRow(options: Output, row: Row, columns = Object.keys(row)): void {
-  const width = Math.max(...columns.map((column) => column.length));
-  print(options, row, () => columns.map((column) => `${column.padEnd(width)}  ${cell(row[column])}`).join('\n'));
+/** The value with each key in snake case, as the API has them: for what comes from a workflow. */
+export function snakeCased(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(snakeCased);
+  if (typeof value !== 'object' || value === null) return value;
+  const snakeCase = (key: string) => key.replace(/[A-Z]/g, (capital) => `_${capital.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(value).map(([key, child]) => [snakeCase(key), snakeCased(child)]));
 }
 
-export function printList(options: Output, list: List, columns: readonly string[]): void {
+/** A line for each column. */
+/** @param inWords the row as people read it. */
+export function printRow(options: Output, row: Row, columns = Object.keys(row), inWords = (each: Row) => each): void {
+  const width = Math.max(...columns.map((column) => column.length));
+  const said = inWords(row);
+  print(options, row, () => columns.map((column) => `${column.padEnd(width)}  ${cell(said[column])}`).join('\n'));
+}
+
+/** @param inWords a row as people read it. */
+export function printList(options: Output, list: List, columns: readonly string[], inWords = (row: Row) => row): void {
   const more = list.next_cursor ? `\n\nmore: --cursor ${list.next_cursor}` : '';
   print(
     options,
     list,
-    () => table(list.data.map((row) => Object.fromEntries(columns.map((column) => [column, cell(row[column])])))) + more,
+    () => table(list.data.map(inWords).map((row) => Object.fromEntries(columns.map((column) => [column, cell(row[column])])))) + more,
   );
 }
 

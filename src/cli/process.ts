@@ -1,5 +1,5 @@
 /** How the long-running commands start and stop. */
-import { type Config, ConfigError, EX_CONFIG, readConfig } from '../config.ts';
+import { type Config, ConfigError, EX_CONFIG, type Part, readConfig } from '../config.ts';
 import type { Running } from '../running.ts';
 
 /** A second signal within this time is the same Ctrl-C: the terminal and npm each send it. */
@@ -7,8 +7,17 @@ const SAME_SIGNAL_MS = 1_000;
 
 /** The configuration. When it cannot be used, prints every problem and ends the process with 78. */
 export function configOrExit(env: NodeJS.ProcessEnv = process.env): Config {
+  return orExit(() => readConfig(env));
+}
+
+/** The same for some parts of it; the settings of the others are not asked for. */
+export function partsOrExit<P extends Part>(parts: readonly P[], env: NodeJS.ProcessEnv = process.env): Pick<Config, P> {
+  return orExit(() => readConfig(env, parts));
+}
+
+function orExit<T>(read: () => T): T {
   try {
-    return readConfig(env);
+    return read();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     console.error(`bill: ${error.message}\n\nEvery variable is described in .env.example.`);

@@ -3,8 +3,8 @@
  * needs no worker of Temporal, which takes a while to load.
  */
 import { createLogger } from '../observability/log.ts';
-import { migrate } from './migrate.ts';
-import { configOrExit, stopOnSignal } from './process.ts';
+import { MIGRATION_PARTS, migrate } from './migrate.ts';
+import { configOrExit, partsOrExit, stopOnSignal } from './process.ts';
 import { databaseOrExit, exitOnTlsRefused } from './startup-check.ts';
 
 export async function serve(): Promise<void> {
@@ -16,8 +16,11 @@ export async function serve(): Promise<void> {
 }
 
 export async function work(): Promise<void> {
-  const [{ startWorker }, { installTemporalLogger }] = await Promise.all([import('../worker.ts'), import('../temporal/worker.ts')]);
-  const config = configOrExit();
+  const [{ startWorker, WORKER_PARTS }, { installTemporalLogger }] = await Promise.all([
+    import('../worker.ts'),
+    import('../temporal/worker.ts'),
+  ]);
+  const config = partsOrExit(WORKER_PARTS);
   const log = createLogger(config.logLevel);
   installTemporalLogger(log);
   await databaseOrExit(config, log);
@@ -30,7 +33,7 @@ export async function work(): Promise<void> {
 }
 
 export async function migrateOnce(): Promise<void> {
-  const config = configOrExit();
+  const config = partsOrExit(MIGRATION_PARTS);
   try {
     await migrate(config, createLogger(config.logLevel));
   } catch (error) {

@@ -1,6 +1,7 @@
 /** The HTTP API of the running service, found by the environment or by the address file of `bill dev`. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { CommandError, EXIT, type ExitCode } from './exit.ts';
 import { fetchWithin } from './fetch.ts';
 
 /** Address and keys of a running `bill dev`; removed when it stops. */
@@ -22,19 +23,22 @@ export type DevAddress = {
 
 const DEADLINE_MS = 15_000;
 
-/** What went wrong, in a sentence for the terminal. */
-export class ServiceError extends Error {
+/** What went wrong at the service, in a sentence for the terminal. */
+export class ServiceError extends CommandError {
   override name = 'ServiceError';
 }
 
 /**
  * A setting of the running service: from the environment, else from a running `bill dev`. @throws
- * ServiceError when neither knows it.
+ * CommandError when neither knows it.
  */
 export function serviceSetting(name: keyof DevAddress): string {
   const value = process.env[name] || readDevAddress()?.[name];
-  if (!value) throw new ServiceError(`${name} is not set and no "bill dev" is running here: set it, or start one with npm start`);
-  return value;
+  if (value) return value;
+  throw new CommandError(
+    `${name} is not set and no "bill dev" is running here: set it (.env.example describes it), or start one with npm start`,
+    EXIT.settings,
+  );
 }
 
 /** The environment, and beneath it what a running `bill dev` uses. */
@@ -59,26 +63,46 @@ export async function callService<T>(
 ): Promise<T> {
   const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined);
   const search = given.length > 0 ? `?${new URLSearchParams(given)}` : '';
-  return answerOf<T>(`${publicUrl()}${path}${search}`, {
+  return answerOf<T>(`${publicUrl()}${path}${search}`, 'ADMIN_API_KEY', {
     method,
     headers: { authorization: `Bearer ${serviceSetting('ADMIN_API_KEY')}`, ...(body && { 'content-type': 'application/json' }) },
     ...(body && { body: JSON.stringify(body) }),
   });
 }
 
+/** What a command line can be changed about, by the status of the problem. */
+const EXIT_CODES: Readonly<Record<number, ExitCode>> = {
+  400: EXIT.usage,
+  401: EXIT.settings,
+  403: EXIT.settings,
+  404: EXIT.usage,
+  415: EXIT.usage,
+  422: EXIT.usage,
+};
+
 /**
- * The JSON that the service answers. @throws ServiceError when it does not answer, or with the problem that
- * it answers.
+ * The JSON that the service answers.
+ *
+ * @param proof the setting by which the service knows us.
+ * @throws ServiceError when it does not answer, or with the problem that it answers.
  */
-export async function answerOf<T>(url: string, init: RequestInit): Promise<T> {
+export async function answerOf<T>(url: string, proof: keyof DevAddress, init: RequestInit): Promise<T> {
   const { status, ok, text } = await fetchWithin(DEADLINE_MS, url, init)
     .then(async (response) => ({ status: response.status, ok: response.ok, text: await response.text() }))
     .catch((error: Error) => {
-      throw new ServiceError(`the service does not answer at ${publicUrl()}: ${error.message}`);
+      throw new ServiceError(
+        `the service does not answer at ${publicUrl()}: ${error.message}. Start it (npm start, or bill serve), or set PUBLIC_URL to where it is`,
+      );
     });
   const answer = jsonIn(text);
   if (ok && answer !== undefined) return answer as T;
-  throw new ServiceError(`${answer?.title ?? `the service answered ${status}`}: ${answer?.detail ?? 'no detail'}`);
+  const exitCode = EXIT_CODES[status] ?? EXIT.fault;
+  if (!answer?.title) {
+    const next = `Is another service there? PUBLIC_URL says where ours is`;
+    throw new ServiceError(`${publicUrl()} answered ${status} and nothing that bill-service says. ${next}`, exitCode);
+  }
+  const next = exitCode === EXIT.settings ? ` (set ${proof} to the one of the service at ${publicUrl()})` : '';
+  throw new ServiceError(`${answer.title}: ${answer.detail ?? 'no detail'}${next}`, exitCode);
 }
 
 function jsonIn(text: string): { title?: string; detail?: string } | undefined {
@@ -89,9 +113,10 @@ function jsonIn(text: string): { title?: string; detail?: string } | undefined {
   }
 }
 
-/** Where the service is: PUBLIC_URL, else HOST and PORT, else a running `bill dev`. */
+/** Where the service is: PUBLIC_URL, else HOST and PORT, else a running `bill dev`, else the default of HOST and PORT. */
 export function publicUrl(): string {
   const { PUBLIC_URL, HOST, PORT } = process.env;
-  if (!PUBLIC_URL && PORT) return `http://${HOST || '127.0.0.1'}:${PORT}`;
-  return serviceSetting('PUBLIC_URL').replace(/\/+$/, '');
+  const byAddress = `http://${HOST || '127.0.0.1'}:${PORT || '8080'}`;
+  if (!PUBLIC_URL && (HOST || PORT)) return byAddress;
+  return (PUBLIC_URL || readDevAddress()?.PUBLIC_URL || byAddress).replace(/\/+$/, '');
 }

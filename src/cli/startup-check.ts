@@ -1,7 +1,7 @@
 /** Whether a process may start on the database that it finds. The rule is in docs/operating.md. */
 import { type Config, EX_CONFIG } from '../config.ts';
 import { Database, type SchemaDifference } from '../database/database.ts';
-import { isTlsRefused } from '../database/errors.ts';
+import { describeDatabaseError, isTlsRefused } from '../database/errors.ts';
 import type { Logger } from '../observability/log.ts';
 
 /** While the database cannot be read, the next look at it. */
@@ -15,7 +15,7 @@ const BREAKING = /^\d+-breaking-/;
  * when the database is not to be had as `sslmode` asks. While it cannot be read, the process starts, and the
  * same is done as soon as it can be.
  */
-export async function databaseOrExit(config: Config, log: Logger): Promise<void> {
+export async function databaseOrExit(config: Pick<Config, 'databaseUrl'>, log: Logger): Promise<void> {
   const database = await Database.open(config.databaseUrl);
   const look = async (): Promise<boolean> => {
     try {
@@ -23,7 +23,7 @@ export async function databaseOrExit(config: Config, log: Logger): Promise<void>
       return true;
     } catch (error) {
       exitOnTlsRefused(error);
-      log.warn({ reason: (error as Error).message }, 'the database cannot be read: starting without it');
+      log.warn({ reason: describeDatabaseError(error) }, 'the database cannot be read: starting without it');
       return false;
     }
   };

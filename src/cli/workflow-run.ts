@@ -6,6 +6,7 @@ import type { TemporalConfig } from '../config.ts';
 import { withDeadline } from '../deadline.ts';
 import { workerLines } from '../domain/status.ts';
 import { openClient } from '../temporal/connection.ts';
+import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { ServiceError, serviceEnvironment } from './service-client.ts';
 
@@ -53,7 +54,7 @@ export async function runByHand<W extends Workflow>(
       clearTimeout(looking);
     });
   } catch (error) {
-    if (!(error instanceof WorkflowFailedError)) throw error;
+    if (!(error instanceof WorkflowFailedError)) throw temporalErrorOf(error, temporal);
     throw new ServiceError(`${name} has failed: ${reasonOf(error)}`);
   } finally {
     await client.connection.close();

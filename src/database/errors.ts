@@ -1,5 +1,6 @@
 /** What an error of the database is: an outage, a refusal of TLS, or a refused statement. */
 import { ConnectionException, DriverException } from '@mikro-orm/core';
+import { whyUnreachable } from '../domain/unreachable.ts';
 import type { SslMode } from './connection-url.ts';
 
 const TLS_REFUSED = 'TLS_REFUSED';
@@ -56,6 +57,30 @@ export function isDatabaseOutage(error: unknown): boolean {
 /** Whether TLS was refused: no retry helps, somebody has to change `DATABASE_URL` or the server. */
 export function isTlsRefused(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === TLS_REFUSED;
+}
+
+/** What PostgreSQL refuses, and what to do: by SQLSTATE. `said` is PostgreSQL's own sentence, which names no secret. */
+const REFUSALS: Readonly<Record<string, (said: string) => string>> = {
+  '28P01': (said) => `PostgreSQL refuses the user or password of DATABASE_URL (${said}): correct them`,
+  '28000': (said) => `PostgreSQL refuses the user of DATABASE_URL (${said}): correct it, or allow it in pg_hba.conf`,
+  '3D000': (said) => `PostgreSQL has no such database (${said}): make it, or correct its name in DATABASE_URL`,
+  '42501': (said) => `PostgreSQL refuses this to the user of DATABASE_URL (${said}): grant it, or name another user`,
+  '42P01': (said) => `the tables are not those of this version (${said}): run bill migrate`,
+  '42703': (said) => `the tables are not those of this version (${said}): run bill migrate`,
+  '53300': (said) => `PostgreSQL has no connection left (${said}): try again, or raise its max_connections`,
+};
+
+/** An error of the database for a person: which system, which setting, what to do next. Without what was sent. */
+export function describeDatabaseError(error: unknown): string {
+  const { code, message = '' } = (error ?? {}) as { code?: unknown; message?: string };
+  if (isTlsRefused(error)) return message;
+  const said = message.split('\n')[0]?.replace(/^.* - /, '') ?? '';
+  const refusal = REFUSALS[String(code)];
+  if (refusal) return refusal(said);
+  if (isDatabaseOutage(error)) {
+    return `PostgreSQL cannot be reached (${whyUnreachable(error) ?? said}): start it, or correct DATABASE_URL; bill doctor checks it`;
+  }
+  return `PostgreSQL refuses a statement (${said}, SQLSTATE ${String(code)}): its log says more`;
 }
 
 /** Whether the error comes from the database at all. */

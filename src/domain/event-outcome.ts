@@ -2,19 +2,21 @@
  * How an event ended, as `webhook_event.outcome` has it. The ending of a recharge has one name: here, in
  * `recharge.status`, in the search attribute `RechargeStatus` and in the type of the outbound event.
  */
-import type { Refusal } from './policy.ts';
+import { REFUSALS, type Refusal } from './policy.ts';
 
-export type EventOutcome =
-  | Refusal
-  | 'succeeded'
-  | 'declined'
-  | 'action_required'
-  | 'refunded'
-  | 'needs_attention'
-  | 'cancelled'
-  | 'unknown_team'
-  | 'ignored'
-  | 'duplicate';
+export const EVENT_OUTCOMES = [
+  'succeeded',
+  'declined',
+  'action_required',
+  'refunded',
+  'needs_attention',
+  'cancelled',
+  'unknown_team',
+  'ignored',
+  'duplicate',
+  ...(Object.keys(REFUSALS) as Refusal[]),
+] as const;
+export type EventOutcome = (typeof EVENT_OUTCOMES)[number];
 
 const SUCCESSES: ReadonlySet<EventOutcome> = new Set(['succeeded', 'above_minimum', 'ignored', 'duplicate'] satisfies EventOutcome[]);
 

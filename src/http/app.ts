@@ -34,7 +34,7 @@ export function createApp(dependencies: HttpDependencies): Express {
   app.use('/webhooks/litellm', litellmWebhook(dependencies));
   app.use('/webhooks/stripe', stripeWebhook(dependencies));
 
-  const admin = [requireAdminKey(adminApiKey), refuseNul, express.json({ limit: MAX_ADMIN_BODY_BYTES })];
+  const admin = [requireAdminKey(adminApiKey), refuseNul, refuseOtherThanJson, express.json({ limit: MAX_ADMIN_BODY_BYTES })];
   app.use('/webhooks/events', admin, eventRoutes(dependencies));
   app.use('/api/v1/organizations/:organization_id/teams', admin, teamRoutes(dependencies));
   app.use('/api/v1/organizations', admin, organizationRoutes(dependencies));
@@ -67,6 +67,16 @@ export async function listen(app: Express, host: string, port: number): Promise<
 /** No id and no filter holds a NUL, and in PostgreSQL a statement with one fails like a broken connection. */
 const refuseNul: RequestHandler = (request, _response, next) => {
   if (/%00/.test(request.originalUrl)) throw new Problem('malformed', 'the URL holds a NUL');
+  next();
+};
+
+/** Express would leave such a body out, and the request would be read as one without. */
+const refuseOtherThanJson: RequestHandler = (request, _response, next) => {
+  const isEmpty = request.headers['content-length'] === '0';
+  if (!isEmpty && request.is('application/json') === false) {
+    const given = request.headers['content-type'] ?? 'none';
+    throw new Problem('unsupported-media-type', `send the body with Content-Type: application/json (given: ${given})`);
+  }
   next();
 };
 

@@ -3,6 +3,7 @@ import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { Hold } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
+import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import { HOLD_REASONS, HOLD_SCOPES, HOLDS } from '../domain/hold.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -34,6 +35,7 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
 
   router.get('/', async (request, response) => {
     const { limit, cursor, organization_id: organizationId, scope, reason, open } = parse(listQuery, request.query);
+    if (organizationId) await names.requireOrganizationOfRows(database.fork(), organizationId);
     const filter = {
       ...(organizationId && { organizationId }),
       ...(scope && { scope }),
@@ -52,7 +54,7 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
     if (forMs !== null && forMs <= 0) throw invalidField('until', 'is in the future');
     const em = database.fork();
     if (scope === 'organization' && !(await organizations.find(em, subject))) {
-      throw new Problem('not-found', `there is no organization ${subject}`);
+      throw new Problem('not-found', await names.absenceOfOrganizations(em, [subject]));
     }
     const organizationId = scope === 'organization' ? subject : null;
     const { id, isNew } = await holds.open(em, { scope, subject, reason: 'operator', detail, openedBy: by, organizationId, forMs });

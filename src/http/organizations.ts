@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Hold, Organization } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
+import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
 import * as status from '../database/status.ts';
@@ -87,7 +88,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
   router.delete('/:id', async (request, response) => {
     const removed = await refusingConflicts(() => organizations.remove(database.fork(), request.params.id));
-    if (!removed) throw missing(request.params.id);
+    if (!removed) throw await missing(request.params.id);
     response.status(204).end();
   });
 
@@ -168,14 +169,18 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
   async function get(id: string): Promise<Organization> {
     const organization = await organizations.find(database.fork(), id);
-    if (!organization) throw missing(id);
+    if (!organization) throw await missing(id);
     return organization;
   }
 
   async function change(id: string, changes: Parameters<typeof organizations.change>[2]): Promise<Organization> {
     const organization = await refusingConflicts(() => organizations.change(database.fork(), id, changes));
-    if (!organization) throw missing(id);
+    if (!organization) throw await missing(id);
     return organization;
+  }
+
+  async function missing(id: string): Promise<Problem> {
+    return new Problem('not-found', await names.absenceOfOrganizations(database.fork(), [id]));
   }
 
   return router;
@@ -183,10 +188,6 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
 function withWarnings<Shown extends { warnings: string[] }>(shown: Shown, more: readonly string[]): Shown {
   return { ...shown, warnings: [...shown.warnings, ...more] };
-}
-
-function missing(id: string): Problem {
-  return new Problem('not-found', `there is no organization ${id}`);
 }
 
 async function refusingConflicts<T>(write: () => Promise<T>): Promise<T> {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { OutboundDelivery, OutboundEndpoint, OutboundEvent } from '../database/entities.ts';
+import * as names from '../database/names.ts';
 import * as deliveries from '../database/outbound-deliveries.ts';
 import * as endpoints from '../database/outbound-endpoints.ts';
 import * as outboundEvents from '../database/outbound-events.ts';
@@ -76,6 +77,7 @@ export function outboundEventRoutes({ database, outboundEventResent }: Pick<Http
 
   router.get('/', async (request, response) => {
     const { limit, cursor, type, organization_id: organizationId, failed } = parse(listQuery, request.query);
+    if (organizationId) await names.requireOrganizationOfRows(database.fork(), organizationId);
     const filter = { ...(type && { type }), ...(organizationId && { organizationId }), isFailed: failed === 'true' };
     const page = await outboundEvents.list(database.fork(), filter, { limit, cursor });
     const byEvent = await deliveries.ofEvents(

@@ -1,11 +1,13 @@
 /** Errors as RFC 9457 problem details, each with a stable `type`. */
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
-import { isDatabaseOutage } from '../database/errors.ts';
+import { describeDatabaseError, isDatabaseOutage } from '../database/errors.ts';
+import { UnknownNameError } from '../database/names.ts';
 import { BadCursorError } from '../database/page.ts';
 import { KmsError } from '../kms/errors.ts';
 import type { Logger } from '../observability/log.ts';
 import { PaymentsError } from '../payments/errors.ts';
+import { fieldErrorsOf, wantedBy } from './wanted.ts';
 
 /** Every problem that the service answers with: the status and the title that go with its type. */
 const PROBLEMS = {
@@ -66,15 +68,11 @@ export function sendProblem(response: Response, problem: Problem): void {
     );
 }
 
-/** Checks a body or a query. @throws Problem 422 that names each field. */
+/** Checks a body or a query. @throws Problem 422 that names each field, what is wanted and what was given. */
 export function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: wantedBy });
   if (parsed.success) return parsed.data;
-  const fields = parsed.error.issues.flatMap((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((key) => ({ field: [...issue.path, key].join('.'), message: 'is not known here' }))
-      : [{ field: issue.path.join('.'), message: issue.message }],
-  );
+  const fields = parsed.error.issues.flatMap((issue) => fieldErrorsOf(issue, schema, value));
   throw new Problem('invalid', fields.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; '), fields);
 }
 
@@ -87,7 +85,7 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof Problem) return sendProblem(response, error);
-    sendProblem(response, ofExpress(error) ?? ofCursor(error) ?? ofDatabase(error) ?? ofKms(error) ?? ofPayments(error) ?? unexpected());
+    sendProblem(response, ofExpress(error) ?? ofFilter(error) ?? ofDatabase(error) ?? ofKms(error) ?? ofPayments(error) ?? unexpected());
 
     function unexpected(): Problem {
       log.error({ method: request.method, path: request.path, error: (error as Error)?.stack }, 'a request failed unexpectedly');
@@ -96,12 +94,13 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   };
 }
 
-function ofCursor(error: unknown): Problem | undefined {
-  return error instanceof BadCursorError ? invalidField('cursor', error.message) : undefined;
+function ofFilter(error: unknown): Problem | undefined {
+  if (error instanceof BadCursorError) return invalidField('cursor', error.message);
+  return error instanceof UnknownNameError ? invalidField(error.field, error.message) : undefined;
 }
 
 function ofDatabase(error: unknown): Problem | undefined {
-  return isDatabaseOutage(error) ? new Problem('unavailable', 'the database cannot be reached; nothing was stored') : undefined;
+  return isDatabaseOutage(error) ? new Problem('unavailable', `nothing was stored: ${describeDatabaseError(error)}`) : undefined;
 }
 
 /** An administrator can act on LiteLLM's own message. That it refuses our key is an outage for our caller. */
@@ -114,15 +113,22 @@ function ofKms(error: unknown): Problem | undefined {
       return new Problem('conflict', error.message);
     case 'invalid':
       return new Problem('invalid', error.message);
+    case 'forbidden':
+    case 'unauthenticated':
+      return new Problem('unavailable', `${error.message}: correct KMS_API_KEY; bill doctor says what the key may do`);
     default:
-      return new Problem('unavailable', error.message);
+      return new Problem('unavailable', `${error.message}: try again; if it stays so, bill doctor checks LiteLLM and KMS_BASE_URL`);
   }
 }
 
 /** Whatever Stripe refuses us is an outage to our caller. */
 function ofPayments(error: unknown): Problem | undefined {
   if (!(error instanceof PaymentsError)) return undefined;
-  return new Problem('unavailable', `this depends on what Stripe says, and no usable answer came: ${error.message}`);
+  const next =
+    error.kind === 'key'
+      ? 'correct STRIPE_SECRET_KEY'
+      : 'try again; if it stays so, bill doctor checks STRIPE_SECRET_KEY and STRIPE_API_BASE';
+  return new Problem('unavailable', `this depends on what Stripe says, and no usable answer came: ${error.message}: ${next}`);
 }
 
 /**

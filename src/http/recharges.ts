@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { LedgerTransfer, Recharge } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
+import * as names from '../database/names.ts';
 import * as recharges from '../database/recharges.ts';
 import * as resolutions from '../database/resolutions.ts';
 import * as reversals from '../database/reversals.ts';
@@ -45,6 +46,7 @@ export function rechargeRoutes({
 
   router.get('/', async (request, response) => {
     const { limit, cursor, organization_id: organizationId, status, stuck = false } = parse(listQuery, request.query);
+    if (organizationId) await names.requireOrganizationOfRows(database.fork(), organizationId);
     const page = await recharges.list(
       database.fork(),
       { ...(organizationId && { organizationId }), ...(status && { status }), stuck },
@@ -121,22 +123,35 @@ function present(recharge: Recharge) {
     quota: formatQuota(recharge.quotaGranted),
     balance_seen: formatQuota(recharge.balanceSeen),
     quota_before: quotaOrNull(recharge.quotaBefore),
-    quota_after: quotaOrNull(recharge.quotaAfter),
+    // Until then it is what is to be written.
+    quota_after: recharge.status === 'succeeded' ? quotaOrNull(recharge.quotaAfter) : null,
     payment_intent_id: recharge.paymentIntentId ?? null,
     payment_method_id: recharge.paymentMethodId ?? null,
     refund_id: recharge.refundId ?? null,
     resolutions: resolutionsOf(recharge.status, recharge.paymentIntentId !== null),
-    failure: recharge.failureMessage
-      ? {
-          code: recharge.failureCode ?? null,
-          decline_code: recharge.declineCode ?? null,
-          advice_code: recharge.adviceCode ?? null,
-          message: recharge.failureMessage,
-        }
-      : null,
+    failure: failureOf(recharge),
     created_at: recharge.createdAt.toISOString(),
     updated_at: recharge.updatedAt.toISOString(),
   };
+}
+
+/** Why the recharge has brought no quota, or needs a person; null where nothing went wrong. */
+function failureOf(recharge: Recharge) {
+  const message = recharge.failureMessage ?? reasonOf(recharge);
+  if (message === undefined) return null;
+  return {
+    code: recharge.failureCode ?? null,
+    decline_code: recharge.declineCode ?? null,
+    advice_code: recharge.adviceCode ?? null,
+    message,
+  };
+}
+
+/** Why the money goes back, or why nothing was charged: the timeline has it. */
+function reasonOf({ status, timeline }: Recharge): string | undefined {
+  const step = { refunding: 'refunding', refunded: 'refunding', cancelled: 'cancelled' }[status as string];
+  const last = timeline.findLast((each) => each.status === step && each['reason']);
+  return last && (last['by'] ? `${last['by']}: ${last['reason']}` : String(last['reason']));
 }
 
 function presentTransfer(transfer: LedgerTransfer) {

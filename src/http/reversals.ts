@@ -2,6 +2,7 @@
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { Recharge, Reversal } from '../database/entities.ts';
+import * as names from '../database/names.ts';
 import * as recharges from '../database/recharges.ts';
 import * as reversals from '../database/reversals.ts';
 import { formatMoney, formatQuota } from '../domain/money.ts';
@@ -31,6 +32,7 @@ export function reversalRoutes({
 
   router.get('/', async (request, response) => {
     const { limit, cursor, organization_id: organizationId, status } = parse(listQuery, request.query);
+    if (organizationId) await names.requireOrganizationOfRows(database.fork(), organizationId);
     const filter = { ...(organizationId && { organizationId }), ...(status && { status }) };
     response.json(presentPage(await reversals.list(database.fork(), filter, { limit, cursor }), presentReversal));
   });

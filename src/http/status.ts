@@ -3,6 +3,7 @@ import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { EntityManager } from '../database/database.ts';
 import * as holds from '../database/holds.ts';
+import * as names from '../database/names.ts';
 import * as status from '../database/status.ts';
 import { balanceOf, lagLine, type ServiceLine, serviceHoldLine, standingOf, temporalLines } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -28,7 +29,7 @@ export function statusRoutes({ database, temporalFacts }: Pick<HttpDependencies,
     const now = new Date();
     const wanted = id === undefined ? (all ? 'all' : 'concerned') : { id };
     const { data, next } = await status.organizationFacts(em, wanted, { limit, after });
-    if (id !== undefined && data.length === 0) throw new Problem('not-found', `there is no organization ${id}`);
+    if (id !== undefined && data.length === 0) throw new Problem('not-found', await names.absenceOfOrganizations(em, [id]));
     const organizations = data.map((facts) => present(facts, now));
     response.json({
       at: now.toISOString(),

@@ -2,14 +2,14 @@
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { SyncItem, SyncRun } from '../database/entities.ts';
-import * as organizations from '../database/organizations.ts';
+import * as names from '../database/names.ts';
 import * as syncRuns from '../database/sync-runs.ts';
 import { withDeadline } from '../deadline.ts';
 import type { SyncOutcome } from '../domain/sync.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { identifier } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
-import { invalidField, Problem, parse } from './problem.ts';
+import { Problem, parse } from './problem.ts';
 
 /** Items of a run that are shown: enough for a person to begin with, and about a megabyte of JSON. */
 const MAX_ITEMS_SHOWN = 2_000;
@@ -38,11 +38,12 @@ export function syncRoutes({ database, workflows, links }: Pick<HttpDependencies
 
   router.post('/', async (request, response) => {
     const { organization_ids: organizationIds, dry_run: dryRun } = parse(startBody, request.body ?? {});
-    await requireOrganizations(organizationIds ?? []);
+    await names.requireOrganizations(database.fork(), organizationIds ?? []);
     const run = await syncRuns.create(database.fork(), { organizationIds, dryRun });
-    await withDeadline(workflows.startSync(run), START_DEADLINE_MS).catch(async (error: Error) => {
+    const start = withDeadline(workflows.startSync(run), START_DEADLINE_MS, 'Temporal (TEMPORAL_ADDRESS) has not answered');
+    await start.catch(async (error: Error) => {
       await syncRuns.finish(database.fork(), run.id, { counts: run.counts, failure: `it could not be started: ${error.message}` });
-      throw new Problem('unavailable', 'Temporal cannot be reached; no synchronisation was started');
+      throw new Problem('unavailable', `no synchronisation was started: ${error.message}`);
     });
     response.status(201).location(`/api/v1/sync/${run.id}`).json(present(run, undefined));
   });
@@ -55,13 +56,6 @@ export function syncRoutes({ database, workflows, links }: Pick<HttpDependencies
     const items = await syncRuns.itemsOf(em, run.id, MAX_ITEMS_SHOWN);
     response.json({ ...present(run, outcomes), items: items.map(presentItem) });
   });
-
-  async function requireOrganizations(ids: readonly string[]): Promise<void> {
-    const existing = await organizations.existing(database.fork(), ids);
-    const unknown = ids.filter((id) => !existing.has(id));
-    if (unknown.length === 0) return;
-    throw invalidField('organization_ids', `there is no organization ${unknown.join(', ')}`);
-  }
 
   function present(run: SyncRun, outcomes: Partial<Record<SyncOutcome, number>> = {}) {
     const { pages, teams, organizations, unmanaged, unreadable, failedPages } = run.counts;

@@ -8,6 +8,7 @@
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import type { Organization, Team, TeamKey } from '../database/entities.ts';
+import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import * as teams from '../database/teams.ts';
 import { formatQuota } from '../domain/money.ts';
@@ -122,7 +123,7 @@ export function teamRoutes({ database, kms, log }: Pick<HttpDependencies, 'datab
 
   async function organizationOf({ organization_id: id }: OrganizationPath): Promise<Organization> {
     const organization = await organizations.find(database.fork(), id);
-    if (!organization) throw new Problem('not-found', `there is no organization ${id}`);
+    if (!organization) throw new Problem('not-found', await names.absenceOfOrganizations(database.fork(), [id]));
     return organization;
   }
 

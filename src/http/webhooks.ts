@@ -3,8 +3,10 @@ import express, { type RequestHandler, type Router } from 'express';
 import { z } from 'zod';
 import type { WebhookEvent } from '../database/entities.ts';
 import { isDatabaseOutage } from '../database/errors.ts';
+import * as names from '../database/names.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
+import { EVENT_OUTCOMES } from '../domain/event-outcome.ts';
 import type { OpaqueStripeEvent, StripeNotice } from '../domain/stripe-notice.ts';
 import { MalformedAlertError, readAlert } from '../inbox/alert.ts';
 import { authenticate } from '../inbox/signatures.ts';
@@ -127,7 +129,7 @@ const eventsQuery = z.strictObject({
   event_type: z.string().optional(),
   processed: flag.optional(),
   success: flag.optional(),
-  outcome: z.string().optional(),
+  outcome: z.enum(EVENT_OUTCOMES).optional(),
 });
 
 export function eventRoutes({ database }: Pick<HttpDependencies, 'database'>): Router {
@@ -135,6 +137,10 @@ export function eventRoutes({ database }: Pick<HttpDependencies, 'database'>): R
 
   router.get('/', async (request, response) => {
     const { limit, cursor, ...query } = parse(eventsQuery, request.query);
+    const em = database.fork();
+    if (query.organization_id) await names.requireOrganizationOfRows(em, query.organization_id);
+    if (query.team_id) await names.requireTeamOfEvents(em, query.team_id);
+    if (query.event_type) await names.requireEventType(em, query.event_type);
     const wanted = {
       teamId: query.team_id,
       organizationId: query.organization_id,
@@ -144,7 +150,13 @@ export function eventRoutes({ database }: Pick<HttpDependencies, 'database'>): R
       outcome: query.outcome,
     };
     const filter = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined)) as webhookEvents.EventFilter;
-    response.json(presentPage(await webhookEvents.list(database.fork(), filter, { limit, cursor }), present));
+    response.json(presentPage(await webhookEvents.list(em, filter, { limit, cursor }), present));
+  });
+
+  router.get('/:id', async (request, response) => {
+    const event = await webhookEvents.find(database.fork(), request.params.id);
+    if (!event) throw new Problem('not-found', `there is no event ${request.params.id}`);
+    response.json(present(event));
   });
 
   return router;

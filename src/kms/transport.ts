@@ -6,6 +6,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import axios, { AxiosError, type AxiosInstance, type AxiosRequestConfig, isAxiosError } from 'axios';
 import { z } from 'zod';
+import { whyUnreachable } from '../domain/unreachable.ts';
 import { Gate, GateError, type GateSize, type Lane } from '../gate.ts';
 import { type KmsEffect, KmsError, kmsErrorFromStatus } from './errors.ts';
 
@@ -141,7 +142,7 @@ function kmsErrorOf(error: unknown, { route, effect, deadlineMs }: { route: stri
   if (isTooLarge(error))
     return new KmsError(doubt, `${route} returned too large an answer: ${error.message}`, { isAnswered: true, excess: 'size' });
   const isLate = error.code === AxiosError.ERR_CANCELED;
-  const reason = isLate ? `no whole answer within ${deadlineMs / 1000} s` : error.message;
+  const reason = isLate ? `no whole answer within ${deadlineMs / 1000} s` : `${whyUnreachable(error) ?? error.message} (KMS_BASE_URL)`;
   const kind = NEVER_SENT.includes(error.code ?? '') ? 'unavailable' : doubt;
   return new KmsError(kind, `LiteLLM did not answer: ${reason}`, { excess: isLate ? 'time' : undefined });
 }

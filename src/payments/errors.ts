@@ -1,5 +1,6 @@
 /** What can go wrong with Stripe, and what it leaves in doubt. */
 import Stripe from 'stripe';
+import { whyUnreachable } from '../domain/unreachable.ts';
 import { GateError } from '../gate.ts';
 import type { ChargeFailure } from './charge-outcome.ts';
 
@@ -83,7 +84,10 @@ function kindOf({ statusCode, code }: Stripe.errors.StripeError): PaymentsErrorK
   return 'unknown';
 }
 
-function describe({ type, code, statusCode, requestId }: Stripe.errors.StripeError): string {
+function describe({ type, code, statusCode, requestId, detail }: Stripe.errors.StripeError): string {
+  // Of Node's own error only its code and address are said.
+  const unreachable = statusCode === undefined ? whyUnreachable(detail) : undefined;
+  if (unreachable) return `Stripe did not answer: ${unreachable} (STRIPE_API_BASE)`;
   const facts = [code, statusCode && `status ${statusCode}`, requestId].filter(Boolean).join(', ');
   return `Stripe: ${type} (${facts})`;
 }

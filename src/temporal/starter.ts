@@ -19,9 +19,11 @@ import {
   type TeamSyncWorkflow,
   WORKFLOW_TYPES,
 } from '../../workflows/contract.ts';
+import type { TemporalConfig } from '../config.ts';
 import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
+import { temporalErrorOf } from './errors.ts';
 import { amountMinorKey, organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
 
 export function rechargeWorkflowId(eventId: string): string {
@@ -41,13 +43,15 @@ const INVALID_ARGUMENT = 3;
 /** `WorkflowStarter` documents the methods. */
 export class TemporalStarter implements WorkflowStarter {
   private readonly client: Client;
+  private readonly temporal: TemporalConfig;
   private readonly taskQueue: string;
   /** Search attributes that the namespace lacks, and until when none is started with them. */
   private readonly leftOutUntil = new Map<string, number>();
 
-  constructor(client: Client, taskQueue: string) {
+  constructor(client: Client, temporal: TemporalConfig) {
     this.client = client;
-    this.taskQueue = taskQueue;
+    this.temporal = temporal;
+    this.taskQueue = temporal.taskQueue;
   }
 
   async startRecharge(event: DispatchableEvent): Promise<void> {
@@ -106,11 +110,14 @@ export class TemporalStarter implements WorkflowStarter {
 
   async startSync(run: SyncRun): Promise<void> {
     const { id, organizationIds, dryRun } = run;
-    await this.client.workflow.start<TeamSyncWorkflow>(WORKFLOW_TYPES.sync, {
+    const start = this.client.workflow.start<TeamSyncWorkflow>(WORKFLOW_TYPES.sync, {
       workflowId: syncWorkflowId(run),
       taskQueue: this.taskQueue,
       args: [{ run_id: id, dry_run: dryRun, ...(organizationIds && { organization_ids: organizationIds }) }],
       staticSummary: `${describeScope(organizationIds ?? null)}${dryRun ? ', dry run' : ''}`,
+    });
+    await start.catch((error) => {
+      throw temporalErrorOf(error, this.temporal);
     });
   }
 
@@ -139,7 +146,7 @@ export class TemporalStarter implements WorkflowStarter {
       await start(usable);
     } catch (error) {
       const refused = refusedAttributes(error, usable);
-      if (refused.length === 0) throw error;
+      if (refused.length === 0) throw temporalErrorOf(error, this.temporal);
       for (const { key } of refused) this.leftOutUntil.set(key.name, Date.now() + TRY_AGAIN_MS);
       await this.startShowing(attributes, start);
     }

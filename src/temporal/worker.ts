@@ -61,7 +61,8 @@ export async function connectWorker({ connect }: TemporalConfig, log: Logger, si
       return await NativeConnection.connect(connect.connectionOptions);
     } catch (error) {
       signal.throwIfAborted();
-      log.warn({ reason: (error as Error).message }, 'Temporal cannot be reached; trying again');
+      const { address = 'localhost:7233' } = connect.connectionOptions;
+      log.warn({ reason: (error as Error).message, address }, 'Temporal cannot be reached (TEMPORAL_ADDRESS); trying again');
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
     }
   }

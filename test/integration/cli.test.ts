@@ -114,6 +114,26 @@ describe('bill org', () => {
     expect(more).toMatch(/^more: --cursor [\w-]+$/);
   });
 
+  test('set, suspend and resume show what they change, and setting nothing is wrong usage', async () => {
+    const { id } = await world.organization({ settings: { auto_recharge_enabled: false } });
+    const set = await bill(['org', 'set', id, '--target', '50', '--max-daily', '3']);
+    expect(set).toMatchObject({ code: 0, err: '' });
+    const lines = set.out.split('\n').map((line) => line.trim().replace(/ +/g, ' '));
+    expect(lines).toEqual([
+      id,
+      'target_balance 20.00 USD → 50.00 USD',
+      'max_daily_recharges 10 → 3',
+      'max_charge 60.00 USD → 150.00 USD',
+      'max_daily_amount 200.00 USD → 500.00 USD',
+      'max_monthly_amount 400.00 USD → 1000.00 USD',
+      '',
+    ]);
+    expect((await bill(['org', 'set', id, '--max-daily', '3'])).out).toBe(`${id}: nothing has changed\n`);
+    expect((await bill(['org', 'suspend', id, '--reason', 'unpaid'])).out).toMatch(/\n +holds +none → operator: unpaid \(hld_\w+\)\n$/);
+    expect((await bill(['org', 'resume', id])).out).toMatch(/\n +holds +operator: unpaid \(hld_\w+\) → none\n$/);
+    expect(await bill(['org', 'set', id])).toMatchObject({ code: 2, out: '', err: expect.stringMatching(/^bill: nothing to set: /) });
+  });
+
   test('suspend stops the charging, and resume lets it go on', async () => {
     const stopped = await world.organization();
     expect(await billJson('org', 'suspend', stopped.id, '--reason', 'unpaid')).toMatchObject({
@@ -125,7 +145,7 @@ describe('bill org', () => {
     await expectChargedOnce(world, stopped);
   });
 
-  test('tells what is wrong, with 1 and nothing on standard output', async () => {
+  test('tells what is wrong, with 2 for a wrong name or value, and nothing on standard output', async () => {
     const ended = await Promise.all([
       bill(['org', 'add', organization.id, ...settings, '--team', 'another-team', '--create-team']),
       bill(['org', 'add', 'cli-mistyped', ...settings, '--team', `${organization.teamId}x`]),
@@ -133,15 +153,15 @@ describe('bill org', () => {
       bill(['org', 'show', 'nobody', '--json']),
       bill(['org', 'show', '../recharges', '--json']),
     ]);
-    expect(ended.map(({ code, out }) => [code, out])).toEqual(ended.map(() => [1, '']));
+    expect(ended.map(({ code, out }) => [code, out])).toEqual([1, 2, 2, 2, 2].map((code) => [code, '']));
     expect(ended.map(({ err }) => err.trim())).toEqual([
       expect.stringMatching(/^bill: .*an organization with this id exists$/),
       expect.stringMatching(
         `^bill: .*litellm_team_id: LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
       ),
       expect.stringMatching(/^bill: .*stripe_customer_id: .*target_balance: /),
-      expect.stringMatching(/^bill: .*there is no organization nobody$/),
-      expect.stringMatching(/^bill: .*there is no organization \.\.\/recharges$/),
+      expect.stringMatching(/^bill: .*there is no organization nobody; there are .*cli-acme/),
+      expect.stringMatching(/^bill: .*there is no organization \.\.\/recharges; /),
     ]);
   });
 
@@ -152,7 +172,7 @@ describe('bill org', () => {
       bill(['org', 'set', organization.id, '--max-daily', 'many']),
       bill(['org', 'add', 'cli-incomplete', '--team', 't']),
     ]);
-    expect(ended.map(({ code }) => code)).toEqual([1, 1, 1]);
+    expect(ended.map(({ code }) => code)).toEqual([2, 2, 2]);
     expect(ended.map(({ err }) => err.split('\n')[0])).toEqual([
       expect.stringMatching(/'yes' is invalid.*on, off/),
       expect.stringMatching(/'many' is invalid/),
@@ -178,18 +198,36 @@ describe('bill recharges and bill events', () => {
   });
 
   test('are tables for people, and say so when there is nothing', async () => {
-    const [recharges, none] = await Promise.all([bill(['recharges', organization.id]), bill(['events', '--team', 'nobodys-team'])]);
+    const [recharges, none] = await Promise.all([
+      bill(['recharges', organization.id]),
+      bill(['recharges', organization.id, '--status', 'declined']),
+    ]);
     expect(recharges.out).toMatch(
-      /^created_at +organization_id +amount +currency +status +quota_before +quota_after +id\n.* 20\.50 +usd +succeeded +10\.00 +30\.50 +rch_/,
+      /^created_at +organization_id +amount +status +quota_before +quota_after +id\n.* 20\.50 USD +succeeded +10\.00 USD +30\.50 USD +rch_/,
     );
     expect(none).toMatchObject({ code: 0, out: 'nothing there\n' });
   });
 
-  test('refuse a status or a limit that there is not', async () => {
-    const [status, limit] = await Promise.all([bill(['recharges', '--status', 'rich']), bill(['events', '--limit', '1000'])]);
-    expect([status.code, status.out, limit.code, limit.out]).toEqual([1, '', 1, '']);
-    expect(status.err).toContain('status: ');
-    expect(limit.err).toContain('limit: ');
+  test.each<[string[], RegExp]>([
+    [['recharges', '--status', 'rich'], /status: is one of reserved, .*\(given: "rich"\)/],
+    [['recharges', '--limit', '1000'], /limit: is at most 200 \(given: "1000"\)/],
+    [['recharges', 'nope'], /organization_id: there is no organization nope; there are /],
+    [['reversals', 'nope'], /there is no organization nope/],
+    [['holds', 'nope'], /there is no organization nope/],
+    [['outbound', '--org', 'nope'], /there is no organization nope/],
+    [['outbound', '--type', 'bogus'], /type: is one of .*recharge\.succeeded/],
+    [['events', '--org', 'nope'], /there is no organization nope/],
+    [['events', '--outcome', 'bogus'], /outcome: is one of succeeded, /],
+    [['events', '--team', 'nope'], /no organization has the LiteLLM team nope/],
+    [['org', 'list', '--cursor', 'blah'], /cursor: is not a cursor of this list/],
+    [['events', '--cursor', 'blah'], /cursor: is not a cursor of this list/],
+    [['hold', 'nope', 'a reason'], /there is no organization nope/],
+    [['release', 'nope', 'a reason'], /there is no hold nope/],
+    [['sync', '--org', 'nope'], /organization_ids: there is no organization nope/],
+    [['ledger', 'verify', '--org', 'nope'], /there is no organization nope; there are /],
+  ])('a mistyped name, value or cursor is wrong usage: %j', async (args, said) => {
+    const ended = await bill(args, { DATABASE_URL: world.env['DATABASE_URL'] ?? '' });
+    expect(ended).toMatchObject({ code: 2, out: '', err: expect.stringMatching(said) });
   });
 });
 
@@ -214,15 +252,15 @@ describe('bill webhook send', () => {
     ]);
   });
 
-  test('ends with 1 when its secret is not one of ours or is none, and when a figure is none', async () => {
+  test('ends with 78 when its secret is not one of ours or is none, and with 2 when a figure is none', async () => {
     const send = ['webhook', 'send', '--team', 'nobodys-team-cli'];
     const [wrong, none, figure] = await Promise.all([
       bill(send, { WEBHOOK_HMAC_SECRETS: 'another-secret' }),
       bill(send, { WEBHOOK_HMAC_SECRETS: ' , ' }),
       bill([...send, '--spend', 'a lot']),
     ]);
-    expect([wrong, none, figure].map(({ code, out }) => [code, out])).toEqual(Array(3).fill([1, '']));
-    expect(wrong.err).toMatch(/^bill: The request is not authentic: /);
+    expect([wrong, none, figure].map(({ code, out }) => [code, out])).toEqual([78, 78, 2].map((code) => [code, '']));
+    expect(wrong.err).toMatch(/^bill: The request is not authentic: .*set WEBHOOK_HMAC_SECRETS to the one of the service/);
     expect(none.err).toMatch(/^bill: WEBHOOK_HMAC_SECRETS /);
     expect(figure.err).toMatch(/'a lot' is invalid/);
   });
@@ -245,9 +283,12 @@ describe('the way to the service', () => {
       bill(['org', 'list'], { ADMIN_API_KEY: 'wrong-key-of-somebody' }),
     ]);
     expect(away).toMatchObject({ code: 1, out: '' });
-    expect(away.err).toMatch(new RegExp(`^bill: the service does not answer at ${nowhere}: .*\n$`));
-    expect(refused).toMatchObject({ code: 1, out: '' });
-    expect(refused.err).toMatch(/^bill: The request is not authentic: .*\n$/);
+    const { host } = new URL(nowhere);
+    expect(away.err).toBe(
+      `bill: the service does not answer at ${nowhere}: nothing listens at ${host}. Start it (npm start, or bill serve), or set PUBLIC_URL to where it is\n`,
+    );
+    expect(refused).toMatchObject({ code: EX_CONFIG, out: '' });
+    expect(refused.err).toMatch(/^bill: The request is not authentic: .*set ADMIN_API_KEY to the one of the service.*\n$/);
     expect(refused.err).not.toContain('wrong-key-of-somebody');
   });
 });
@@ -264,9 +305,9 @@ describe('--help', () => {
     expect(ended.out).toMatch(expected);
   });
 
-  test('is shown after a command that is none, with 1', async () => {
+  test('is shown after a command that is none, with 2', async () => {
     const ended = await runBill(['charge-everybody'], {});
-    expect(ended).toMatchObject({ code: 1, out: '' });
+    expect(ended).toMatchObject({ code: 2, out: '' });
     expect(ended.err).toMatch(/^error: unknown command 'charge-everybody'\n.*Usage: bill /s);
   });
 });
@@ -288,10 +329,30 @@ describe('bill sweep', () => {
     const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
     const ended = await bill(['sweep'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
     expect(ended.code).toBe(0);
-    const [, eventId = ''] = new RegExp(`${low.id} +balance_low +-0\\.50 +(evt_\\w+)`).exec(ended.out) ?? [];
+    const [, eventId = ''] = new RegExp(`${low.id} +balance_low +-0\\.50 USD +(evt_\\w+)`).exec(ended.out) ?? [];
     expect(ended.out).toMatch(/^\d+ teams looked at, \d+ of them ours, \d+ reported, 0 waiting after failed attempts$/m);
     expect(ended.out).toMatch(new RegExp(`^not charged, because their teams were made for them and never used: ${unused.id}$`, 'm'));
     expect(await world.closed(eventId)).toEqual(RECHARGED);
+  });
+
+  test('prints keys as the API has them with --json', async () => {
+    const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
+    const low = await world.organization();
+    const [sweep, reconcile] = [
+      await bill(['sweep', '--json'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE }),
+      await bill(['reconcile', '--json'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE }),
+    ];
+    expect(JSON.parse(sweep.out).reported).toContainEqual(expect.objectContaining({ organization_id: low.id, event_type: 'balance_low' }));
+    for (const { out } of [sweep, reconcile]) expect(out).not.toMatch(/"\w*[A-Z]\w*":/);
+  });
+
+  test('says where Temporal was looked for, and which setting says so, when it is not there', async () => {
+    const address = `127.0.0.1:${await freePort()}`;
+    expect(await bill(['sweep'], { TEMPORAL_ADDRESS: address })).toEqual({
+      code: 1,
+      out: '',
+      err: `bill: Temporal cannot be reached at ${address} (nothing listens at ${address}): start it, or correct TEMPORAL_ADDRESS; bill doctor checks it\n`,
+    });
   });
 
   test('ends with 1 and the reason when LiteLLM is unavailable', async () => {
@@ -304,6 +365,35 @@ describe('bill sweep', () => {
       out: '',
       err: expect.stringMatching(/^bill: balance-sweep has failed: .*LiteLLM answered 503/),
     });
+  });
+});
+
+describe('bill hold', () => {
+  test('with an organization and no reason is wrong usage: it does not hold the whole service', async () => {
+    const ended = await bill(['hold', organization.id]);
+    expect(ended).toMatchObject({ code: 2, out: '', err: expect.stringContaining(`bill hold ${organization.id} "reason"`) });
+    const { data } = (await world.admin.get('/api/v1/holds', { params: { scope: 'service', open: 'true' } })).data;
+    expect(data).toEqual([]);
+  });
+});
+
+describe('bill ledger verify', () => {
+  test('prints what it has verified, as JSON too, and ends with 3 when it finds something', async () => {
+    const DATABASE_URL = world.env['DATABASE_URL'] ?? '';
+    const verify = (...args: string[]) => bill(['ledger', 'verify', '--org', organization.id, ...args], { DATABASE_URL });
+    expect(await verify()).toEqual({ code: 0, out: '2 transfers verified, 0 faults\n', err: '' });
+    expect(JSON.parse((await verify('--json')).out)).toEqual({ transfers: 2, faults: [] });
+    const chain = 'update organization_balance_config set ledger_hash = $2 where c_organization_id = $1 returning ledger_hash';
+    const { rows } = await world.sql.query('select ledger_hash from organization_balance_config where c_organization_id = $1', [
+      organization.id,
+    ]);
+    await world.sql.query(chain, [organization.id, 'f'.repeat(64)]);
+    const found = await verify('--json');
+    await world.sql.query(chain, [organization.id, rows[0].ledger_hash]);
+    expect(found.code).toBe(3);
+    expect(JSON.parse(found.out).faults).toEqual([
+      { organization_id: organization.id, sequence: expect.any(Number), transfer_id: null, fault: expect.any(String) },
+    ]);
   });
 });
 
@@ -354,26 +444,25 @@ describe('bill serve, worker and migrate in an environment that cannot be used',
     LOG_LEVEL: 'loud',
     NOTIFY_WEBHOOK_URL: 'https://example.com/hook',
   };
-  const COMPLAINTS = [
-    'DATABASE_URL',
-    'STRIPE_SECRET_KEY',
-    'KMS_BASE_URL',
-    'KMS_API_KEY',
-    'WEBHOOK_HMAC_SECRETS',
-    'ADMIN_API_KEY',
-    'PORT',
-    'LOG_LEVEL',
-    'NOTIFY_WEBHOOK_SECRET',
-  ];
+  const OF_MIGRATE = ['DATABASE_URL', 'LOG_LEVEL'];
+  const OF_WORKER = [...OF_MIGRATE, 'STRIPE_SECRET_KEY', 'KMS_BASE_URL', 'KMS_API_KEY'];
+  const COMPLAINTS = {
+    migrate: OF_MIGRATE,
+    worker: OF_WORKER,
+    serve: [...OF_WORKER, 'WEBHOOK_HMAC_SECRETS', 'ADMIN_API_KEY', 'PORT', 'NOTIFY_WEBHOOK_SECRET'],
+  };
 
-  test.each(['serve', 'worker', 'migrate'])('bill %s lists all its problems at once, shows no value, and ends with 78', async (command) => {
-    const ended = await runBill([command], WRONG);
-    expect([ended.code, ended.out]).toEqual([EX_CONFIG, '']);
-    const listed = ended.err.split('\n').flatMap((line) => /^ {2}([A-Z_]+) /.exec(line)?.[1] ?? []);
-    expect(listed.sort()).toEqual([...COMPLAINTS].sort());
-    for (const value of ['password-of-the-database', WRONG.STRIPE_SECRET_KEY, WRONG.WEBHOOK_HMAC_SECRETS])
-      expect(ended.err).not.toContain(value);
-  });
+  test.each(['serve', 'worker', 'migrate'] as const)(
+    'bill %s lists all the problems of what it uses at once, shows no value, and ends with 78',
+    async (command) => {
+      const ended = await runBill([command], WRONG);
+      expect([ended.code, ended.out]).toEqual([EX_CONFIG, '']);
+      const listed = ended.err.split('\n').flatMap((line) => /^ {2}([A-Z_]+) /.exec(line)?.[1] ?? []);
+      expect(listed.sort()).toEqual([...COMPLAINTS[command]].sort());
+      for (const value of ['password-of-the-database', WRONG.STRIPE_SECRET_KEY, WRONG.WEBHOOK_HMAC_SECRETS])
+        expect(ended.err).not.toContain(value);
+    },
+  );
 
   test('and with nothing set at all', async () => {
     const ended = await runBill(['serve'], {});
@@ -386,7 +475,9 @@ describe('bill migrate', () => {
   test('makes the tables of an empty database, though two are started at once', async () => {
     const databaseUrl = await createDatabase(`${world.name}_empty`);
     // Its schedules start runs that nobody works on: those of this world would charge its organizations.
-    const migrate = () => runBill(['migrate'], { ...world.env, DATABASE_URL: databaseUrl, TEMPORAL_TASK_QUEUE: `${world.name}-empty` });
+    const { TEMPORAL_ADDRESS = '', LOG_LEVEL = '' } = world.env;
+    const env = { TEMPORAL_ADDRESS, LOG_LEVEL, DATABASE_URL: databaseUrl, TEMPORAL_TASK_QUEUE: `${world.name}-empty` };
+    const migrate = () => runBill(['migrate'], env);
     const ended = await Promise.all([migrate(), migrate()]);
     expect(ended.map(({ code, err }) => [code, err])).toEqual(Array(2).fill([0, '']));
     const client = new pg.Client({ connectionString: databaseUrl });
@@ -406,7 +497,10 @@ describe('bill migrate', () => {
   test('ends with 1 and says why when there is no PostgreSQL', async () => {
     const port = await freePort();
     const ended = await runBill(['migrate'], { ...world.env, DATABASE_URL: `postgres://bill:a-password@127.0.0.1:${port}/bill` });
-    expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*ECONNREFUSED/) });
+    expect(ended.code).toBe(1);
+    expect(ended.err).toBe(
+      `bill: PostgreSQL cannot be reached (nothing listens at 127.0.0.1:${port}): start it, or correct DATABASE_URL; bill doctor checks it\n`,
+    );
     expect(ended.err + ended.out).not.toContain('a-password');
   });
 });

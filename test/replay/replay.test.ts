@@ -68,6 +68,20 @@ describe('a change of the workflows', () => {
   });
 });
 
+test.each(['sync-makes-what-is-missing', 'sweep-with-a-crossing', 'reconcile-without-fix'])(
+  'a run of %s that began with an input that is refused now goes on',
+  async (name) => {
+    const history = readHistory(name) as unknown as { events: { workflowExecutionStartedEventAttributes?: { input?: unknown } }[] };
+    const started = history.events[0]?.workflowExecutionStartedEventAttributes;
+    const payload = (value: object) => ({
+      metadata: { encoding: Buffer.from('json/plain').toString('base64') },
+      data: Buffer.from(JSON.stringify(value)).toString('base64'),
+    });
+    if (started) started.input = { payloads: [payload({ foo: 1 })] };
+    await expect(Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, history)).resolves.toBeUndefined();
+  },
+);
+
 test.each(recordedBranches())('the history of %s tells nothing of the machine that recorded it', (name) => {
   const text = readFileSync(new URL(`./histories/${name}.json`, import.meta.url), 'utf8');
   expect(text).not.toMatch(/\d+@[\w.-]+|\/home\/|\/root\/|\/work\/|\/tmp\//);

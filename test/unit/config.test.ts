@@ -51,6 +51,24 @@ describe('the least environment', () => {
   });
 });
 
+describe('a part of it', () => {
+  test('asks for its own variables only', () => {
+    const { DATABASE_URL } = ENV;
+    const { temporal, ...config } = readConfig({ DATABASE_URL, PORT: 'eighty' }, ['databaseUrl', 'temporal', 'logLevel']);
+    expect(config).toEqual({ databaseUrl: DATABASE_URL, logLevel: 'info' });
+    expect(temporal.taskQueue).toBe('bill-service');
+    expect(readConfig({ ADMIN_API_KEY: ENV.ADMIN_API_KEY }, ['http']).http.publicUrl).toBe('http://127.0.0.1:8080');
+  });
+
+  test('is as strict about these as the whole', () => {
+    expect(() => readConfig({ LOG_LEVEL: 'loud' }, ['databaseUrl', 'logLevel'])).toThrow(
+      /DATABASE_URL is not set.*LOG_LEVEL is not one of/s,
+    );
+    expect(() => readConfig({}, ['webhook'])).toThrow(/WEBHOOK_HMAC_SECRETS is not set, nor is WEBHOOK_URL_TOKENS/);
+    expect(() => readConfig({ NOTIFY_WEBHOOK_URL: 'https://a.example' }, ['outbound'])).toThrow(/NOTIFY_WEBHOOK_SECRET/);
+  });
+});
+
 describe('a variable that is set', () => {
   test('is used', () => {
     const config = readConfig({

@@ -1,8 +1,9 @@
 /** `bill hold`, `bill holds`, `bill release`: what stops charges. */
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
+import { EXIT, usageError } from '../exit.ts';
 import { type List, type Output, type Paged, pageOf, printList, printRow, type Row, withJson, withPages } from '../output.ts';
-import { callService } from '../service-client.ts';
+import { callService, ServiceError } from '../service-client.ts';
 
 const HOLDS = '/api/v1/holds';
 const COLUMNS = ['since', 'scope', 'subject', 'organization_id', 'reason', 'until', 'detail', 'ended_by', 'id'];
@@ -16,6 +17,7 @@ export function addHoldCommands(bill: Command): void {
       .option('--until <time>', 'when it ends by itself, such as 2026-12-01T00:00:00Z')
       .description('stop new charges of one organization, or of all: what is taken already goes on to its end'),
   ).action(async (first: string, second: string | undefined, options: Output & { until?: string }) => {
+    if (second === undefined) await refuseOrganization(first);
     const of = second === undefined ? { scope: 'service', reason: first } : { scope: 'organization', subject: first, reason: second };
     const body = { ...of, until: options.until ?? null, by: userInfo().username };
     printRow(options, await callService<Row>('POST', HOLDS, { body }), COLUMNS);
@@ -43,4 +45,13 @@ export function addHoldCommands(bill: Command): void {
       'released_by',
     ]);
   });
+}
+
+/** An organization without a reason is half a command: it must not hold the whole service, with its name as the reason. */
+async function refuseOrganization(name: string): Promise<void> {
+  const found = await callService<Row>('GET', `/api/v1/organizations/${encodeURIComponent(name)}`).catch((error) => {
+    if (error instanceof ServiceError && error.exitCode === EXIT.usage) return undefined;
+    throw error;
+  });
+  if (found) throw usageError(`${name} is an organization: give the reason too, bill hold ${name} "reason"`);
 }

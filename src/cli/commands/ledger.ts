@@ -1,26 +1,41 @@
 /** `bill ledger verify`: recomputes the chains of transfers. */
 import type { Command } from 'commander';
+import { EXIT } from '../exit.ts';
+import { type Output, print, withJson } from '../output.ts';
 import { serviceSetting } from '../service-client.ts';
 
 export function addLedgerCommands(bill: Command): void {
-  bill
-    .command('ledger')
-    .description('the ledger')
-    .command('verify')
-    .description("recompute every organization's chain of transfers; ends with 1 when one was changed, removed or moved")
-    .option('--org <id>', 'only this organization')
-    .action(async ({ org }: { org?: string }) => verify(org));
+  withJson(
+    bill
+      .command('ledger')
+      .description('the ledger')
+      .command('verify')
+      .description("recompute every organization's chain of transfers; ends with 3 when one was changed, removed or moved")
+      .option('--org <id>', 'only this organization'),
+  ).action(verify);
 }
 
-async function verify(organizationId: string | undefined): Promise<void> {
+async function verify({ org, ...options }: Output & { org?: string }): Promise<void> {
   const { Database } = await import('../../database/database.ts');
   const ledger = await import('../../database/ledger.ts');
+  const names = await import('../../database/names.ts');
   const database = await Database.open(serviceSetting('DATABASE_URL'));
   try {
-    const { transfers, faults } = await ledger.verify(database.fork(), organizationId);
-    for (const { organizationId: id, sequence, fault } of faults) console.log(`${id}  transfer ${sequence}: ${fault}`);
-    console.log(`${transfers} transfers verified, ${faults.length} faults`);
-    if (faults.length > 0) process.exitCode = 1;
+    if (org !== undefined) await names.requireOrganizationOfRows(database.fork(), org);
+    const { transfers, faults } = await ledger.verify(database.fork(), org);
+    const found = faults.map(({ organizationId, sequence, transferId, fault }) => ({
+      organization_id: organizationId,
+      sequence,
+      transfer_id: transferId,
+      fault,
+    }));
+    if (found.length > 0) process.exitCode = EXIT.found;
+    print(options, { transfers, faults: found }, () =>
+      [
+        ...found.map(({ organization_id, sequence, fault }) => `${organization_id}  transfer ${sequence}: ${fault}`),
+        `${transfers} transfers verified, ${found.length} faults`,
+      ].join('\n'),
+    );
   } finally {
     await database.close();
   }

@@ -2,10 +2,11 @@
 import type { Command } from 'commander';
 import { type List, type Paged, pageOf, printList, type Row, withPages } from '../output.ts';
 import { callService } from '../service-client.ts';
+import { withUnits } from '../units.ts';
 
-const RECHARGE_COLUMNS = ['created_at', 'organization_id', 'amount', 'currency', 'status', 'quota_before', 'quota_after', 'id'];
-const STUCK_COLUMNS = ['created_at', 'organization_id', 'amount', 'currency', 'status', 'payment_intent_id', 'command'];
-const REVERSAL_COLUMNS = ['created_at', 'organization_id', 'recharge_id', 'amount', 'currency', 'status', 'quota', 'id'];
+const RECHARGE_COLUMNS = ['created_at', 'organization_id', 'amount', 'status', 'quota_before', 'quota_after', 'id'];
+const STUCK_COLUMNS = ['created_at', 'organization_id', 'amount', 'status', 'payment_intent_id', 'command'];
+const REVERSAL_COLUMNS = ['created_at', 'organization_id', 'recharge_id', 'amount', 'status', 'quota', 'id'];
 const EVENT_COLUMNS = ['received_at', 'organization_id', 'team_id', 'event_type', 'source', 'outcome', 'id'];
 
 export function addListCommands(bill: Command): void {
@@ -16,8 +17,8 @@ export function addListCommands(bill: Command): void {
       const status = options.needsAttention ? 'needs_attention' : options.status;
       const query = { ...pageOf(options), organization_id: organization, status, ...(options.stuck && { stuck: 'true' }) };
       const list = await callService<List>('GET', '/api/v1/recharges', { query });
-      if (options.stuck) printList(options, { ...list, data: list.data.map(withCommand) }, STUCK_COLUMNS);
-      else printList(options, list, RECHARGE_COLUMNS);
+      if (options.stuck) printList(options, { ...list, data: list.data.map(withCommand) }, STUCK_COLUMNS, inUnits);
+      else printList(options, list, RECHARGE_COLUMNS, inUnits);
     });
 
   withPages(
@@ -29,7 +30,7 @@ export function addListCommands(bill: Command): void {
     ),
   ).action(async (organization: string | undefined, options: Paged & { needsAttention?: boolean }) => {
     const query = { ...pageOf(options), organization_id: organization, status: options.needsAttention ? 'needs_attention' : undefined };
-    printList(options, await callService<List>('GET', '/api/v1/reversals', { query }), REVERSAL_COLUMNS);
+    printList(options, await callService<List>('GET', '/api/v1/reversals', { query }), REVERSAL_COLUMNS, inUnits);
   });
 
   withPages(bill.command('events').description('what came into the inbox, newest first'))
@@ -40,6 +41,10 @@ export function addListCommands(bill: Command): void {
       const query = { ...pageOf(options), organization_id: options.org, team_id: options.team, outcome: options.outcome };
       printList(options, await callService<List>('GET', '/webhooks/events', { query }), EVENT_COLUMNS);
     });
+}
+
+function inUnits(row: Row): Row {
+  return withUnits(row, { money: ['amount'], dollars: ['quota', 'quota_before', 'quota_after'] });
 }
 
 function withCommand(recharge: Row): Row {

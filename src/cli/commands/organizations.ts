@@ -2,10 +2,13 @@
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
-import { ITS_ID, type Setting, settingEntries } from '../../http/organization-settings.ts';
+import { ITS_ID, MONEY_FIELDS, type Setting, settingEntries } from '../../http/organization-settings.ts';
 import { number } from '../arguments.ts';
+import { printChanges } from '../changes.ts';
+import { usageError } from '../exit.ts';
 import { type List, type Output, type Paged, pageOf, printList, printRow, type Row, withJson, withPages } from '../output.ts';
 import { callService } from '../service-client.ts';
+import { withUnits } from '../units.ts';
 
 const ORGANIZATIONS = '/api/v1/organizations';
 
@@ -31,40 +34,67 @@ export function addOrganizationCommands(bill: Command): void {
   const add = withJson(org.command('add').argument('<id>').description('a new organization'));
   for (const [, setting] of settingEntries) add.addOption(requiredOrWithDefault(setting));
   add.action(async (id: string, options: Row & Output) => {
-    printChanged(options, await callService<Row>('POST', ORGANIZATIONS, { body: { c_organization_id: id, ...settingsIn(options) } }));
+    printAdded(options, await callService<Row>('POST', ORGANIZATIONS, { body: { c_organization_id: id, ...settingsIn(options) } }));
   });
 
   withPages(org.command('list').description('all of them, newest first')).action(async (options: Paged) => {
-    printList(options, await callService<List>('GET', ORGANIZATIONS, { query: pageOf(options) }), COLUMNS);
+    printList(options, await callService<List>('GET', ORGANIZATIONS, { query: pageOf(options) }), COLUMNS, inWords);
   });
 
   withJson(org.command('show').argument('<id>').description('one, with every setting')).action(async (id: string, options: Output) => {
-    printRow(options, await callService<Row>('GET', pathOf(id)));
+    const organization = await callService<Row>('GET', pathOf(id));
+    printRow(options, organization, Object.keys(organization), inWords);
   });
 
   const set = withJson(org.command('set').argument('<id>').description('change settings'));
   for (const [, setting] of settingEntries) set.addOption(optionOf(setting));
   set.action(async (id: string, options: Row & Output) => {
-    printChanged(options, await callService<Row>('PATCH', pathOf(id), { body: settingsIn(options) }));
+    const body = settingsIn(options);
+    if (Object.keys(body).length === 0) throw usageError('nothing to set: name a setting, such as --target 50.00; --help lists them');
+    await changing(id, options, () => callService<Row>('PATCH', pathOf(id), { body }));
   });
 
   withJson(org.command('suspend').argument('<id>').option('--reason <text>').description('charge nothing until it is resumed')).action(
     async (id: string, options: Output & { reason?: string }) => {
       const body = options.reason ? { reason: options.reason } : {};
-      printRow(options, await callService<Row>('POST', `${pathOf(id)}/suspend`, { body: { ...body, by: userInfo().username } }), COLUMNS);
+      const suspend = { body: { ...body, by: userInfo().username } };
+      await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/suspend`, suspend));
     },
   );
 
   withJson(org.command('resume').argument('<id>').description('charge again')).action(async (id: string, options: Output) => {
-    printRow(options, await callService<Row>('POST', `${pathOf(id)}/resume`, { body: { by: userInfo().username } }), COLUMNS);
+    const resume = { body: { by: userInfo().username } };
+    await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/resume`, resume));
   });
 }
 
-/** The organization after a change, and what is likely not meant; warnings go to the other stream. */
-function printChanged(options: Output, organization: Row): void {
-  printRow(options, organization, COLUMNS);
+/** Makes a change, and shows what it has changed. */
+async function changing(id: string, options: Output, change: () => Promise<Row>): Promise<void> {
+  const before = await callService<Row>('GET', pathOf(id));
+  const after = await change();
+  printChanges(options, { subject: id, before, after, inWords });
+  printWarnings(options, after);
+}
+
+/** A new organization. */
+function printAdded(options: Output, organization: Row): void {
+  printRow(options, organization, COLUMNS, inWords);
+  printWarnings(options, organization);
+}
+
+/** What is likely not meant; it goes to the other stream. */
+function printWarnings(options: Output, organization: Row): void {
   if (options.json) return;
   for (const warning of organization['warnings'] as string[]) console.error(`warning: ${warning}.`);
+}
+
+/** With units, and with holds in a word or two. */
+function inWords(organization: Row): Row {
+  const held = (organization['holds'] as { id: string; reason: string; detail: string }[]).map(
+    ({ id, reason, detail }) => `${reason}: ${detail} (${id})`,
+  );
+  const dollars = ['minimum_balance', 'target_balance', 'quota_per_unit'];
+  return { ...withUnits(organization, { money: MONEY_FIELDS, dollars }), holds: held.length > 0 ? held.join('; ') : 'none' };
 }
 
 function pathOf(id: string): string {

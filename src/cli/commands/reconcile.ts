@@ -1,12 +1,10 @@
 /** `bill reconcile`: runs the reconciliation now and shows its findings. */
 import type { Command } from 'commander';
 import type { ReconcileResult, ReconcileWorkflow } from '../../../workflows/contract.ts';
-import { type Output, print, withJson } from '../output.ts';
+import { EXIT } from '../exit.ts';
+import { type Output, print, snakeCased, withJson } from '../output.ts';
 import { tableBelow } from '../table.ts';
 import type { RunByHand } from '../workflow-run.ts';
-
-/** Something differs that is not settled. */
-const FOUND_SOMETHING = 3;
 
 export function addReconcileCommand(bill: Command): void {
   withJson(
@@ -26,8 +24,8 @@ export function addReconcileCommand(bill: Command): void {
     const result = await runByHand(run, (seen) => {
       if (!options.json) console.error(`${compared(seen)} …`);
     });
-    if (result.findings.some(({ settled }) => !settled)) process.exitCode = FOUND_SOMETHING;
-    print(options, result, () => `${compared(result)}, ${result.findings.length} findings${tableBelow(findingRows(result))}`);
+    if (result.findings.some(({ settled }) => !settled)) process.exitCode = EXIT.found;
+    print(options, snakeCased(result), () => `${compared(result)}, ${result.findings.length} findings${tableBelow(findingRows(result))}`);
   });
 }
 

@@ -2,8 +2,9 @@
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import { RESOLUTIONS, type Resolution } from '../../domain/resolution.ts';
+import { usageError } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
-import { callService, ServiceError } from '../service-client.ts';
+import { callService } from '../service-client.ts';
 
 export function addResolveCommand(bill: Command): void {
   withJson(
@@ -17,7 +18,7 @@ export function addResolveCommand(bill: Command): void {
   ).action(async (id: string, options: Output & Partial<Record<Resolution, string>>) => {
     const chosen = RESOLUTIONS.filter((resolution) => options[resolution] !== undefined);
     const [resolution] = chosen;
-    if (chosen.length !== 1 || !resolution) throw new ServiceError('name one of --grant, --refund and --accept, each with the reason');
+    if (chosen.length !== 1 || !resolution) throw usageError('name one of --grant, --refund and --accept, each with the reason');
     const kind = id.startsWith('rch_') ? 'recharges' : 'reversals';
     const body = { resolution, reason: options[resolution], by: userInfo().username };
     const path = `/api/v1/${kind}/${encodeURIComponent(id)}/resolve`;

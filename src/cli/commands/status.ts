@@ -3,6 +3,7 @@ import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import { ago } from '../../domain/elapsed.ts';
 import { isQuiet, ORGANIZATION_STATES, type OrganizationState, STATE_NAMES } from '../../domain/status.ts';
+import { EXIT } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
 import { callService } from '../service-client.ts';
 
@@ -20,8 +21,6 @@ export type Status = { at: string; service: Line[]; organizations: { total: numb
 type StatusOptions = Output & { watch?: boolean; all?: boolean; org?: string; limit: string; cursor?: string };
 
 const REFRESH_MS = 2_000;
-/** Something is wrong: the contract's code for a command that has found something. */
-const FOUND = 3;
 const CLEAR_TERMINAL = '\u001b[H\u001b[2J\u001b[3J';
 
 export function addStatusCommand(bill: Command): void {
@@ -37,7 +36,7 @@ export function addStatusCommand(bill: Command): void {
       if (watch) return watchStatus(look);
       const status = await look();
       print(output, status, () => textOf(status));
-      if (isWrong(status)) process.exitCode = FOUND;
+      if (isWrong(status)) process.exitCode = EXIT.found;
     });
 }
 

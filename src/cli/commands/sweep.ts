@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { SweepCounts } from '../../../activities/sweep/types.ts';
 import type { BalanceSweepWorkflow } from '../../../workflows/contract.ts';
-import { type Output, print, withJson } from '../output.ts';
+import { type Output, print, snakeCased, withJson } from '../output.ts';
 import { tableBelow } from '../table.ts';
 import type { RunByHand } from '../workflow-run.ts';
 
@@ -15,7 +15,7 @@ export function addSweepCommand(bill: Command): void {
       const counts = await runByHand(run, (seen) => {
         if (!options.json) console.error(`${teamsRead(seen)} …`);
       });
-      print(options, counts, () => `${summaryOf(counts)}${tableBelow(reportedRows(counts))}`);
+      print(options, snakeCased(counts), () => `${summaryOf(counts)}${tableBelow(reportedRows(counts))}`);
     },
   );
 }
@@ -40,7 +40,7 @@ function reportedRows({ reported }: SweepCounts): Record<string, string>[] {
   return reported.map(({ organizationId, eventType, balance, eventId }) => ({
     organization: organizationId,
     why: eventType,
-    balance,
+    balance: `${balance} USD`,
     event: eventId,
   }));
 }

@@ -4,8 +4,9 @@ import type { Command } from 'commander';
 import { Webhook } from 'standardwebhooks';
 import { webhookKey } from '../../domain/webhook-key.ts';
 import { number } from '../arguments.ts';
+import { CommandError, EXIT } from '../exit.ts';
 import { type Output, printRow, type Row, withJson } from '../output.ts';
-import { answerOf, publicUrl, ServiceError, serviceSetting } from '../service-client.ts';
+import { answerOf, publicUrl, serviceSetting } from '../service-client.ts';
 
 type TestAlert = { team: string; event: string; spend: number; budget: number };
 
@@ -39,7 +40,7 @@ async function sendTestAlert({ team, event, spend, budget }: TestAlert): Promise
   const [secret] = serviceSetting('WEBHOOK_HMAC_SECRETS')
     .split(',')
     .flatMap((item) => item.trim() || []);
-  if (!secret) throw new ServiceError('WEBHOOK_HMAC_SECRETS holds no secret to sign with');
+  if (!secret) throw new CommandError('WEBHOOK_HMAC_SECRETS holds no secret to sign with: set one', EXIT.settings);
   const id = `msg_${randomUUID()}`;
   const now = new Date();
   const signature = new Webhook(webhookKey(secret), { format: 'raw' }).sign(id, now, body);
@@ -49,5 +50,5 @@ async function sendTestAlert({ team, event, spend, budget }: TestAlert): Promise
     'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
     'webhook-signature': signature,
   };
-  return answerOf<Row>(`${publicUrl()}/webhooks/litellm/limit-exceeded`, { method: 'POST', body, headers });
+  return answerOf<Row>(`${publicUrl()}/webhooks/litellm/limit-exceeded`, 'WEBHOOK_HMAC_SECRETS', { method: 'POST', body, headers });
 }

@@ -13,7 +13,8 @@ const READ_INTERVAL_MS = 200;
 const OVERLAP_MS = 5_000;
 const MAX_ROWS = 500;
 
-type Line = { at: Date; organization: string; step: string; text: string };
+/** A step, and what is said of it. */
+export type Line = { at: Date; organization: string; step: string; text: string };
 
 /**
  * Prints every step of every recharge from now on.
@@ -45,9 +46,9 @@ export function startTimeline(database: Database, links: WorkflowLinks, print: (
       }
     }
     for (const recharge of await recharges.changedSince(em, from, MAX_ROWS)) {
-      const lines = rechargeLines(recharge);
+      const lines = linesOf(recharge);
       const alerted = events.get(recharge.eventId)?.receivedAt ?? recharge.createdAt;
-      const known = seen.get(recharge.id) ?? (recharge.createdAt < begun ? lines.length : 0);
+      const known = seen.get(recharge.id) ?? lines.filter(({ at }) => at < begun).length;
       for (const line of lines.slice(known)) print(format(line, alerted));
       seen.set(recharge.id, lines.length);
       if (lines.length > known && recharge.timeline.at(-1)?.status !== 'charging') {
@@ -99,33 +100,40 @@ function closingLine({ outcome, processedAt, organizationId, teamId }: WebhookEv
   return { at: processedAt, organization: organizationId ?? teamId ?? '?', step: 'limits', text: `${outcome}: ${reason}` };
 }
 
-function rechargeLines(recharge: Recharge): Line[] {
-  return recharge.timeline.flatMap((step) => linesOf(recharge, step).map((line) => ({ organization: recharge.organizationId, ...line })));
+/** Every line of a recharge so far, in order. */
+export function linesOf(recharge: Recharge): Line[] {
+  return recharge.timeline.flatMap((step) => stepLines(recharge, step).map((line) => ({ organization: recharge.organizationId, ...line })));
 }
 
-function linesOf(recharge: Recharge, step: TimelineStep): Omit<Line, 'organization'>[] {
+function stepLines(recharge: Recharge, step: TimelineStep): Omit<Line, 'organization'>[] {
   const amount = `${formatMoney(recharge.amountMinor, recharge.currency)} ${recharge.currency.toUpperCase()}`;
   const at = new Date(step.at);
+  // A person's decision has none of the facts that a run's step to the same status has.
+  if (step['resolution']) {
+    const about = step['reversal'] ? `${step['reversal']}: ` : '';
+    return [{ at, step: 'resolved', text: `${about}${step['resolution']} by ${step['by']}: ${step['reason']}` }];
+  }
   switch (step.status) {
     case 'reserved':
       return [{ at, step: 'limits', text: `balance ${cents(recharge.balanceSeen)}, so charge ${amount}` }];
     case 'charging':
-      return []; // The outcome follows.
-    case 'charged':
-      return [
-        { at: new Date(String(step['captured_at'])), step: 'charged', text: `${amount} by ${recharge.paymentIntentId}` },
-        { at, step: 'recorded', text: `ledger: stripe → prepaid ${amount}` },
-      ];
+      // Else the outcome follows.
+      return step['restored']
+        ? [{ at, step: 'restored', text: `${amount} by ${recharge.paymentIntentId}, which the database had lost` }]
+        : [];
+    case 'charged': {
+      const recorded = { at, step: 'recorded', text: `ledger: stripe → prepaid ${amount}` };
+      const capturedAt = new Date(String(step['captured_at']));
+      if (Number.isNaN(capturedAt.getTime())) return [recorded];
+      return [{ at: capturedAt, step: 'charged', text: `${amount} by ${recharge.paymentIntentId}` }, recorded];
+    }
     case 'succeeded':
       return [{ at, step: 'quota', text: `raised from ${cents(recharge.quotaBefore)} to ${cents(recharge.quotaAfter)}` }];
     case 'declined':
     case 'action_required':
-      return [{ at, step: step.status, text: `${amount}: ${recharge.failureMessage} (${step['code']})` }];
-    case 'needs_attention':
-    case 'refunding':
-      return [{ at, step: step.status, text: String(step['reason']) }];
+      return [{ at, step: step.status, text: [amount, recharge.failureMessage, step['code']].filter(Boolean).join(': ') }];
     default:
-      return [{ at, step: step.status, text: amount }];
+      return [{ at, step: step.status, text: [amount, step['reason']].filter(Boolean).join(': ') }];
   }
 }
 
@@ -143,10 +151,11 @@ const COLOURS = {
   action_required: 'red',
   needs_attention: 'red',
   refunding: 'magenta',
+  resolved: 'cyan',
 } as const;
 
 /** @param alerted when the alert came: durations count from it. */
-function format({ at, organization, step, text }: Line, alerted?: Date): string {
+export function format({ at, organization, step, text }: Line, alerted?: Date): string {
   const took = alerted ? `+${((at.getTime() - alerted.getTime()) / 1000).toFixed(2)} s` : '';
   const colour = COLOURS[step as keyof typeof COLOURS] ?? 'white';
   return `${clock(at)}  ${organization.padEnd(10)} ${styleText(colour, step.padEnd(10))} ${took.padStart(8)}  ${text}`;

@@ -27,6 +27,7 @@ describe('the type of a failure', () => {
         'BudgetRefused',
         'BudgetBusy',
         'RechargeNotAtRest',
+        'InvalidInput',
         'NeedsAttention',
       ]),
     );

@@ -2,6 +2,7 @@ import { describe, expect, jest, test } from '@jest/globals';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { errorHandler, notFoundHandler, Problem, type ProblemKind, parse, sendProblem } from '../../../src/http/problem.ts';
+import { KmsError, type KmsErrorKind } from '../../../src/kms/errors.ts';
 import { createLogger } from '../../../src/observability/log.ts';
 import { PaymentsError } from '../../../src/payments/errors.ts';
 
@@ -100,18 +101,21 @@ describe('a body that does not fit its schema', () => {
     expect(problem).toBeInstanceOf(Problem);
     expect(answerTo(problem).problem).toMatchObject({
       status: 422,
-      detail: 'name: is a string; limits.daily: is a number',
+      detail: 'name: is missing; it is a string; limits.daily: is a number (given: "three")',
       errors: [
-        { field: 'name', message: 'is a string' },
-        { field: 'limits.daily', message: 'is a number' },
+        { field: 'name', message: 'is missing; it is a string' },
+        { field: 'limits.daily', message: 'is a number (given: "three")' },
       ],
     });
   });
 
-  test('is told so even where no field is to blame', () => {
-    const { message, fields } = problemOf(null);
-    expect(fields).toHaveLength(1);
-    expect(message).toBe(fields[0]?.message);
+  test.each<[unknown, string]>([
+    [undefined, 'the body is missing: send a JSON object with Content-Type: application/json'],
+    [null, 'the body is a JSON object (given: null)'],
+    [['a'], 'the body is a JSON object (given: ["a"])'],
+  ])('is told so even where no field is to blame: %j', (body, said) => {
+    const { message, fields } = problemOf(body);
+    expect([message, fields]).toEqual([said, [{ field: '', message: said }]]);
   });
 
   test('and one that does is returned as the schema has it', () => {
@@ -154,6 +158,23 @@ describe('what a handler throws', () => {
     expect([response.code, response.headers['retry-after']]).toEqual([503, '1']);
   });
 
+  test('because PostgreSQL is not there names it, its setting and what to do', () => {
+    const { response } = afterThrowing(Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:1'), { code: 'ECONNREFUSED' }));
+    expect(response.problem.detail).toBe(
+      'nothing was stored: PostgreSQL cannot be reached (nothing listens at 127.0.0.1:1): start it, or correct DATABASE_URL; bill doctor checks it',
+    );
+  });
+
+  test.each<[KmsErrorKind, number, RegExp]>([
+    ['unavailable', 503, /^LiteLLM did not answer: .*KMS_BASE_URL/],
+    ['unauthenticated', 503, /correct KMS_API_KEY/],
+    ['forbidden', 503, /correct KMS_API_KEY/],
+    ['not_found', 404, /^LiteLLM did not answer$/],
+  ])('because of LiteLLM (%s) says which setting to look at', (kind, status, said) => {
+    const { response } = afterThrowing(new KmsError(kind, 'LiteLLM did not answer'));
+    expect([response.code, response.problem.detail]).toEqual([status, expect.stringMatching(said)]);
+  });
+
   test('because Stripe gives no usable answer is an outage, told in a sentence', () => {
     const failure = { code: 'api_error', declineCode: null, adviceCode: null, message: 'm' };
     const error = new PaymentsError('Stripe: StripeAPIError (status 500)', {
@@ -166,7 +187,8 @@ describe('what a handler throws', () => {
     expect([response.code, lines]).toEqual([503, []]);
     expect(response.problem).toMatchObject({
       type: 'urn:bill-service:problem:unavailable',
-      detail: 'this depends on what Stripe says, and no usable answer came: Stripe: StripeAPIError (status 500)',
+      detail:
+        'this depends on what Stripe says, and no usable answer came: Stripe: StripeAPIError (status 500): try again; if it stays so, bill doctor checks STRIPE_SECRET_KEY and STRIPE_API_BASE',
     });
   });
 
