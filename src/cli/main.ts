@@ -13,6 +13,7 @@ import { addResolveCommand } from './commands/resolve.ts';
 import { addSweepCommand } from './commands/sweep.ts';
 import { addSyncCommand } from './commands/sync.ts';
 import { addWebhookCommands } from './commands/webhook.ts';
+import { PARTS, type Part, parts } from './dev/parts.ts';
 import { type Output, withJson } from './output.ts';
 
 /** `EX_CONFIG` of config.ts, which takes a while to load. */
@@ -25,9 +26,10 @@ bill
   .description('the whole service on this machine, with stand-ins for Stripe and LiteLLM')
   .option('--fresh', 'start over: forget everything under .data')
   .option('--no-traffic', 'no simulated spending')
-  .action(async (options: { fresh?: boolean; traffic: boolean }) => {
+  .option('--allow-real <parts>', `servers of yours beside its own, by name: ${PARTS.join(', ')}`, parts, [])
+  .action(async (options: { fresh?: boolean; traffic: boolean; allowReal: Part[] }) => {
     const { dev } = await import('./dev/dev.ts');
-    await dev({ fresh: options.fresh ?? false, traffic: options.traffic });
+    await dev({ fresh: options.fresh ?? false, traffic: options.traffic, allowReal: options.allowReal });
   });
 
 bill
