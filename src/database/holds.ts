@@ -269,6 +269,11 @@ export async function onOrganizations(em: EntityManager, organizationIds: readon
   return Map.groupBy(await em.find(Hold, open, { orderBy: { since: 'asc' } }), ({ subject }) => subject);
 }
 
+/** Those that were opened or released since then, at most `limit`. */
+export async function changedSince(em: EntityManager, since: Date, limit: number): Promise<Hold[]> {
+  return em.find(Hold, { $or: [{ since: { $gte: since } }, { releasedAt: { $gte: since } }] }, { orderBy: { since: 'asc' }, limit });
+}
+
 export async function find(em: EntityManager, id: string): Promise<Hold | null> {
   return em.findOne(Hold, id);
 }

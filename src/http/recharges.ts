@@ -7,7 +7,7 @@ import * as recharges from '../database/recharges.ts';
 import * as resolutions from '../database/resolutions.ts';
 import * as reversals from '../database/reversals.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
-import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, type MinorUnits, minorUnits, type QuotaMicros } from '../domain/money.ts';
 import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -47,7 +47,11 @@ export function rechargeRoutes({
       { ...(organizationId && { organizationId }), ...(status && { status }), stuck },
       { limit, cursor },
     );
-    response.json(presentPage(page, present));
+    const returned = await reversals.returnedOf(
+      database.fork(),
+      page.data.map(({ id }) => id),
+    );
+    response.json(presentPage(page, (recharge) => present(recharge, returned.get(recharge.id))));
   });
 
   router.get('/:id', async (request, response) => {
@@ -79,7 +83,7 @@ export function rechargeRoutes({
   async function presentWhole(recharge: Recharge) {
     const em = database.fork();
     return {
-      ...present(recharge),
+      ...present(recharge, (await reversals.returnedOf(em, [recharge.id])).get(recharge.id)),
       timeline: recharge.timeline,
       ledger_transfers: (await ledger.transfersOf(em, recharge.id)).map(presentTransfer),
       reversals: (await reversals.ofRecharge(em, recharge.id)).map(presentReversal),
@@ -94,7 +98,8 @@ function missing(id: string): Problem {
   return new Problem('not-found', `there is no recharge ${id}`);
 }
 
-function present(recharge: Recharge) {
+/** @param returned what of it the customer has again by refunds and disputes: with it `succeeded` is half of the truth. */
+function present(recharge: Recharge, returned: MinorUnits = minorUnits(0)) {
   return {
     id: recharge.id,
     event_id: recharge.eventId,
@@ -104,6 +109,7 @@ function present(recharge: Recharge) {
     status: recharge.status,
     amount: formatMoney(recharge.amountMinor, recharge.currency),
     currency: recharge.currency,
+    returned: formatMoney(returned, recharge.currency),
     quota: formatQuota(recharge.quotaGranted),
     balance_seen: formatQuota(recharge.balanceSeen),
     quota_before: quotaOrNull(recharge.quotaBefore),
