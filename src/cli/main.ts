@@ -40,7 +40,10 @@ bill
 bill
   .command('worker')
   .description('a Temporal worker; any number of them')
-  .action(async () => (await import('./run.ts')).work());
+  .option('--check', 'start none, and say whether one of this host polls; ends with 1 when none does')
+  .action(async ({ check }: { check?: boolean }) =>
+    check ? (await import('./worker-check.ts')).checkWorker() : (await import('./run.ts')).work(),
+  );
 
 bill
   .command('migrate')

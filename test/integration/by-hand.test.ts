@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { alertByHand } from '../../src/cli/dev/banner.ts';
 import { OWN_SETTINGS } from '../../src/cli/dev/embedded.ts';
 import { RECHARGED } from '../support/books.ts';
+import { runBill } from '../support/processes.ts';
 import { World } from '../support/world.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -29,10 +30,6 @@ function inProcess(program: string, args: string[], env: Record<string, string> 
     const options = { env: { PATH: process.env['PATH'], ...env }, cwd: tmpdir(), timeout: TIMEOUT_MS };
     const child = execFile(program, args, options, (_error, out, err) => resolve({ code: child.exitCode, out, err }));
   });
-}
-
-function bill(args: string[], env: Record<string, string> = {}): Promise<Ended> {
-  return inProcess(process.execPath, [`${ROOT}/src/cli/main.ts`, ...args], env);
 }
 
 describe('an alert by hand', () => {
@@ -68,7 +65,7 @@ test('bill recharges says of a recharge that its money has gone back', async () 
   const refund = await world.stripe.refunds.create({ payment_intent: intentId, amount: 500 });
   await world.reconcile();
   await world.reversalIs(refund.id, 'taken_back');
-  const row = async () => (await bill(['recharges', organization.id], env)).out.split('\n').find((line) => line.includes(rechargeId));
+  const row = async () => (await runBill(['recharges', organization.id], env)).out.split('\n').find((line) => line.includes(rechargeId));
   expect(await row()).toContain('succeeded, 5.00 returned');
   const rest = await world.stripe.refunds.create({ payment_intent: intentId });
   await world.reconcile();
@@ -77,7 +74,7 @@ test('bill recharges says of a recharge that its money has gone back', async () 
 });
 
 test('bill dev beside a database of production ends before it has started anything', async () => {
-  const ended = await bill(['dev'], { DATABASE_URL: world.config.databaseUrl, KMS_BASE_URL: world.config.kms.baseUrl });
+  const ended = await runBill(['dev'], { DATABASE_URL: world.config.databaseUrl, KMS_BASE_URL: world.config.kms.baseUrl });
   expect(ended).toMatchObject({ code: EX_CONFIG, out: '' });
   expect(ended.err).toContain('--allow-real database,litellm');
 });

@@ -1,8 +1,12 @@
 /** What `bill dev` says when it runs: which parts are real, what opens which door, and what to try. */
 import { styleText } from 'node:util';
+import { WORKFLOW_TYPES } from '../../../workflows/contract.ts';
 import type { Config } from '../../config.ts';
 import { OWN_SETTINGS } from './embedded.ts';
 import { isReal, PART_VARIABLES, type Part } from './parts.ts';
+
+/** The list's filter; see docs/operating.md. */
+const RECHARGES_ALONE = encodeURIComponent(`WorkflowType="${WORKFLOW_TYPES.recharge}"`);
 
 export type Running = {
   config: Config;
@@ -22,6 +26,7 @@ export function banner({ config, given, apiUrl, workflowsUrl, logFile }: Running
       'Where to look',
       [
         ['Temporal Web UI', workflowsUrl ?? 'unknown (TEMPORAL_UI_URL)'],
+        ...(workflowsUrl === null ? [] : [['  recharges alone', `${workflowsUrl}?query=${RECHARGES_ALONE}`] as [string, string]]),
         ['API', apiUrl],
         ['Log', logFile],
       ],
