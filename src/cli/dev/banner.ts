@@ -3,7 +3,7 @@ import { styleText } from 'node:util';
 import { WORKFLOW_TYPES } from '../../../workflows/contract.ts';
 import type { Config } from '../../config.ts';
 import { OWN_SETTINGS } from './embedded.ts';
-import { isReal, PART_VARIABLES, type Part } from './parts.ts';
+import { isReal, PART_VARIABLES, PARTS, type Part } from './parts.ts';
 
 /** The list's filter; see docs/operating.md. */
 const RECHARGES_ALONE = encodeURIComponent(`WorkflowType="${WORKFLOW_TYPES.recharge}"`);
@@ -56,16 +56,25 @@ export function banner({ config, given, apiUrl, workflowsUrl, logFile }: Running
   ].join('\n\n');
 }
 
-/** Pasted into a shell, it sends LiteLLM's alert for the first demonstration organization. A token of the operator's own is not printed. */
+/** The first demonstration organization; where something is real, the operator has to name a team. */
+function teamToTry(given: Running['given']): string {
+  return PARTS.some((part) => isReal(part, given)) ? '<LiteLLM team>' : 'acme';
+}
+
+/** Pasted into a shell, it sends LiteLLM's alert. A token of the operator's own is not printed. */
 export function alertByHand(apiUrl: string, given: Running['given']): string {
   const token = isGiven('WEBHOOK_URL_TOKENS', given) ? `\${WEBHOOK_URL_TOKENS%%,*}` : OWN_SETTINGS.WEBHOOK_URL_TOKENS;
-  const body = '{"event":"budget_crossed","event_group":"team","team_id":"acme","spend":10.5,"max_budget":10}';
+  const body = JSON.stringify({ event: 'budget_crossed', event_group: 'team', team_id: teamToTry(given), spend: 10.5, max_budget: 10 });
   return `curl "${apiUrl}/webhooks/litellm/limit-exceeded?token=${token}" -H 'content-type: application/json' -d '${body}'`;
 }
 
 /** Commands take what is set in the environment before what runs here. */
 function commands(given: Running['given']): string[] {
-  const tries = ['npm run bill -- recharges', 'npm run bill -- events --limit 5', 'npm run bill -- webhook send --team acme'];
+  const tries = [
+    'npm run bill -- recharges',
+    'npm run bill -- events --limit 5',
+    `npm run bill -- webhook send --team ${teamToTry(given)}`,
+  ];
   const elsewhere = ['PUBLIC_URL', 'HOST', 'PORT'].filter((name) => isGiven(name, given));
   if (elsewhere.length === 0) return tries;
   return [`they go to where ${elsewhere.join(' and ')} of your environment say${elsewhere.length === 1 ? 's' : ''}`, ...tries];

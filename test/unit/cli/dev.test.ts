@@ -95,6 +95,11 @@ describe('the banner', () => {
     expect(text).toMatch(/\?token=\$\{WEBHOOK_URL_TOKENS%%,\*\}"/);
   });
 
+  test('names a team to try only where it has made one itself', () => {
+    expect(shown({}).match(/acme/g)).toHaveLength(2);
+    expect(shown({ DATABASE_URL: REAL.DATABASE_URL })).not.toContain('acme');
+  });
+
   test('marks one real part among its own, and says where commands go', () => {
     expect(shown({ KMS_BASE_URL: REAL.KMS_BASE_URL })).toMatch(/litellm +.*REAL/);
     expect(shown({ PUBLIC_URL: 'https://bill.example.com' })).toContain('they go to where PUBLIC_URL of your environment says');
