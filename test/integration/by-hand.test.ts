@@ -8,7 +8,7 @@ import { alertByHand } from '../../src/cli/dev/banner.ts';
 import { OWN_SETTINGS } from '../../src/cli/dev/embedded.ts';
 import { RECHARGED } from '../support/books.ts';
 import { runBill } from '../support/processes.ts';
-import { World } from '../support/world.ts';
+import { HMAC_SECRET, World } from '../support/world.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** A process that outlives this hangs. */
@@ -19,7 +19,8 @@ const EX_CONFIG = 78;
 let world: World;
 beforeAll(async () => {
   const { WEBHOOK_HMAC_SECRETS, WEBHOOK_URL_TOKENS } = OWN_SETTINGS;
-  world = await World.start({ WEBHOOK_HMAC_SECRETS, WEBHOOK_URL_TOKENS });
+  // Beside the one that the tests sign with.
+  world = await World.start({ WEBHOOK_HMAC_SECRETS: `${WEBHOOK_HMAC_SECRETS},${HMAC_SECRET}`, WEBHOOK_URL_TOKENS });
 });
 afterAll(() => world.close());
 

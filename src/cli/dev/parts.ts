@@ -52,7 +52,7 @@ export function mixtureRefusal(env: Environment, allowed: readonly Part[]): stri
     `  its own    ${own.map((part) => `${part} (${PART_VARIABLES[part]} is not set)`).join(', ')}`,
     ...(own.includes('stripe') ? ['What a stand-in for Stripe calls paid becomes quota, and no money has moved.'] : []),
     ...(own.includes('litellm') ? ['A stand-in for LiteLLM gives nobody quota for the money that is charged.'] : []),
-    `Unset ${asked.map((part) => PART_VARIABLES[part]).join(' and ')} (npm run bill reads .env, npm start does not), or say that you mean it:`,
+    `Unset ${asked.map((part) => PART_VARIABLES[part]).join(' and ')} (of .env, if it came by npm run bill), or say that you mean it:`,
     `  --allow-real ${asked.join(',')}`,
   ].join('\n');
 }

@@ -41,7 +41,11 @@ function alternatives(line: string): string[] {
 function wordsOf(line: string): string[] {
   const [, started] = START.exec(line) ?? [];
   const rest = START.test(line) ? `dev ${started ?? ''}` : (BEGINNING.exec(line)?.[1] ?? '');
-  const words = rest.replace(/<[^>]*>/g, 'PLACEHOLDER').match(/"[^"]*"|'[^']*'|\S+/g) ?? [];
+  const words =
+    rest
+      .replace(/<[^>]*>/g, 'PLACEHOLDER')
+      .replace(/\[(--[^\]]*)\]/g, '$1')
+      .match(/"[^"]*"|'[^']*'|\S+/g) ?? [];
   return words.map((word) => word.replace(/^["']|["']$/g, ''));
 }
 
@@ -96,7 +100,7 @@ test('a sentence names commands and options that there are', () => {
       const below = command.commands.find((each) => each.name() === word);
       if (below) command = below;
       else if (command.commands.length > 0 && /^[a-z]+$/.test(word)) return [`${path}: ${line}: no command ${word}`];
-      const option = /^--[a-z-]+/.exec(word.replace(/^\[/, ''))?.[0];
+      const option = /^--[a-z-]+/.exec(word)?.[0];
       const isKnown = option === undefined || option === '--help' || command.options.some(({ long }) => long === option);
       return isKnown ? [] : [`${path}: ${line}: no option ${option}`];
     });
