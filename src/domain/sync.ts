@@ -113,7 +113,8 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
 function adviceOnDeleted({ organizationId, litellmTeamId, lastBudget }: Ours): string {
   const call = (dollars: number) => `POST /team/new ${JSON.stringify({ team_id: litellmTeamId, max_budget: dollars })}`;
   const either = `LiteLLM no longer has the team: correct litellm_team_id (bill org set ${organizationId} --team <id>), or make the team again`;
-  if (lastBudget === null) return `${either}: ${call(0)}, because no recharge has left it a budget`;
+  if (lastBudget === null)
+    return `${either}: ${call(0)}, because no write of ours has left it a budget; it is recharged then like a new one, by the next sweep`;
   return `${either}: ${call(dollarsFromQuota(lastBudget))}, the budget that our last write left; its spend begins at 0, so to take off what was spent before, make it with less and release the hold budget_lowered that follows`;
 }
 

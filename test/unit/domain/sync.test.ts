@@ -86,7 +86,7 @@ describe('the team in LiteLLM', () => {
     expect(advice(parseQuota('51.13'))).toMatch(
       /bill org set acme --team.*POST \/team\/new {"team_id":"team-acme","max_budget":51.13}.*our last write.*budget_lowered/,
     );
-    expect(advice(null)).toMatch(/POST \/team\/new {"team_id":"team-acme","max_budget":0}, because no recharge/);
+    expect(advice(null)).toMatch(/POST \/team\/new {"team_id":"team-acme","max_budget":0}, because no write of ours.*next sweep/);
   });
   test('gets our name', () => {
     expect(driftOf(ours, { ...theirs, alias: null })).toEqual([
