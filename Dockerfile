@@ -23,7 +23,7 @@ COPY sandbox sandbox
 RUN node -e "await (await import('/app/src/temporal/workflow-bundle.ts')).loadWorkflowBundle()"
 USER node
 EXPOSE 8080
-# For the API. A worker listens on no port, so docker-compose.yml disables the health check there.
+# For the API. A worker listens on no port: docker-compose.yml gives it another check.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 CMD ["node", "src/cli/main.ts", "serve"]

@@ -1,6 +1,10 @@
 /** What the inbox, the API and the activities ask of Temporal. `temporal/starter.ts` does it. */
 import type { Recharge, SyncRun } from './database/entities.ts';
 import type { DispatchableEvent } from './database/webhook-events.ts';
+import type { ReturnedMoney } from './domain/reversal.ts';
+
+/** A refund or dispute by its kind and its id at Stripe. */
+export type MoneyName = Pick<ReturnedMoney, 'id' | 'kind'>;
 
 export interface WorkflowStarter {
   /** Starts the event's `rechargeWorkflow`. One that was started before counts as success. */
@@ -20,8 +24,13 @@ export interface WorkflowStarter {
 
   /**
    * Has the refunds and disputes of a recharge followed, by the `reversalWorkflow` that runs or by a new one.
+   *
+   * @param moneys what a new run is started for, for people to read; without them it looks whether there are any.
    */
-  followReversals(recharge: Pick<Recharge, 'id' | 'organizationId' | 'litellmTeamId'>): Promise<void>;
+  followReversals(recharge: Pick<Recharge, 'id' | 'organizationId' | 'litellmTeamId'>, moneys?: readonly MoneyName[]): Promise<void>;
+
+  /** Signals the `reversalWorkflow` of a recharge that Stripe has changed something. Starts none. */
+  wakeReversals(recharge: Pick<Recharge, 'id'>): Promise<void>;
 
   /** Starts `teamSyncWorkflow` for a run that has its row. */
   startSync(run: SyncRun): Promise<void>;

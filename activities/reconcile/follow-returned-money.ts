@@ -24,7 +24,7 @@ export async function followReturnedMoney(
   for await (const { intentId, money } of payments.returnedSince(new Date(Date.now() - RETURNED_LOOK_BACK_MS))) {
     const recharge = await recharges.findByIntent(em, intentId);
     if (!recharge || isFollowed(recharge, money, await reversals.known(em, recharge))) continue;
-    if (fix) await workflows.followReversals(recharge);
+    if (fix) await workflows.followReversals(recharge, [money]);
     const { id: rechargeId, organizationId } = recharge;
     findings.push(findingOf('money_returned', { subject: money.id, organizationId, seen: describe(money), settled: fix, rechargeId }));
   }

@@ -16,6 +16,7 @@ import { addStatusCommand } from './commands/status.ts';
 import { addSweepCommand } from './commands/sweep.ts';
 import { addSyncCommand } from './commands/sync.ts';
 import { addWebhookCommands } from './commands/webhook.ts';
+import { PARTS, type Part, parts } from './dev/parts.ts';
 import { CommandError, EXIT, EXIT_CODES_HELP } from './exit.ts';
 import { type Output, withJson } from './output.ts';
 
@@ -32,9 +33,10 @@ bill
   .description('the whole service on this machine, with stand-ins for Stripe and LiteLLM')
   .option('--fresh', 'start over: forget everything under .data')
   .option('--no-traffic', 'no simulated spending')
-  .action(async (options: { fresh?: boolean; traffic: boolean }) => {
+  .option('--allow-real <parts>', `servers of yours beside its own, by name: ${PARTS.join(', ')}`, parts, [])
+  .action(async (options: { fresh?: boolean; traffic: boolean; allowReal: Part[] }) => {
     const { dev } = await import('./dev/dev.ts');
-    await dev({ fresh: options.fresh ?? false, traffic: options.traffic });
+    await dev({ fresh: options.fresh ?? false, traffic: options.traffic, allowReal: options.allowReal });
   });
 
 bill
@@ -45,7 +47,10 @@ bill
 bill
   .command('worker')
   .description('a Temporal worker; any number of them')
-  .action(async () => (await import('./run.ts')).work());
+  .option('--check', 'start none, and say whether one of this host polls; ends with 1 when none does')
+  .action(async ({ check }: { check?: boolean }) =>
+    check ? (await import('./worker-check.ts')).checkWorker() : (await import('./run.ts')).work(),
+  );
 
 bill
   .command('migrate')

@@ -1,7 +1,7 @@
 /** Differences that a person has to settle: each is told once, however often it is found. */
 import { createHash } from 'node:crypto';
 import type { Finding } from '../domain/finding.ts';
-import { DRIFT_ADVICE, type Drift } from '../domain/sync.ts';
+import { adviceOn, type Drift } from '../domain/sync.ts';
 import type { EntityManager } from './database.ts';
 import { tell } from './outbound-events.ts';
 
@@ -17,9 +17,10 @@ export async function tellFinding(em: EntityManager, { kind, subject, organizati
 }
 
 /** Tells a difference that the synchronisation has found and may not settle. */
-export async function tellDrift(em: EntityManager, { kind, subject, organizationId, ours, theirs }: Drift): Promise<void> {
+export async function tellDrift(em: EntityManager, drift: Drift): Promise<void> {
+  const { kind, subject, organizationId, ours, theirs } = drift;
   const seen = kind === 'budget_edited' ? `max_budget ${theirs}` : (theirs ?? 'nothing');
-  const data = { kind, subject, seen, expected: ours, action: DRIFT_ADVICE[kind] };
+  const data = { kind, subject, seen, expected: ours, action: adviceOn(drift) };
   await tell(em, { type: 'drift.detected', organizationId, key: keyOf({ kind, subject, organizationId, seen }), data });
 }
 

@@ -274,6 +274,11 @@ export async function openedBy(em: EntityManager, openers: readonly string[]): P
   return em.find(Hold, { openedBy: { $in: [...openers] } }, { orderBy: { since: 'asc' } });
 }
 
+/** Those that were opened or released since then, at most `limit`. */
+export async function changedSince(em: EntityManager, since: Date, limit: number): Promise<Hold[]> {
+  return em.find(Hold, { $or: [{ since: { $gte: since } }, { releasedAt: { $gte: since } }] }, { orderBy: { since: 'asc' }, limit });
+}
+
 export async function find(em: EntityManager, id: string): Promise<Hold | null> {
   return em.findOne(Hold, id);
 }

@@ -139,6 +139,23 @@ export async function otherCustomers(em: EntityManager, customerId: string, limi
  * when there was no change, or while one is under way.
  */
 export async function budgetsLeft(em: EntityManager, ids: readonly string[]): Promise<Map<string, QuotaMicros>> {
+  return lastBudgetsWhere(
+    em,
+    ids,
+    `o.budget_writer is null
+       and not exists (select from recharge r where r.organization_id = o.c_organization_id
+         and r.status in (${sqlList(OPEN_STATUSES)}))
+       and not exists (select from reversal v where v.organization_id = o.c_organization_id and v.status in (${sqlList(UNSETTLED_REVERSAL_STATUSES)}))`,
+  );
+}
+
+/** The same also while a change is under way, which is to start from it. */
+export async function lastBudgets(em: EntityManager, ids: readonly string[]): Promise<Map<string, QuotaMicros>> {
+  return ids.length === 0 ? new Map() : lastBudgetsWhere(em, ids, 'true');
+}
+
+/** @param condition SQL on the organization `o`. */
+async function lastBudgetsWhere(em: EntityManager, ids: readonly string[], condition: string): Promise<Map<string, QuotaMicros>> {
   const rows = await em.execute<{ id: string; budget: string }[]>(
     `select o.c_organization_id as id, last.budget::text as budget
      from organization_balance_config o,
@@ -152,10 +169,7 @@ export async function budgetsLeft(em: EntityManager, ids: readonly string[]): Pr
           where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
           order by v.updated_at desc limit 1)) change
        order by updated_at desc limit 1) last
-     where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and o.budget_writer is null and last.budget is not null
-       and not exists (select from recharge r where r.organization_id = o.c_organization_id
-         and r.status in (${sqlList(OPEN_STATUSES)}))
-       and not exists (select from reversal v where v.organization_id = o.c_organization_id and v.status in (${sqlList(UNSETTLED_REVERSAL_STATUSES)}))`,
+     where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and last.budget is not null and ${condition}`,
     [JSON.stringify(ids)],
   );
   return new Map(rows.map(({ id, budget }) => [id, parseQuota(budget)]));

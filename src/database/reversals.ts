@@ -6,7 +6,7 @@
 import { type FilterQuery, LockMode } from '@mikro-orm/core';
 import { parkedReversal } from '../domain/finding.ts';
 import type { TransferKind } from '../domain/ledger.ts';
-import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, type MinorUnits, minorUnits, type QuotaMicros } from '../domain/money.ts';
 import { actionOnReversal } from '../domain/outbound-event.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import {
@@ -315,6 +315,26 @@ export async function find(em: EntityManager, id: string): Promise<Reversal | nu
 export async function parkedOf(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, Reversal[]>> {
   const rows = await em.find(Reversal, { organizationId: { $in: [...organizationIds] }, status: 'needs_attention' });
   return Map.groupBy(rows, ({ organizationId }) => organizationId);
+}
+
+/** Those that were opened or moved since then, at most `limit`, the oldest move first. */
+export async function changedSince(em: EntityManager, since: Date, limit: number): Promise<Reversal[]> {
+  return em.find(Reversal, { updatedAt: { $gte: since } }, { orderBy: { updatedAt: 'asc' }, limit });
+}
+
+/**
+ * How much of each recharge the customer has again by refunds and disputes, in minor units, never more than was
+ * charged; a recharge without any has no entry. What a person has to settle counts.
+ */
+export async function returnedOf(em: EntityManager, rechargeIds: readonly string[]): Promise<Map<string, MinorUnits>> {
+  if (rechargeIds.length === 0) return new Map();
+  const rows = await em.execute<{ id: string; returned: string }[]>(
+    `select r.id, least(r.amount_minor, sum(v.amount_minor)) as returned
+     from reversal v join recharge r on r.id = v.recharge_id
+     where v.recharge_id in (select jsonb_array_elements_text(?::jsonb)) and v.status <> 'given_back' group by r.id`,
+    [JSON.stringify(rechargeIds)],
+  );
+  return new Map(rows.map(({ id, returned }) => [id, minorUnits(Number(returned))]));
 }
 
 /** Newest first. @throws BadCursorError */

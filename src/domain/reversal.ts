@@ -276,6 +276,23 @@ export function isFollowed(
   }
 }
 
+/**
+ * Whether a run has to look at what Stripe shows of a recharge's money: something follows from it, or what it shows
+ * may still change.
+ *
+ * A refund that the recharge has asked for is seen to by its own run, or by the person who settles it, for as long
+ * as it is open. While its run records the refund, a failure may come between its last look and that record: nobody
+ * else would follow it then.
+ */
+export function isToBeFollowed(recharge: ReversedRecharge, moneys: readonly ReturnedMoney[], known: readonly KnownReversal[]): boolean {
+  if (isOpen(recharge.status)) {
+    return moneys.some((money) => !isOurs(recharge, money) || (recharge.status === 'refunding' && !money.isGone));
+  }
+  if (failedRefundOf(recharge, moneys)) return true;
+  const { open, steps, isFinal } = decideReversals(recharge, moneys, known);
+  return open.length > 0 || steps.length > 0 || !isFinal;
+}
+
 /** The refund that the recharge has asked for, if its money came back after it was recorded. */
 export function failedRefundOf<Money extends ReturnedMoney>(recharge: ReversedRecharge, moneys: readonly Money[]): Money | undefined {
   return recharge.status === 'refunded' ? moneys.find(({ id, isGone }) => id === recharge.refundId && !isGone) : undefined;

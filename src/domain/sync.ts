@@ -6,21 +6,22 @@
  * LiteLLM's is only read. No budget is written but the 0 that a new team starts with, so no recharge under
  * way is ever undone.
  */
-import { formatQuota, type QuotaMicros } from './money.ts';
+import { dollarsFromQuota, formatQuota, type QuotaMicros } from './money.ts';
 import type { LiveBudget } from './policy.ts';
 
-/** Every kind of drift, and what a person should do where the service does nothing. */
+/** Every kind of drift, and what a person should do where the service does nothing; see `adviceOn`. */
 export const DRIFT_ADVICE = {
   team_missing: 'LiteLLM has never had the team, and it was asked for: it is made, with max_budget 0',
   team_not_found:
     'LiteLLM has never had the team, and it was not asked for: correct litellm_team_id (bill org set --team), or have the team made (bill org set --create-team)',
-  team_deleted: 'LiteLLM no longer has the team: correct litellm_team_id, or make the team in LiteLLM',
+  team_deleted: 'LiteLLM no longer has the team: correct litellm_team_id, or make the team again in LiteLLM',
   name_differs: 'the team in LiteLLM gets the name that it has here',
   block_differs: 'the team was blocked in LiteLLM by somebody else: unblock it there, or set blocked here',
   member_missing: 'a team of the organization is not yet a member in LiteLLM',
   member_leaving: 'a team of the organization is to be removed, and LiteLLM may still have it',
   keys_leaving: 'keys are revoked, or were never issued, and LiteLLM may still have them',
-  budget_edited: 'max_budget is not what the last recharge or reversal left: somebody has edited it, and it stays as it is',
+  budget_edited:
+    'max_budget is not what the last recharge or reversal left: somebody has edited it, and it stays as it is; a lower one holds the organization before it is charged again',
   budget_unlimited: 'the team has no max_budget in LiteLLM, so it can spend without limit: set one',
   budget_duration: 'the team has a budget_duration in LiteLLM, which gives spent quota back for free: remove it',
   budget_limits: 'the team has budget_limits in LiteLLM, which refuse whatever max_budget says: remove them',
@@ -40,7 +41,13 @@ export type Drift = {
   theirs: string | null;
   /** null: nothing is done; a person has to act, or there is nothing to do. */
   action: DriftAction | null;
+  /** What a person should do, where that takes more than DRIFT_ADVICE knows. */
+  advice?: string;
 };
+
+export function adviceOn({ kind, advice }: Pick<Drift, 'kind' | 'advice'>): string {
+  return advice ?? DRIFT_ADVICE[kind];
+}
 
 /** Where a run of the synchronisation stands. */
 export const SYNC_STATUSES = ['running', 'succeeded', 'failed'] as const;
@@ -73,6 +80,8 @@ export type Ours = {
   blockedByUs: boolean;
   /** The budget that our last write left; null when there was none, or one is under way. */
   budgetLeft: QuotaMicros | null;
+  /** The same also while one is under way. */
+  lastBudget: QuotaMicros | null;
   teams: readonly OurTeam[];
 };
 
@@ -83,7 +92,7 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
   const about = { subject: ours.litellmTeamId, organizationId: ours.organizationId };
   if (theirs === null) {
     const gone = { ...about, ours: ours.name, theirs: null };
-    if (ours.wasSeen) return [{ ...gone, kind: 'team_deleted', action: null }];
+    if (ours.wasSeen) return [{ ...gone, kind: 'team_deleted', action: null, advice: adviceOnDeleted(ours) }];
     if (!ours.createTeam) return [{ ...gone, kind: 'team_not_found', action: null }];
     return [{ ...gone, kind: 'team_missing', action: 'create' }, ...driftOfMembers(ours, null)];
   }
@@ -94,6 +103,19 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
     drift.push({ ...about, kind: 'block_differs', ...states, action: actionOnBlock(ours) });
   }
   return [...drift, ...driftOfBudget(ours, theirs).map((item) => ({ ...about, ...item })), ...driftOfMembers(ours, theirs)];
+}
+
+/**
+ * A team that is made anew gets the budget that we expect: a lower one is held as lowered by somebody, and a higher
+ * one is quota that nobody has paid for. So is what was spent of it, since LiteLLM counts from 0 again; only a person
+ * can tell how much that was.
+ */
+function adviceOnDeleted({ organizationId, litellmTeamId, lastBudget }: Ours): string {
+  const call = (dollars: number) => `POST /team/new ${JSON.stringify({ team_id: litellmTeamId, max_budget: dollars })}`;
+  const either = `LiteLLM no longer has the team: correct litellm_team_id (bill org set ${organizationId} --team <id>), or make the team again`;
+  if (lastBudget === null)
+    return `${either}: ${call(0)}, because no write of ours has left it a budget; it is recharged then like a new one, by the next sweep`;
+  return `${either}: ${call(dollarsFromQuota(lastBudget))}, the budget that our last write left; its spend begins at 0, so to take off what was spent before, make it with less and release the hold budget_lowered that follows`;
 }
 
 function actionOnBlock({ blocked, blockedByUs }: Ours): DriftAction | null {

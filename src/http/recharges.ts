@@ -9,7 +9,7 @@ import * as recharges from '../database/recharges.ts';
 import * as resolutions from '../database/resolutions.ts';
 import * as reversals from '../database/reversals.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
-import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, type MinorUnits, minorUnits, type QuotaMicros } from '../domain/money.ts';
 import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
 import { storyOf } from '../domain/story.ts';
@@ -52,7 +52,11 @@ export function rechargeRoutes({
       { ...(organizationId && { organizationId }), ...(status && { status }), stuck },
       { limit, cursor },
     );
-    response.json(presentPage(page, present));
+    const returned = await reversals.returnedOf(
+      database.fork(),
+      page.data.map(({ id }) => id),
+    );
+    response.json(presentPage(page, (recharge) => present(recharge, returned.get(recharge.id))));
   });
 
   router.get('/:id', async (request, response) => {
@@ -88,7 +92,7 @@ export function rechargeRoutes({
     const opened = await holds.openedBy(em, [recharge.id, ...returned.map(({ id }) => id)]);
     const { summary, next, steps } = storyOf(recharge, { event, reversals: returned, holds: opened }, new Date());
     return {
-      ...present(recharge),
+      ...present(recharge, (await reversals.returnedOf(em, [recharge.id])).get(recharge.id)),
       summary,
       next,
       story: steps.map(({ at, what }) => ({ at: at.toISOString(), what })),
@@ -110,7 +114,8 @@ function missing(id: string): Problem {
   );
 }
 
-function present(recharge: Recharge) {
+/** @param returned what of it the customer has again by refunds and disputes: with it `succeeded` is half of the truth. */
+function present(recharge: Recharge, returned: MinorUnits = minorUnits(0)) {
   return {
     id: recharge.id,
     event_id: recharge.eventId,
@@ -120,6 +125,7 @@ function present(recharge: Recharge) {
     status: recharge.status,
     amount: formatMoney(recharge.amountMinor, recharge.currency),
     currency: recharge.currency,
+    returned: formatMoney(returned, recharge.currency),
     quota: formatQuota(recharge.quotaGranted),
     balance_seen: formatQuota(recharge.balanceSeen),
     quota_before: quotaOrNull(recharge.quotaBefore),

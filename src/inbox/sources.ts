@@ -1,11 +1,14 @@
 /** The tables that are dispatched from, and what happens with a row of each. */
 import type { Database, EntityManager } from '../database/database.ts';
+import type { Recharge } from '../database/entities.ts';
 import * as fraudWarnings from '../database/fraud-warnings.ts';
 import * as holds from '../database/holds.ts';
 import * as organizations from '../database/organizations.ts';
 import * as recharges from '../database/recharges.ts';
+import * as reversals from '../database/reversals.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
+import { isToBeFollowed } from '../domain/reversal.ts';
 import type { StripeNotice } from '../domain/stripe-notice.ts';
 import type { PaymentsClient } from '../payments/client.ts';
 import { topicOf } from '../payments/events.ts';
@@ -26,19 +29,24 @@ export function alertSource(
   };
 }
 
+/** Two reads of Stripe, which may be slow. */
+const STRIPE_EVENT_DEADLINE_MS = 30_000;
+
 export type StripeSourceDependencies = {
   database: Database;
-  payments: Pick<PaymentsClient, 'chooseCard' | 'fraudWarning'>;
-  workflows: Pick<WorkflowStarter, 'wakeRecharge' | 'followReversals'>;
+  payments: Pick<PaymentsClient, 'chooseCard' | 'fraudWarning' | 'returnedMoneyOf'>;
+  workflows: Pick<WorkflowStarter, 'wakeRecharge' | 'wakeReversals' | 'followReversals'>;
 };
 
 /**
- * Stripe's events. One about money wakes the run that waits for it, a fraud warning holds, another card
- * releases. An event of an intent or a customer that is not ours needs nothing.
+ * Stripe's events. One about a payment wakes the run that waits for it, one about money that goes back has it
+ * followed, a fraud warning holds, another card releases. An event of an intent or a customer that is not ours
+ * needs nothing.
  */
 export function stripeSource({ database, payments, workflows }: StripeSourceDependencies): Source<StripeNotice> {
   return {
     name: 'stripe_event',
+    deadlineMs: STRIPE_EVENT_DEADLINE_MS,
     claim: (limit, leaseMs) => stripeEvents.claim(database.fork(), limit, leaseMs),
     handle: async (notice) => {
       const em = database.fork();
@@ -47,8 +55,13 @@ export function stripeSource({ database, payments, workflows }: StripeSourceDepe
           return holdForWarning(em, payments, notice);
         case 'card':
           return releaseForCard(em, payments, notice);
-        case 'money':
-          return followMoney(em, workflows, notice);
+        case 'payment':
+          await wakeRecharge(em, workflows, notice);
+          return;
+        case 'return':
+          return followReturn({ database, payments, workflows }, notice);
+        case 'other':
+          return;
       }
     },
     done: (id) => stripeEvents.markHandled(database.fork(), id),
@@ -56,15 +69,31 @@ export function stripeSource({ database, payments, workflows }: StripeSourceDepe
   };
 }
 
-async function followMoney(
+async function wakeRecharge(
   em: EntityManager,
   workflows: StripeSourceDependencies['workflows'],
-  { type, paymentIntentId }: StripeNotice,
-): Promise<void> {
-  const recharge = paymentIntentId && (await recharges.findByIntent(em, paymentIntentId));
+  { paymentIntentId }: StripeNotice,
+): Promise<Recharge | null> {
+  const recharge = paymentIntentId ? await recharges.findByIntent(em, paymentIntentId) : null;
+  if (recharge) await workflows.wakeRecharge(recharge);
+  return recharge;
+}
+
+/**
+ * Has the money followed that goes back. Most events of this kind are of refunds that a recharge has asked for
+ * itself: its own run follows those, so a run is started only for what Stripe shows beside them.
+ */
+async function followReturn({ database, payments, workflows }: StripeSourceDependencies, notice: StripeNotice): Promise<void> {
+  const { paymentIntentId } = notice;
+  if (!paymentIntentId || !(await wakeRecharge(database.fork(), workflows, notice))) return;
+  const moneys = await payments.returnedMoneyOf(paymentIntentId);
+  // Read after Stripe: what has moved in between has an event of its own.
+  const em = database.fork();
+  const recharge = await recharges.findByIntent(em, paymentIntentId);
   if (!recharge) return;
-  await workflows.wakeRecharge(recharge);
-  if (!type.startsWith('payment_intent.')) await workflows.followReversals(recharge);
+  if (isToBeFollowed(recharge, moneys, await reversals.known(em, recharge))) await workflows.followReversals(recharge, moneys);
+  // One that waits for the end of a dispute ends with it.
+  else await workflows.wakeReversals(recharge);
 }
 
 /** Holds the organization whose charge is reported as fraudulent. */

@@ -37,10 +37,19 @@ export const EVENT_TYPES = [
   ...CARD_TYPES,
 ] as const;
 
-/** What an event of this type is about: whether a charge is fraudulent, what a customer can pay with, or money. */
-export function topicOf(type: string): 'fraud' | 'card' | 'money' {
+/** Also those that only an endpoint with every event sends: `charge.refund.updated`, `charge.dispute.updated`. */
+const RETURN_TYPES = /^(refund\.|charge\.refund|charge\.dispute\.)/;
+
+/**
+ * What an event of this type is about: whether a charge is fraudulent, what a customer can pay with, whether a
+ * payment goes through, or money that goes back. `other`: nothing that the service acts on, such as
+ * `charge.succeeded`, which says again what `payment_intent.succeeded` says.
+ */
+export function topicOf(type: string): 'fraud' | 'card' | 'payment' | 'return' | 'other' {
   if (FRAUD_WARNING_TYPES.some((each) => each === type)) return 'fraud';
-  return CARD_TYPES.some((each) => each === type) ? 'card' : 'money';
+  if (CARD_TYPES.some((each) => each === type)) return 'card';
+  if (type.startsWith('payment_intent.')) return 'payment';
+  return RETURN_TYPES.test(type) ? 'return' : 'other';
 }
 
 const verifier = Stripe.webhooks.signature as Stripe.Signature;

@@ -9,10 +9,9 @@ import * as organizations from '../database/organizations.ts';
 import * as syncRuns from '../database/sync-runs.ts';
 import * as teams from '../database/teams.ts';
 import {
+  adviceOn,
   claimOf,
-  DRIFT_ADVICE,
   type Drift,
-  type DriftKind,
   driftOf,
   driftOfStranger,
   isBudgetEdited,
@@ -81,6 +80,8 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
   const allTeams = await teams.ofOrganizations(em, ids);
   const allLeavingKeys = await teams.leavingKeys(em, ids);
   const budgets = await organizations.budgetsLeft(em, ids);
+  const missing = pairs.flatMap(({ organization, theirs }) => (theirs === null ? organization.id : []));
+  const lastBudgets = await organizations.lastBudgets(em, missing);
   const blocked = await litellmTeams.blockedByUs(
     em,
     pairs.map(({ organization }) => organization.litellmTeamId),
@@ -90,7 +91,11 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
     const { id, litellmTeamId } = organization;
     const isOwn = ({ organizationId }: { organizationId: string }) => organizationId === id;
     const owned = { organization, teams: allTeams.filter(isOwn), leavingKeys: allLeavingKeys.filter(isOwn) };
-    const ours = oursOf(owned, { budgetLeft: budgets.get(id) ?? null, blockedByUs: blocked.has(litellmTeamId) });
+    const ours = oursOf(owned, {
+      budgetLeft: budgets.get(id) ?? null,
+      lastBudget: lastBudgets.get(id) ?? null,
+      blockedByUs: blocked.has(litellmTeamId),
+    });
     if (await settleAll(settling, driftOf(ours, theirs), owned)) present.push(litellmTeamId);
   });
   return present;
@@ -126,7 +131,8 @@ export async function settleStranger(settling: Settling, stranger: KmsTeam, isLi
   const claim = claimOf(stranger);
   const claimed = claim === null ? null : await organizations.find(settling.database.fork(), claim);
   if (!claimed) {
-    if (isListed) await record(settling, driftOfStranger(stranger, null), resultWithoutAction('team_unmanaged'));
+    const drift = driftOfStranger(stranger, null);
+    if (isListed) await record(settling, drift, resultWithoutAction(drift));
     return 'unmanaged';
   }
   if (isInScope(settling.run, claimed.id)) await settleClaim(settling, stranger, claimed);
@@ -153,8 +159,9 @@ async function settle(settling: Settling, drift: Drift, owned: Owned): Promise<S
   return result.outcome;
 }
 
-async function resultOf(settling: Settling, { kind, action, subject }: Drift, owned: Owned): Promise<Result> {
-  if (action === null) return resultWithoutAction(kind);
+async function resultOf(settling: Settling, drift: Drift, owned: Owned): Promise<Result> {
+  const { action, subject } = drift;
+  if (action === null) return resultWithoutAction(drift);
   if (settling.run.dryRun) return { outcome: 'planned', reason: null };
   try {
     await DRIFT_ACTIONS[action](settling, { ...owned, subject });
@@ -165,8 +172,8 @@ async function resultOf(settling: Settling, { kind, action, subject }: Drift, ow
   return { outcome: 'done', reason: null };
 }
 
-function resultWithoutAction(kind: DriftKind): Result {
-  return { outcome: outcomeWithoutAction(kind), reason: DRIFT_ADVICE[kind] };
+function resultWithoutAction(drift: Drift): Result {
+  return { outcome: outcomeWithoutAction(drift.kind), reason: adviceOn(drift) };
 }
 
 async function record({ database, run }: Settling, drift: Drift, { outcome, reason }: Result): Promise<void> {
@@ -203,7 +210,7 @@ function isOneItems(error: unknown): error is Error {
   );
 }
 
-function oursOf({ organization, teams: rows, leavingKeys }: Owned, seen: Pick<Ours, 'budgetLeft' | 'blockedByUs'>): Ours {
+function oursOf({ organization, teams: rows, leavingKeys }: Owned, seen: Pick<Ours, 'budgetLeft' | 'lastBudget' | 'blockedByUs'>): Ours {
   const { id: organizationId, name, litellmTeamId, blocked, createTeam, litellmSeenAt } = organization;
   return {
     ...seen,

@@ -22,12 +22,16 @@ import {
 import type { TemporalConfig } from '../config.ts';
 import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
-import type { WorkflowStarter } from '../workflow-starter.ts';
+import type { MoneyName, WorkflowStarter } from '../workflow-starter.ts';
 import { temporalErrorOf } from './errors.ts';
 import { amountMinorKey, organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
 
 export function rechargeWorkflowId(eventId: string): string {
   return `recharge/${eventId}`;
+}
+
+export function reversalWorkflowId(rechargeId: string): string {
+  return `reversal/${rechargeId}`;
 }
 
 /** The workflow that has made the run's row, else the one that the API starts for the row. */
@@ -101,8 +105,16 @@ export class TemporalStarter implements WorkflowStarter {
   }
 
   async wakeRecharge(recharge: Recharge): Promise<void> {
+    await this.wake(rechargeWorkflowId(recharge.eventId));
+  }
+
+  async wakeReversals({ id }: Pick<Recharge, 'id'>): Promise<void> {
+    await this.wake(reversalWorkflowId(id));
+  }
+
+  private async wake(workflowId: string): Promise<void> {
     try {
-      await this.client.workflow.getHandle(rechargeWorkflowId(recharge.eventId)).signal(stripeChanged);
+      await this.client.workflow.getHandle(workflowId).signal(stripeChanged);
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
     }
@@ -121,19 +133,22 @@ export class TemporalStarter implements WorkflowStarter {
     });
   }
 
-  async followReversals(recharge: Pick<Recharge, 'id' | 'organizationId' | 'litellmTeamId'>): Promise<void> {
+  async followReversals(
+    recharge: Pick<Recharge, 'id' | 'organizationId' | 'litellmTeamId'>,
+    moneys: readonly MoneyName[] = [],
+  ): Promise<void> {
     const attributes = [
       { key: organizationIdKey, value: recharge.organizationId },
       { key: teamIdKey, value: recharge.litellmTeamId },
     ];
     await this.startShowing(attributes, (typedSearchAttributes) =>
       this.client.workflow.signalWithStart<ReversalWorkflow>(WORKFLOW_TYPES.reversal, {
-        workflowId: `reversal/${recharge.id}`,
+        workflowId: reversalWorkflowId(recharge.id),
         taskQueue: this.taskQueue,
         args: [{ rechargeId: recharge.id }],
         signal: stripeChanged,
         signalArgs: [],
-        staticSummary: `${recharge.organizationId}: money of ${recharge.id} has gone back`,
+        staticSummary: `${recharge.organizationId}: ${describeMoneys(moneys)} of ${recharge.id}`,
         typedSearchAttributes,
       }),
     );
@@ -169,4 +184,15 @@ function refusedAttributes(error: unknown, given: SearchAttributePair[]): Search
 function describeScope(organizationIds: readonly string[] | null): string {
   if (organizationIds === null) return 'every organization';
   return organizationIds.length === 1 ? `${organizationIds[0]}` : `${organizationIds.length} organizations`;
+}
+
+/** A summary names so many; a payment has rarely more than one. */
+const NAMED_MONEYS = 3;
+
+/** What a run is started for. Whether money has gone back is what it finds out. */
+function describeMoneys(moneys: readonly MoneyName[]): string {
+  if (moneys.length === 0) return 'looks for refunds and disputes';
+  const names = moneys.slice(0, NAMED_MONEYS).map(({ kind, id }) => `${kind} ${id}`);
+  const more = moneys.length - names.length;
+  return names.join(', ') + (more > 0 ? ` and ${more} more` : '');
 }

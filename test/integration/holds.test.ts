@@ -479,6 +479,21 @@ describe('a team that LiteLLM blocks while its charge waits', () => {
 });
 
 describe('a budget that was lowered in LiteLLM', () => {
+  test.each([0, 7])('case 68: as that of a team that was deleted and made anew with %d, is not paid for again', async (budget) => {
+    const organization = await world.organization();
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await pass(DAY, organization);
+    await world.deleteTeam(organization.teamId);
+    await world.kms.post('/team/new', { team_id: organization.teamId, max_budget: budget });
+    if (budget > 0) await world.spend(organization.teamId, budget);
+    await sweep();
+    await world.eventually(async () => (await openHolds(`organization_id=${organization.id}`)).length > 0, 'a hold is opened');
+    expect(await holdOf(organization)).toMatchObject({ reason: 'budget_lowered' });
+    await sweep();
+    expect(await world.alerted(organization)).toEqual(HELD);
+    expect(await attempts(organization)).toBe(1);
+  });
+
   test('case 68: is not paid for again before a person has said which is right', async () => {
     const organization = await world.organization();
     expect(await world.alerted(organization)).toEqual(RECHARGED);

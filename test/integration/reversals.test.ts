@@ -46,6 +46,7 @@ describe('case 44: a refund made elsewhere', () => {
     await world.reversalIs(first.id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(25.5);
     await scene.expectBalanced(organization);
+    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'succeeded', returned: '5.00' }]);
     const second = await world.stripe.refunds.create({ payment_intent: intentId, amount: 1550 });
     await world.reversalIs(second.id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(10);
@@ -130,10 +131,12 @@ describe('case 44: a dispute', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     await scene.expectBalanced(organization);
     expect(await scene.heldFor(organization)).toBe(`dispute ${id} of recharge ${rechargeId}`);
+    expect(await world.rechargeOf(organization)).toMatchObject({ status: 'succeeded', amount: '20.50', returned: '20.50' });
     expect(await world.alerted(organization)).toEqual(HELD);
 
     await world.stripeKnob(`disputes/${id}`, { status: 'won' });
     await world.reversalIs(id, 'given_back');
+    expect(await world.rechargeOf(organization)).toMatchObject({ status: 'succeeded', returned: '0.00' });
     await scene.tellEverythingAgain(paid);
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant']);

@@ -272,6 +272,53 @@ describe('an event that is not for us is done with', () => {
   });
 });
 
+describe('an event of a recharge starts no run', () => {
+  /** The runs that look for returned money, once every event of the intent has been dispatched. */
+  async function runsAfter(ids: RechargeIds): Promise<string[]> {
+    await delivered(world, ids.intentId);
+    await followed(world, ids);
+    const later = await world.accepted(await world.organization({ settings: { auto_recharge_enabled: false } }));
+    return world.runs(`WorkflowId = 'reversal/${ids.rechargeId}'`, later);
+  }
+
+  test('when it tells of a charge that goes through', async () => {
+    const ids = await world.recharged();
+    const types = (await eventsOf(world, ids.intentId)).map(({ type }) => type);
+    expect(types).toContain('charge.succeeded');
+    expect(await runsAfter(ids)).toEqual([]);
+  });
+
+  test('when it tells of a refund that the recharge has asked for: its own run follows that', async () => {
+    const organization = await world.organization();
+    const { goOn, ...ids } = await world.chargedButNotGranted(organization);
+    await world.stripeKnob('refunds/mode', { status: 'pending' });
+    await world.deleteTeam(organization.teamId);
+    await goOn();
+    const refundId = await world.refundOf(ids.eventId);
+    expect(await runsAfter(ids)).toEqual([]);
+    await world.stripeKnob(`refunds/${refundId}`, { status: 'succeeded' });
+    await world.stripeKnob('refunds/mode', { status: 'succeeded' });
+    await world.rechargeIs(ids.eventId, 'refunded');
+    expect(await runsAfter(ids)).toEqual([]);
+  });
+
+  test('unless money goes back by it, and the run says which', async () => {
+    const { rechargeId, intentId, organization } = await world.recharged();
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+    await world.reversalIs(refund.id, 'taken_back');
+    const run = await world.reversalRunOf(rechargeId).describe();
+    expect(await run.staticSummary()).toBe(`${organization.id}: refund ${refund.id} of ${rechargeId}`);
+  });
+
+  test('case 44: and the end of a dispute ends the run that has waited for it', async () => {
+    const { rechargeId, intentId } = await world.recharged();
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.reversalIs(id, 'taken_back');
+    await world.stripeKnob(`disputes/${id}`, { status: 'lost' });
+    await world.reversalRunOf(rechargeId).result();
+  });
+});
+
 test('an event whose dispatcher died with it is handed on by the next', async () => {
   const id = eventId();
   await world.sql.query(

@@ -263,10 +263,24 @@ describe('what differs', () => {
     await world.deleteTeam(organization.teamId);
     expect(about(await sync(), organization)).toEqual([['team_deleted', null, 'needs_person']]);
     expect((await world.kmsState()).teams[organization.teamId]).toBeUndefined();
+    const call = (budget: number) => `POST /team/new {"team_id":"${organization.teamId}","max_budget":${budget}}`;
+    const { items } = await sync({ organization_ids: [organization.id] });
+    expect(items).toMatchObject([{ reason: expect.stringContaining(call(0)) }]);
     const { rows } = await world.sql.query('select gone_at is not null as gone from litellm_team where team_id = $1', [
       organization.teamId,
     ]);
     expect(rows).toEqual([{ gone: true }]);
+  });
+
+  test('a team that was deleted is made again with the budget that the recharge left, and nothing differs then', async () => {
+    const { organization } = await world.recharged();
+    const scope = { organization_ids: [organization.id] };
+    await world.deleteTeam(organization.teamId);
+    const reason = (await sync(scope)).items[0]?.reason ?? '';
+    const [, body = ''] = /POST \/team\/new (\{.*?\})/.exec(reason) ?? [];
+    expect(JSON.parse(body)).toEqual({ team_id: organization.teamId, max_budget: 30.5 });
+    await world.kms.post('/team/new', JSON.parse(body));
+    expect(about(await sync(scope), organization).map(([kind]) => kind)).toEqual(['name_differs']);
   });
 
   test('a team that names an organization which has its own, and one that names nobody, are told', async () => {

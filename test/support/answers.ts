@@ -7,6 +7,8 @@ export type Recharge = {
   id: string;
   event_id: string;
   status: string;
+  amount: string;
+  returned: string;
   payment_intent_id: string;
   refund_id: string | null;
   failure: { code: string; decline_code: string | null; message: string } | null;

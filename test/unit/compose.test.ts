@@ -15,6 +15,9 @@ type Service = {
   ports?: string[];
   volumes?: string[];
   restart?: string;
+  logging?: { driver: string; options: Record<string, string> };
+  profiles?: string[];
+  entrypoint?: string[];
 };
 
 const text = read('docker-compose.yml');
@@ -66,7 +69,32 @@ describe('docker-compose.yml', () => {
   });
 
   it.each(services)('%s is reached from this machine only', (_name, { ports = [] }) => {
-    for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
+    for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\$\{HOST_PORT_\w+:-\d+\}:\d+$/);
+  });
+
+  it('has a port of this machine for each server, each with a setting of its own', () => {
+    const ports = services.flatMap(([, { ports = [] }]) => ports);
+    const names = ports.flatMap((port) => [...port.matchAll(/HOST_PORT_\w+/g)].map(([name]) => name));
+    expect(new Set(names).size).toBe(ports.length);
+    const defaults = new Map(example.map(({ name, value }) => [name, value]));
+    for (const { name, rest } of references.filter(({ name: each }) => each.startsWith('HOST_PORT_'))) {
+      expect([name, rest]).toEqual([name, `:-${defaults.get(name)}`]);
+    }
+  });
+
+  it.each(services)('%s keeps a bounded log', (_name, { logging }) => {
+    expect(logging?.options).toEqual({ 'max-size': expect.stringMatching(/^\d+m$/), 'max-file': expect.stringMatching(/^\d+$/) });
+  });
+
+  it('runs the command line beside the service, at its own address, and only when it is asked for', () => {
+    const { profiles, entrypoint, environment, restart } = compose.services['bill'] ?? {};
+    expect({ profiles, entrypoint, restart }).toEqual({ profiles: ['tools'], entrypoint: ['node', 'src/cli/main.ts'], restart: 'no' });
+    expect(environment).toEqual({ ...compose.services['api']?.environment, PUBLIC_URL: 'http://api:8080' });
+  });
+
+  it('asks Temporal whether a worker polls', () => {
+    const { command = [], healthcheck } = compose.services['worker'] ?? {};
+    expect(healthcheck?.test).toEqual(['CMD', ...command, '--check']);
   });
 
   it.each(services)('%s mounts files of this repository and volumes that exist', (_name, { volumes = [] }) => {

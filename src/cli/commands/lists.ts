@@ -18,7 +18,7 @@ export function addListCommands(bill: Command): void {
       const query = { ...pageOf(options), organization_id: organization, status, ...(options.stuck && { stuck: 'true' }) };
       const list = await callService<List>('GET', '/api/v1/recharges', { query });
       if (options.stuck) printList(options, { ...list, data: list.data.map(withCommand) }, STUCK_COLUMNS, inUnits);
-      else printList(options, list, RECHARGE_COLUMNS, inUnits);
+      else printList(options, options.json ? list : { ...list, data: list.data.map(withReturned) }, RECHARGE_COLUMNS, inUnits);
     });
 
   withPages(
@@ -45,6 +45,13 @@ export function addListCommands(bill: Command): void {
 
 function inUnits(row: Row): Row {
   return withUnits(row, { money: ['amount'], dollars: ['quota', 'quota_before', 'quota_after'] });
+}
+
+/** A recharge stays `succeeded` when its money goes back: the list says both. */
+function withReturned(recharge: Row): Row {
+  const { status, returned, amount } = recharge;
+  if (!Number(returned)) return recharge;
+  return { ...recharge, status: returned === amount ? `${status}, returned` : `${status}, ${returned} returned` };
 }
 
 function withCommand(recharge: Row): Row {

@@ -1,7 +1,6 @@
 /** The demonstration of `bill dev`: three organizations, and users who spend. */
 import type { Config, KmsConfig, StripeConfig } from '../../config.ts';
 import { fetchWithin } from '../fetch.ts';
-import { callService } from '../service-client.ts';
 
 /** Its customers spend in an hour what others spend in months. */
 const SPENDS_ALL_DAY = { max_daily_recharges: 1000, max_daily_amount: '50000.00', max_monthly_amount: '500000.00' };
@@ -58,16 +57,24 @@ const DEADLINE_MS = 15_000;
 /** Between two calls of one organization's users. */
 const CALL_INTERVAL_MS = 1_200;
 
+/** Both LiteLLM and the service take a key as a bearer token. */
+type Server = { baseUrl: string; apiKey: string };
+
 export type Member = { organizationId: string; key: string; callCost: number };
 
 /**
  * Creates what is missing at Stripe, in LiteLLM and in the service, and returns a new LiteLLM key for each
  * organization. For stand-ins only: it attaches test cards.
+ *
+ * @param apiUrl the API that `bill dev` has started.
  */
-export async function createDemonstration({ stripe, kms }: Pick<Config, 'stripe' | 'kms'>): Promise<Member[]> {
-  const { data: existing } = await callService<{ data: { c_organization_id: string }[] }>('GET', ORGANIZATIONS_PATH, {
-    query: { limit: '200' },
-  });
+export async function createDemonstration(
+  { stripe, kms, http }: Pick<Config, 'stripe' | 'kms' | 'http'>,
+  apiUrl: string,
+): Promise<Member[]> {
+  // This API, whatever service the environment names: the commands would ask that one.
+  const api = { baseUrl: apiUrl, apiKey: http.adminApiKey };
+  const { data: existing } = await bodyOf<{ data: { c_organization_id: string }[] }>(await get(api, `${ORGANIZATIONS_PATH}?limit=200`));
 
   const members: Member[] = [];
   for (const { id, name, card, budget, settings, callCost } of ORGANIZATIONS) {
@@ -75,7 +82,7 @@ export async function createDemonstration({ stripe, kms }: Pick<Config, 'stripe'
       await createTeam(kms, { team_id: id, team_alias: name, max_budget: budget });
       const customer = await createCustomer(stripe, { id, name, card });
       const organization = { c_organization_id: id, name, stripe_customer_id: customer, litellm_team_id: id, ...settings };
-      await callService('POST', ORGANIZATIONS_PATH, { body: organization });
+      await bodyOf(await postJson(api, ORGANIZATIONS_PATH, organization));
     }
     const { key } = await bodyOf<{ key: string }>(await postJson(kms, '/key/generate', { team_id: id }));
     members.push({ organizationId: id, key, callCost });
@@ -100,7 +107,11 @@ async function createCustomer(
   return (await bodyOf<{ id: string }>(response)).id;
 }
 
-function postJson({ baseUrl, apiKey }: KmsConfig, path: string, body: object): Promise<Response> {
+function get({ baseUrl, apiKey }: Server, path: string): Promise<Response> {
+  return fetchWithin(DEADLINE_MS, `${baseUrl}${path}`, { headers: { authorization: `Bearer ${apiKey}` } });
+}
+
+function postJson({ baseUrl, apiKey }: Server, path: string, body: object): Promise<Response> {
   const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
   return fetchWithin(DEADLINE_MS, `${baseUrl}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
 }

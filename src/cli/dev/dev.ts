@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 import { pino } from 'pino';
 import { startApi } from '../../api.ts';
-import type { Config } from '../../config.ts';
+import { type Config, EX_CONFIG } from '../../config.ts';
 import { Database } from '../../database/database.ts';
 import { createLogger } from '../../observability/log.ts';
 import type { Running } from '../../running.ts';
@@ -19,8 +19,10 @@ import { migrate } from '../migrate.ts';
 import { configOrExit, stopOnSignal } from '../process.ts';
 import { DEV_ADDRESS_FILE, type DevAddress } from '../service-client.ts';
 import { databaseOrExit } from '../startup-check.ts';
+import { banner } from './banner.ts';
 import { createDemonstration, startSpending } from './demonstration.ts';
-import { type Embedded, startEmbedded } from './embedded.ts';
+import { startEmbedded } from './embedded.ts';
+import { isReal, mixtureRefusal, PARTS, type Part } from './parts.ts';
 import { clock, startTimeline } from './timeline.ts';
 
 const DATA_FOLDER = fileURLToPath(new URL('../../../.data', import.meta.url));
@@ -28,13 +30,27 @@ const DATA_FOLDER = fileURLToPath(new URL('../../../.data', import.meta.url));
 const TOOLS = 'tools';
 const LOG_FILE = join(DATA_FOLDER, 'bill.log');
 
-export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean }): Promise<void> {
+const TITLES: Readonly<Record<Part, string>> = {
+  database: 'PostgreSQL',
+  temporal: 'Temporal',
+  stripe: 'a stand-in for Stripe',
+  litellm: 'a stand-in for LiteLLM',
+};
+
+/** @param options.allowReal the parts of the operator's own that may stand beside those that are started here. */
+export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traffic: boolean; allowReal: readonly Part[] }): Promise<void> {
+  const refusal = mixtureRefusal(process.env, allowReal);
+  if (refusal !== undefined) {
+    console.error(`bill: ${refusal}`);
+    process.exit(EX_CONFIG);
+  }
   refuseSecondRun();
   if (fresh) startOver();
   mkdirSync(DATA_FOLDER, { recursive: true });
   const say = (line: string) => console.log(`${styleText('dim', clock(new Date()))}  ${line}`);
 
-  say('starting PostgreSQL, Temporal and the stand-ins …');
+  const own = PARTS.filter((part) => !isReal(part, process.env));
+  if (own.length > 0) say(`starting ${own.map((part) => TITLES[part]).join(', ')} …`);
   const stops: (() => Promise<void> | void)[] = [];
   const running: Running = {
     stop: async () => {
@@ -72,16 +88,16 @@ export async function dev({ fresh, traffic }: { fresh: boolean; traffic: boolean
   const database = await Database.open(config.databaseUrl);
   stops.push(() => database.close());
   const links = new TemporalLinks(config.temporal);
-  printWhereToLook(config, embedded, links);
+  const { apiUrl } = embedded;
+  console.log(`\n${banner({ config, given: process.env, apiUrl, workflowsUrl: links.workflows, logFile: LOG_FILE })}\n`);
   const timeline = startTimeline(database, links, (line) => console.log(line));
   stops.push(timeline.stop);
 
-  const started = embedded.servers.map(({ name }) => name);
-  if (!started.includes('stripe') || !started.includes('litellm')) {
-    say('no demonstration: it needs both stand-ins, and the environment names other servers');
+  if (own.length < PARTS.length) {
+    say('no demonstration customers: they are made only where every part is one that was started here');
     return;
   }
-  const members = await createDemonstration(config);
+  const members = await createDemonstration(config, apiUrl);
   if (!traffic) return say('no simulated spending (--no-traffic)');
   const spending = startSpending(config.kms.baseUrl, members, (refusal) => {
     const text =
@@ -127,27 +143,4 @@ function writeAddress(config: Config, env: Record<string, string>): void {
     KMS_API_KEY: config.kms.apiKey,
   };
   writeFileSync(DEV_ADDRESS_FILE, JSON.stringify({ ...address, pid: process.pid }), { mode: 0o600 });
-}
-
-function printWhereToLook(config: Config, { env, servers }: Embedded, links: TemporalLinks): void {
-  const isOurs = (name: string) => servers.some((server) => server.name === name);
-  const rows: [string, string][] = [
-    ['Temporal Web UI', links.workflows ?? 'unknown (TEMPORAL_UI_URL)'],
-    ['API', `${config.http.publicUrl}  (admin key: ${isOwn('ADMIN_API_KEY', config.http.adminApiKey)})`],
-    ['PostgreSQL', isOurs('postgres') ? (env['DATABASE_URL'] ?? '') : 'yours (DATABASE_URL)'],
-    ['Stripe', isOurs('stripe') ? `${config.stripe.apiBase}/_sandbox/state  (a stand-in)` : config.stripe.apiBase],
-    ['LiteLLM', isOurs('litellm') ? `${config.kms.baseUrl}/_sandbox/state  (a stand-in)` : config.kms.baseUrl],
-    ['Log', LOG_FILE],
-  ];
-  const lines = rows.map(([what, where]) => `  ${what.padEnd(16)} ${where}`);
-  const tries = ['npm run bill -- recharges', 'npm run bill -- events --limit 5', 'npm run bill -- webhook send --team acme'];
-  console.log(
-    `\n${styleText('bold', 'bill-service is running.')} Ctrl-C stops it, npm start -- --fresh starts over.\n\n${lines.join('\n')}\n`,
-  );
-  console.log(`  In another terminal: ${tries.join('\n                       ')}\n`);
-
-  /** A key of the operator's own is not printed. */
-  function isOwn(name: string, value: string): string {
-    return process.env[name] ? 'yours' : value;
-  }
 }

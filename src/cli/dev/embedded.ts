@@ -14,7 +14,7 @@ const PORTS_TRIED = 50;
 const PREFERRED_PORTS = { api: 8080, postgres: 15432, temporal: 7233, temporalUi: 8233, stripe: 12111, litellm: 4000 } as const;
 
 /** Values of variables that are not set. Not secret: the servers listen on loopback only. */
-const OWN_SETTINGS = {
+export const OWN_SETTINGS = {
   STRIPE_SECRET_KEY: 'sk_test_bill_dev',
   STRIPE_WEBHOOK_SECRETS: 'whsec_bill_dev',
   KMS_API_KEY: 'sk-1234',
@@ -26,6 +26,8 @@ const OWN_SETTINGS = {
 export type Embedded = {
   /** The whole environment that the service runs with. */
   env: Record<string, string>;
+  /** Where the API is to listen. What a stand-in posts goes there, and never to a PUBLIC_URL of somewhere else. */
+  apiUrl: string;
   /** The servers that were started here, in the order in which to stop them. */
   servers: { name: ServerName; server: LaunchedServer }[];
   stop: () => Promise<void>;
@@ -59,7 +61,8 @@ export async function startEmbedded(given: NodeJS.ProcessEnv, folder: string, pr
     env['PORT'] ??= String(await port('the API', PREFERRED_PORTS.api));
     env['HOST'] ??= '127.0.0.1';
     env['PUBLIC_URL'] ??= `http://${env['HOST']}:${env['PORT']}`;
-    const webhookUrl = `${env['PUBLIC_URL']}/webhooks/litellm/limit-exceeded?token=${env['WEBHOOK_URL_TOKENS']?.split(',')[0]}`;
+    const apiUrl = localUrl(env['HOST'], env['PORT']);
+    const webhookUrl = `${apiUrl}/webhooks/litellm/limit-exceeded?token=${env['WEBHOOK_URL_TOKENS']?.split(',')[0]?.trim()}`;
     const alone: Promise<void>[] = [];
     if (!env['DATABASE_URL']) {
       const args = { data: join(folder, 'postgres'), port: await port('PostgreSQL', PREFERRED_PORTS.postgres) };
@@ -87,7 +90,7 @@ export async function startEmbedded(given: NodeJS.ProcessEnv, folder: string, pr
         state: join(folder, 'stripe.json'),
         port: await port('the Stripe stand-in', PREFERRED_PORTS.stripe),
         'latency-ms': 100,
-        'webhook-url': `${env['PUBLIC_URL']}/webhooks/stripe`,
+        'webhook-url': `${apiUrl}/webhooks/stripe`,
         'webhook-secret': env['STRIPE_WEBHOOK_SECRETS']?.split(',')[0]?.trim() ?? '',
       };
       alone.push(
@@ -113,11 +116,17 @@ export async function startEmbedded(given: NodeJS.ProcessEnv, folder: string, pr
     }
     const failed = (await Promise.allSettled(alone)).find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
-    return { env, servers, stop };
+    return { env, apiUrl, servers, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** How this machine reaches a server that listens on `host`. */
+function localUrl(host: string, port: string): string {
+  const isEverywhere = host === '0.0.0.0' || host === '::';
+  return `http://${isEverywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** The first free port of loopback from `preferred` on. @param avoided called when `preferred` is busy. */

@@ -2,11 +2,14 @@
 import { styleText } from 'node:util';
 import type { Database } from '../../database/database.ts';
 import type { Recharge, TimelineStep, WebhookEvent } from '../../database/entities.ts';
+import * as holds from '../../database/holds.ts';
 import * as recharges from '../../database/recharges.ts';
+import * as reversals from '../../database/reversals.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
 import { dollarsFromQuota, formatMoney, type QuotaMicros } from '../../domain/money.ts';
 import { REFUSALS } from '../../domain/policy.ts';
 import type { WorkflowLinks } from '../../workflow-links.ts';
+import { holdLines, reversalLines } from './return-lines.ts';
 
 const READ_INTERVAL_MS = 200;
 /** Rows are read again for this long, so that one that was committed late is not missed. */
@@ -17,7 +20,7 @@ const MAX_ROWS = 500;
 export type Line = { at: Date; organization: string; step: string; text: string };
 
 /**
- * Prints every step of every recharge from now on.
+ * Prints every step of every recharge from now on, the money of it that goes back, and what stops charges.
  *
  * @param print one line for the terminal.
  */
@@ -55,6 +58,15 @@ export function startTimeline(database: Database, links: WorkflowLinks, print: (
         const link = ENDS.has(recharge.status) && links.recharge(recharge.eventId);
         if (link) print(`${' '.repeat(10)}${styleText('dim', link)}`);
       }
+    }
+    const changed = [
+      ...(await reversals.changedSince(em, from, MAX_ROWS)).flatMap(reversalLines),
+      ...(await holds.changedSince(em, from, MAX_ROWS)).flatMap(holdLines),
+    ];
+    for (const { key, ...line } of changed.toSorted((a, b) => a.at.getTime() - b.at.getTime())) {
+      if (line.at < begun || seen.has(key)) continue;
+      seen.set(key, 1);
+      print(format(line));
     }
     since = started;
   };
@@ -152,6 +164,9 @@ const COLOURS = {
   needs_attention: 'red',
   refunding: 'magenta',
   resolved: 'cyan',
+  refund: 'magenta',
+  dispute: 'magenta',
+  held: 'red',
 } as const;
 
 /** @param alerted when the alert came: durations count from it. */

@@ -6,6 +6,7 @@ import {
   failedRefundOf,
   isFollowed,
   isMoneyGone,
+  isToBeFollowed,
   type KnownReversal,
   REVERSAL_MOVES,
   REVERSAL_STATUSES,
@@ -314,6 +315,42 @@ describe('a refund that the recharge has asked for itself', () => {
     expect(isFollowed(refunded, here('re_ours'), [])).toBe(false);
     expect(isFollowed(refunded, gone('re_ours'), [])).toBe(true);
     expect(isFollowed({ ...refunded, status: 'needs_attention' }, here('re_ours'), [])).toBe(true);
+  });
+});
+
+describe('a run is started', () => {
+  const ours = gone('re_ours', { rechargeId: 'rch_1' });
+  const refunded: ReversedRecharge = { ...granted, status: 'refunded', refundId: 're_ours' };
+
+  test('for money that has gone, and for what may still change', () => {
+    expect(isToBeFollowed(granted, [gone('re_1')], [])).toBe(true);
+    expect(isToBeFollowed(granted, [gone('du_1', { isFinal: false })], [reversal('du_1', 'taken_back')])).toBe(true);
+    expect(isToBeFollowed(granted, [inquiry('du_1')], [])).toBe(true);
+  });
+
+  test('for money that is here again: its quota is given back, or a person hears that it was gone', () => {
+    expect(isToBeFollowed(granted, [here('du_1')], [reversal('du_1', 'taken_back')])).toBe(true);
+    expect(isToBeFollowed(granted, [here('du_1')], [])).toBe(true);
+  });
+
+  test('for nothing that has been followed to its end', () => {
+    expect(isToBeFollowed(granted, [], [])).toBe(false);
+    expect(isToBeFollowed(granted, [gone('du_1')], [reversal('du_1', 'taken_back')])).toBe(false);
+    expect(isToBeFollowed(granted, [here('du_1')], [reversal('du_1', 'given_back')])).toBe(false);
+  });
+
+  test.each(OPEN_STATUSES)('for a refund that the recharge has asked for, while it is %s: not unless it fails beside its run', (status) => {
+    const open = { ...granted, status };
+    expect(isToBeFollowed(open, [ours], [])).toBe(false);
+    expect(isToBeFollowed({ ...open, refundId: 're_ours' }, [gone('re_ours')], [])).toBe(false);
+    expect(isToBeFollowed(open, [{ ...ours, isGone: false }], [])).toBe(status === 'refunding');
+    expect(isToBeFollowed(open, [ours, gone('du_1')], [])).toBe(true);
+  });
+
+  test('for the refund of a refunded recharge only when it has failed', () => {
+    expect(isToBeFollowed(refunded, [ours], [])).toBe(false);
+    expect(isToBeFollowed(refunded, [{ ...ours, isGone: false }], [])).toBe(true);
+    expect(isToBeFollowed(refunded, [ours, gone('du_1')], [])).toBe(true);
   });
 });
 

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseQuota, quotaMicros } from '../../../src/domain/money.ts';
+import { parseQuota, type QuotaMicros, quotaMicros } from '../../../src/domain/money.ts';
 import {
   addSyncCounts,
+  adviceOn,
   type ClaimedOrganization,
   claimOf,
   DRIFT_ADVICE,
@@ -32,6 +33,7 @@ const ours: Ours = {
   wasSeen: true,
   blockedByUs: false,
   budgetLeft: parseQuota('30.5'),
+  lastBudget: parseQuota('30.5'),
   teams: [team],
 };
 const theirs: Theirs = {
@@ -77,7 +79,14 @@ describe('the team in LiteLLM', () => {
   });
   test('is not made again when it was deleted there, even if it was asked for once: a person decides', () => {
     expect(found({ createTeam: true }, null)).toEqual([['team_deleted', null]]);
-    expect(driftOf(ours, null)).toEqual([{ ...about, kind: 'team_deleted', ours: 'Acme Corporation', theirs: null, action: null }]);
+    expect(driftOf(ours, null)).toMatchObject([{ ...about, kind: 'team_deleted', ours: 'Acme Corporation', theirs: null, action: null }]);
+  });
+  test('that was deleted is made again by a call that names the budget: what our last write left, or 0', () => {
+    const advice = (lastBudget: QuotaMicros | null) => driftOf({ ...ours, lastBudget }, null).map(adviceOn)[0];
+    expect(advice(parseQuota('51.13'))).toMatch(
+      /bill org set acme --team.*POST \/team\/new {"team_id":"team-acme","max_budget":51.13}.*our last write.*budget_lowered/,
+    );
+    expect(advice(null)).toMatch(/POST \/team\/new {"team_id":"team-acme","max_budget":0}, because no write of ours.*next sweep/);
   });
   test('gets our name', () => {
     expect(driftOf(ours, { ...theirs, alias: null })).toEqual([

@@ -124,12 +124,28 @@ describe('an event is about', () => {
     expect(listed?.map(([, type]) => type)).toEqual(EVENT_TYPES);
   });
 
-  test('fraud, a card or money, by its type', () => {
+  test('fraud, a card, a payment or money that goes back, by its type', () => {
     const typesOf = (topic: string) => EVENT_TYPES.filter((type) => topicOf(type) === topic);
     expect(typesOf('fraud')).toEqual(['radar.early_fraud_warning.created', 'radar.early_fraud_warning.updated']);
     for (const type of typesOf('card')) expect(type).toMatch(/^(payment_method|customer)\./);
-    for (const type of typesOf('money')) expect(type).toMatch(/^(payment_intent|charge|refund)\./);
+    for (const type of typesOf('payment')) expect(type).toMatch(/^payment_intent\./);
+    for (const type of typesOf('return')) expect(type).toMatch(/^(charge\.refunded|charge\.dispute\..*|refund\..*)$/);
+    expect(typesOf('other')).toEqual([]);
   });
+
+  test.each(['charge.succeeded', 'charge.failed', 'charge.captured', 'charge.updated', 'charge.expired', 'customer.created', 'refunds'])(
+    'nothing that the service acts on: %s',
+    (type) => {
+      expect(topicOf(type)).toBe('other');
+    },
+  );
+
+  test.each(['charge.refund.updated', 'charge.dispute.updated', 'charge.dispute.funds_reinstated'])(
+    'money that goes back also by a type that the list does without: %s',
+    (type) => {
+      expect(topicOf(type)).toBe('return');
+    },
+  );
 
   test.each([
     'not json',
