@@ -38,7 +38,9 @@ function alternatives(line: string): string[] {
 }
 
 /** The words of a command line as a shell gives them on; what stands for something else is one word. */
-function wordsOf(line: string): string[] {
+function wordsOf(typed: string): string[] {
+  // What another program does with the output is not ours.
+  const line = typed.replace(/ \| (?!--).*$/, '');
   const [, started] = START.exec(line) ?? [];
   const rest = START.test(line) ? `dev ${started ?? ''}` : (BEGINNING.exec(line)?.[1] ?? '');
   const words =
@@ -61,7 +63,8 @@ async function commandLine(): Promise<Command> {
   if (!built) throw new Error('main.ts has parsed nothing');
   const disarm = (command: Command) => {
     command.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
-    if (command.commands.length === 0) command.action(() => {});
+    // `recharges` lists by itself, and has `recharges show` below it. commander tells of no action by name.
+    if ((command as unknown as { _actionHandler: unknown })._actionHandler) command.action(() => {});
     for (const each of command.commands) disarm(each);
   };
   for (const command of built.commands) disarm(command);
