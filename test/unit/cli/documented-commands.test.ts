@@ -99,7 +99,8 @@ test.each(COPIED)('$line', async ({ line }) => {
 test('a sentence names commands and options that there are', () => {
   const unknown = NAMED.flatMap(({ path, line }) => {
     let command = bill;
-    return wordsOf(line.replaceAll('·', ' ').replaceAll('|', ' ')).flatMap((word) => {
+    const words = wordsOf(line).flatMap((word) => word.split(/[·|]/).filter(Boolean));
+    return words.flatMap((word) => {
       const below = command.commands.find((each) => each.name() === word);
       if (below) command = below;
       else if (command.commands.length > 0 && /^[a-z]+$/.test(word)) return [`${path}: ${line}: no command ${word}`];
