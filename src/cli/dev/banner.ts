@@ -71,6 +71,7 @@ export function alertByHand(apiUrl: string, given: Running['given']): string {
 /** Commands take what is set in the environment before what runs here. */
 function commands(given: Running['given']): string[] {
   const tries = [
+    'npm run bill -- status',
     'npm run bill -- recharges',
     'npm run bill -- events --limit 5',
     `npm run bill -- webhook send --team ${teamToTry(given)}`,
