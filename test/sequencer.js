@@ -8,15 +8,7 @@ import Sequencer from '@jest/test-sequencer';
  * Processes that are killed; outages that last; a whole service; servers that are started for single tests.
  * All others take seconds.
  */
-const SLOW = [
-  '/test/e2e/',
-  '/integration/stripe-faults',
-  '/integration/database-faults',
-  '/test/integration/',
-  '/test/sandbox/postgres',
-  '/test/sandbox/temporal',
-  '/test/replay/',
-];
+const SLOW = ['/test/e2e/', '/integration/stripe-faults', '/integration/database-faults', '/test/integration/', '/test/replay/'];
 
 const rank = ({ path }) => {
   const position = SLOW.findIndex((part) => path.includes(part));

@@ -1,6 +1,6 @@
 /** `bill status` and the `show` commands, as an operator reads them in a terminal. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { runBill, startBillCommand } from '../support/bill.ts';
+import { runBill, startBillCommand } from '../support/processes.ts';
 import { ADMIN_API_KEY, type Organization, type RechargeIds, World } from '../support/world.ts';
 
 /** The contract's code for a command that has found something. */

@@ -6,11 +6,11 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { freePort } from '../../sandbox/ports.ts';
 import { HMAC_SECRET } from '../support/alerts.ts';
-import { type Ended, runBill } from '../support/bill.ts';
 import { HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { createDatabase } from '../support/databases.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
+import { type Ended, runBill } from '../support/processes.ts';
 import { ADMIN_API_KEY, type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
 /** sysexits.h EX_CONFIG. */

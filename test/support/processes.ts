@@ -77,16 +77,23 @@ export async function startBill(command: 'serve' | 'worker', env: Record<string,
  */
 const COMMAND_TIMEOUT_MS = 120_000;
 
+export type Ended = { code: number | null; out: string; err: string };
+
 /** Runs a command to its end, with nothing of the service in its environment but what is said here. */
-export function runBill(args: string[], env: Record<string, string>): Promise<{ code: number | null; out: string; err: string }> {
-  return new Promise((resolve) => {
-    const options = {
-      env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env },
-      cwd: tmpdir(),
-      timeout: COMMAND_TIMEOUT_MS,
-    };
-    const child = execFile(process.execPath, [MAIN, ...args], options, (_error, out, err) => resolve({ code: child.exitCode, out, err }));
-  });
+export function runBill(args: string[], env: Record<string, string>): Promise<Ended> {
+  return startBillCommand(args, env).ended;
+}
+
+/** Starts a command that may go on until it is ended. */
+export function startBillCommand(args: string[], env: Record<string, string>): { child: ChildProcess; ended: Promise<Ended> } {
+  const options = {
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env },
+    cwd: tmpdir(),
+    timeout: COMMAND_TIMEOUT_MS,
+  };
+  const { promise: ended, resolve } = Promise.withResolvers<Ended>();
+  const child = execFile(process.execPath, [MAIN, ...args], options, (_error, out, err) => resolve({ code: child.exitCode, out, err }));
+  return { child, ended };
 }
 
 /** The processes that a test has started for its world, to be ended with it. */

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
-import { until, untilGone } from './until.ts';
+import { until, untilGone } from '../sandbox/until.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 const organizationId = defineSearchAttributeKey('OrganizationId', 'KEYWORD');

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
-import { untilGone } from './until.ts';
+import { untilGone } from '../sandbox/until.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 const isRoot = process.getuid?.() === 0;
