@@ -62,14 +62,13 @@ describe('the callback', () => {
       }
       expect(refused).toEqual([]);
 
-      // One more may have been asked for by the last calls.
+      // One more may have been asked for by the last calls. LiteLLM may show a call the budget from before the last
+      // raise for a minute and more, so one fall may be told of by the marks of two budgets: the second finds it refilled.
       const events = await settledEvents(organization);
-      const topUps = events.length;
+      const topUps = events.filter(({ outcome }) => outcome === 'succeeded').length;
       expect([TOP_UPS, TOP_UPS + 1]).toContain(topUps);
-      expect(events.map(({ event_type, outcome }) => ({ event_type, outcome }))).toEqual(
-        Array(topUps).fill({ event_type: 'threshold_crossed', outcome: 'succeeded' }),
-      );
-      expect(new Set(events.map(({ delivery_id }) => delivery_id)).size).toBe(topUps);
+      expect(events.filter(({ outcome }) => outcome !== 'succeeded' && outcome !== 'above_minimum')).toEqual([]);
+      expect(new Set(events.map(({ delivery_id }) => delivery_id)).size).toBe(events.length);
       const { charges, captured, refunded, granted, prepaid } = await world.books(organization);
       expect({ charges, refunded, granted, prepaid }).toEqual({ charges: topUps, refunded: 0, granted: captured, prepaid: 0 });
       // A cent buys ten micro-dollars.
@@ -94,7 +93,7 @@ describe('the callback', () => {
   test('outlasts a service that is unavailable, and no call waits for it', async () => {
     const organization = await organizationWith({ budget: THRESHOLD + 0.0003, minimum: THRESHOLD, target: TARGET });
     await world.stopApi();
-    for (let call = 0; call < 5; call++) expect((await litellm.chat(organization.teamKey)).status).toBe(200);
+    for (let call = 0; call < 5; call++) expect((await litellm.settledChat(organization.teamKey)).status).toBe(200);
     await world.startApi();
 
     const [event, ...others] = await settledEvents(organization);

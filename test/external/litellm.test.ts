@@ -68,14 +68,17 @@ describe("LiteLLM's own alert", () => {
   });
 
   test('of a second crossing is a second charge', async () => {
-    // A dollar buys so little here that what was bought is used up after three more calls.
+    // A dollar buys so little here that what was bought is used up after three more calls. A cent buys ten micro-dollars.
     const settings = { quota_per_unit: '0.001' };
     const organization = await world.organization({ budget: TINY_BUDGET, spend: 0, minimum: '0.00', target: '0.0005', settings });
-    await rechargedAfterAlert(organization, TINY_BUDGET);
-    expect(await world.budgetOf(organization.teamId)).toBe(0.00118);
-    await rechargedAfterAlert(organization, 0.00118);
-    expect(await world.budgetOf(organization.teamId)).toBe(0.00185);
-    expect(await world.books(organization)).toEqual({ charges: 2, captured: 135, refunded: 0, granted: 135, prepaid: 0 });
+    let budget = TINY_BUDGET;
+    for (let charges = 1; charges <= 2; charges++) {
+      await rechargedAfterAlert(organization, budget);
+      const { captured, ...books } = await world.books(organization);
+      expect(books).toEqual({ charges, refunded: 0, granted: captured, prepaid: 0 });
+      budget = (await world.budgetOf(organization.teamId)) ?? Number.NaN;
+      expect(budget).toBeCloseTo(TINY_BUDGET + captured * 0.00001, 6);
+    }
     expect((await litellm.chat(organization.teamKey)).status).toBe(200);
   });
 

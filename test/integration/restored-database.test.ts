@@ -3,6 +3,7 @@ import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, HELD, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
+import { idle } from '../support/runs.ts';
 import { type Organization, World } from '../support/world.ts';
 
 let world: World;
@@ -262,14 +263,16 @@ describe('case 78: a restored database', () => {
 describe('case 78: a database from between a grant and the return of its money', () => {
   /** A recharge whose money has gone, and whose quota has followed it. */
   async function takenBack(by: 'refund' | 'dispute') {
-    const { organization, intentId } = await world.recharged();
+    const { organization, rechargeId, intentId } = await world.recharged();
     const { id } = await (by === 'refund'
       ? world.stripe.refunds.create({ payment_intent: intentId })
       : world.stripeKnob('disputes', { payment_intent: intentId }));
     await world.findingsOf(organization);
     await world.reversalIs(id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_BEFORE);
-    return { organization, id: id as string };
+    // It looks once more, which would follow the money in the restored database.
+    await idle(world.reversalRunOf(rechargeId));
+    return { organization, id: id as string, reversalRun: world.reversalRunOf(rechargeId) };
   }
 
   test.each([
@@ -292,10 +295,11 @@ describe('case 78: a database from between a grant and the return of its money',
     ['the quota is not given a second time', BUDGET_AFTER],
     ['a LiteLLM that was restored too gets the quota again', BUDGET_BEFORE],
   ])('which had come back: %s', async (_what, shown) => {
-    const { organization, id } = await takenBack('dispute');
+    const { organization, id, reversalRun } = await takenBack('dispute');
     await world.stripeKnob(`disputes/${id}`, { status: 'won' });
     await world.findingsOf(organization);
     await world.reversalIs(id, 'given_back');
+    await idle(reversalRun);
     await restoreToGranted(organization, { taken: true });
     await world.setBudget(organization.teamId, shown);
     await world.findingsOf(organization);
