@@ -242,7 +242,27 @@ describe('recharges', () => {
     });
     expect(await list({ organization_id: organization.id, status: 'succeeded' })).toEqual([recharge]);
     expect(await list({ organization_id: organization.id, status: 'declined' })).toEqual([]);
-    expect(await list({ organization_id: 'nobody' })).toEqual([]);
+  });
+
+  test('that bring no quota show none as written, and say why', async () => {
+    const refused = await world.organization({ card: 'pm_card_chargeCustomerFail' });
+    await world.alerted(refused);
+    expect(await world.rechargeOf(refused)).toMatchObject({
+      status: 'declined',
+      quota_before: '10.00',
+      quota_after: null,
+      failure: { code: 'card_declined', message: expect.any(String) },
+    });
+    const gone = await world.organization();
+    const { eventId, goOn } = await world.chargedButNotGranted(gone);
+    await world.deleteTeam(gone.teamId);
+    await goOn();
+    await world.closed(eventId);
+    expect(await world.rechargeOf(gone)).toMatchObject({
+      status: 'refunded',
+      quota_after: null,
+      failure: { code: null, message: expect.stringMatching(/LiteLLM|team/) },
+    });
   });
 
   test('one by one tell their story, their ledger transfers, and where Temporal shows the run', async () => {
