@@ -5,7 +5,9 @@ export async function fetchWithin(deadlineMs: number, url: string, init: Request
   try {
     return await fetch(url, { ...init, signal: AbortSignal.timeout(deadlineMs) });
   } catch (error) {
-    throw new Error(whyUnreachable(error) ?? reasonOf(error as Error), { cause: error });
+    const isLate = (error as Error).name === 'TimeoutError';
+    const reason = isLate ? `no answer within ${deadlineMs / 1000} s` : (whyUnreachable(error) ?? reasonOf(error as Error));
+    throw new Error(reason, { cause: error });
   }
 }
 

@@ -10,7 +10,7 @@ import * as resolutions from '../database/resolutions.ts';
 import * as reversals from '../database/reversals.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { formatMoney, formatQuota, type MinorUnits, minorUnits, type QuotaMicros } from '../domain/money.ts';
-import { isOpen, RECHARGE_STATUSES } from '../domain/recharge-status.ts';
+import { isOpen, RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
 import { storyOf } from '../domain/story.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -114,6 +114,9 @@ function missing(id: string): Problem {
   );
 }
 
+/** What was to be written was not written, or was taken back. */
+const WITHOUT_QUOTA: ReadonlySet<RechargeStatus> = new Set(['declined', 'action_required', 'cancelled', 'refunding', 'refunded']);
+
 /** @param returned what of it the customer has again by refunds and disputes: with it `succeeded` is half of the truth. */
 function present(recharge: Recharge, returned: MinorUnits = minorUnits(0)) {
   return {
@@ -129,8 +132,7 @@ function present(recharge: Recharge, returned: MinorUnits = minorUnits(0)) {
     quota: formatQuota(recharge.quotaGranted),
     balance_seen: formatQuota(recharge.balanceSeen),
     quota_before: quotaOrNull(recharge.quotaBefore),
-    // Until then it is what is to be written.
-    quota_after: recharge.status === 'succeeded' ? quotaOrNull(recharge.quotaAfter) : null,
+    quota_after: WITHOUT_QUOTA.has(recharge.status) ? null : quotaOrNull(recharge.quotaAfter),
     payment_intent_id: recharge.paymentIntentId ?? null,
     payment_method_id: recharge.paymentMethodId ?? null,
     refund_id: recharge.refundId ?? null,

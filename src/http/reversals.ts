@@ -44,10 +44,10 @@ export function reversalRoutes({
   });
 
   router.post('/:id/resolve', async (request, response) => {
-    const wanted = parse(resolveBody, request.body);
     const em = database.fork();
     const reversal = await reversals.find(em, request.params.id);
-    if (!reversal) throw new Problem('not-found', `there is no reversal ${request.params.id}`);
+    if (!reversal) throw new Problem('not-found', `there is no reversal ${request.params.id}, and the id of a recharge begins with rch_`);
+    const wanted = parse(resolveBody, request.body);
     const recharge = await recharges.get(em, reversal.rechargeId);
     const isSettled =
       reversal.status === 'needs_attention' &&

@@ -36,6 +36,8 @@ export const LITELLM_CALLS: Readonly<Record<Lane, GateSize>> = {
 const READ_AGAIN_AFTER_MS = 200;
 /** Statuses of a read after which a second attempt may succeed. */
 const TRANSIENT_STATUSES = [429, 502, 503, 504];
+/** Fields of an unexpected answer that are named. */
+const MAX_PLACES = 5;
 /** Failures before a byte of the call was sent: nothing has changed. */
 const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL'];
 
@@ -117,6 +119,12 @@ export class KmsTransport {
   }
 }
 
+/** Which fields of the answer are missing or of another kind. */
+function placesOf({ issues }: z.ZodError): string {
+  const places = issues.slice(0, MAX_PLACES).map(({ path }) => path.join('.') || 'the whole of it');
+  return [...new Set(places)].join(', ');
+}
+
 function isTransient(error: unknown): boolean {
   if (!isAxiosError(error) || isTooLarge(error)) return false;
   return error.response ? TRANSIENT_STATUSES.includes(error.response.status) : !NEVER_SENT.includes(error.code ?? '');
@@ -133,7 +141,9 @@ function isTooLarge({ code, message }: AxiosError): boolean {
 function kmsErrorOf(error: unknown, { route, effect, deadlineMs }: { route: string; effect: KmsEffect; deadlineMs: number }): KmsError {
   const doubt = effect === 'write' ? 'unknown_outcome' : 'unavailable';
   if (error instanceof z.ZodError)
-    return new KmsError(doubt, `${route} returned an unexpected answer: ${z.prettifyError(error)}`, { isAnswered: true });
+    return new KmsError(doubt, `LiteLLM answered ${route} otherwise than expected (${placesOf(error)}): does KMS_BASE_URL lead to it?`, {
+      isAnswered: true,
+    });
   if (!isAxiosError(error)) {
     const reason = error instanceof GateError ? error.message : 'the request could not be made';
     return new KmsError('unavailable', `LiteLLM was not called: ${reason}`);

@@ -109,7 +109,7 @@ function isSignedBy(secret: string, body: Buffer, signature: string, nowSeconds:
 function noticeOf(body: Buffer): StripeNotice | OpaqueStripeEvent {
   const json = jsonIn(body);
   const any = anyEvent.safeParse(json);
-  if (!any.success) throw new MalformedStripeEventError(`not an event: ${z.prettifyError(any.error)}`);
+  if (!any.success) throw new MalformedStripeEventError("it is not one of Stripe's events: an object with an id and a type, both strings");
   const event = snapshotEvent.safeParse(json);
   if (!event.success) return { ...any.data, isOpaque: true };
   const { id: eventId, type, data } = event.data;

@@ -242,7 +242,27 @@ describe('recharges', () => {
     });
     expect(await list({ organization_id: organization.id, status: 'succeeded' })).toEqual([recharge]);
     expect(await list({ organization_id: organization.id, status: 'declined' })).toEqual([]);
-    expect(await list({ organization_id: 'nobody' })).toEqual([]);
+  });
+
+  test('that bring no quota show none as written, and say why', async () => {
+    const refused = await world.organization({ card: 'pm_card_chargeCustomerFail' });
+    await world.alerted(refused);
+    expect(await world.rechargeOf(refused)).toMatchObject({
+      status: 'declined',
+      quota_before: '10.00',
+      quota_after: null,
+      failure: { code: 'card_declined', message: expect.any(String) },
+    });
+    const gone = await world.organization();
+    const { eventId, goOn } = await world.chargedButNotGranted(gone);
+    await world.deleteTeam(gone.teamId);
+    await goOn();
+    await world.closed(eventId);
+    expect(await world.rechargeOf(gone)).toMatchObject({
+      status: 'refunded',
+      quota_after: null,
+      failure: { code: null, message: expect.stringMatching(/LiteLLM|team/) },
+    });
   });
 
   test('one by one tell their story, their ledger transfers, and where Temporal shows the run', async () => {
@@ -313,5 +333,36 @@ test('what is not there is a 404, and the admin API without PostgreSQL a 503 tha
     const answer = await world.admin.get(`${url}${ORGANIZATIONS}`);
     expectProblem(answer, [503, 'unavailable']);
     expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+  });
+});
+
+describe('every answer', () => {
+  /** The keys of objects anywhere in it, but in what LiteLLM has sent. */
+  function keysIn(value: unknown): string[] {
+    if (Array.isArray(value)) return value.flatMap(keysIn);
+    if (typeof value !== 'object' || value === null) return [];
+    return Object.entries(value).flatMap(([key, child]) => [key, ...(key === 'payload' ? [] : keysIn(child))]);
+  }
+
+  test('has its keys in snake case', async () => {
+    const [organization] = settled as [Organization];
+    await world.admin.post('/api/v1/sync', { organization_ids: [organization.id], dry_run: true });
+    await world.admin.post('/api/v1/holds', { scope: 'organization', subject: organization.id, reason: 'to be listed' });
+    const { id: rechargeId, event_id: eventId } = await world.rechargeOf(organization);
+    const lists = ['organizations', 'recharges', 'reversals', 'holds', 'sync', 'outbound-events', 'outbound-endpoints'];
+    const paths = [
+      ...lists.map((list) => `/api/v1/${list}`),
+      ...['', '/balance', '/teams'].map((path) => `${ORGANIZATIONS}/${organization.id}${path}`),
+      `/api/v1/recharges/${rechargeId}`,
+      '/webhooks/events',
+      `/webhooks/events/${eventId}`,
+      '/health',
+      '/ready',
+    ];
+    const answers = await Promise.all(paths.map(async (path) => [path, (await world.admin.get(path)).data] as const));
+    for (const [path, data] of answers) {
+      expect([path, keysIn(data).length > 0]).toEqual([path, true]);
+      expect([path, keysIn(data).filter((key) => !/^[a-z][a-z\d]*(_[a-z\d]+)*$/.test(key))]).toEqual([path, []]);
+    }
   });
 });

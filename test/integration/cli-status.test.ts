@@ -42,7 +42,7 @@ test('bill status --json is what the API answers, and --org and --all choose', a
   expect(JSON.parse(out).organizations.data).toMatchObject([{ organization_id: paid.organization.id, state: 'ok' }]);
   expect((await bill('status', '--all')).out).toMatch(new RegExp(`^ok +${paid.organization.id} `, 'm'));
   const unknown = await bill('status', '--org', 'nobody');
-  expect(unknown).toMatchObject({ code: 1, out: '', err: expect.stringContaining('there is no organization nobody') });
+  expect(unknown).toMatchObject({ code: 2, out: '', err: expect.stringContaining('there is no organization nobody') });
 });
 
 test('bill status --watch goes on saying it', async () => {
@@ -68,7 +68,7 @@ test('bill recharges show tells the story, by any id', async () => {
   const json = JSON.parse((await bill('recharges', 'show', paid.eventId, '--json')).out);
   expect(json).toMatchObject({ id: paid.rechargeId, next: null });
   expect(await bill('recharges', 'show', 'pi_nobody')).toMatchObject({
-    code: 1,
+    code: 2,
     out: '',
     err: expect.stringContaining('no recharge belongs to pi_nobody'),
   });

@@ -210,6 +210,7 @@ describe('bill recharges and bill events', () => {
 
   test.each<[string[], RegExp]>([
     [['recharges', '--status', 'rich'], /status: is one of reserved, .*\(given: "rich"\)/],
+    [['recharges', '--needs-attention', '--status', 'declined'], /'--needs-attention' cannot be used with option '--status/],
     [['recharges', '--limit', '1000'], /limit: is at most 200 \(given: "1000"\)/],
     [['recharges', 'nope'], /organization_id: there is no organization nope; there are /],
     [['reversals', 'nope'], /there is no organization nope/],

@@ -479,13 +479,16 @@ describe('a run', () => {
 
   test('is refused for organizations that are none, for fields that are not known, and while Temporal is unavailable', async () => {
     const { status, data } = await world.admin.post('/api/v1/sync', { organization_ids: ['nobody'] });
-    const message = expect.stringMatching(/^there is no organization nobody; there are /);
+    const message = expect.stringMatching(/^there is no organization nobody; there /);
     expect([status, data.errors]).toEqual([422, [{ field: 'organization_ids', message }]]);
     expect((await world.admin.post('/api/v1/sync', { everything: true })).status).toBe(422);
     expect((await world.admin.get('/api/v1/sync/syn_none')).status).toBe(404);
     await world.withAnotherApi({ TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}`, PORT: '0' }, async (url) => {
       const refused = await world.admin.post('/api/v1/sync', {}, { baseURL: url });
       expect(refused.status).toBe(503);
+      expect(refused.data.detail).toMatch(
+        /^no synchronisation was started: Temporal cannot be reached at 127\.0\.0\.1:\d+ \(nothing listens at .*\): .*TEMPORAL_ADDRESS/,
+      );
     });
     expect((await world.admin.get('/api/v1/sync', { params: { limit: 1 } })).data.data[0]).toMatchObject({ status: 'failed' });
   });

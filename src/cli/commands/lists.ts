@@ -1,5 +1,5 @@
 /** `bill recharges`, `bill reversals` and `bill events`: what has happened, newest first. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type List, type Paged, pageOf, printList, type Row, withPages } from '../output.ts';
 import { callService } from '../service-client.ts';
 import { withUnits } from '../units.ts';
@@ -60,5 +60,5 @@ function withCommand(recharge: Row): Row {
 }
 
 function withNeedsAttention(command: Command): Command {
-  return command.option('--needs-attention', 'only those that a person has to settle');
+  return command.addOption(new Option('--needs-attention', 'only those that a person has to settle').conflicts('status'));
 }

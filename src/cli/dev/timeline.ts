@@ -143,7 +143,7 @@ function stepLines(recharge: Recharge, step: TimelineStep): Omit<Line, 'organiza
       return [{ at, step: 'quota', text: `raised from ${cents(recharge.quotaBefore)} to ${cents(recharge.quotaAfter)}` }];
     case 'declined':
     case 'action_required':
-      return [{ at, step: step.status, text: [amount, recharge.failureMessage, step['code']].filter(Boolean).join(': ') }];
+      return [{ at, step: step.status, text: `${amount}: ${recharge.failureMessage ?? 'refused'} (${step['code'] ?? 'no code'})` }];
     default:
       return [{ at, step: step.status, text: [amount, step['reason']].filter(Boolean).join(': ') }];
   }

@@ -62,3 +62,9 @@ test.each(RECHARGE_STATUSES)('no step to %s is told without a time or with a wor
   const facts = [{}, { reason: 'a reason' }, { code: 'card_declined' }, ...RESOLUTIONS.map((resolution) => ({ resolution, ...resolved }))];
   for (const each of facts) expect(linesAfter({ status, ...each }).join('\n')).not.toMatch(/NaN|Invalid|undefined|null|\?/);
 });
+
+test('a card that is declined is told with its code', () => {
+  expect(linesAfter({ status: 'declined', code: 'generic_decline' })).toEqual([
+    'acme       declined    +1.50 s  24.71 USD: refused (generic_decline)',
+  ]);
+});

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { type EventOutcome, isSuccess } from '../../../src/domain/event-outcome.ts';
+import { EVENT_OUTCOMES, type EventOutcome, isSuccess } from '../../../src/domain/event-outcome.ts';
 import { REFUSALS, type Refusal } from '../../../src/domain/policy.ts';
 
 test.each(['succeeded', 'above_minimum', 'ignored', 'duplicate'] satisfies EventOutcome[])(
@@ -22,3 +22,18 @@ test.each((Object.keys(REFUSALS) as Refusal[]).filter((refusal) => refusal !== '
     expect(isSuccess(refusal)).toBe(false);
   },
 );
+
+test('every ending is listed once: those of a recharge, those without one, and each refusal', () => {
+  const others = [
+    'succeeded',
+    'declined',
+    'action_required',
+    'refunded',
+    'needs_attention',
+    'cancelled',
+    'unknown_team',
+    'ignored',
+    'duplicate',
+  ];
+  expect(EVENT_OUTCOMES.toSorted()).toEqual([...others, ...Object.keys(REFUSALS)].toSorted());
+});
