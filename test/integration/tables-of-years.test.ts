@@ -11,7 +11,7 @@ import type pg from 'pg';
 import { examine } from '../../src/cli/doctor/doctor.ts';
 import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { collectStatements, rowsRead } from '../support/statements.ts';
-import { World } from '../support/world.ts';
+import { type Organization, World } from '../support/world.ts';
 import { fillWithYears, ROWS } from '../support/years.ts';
 
 /** Of one table: some pages, what is joined to them, and what waits to be settled. */
@@ -107,15 +107,15 @@ async function oneOfEverything(): Promise<void> {
   for (const type of ['sweep', 'sync', 'reconcile', 'retention', 'sweep'] as const)
     await world.temporal.workflow.execute(WORKFLOW_TYPES[type], { workflowId: `${type}/${world.name}`, taskQueue: world.name, args: [] });
 
-  await readEverything(organization.id);
+  await readEverything(organization);
   await examine(world.config);
 }
 
 /** Every list, with each of its filters. */
-async function readEverything(id: string): Promise<void> {
+async function readEverything({ id, teamId }: Organization): Promise<void> {
   const lists: Record<string, string[]> = {
     'webhooks/events': [
-      `team_id=${id}`,
+      `team_id=${teamId}`,
       `organization_id=${id}`,
       'event_type=budget_crossed',
       'processed=false',
