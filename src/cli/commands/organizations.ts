@@ -97,6 +97,8 @@ function inWords(organization: Row): Row {
 }
 
 function pathOf(id: string): string {
+  // The path of an empty one is that of all.
+  if (id === '') throw usageError('the id of the organization is empty');
   return `${ORGANIZATIONS}/${encodeURIComponent(id)}`;
 }
 
