@@ -35,20 +35,22 @@ export function snakeCased(value: unknown): unknown {
 }
 
 /** A line for each column. */
-/** @param inWords the row as people read it. */
-export function printRow(options: Output, row: Row, columns = Object.keys(row), inWords = (each: Row) => each): void {
+export function printRow(options: Output, row: Row, columns = Object.keys(row)): void {
   const width = Math.max(...columns.map((column) => column.length));
-  const said = inWords(row);
-  print(options, row, () => columns.map((column) => `${column.padEnd(width)}  ${cell(said[column])}`).join('\n'));
+  print(options, row, () => columns.map((column) => `${column.padEnd(width)}  ${cell(row[column])}`).join('\n'));
 }
 
-/** @param inWords a row as people read it. */
-export function printList(options: Output, list: List, columns: readonly string[], inWords = (row: Row) => row): void {
+/** The list with its rows as people read them; with `--json` as it is. */
+export function forPeople({ json }: Output, list: List, inWords: (row: Row) => Row): List {
+  return json ? list : { ...list, data: list.data.map(inWords) };
+}
+
+export function printList(options: Output, list: List, columns: readonly string[]): void {
   const more = list.next_cursor ? `\n\nmore: --cursor ${list.next_cursor}` : '';
   print(
     options,
     list,
-    () => table(list.data.map(inWords).map((row) => Object.fromEntries(columns.map((column) => [column, cell(row[column])])))) + more,
+    () => table(list.data.map((row) => Object.fromEntries(columns.map((column) => [column, cell(row[column])])))) + more,
   );
 }
 

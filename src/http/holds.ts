@@ -13,7 +13,7 @@ import { invalidField, Problem, parse } from './problem.ts';
 
 const listQuery = z.strictObject({
   ...pageQuery,
-  organization_id: z.string().optional(),
+  organization_id: z.string().min(1).optional(),
   scope: z.enum(HOLD_SCOPES).optional(),
   reason: z.enum(HOLD_REASONS).optional(),
   open: z.enum(['true', 'false']).optional(),

@@ -68,7 +68,7 @@ export function outboundEndpointRoutes({
 const listQuery = z.strictObject({
   ...pageQuery,
   type: z.enum(OUTBOUND_TYPES).optional(),
-  organization_id: z.string().optional(),
+  organization_id: z.string().min(1).optional(),
   failed: z.enum(['true', 'false']).optional(),
 });
 

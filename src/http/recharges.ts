@@ -24,7 +24,7 @@ import { startOrLeaveToReconciliation } from './start-or-leave.ts';
 
 const listQuery = z.strictObject({
   ...pageQuery,
-  organization_id: z.string().optional(),
+  organization_id: z.string().min(1).optional(),
   status: z.enum(RECHARGE_STATUSES).optional(),
   stuck: z.stringbool().optional(),
 });

@@ -13,7 +13,11 @@ import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { startOrLeaveToReconciliation } from './start-or-leave.ts';
 
-const listQuery = z.strictObject({ ...pageQuery, organization_id: z.string().optional(), status: z.enum(REVERSAL_STATUSES).optional() });
+const listQuery = z.strictObject({
+  ...pageQuery,
+  organization_id: z.string().min(1).optional(),
+  status: z.enum(REVERSAL_STATUSES).optional(),
+});
 
 /** A person can only accept a reversal that needs attention: the budget is right in LiteLLM by then. */
 const resolveBody = z.strictObject({

@@ -124,9 +124,9 @@ function readStripeEventOrRefuse(
 const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
 const eventsQuery = z.strictObject({
   ...pageQuery,
-  team_id: z.string().optional(),
-  organization_id: z.string().optional(),
-  event_type: z.string().optional(),
+  team_id: z.string().min(1).optional(),
+  organization_id: z.string().min(1).optional(),
+  event_type: z.string().min(1).optional(),
   processed: flag.optional(),
   success: flag.optional(),
   outcome: z.enum(EVENT_OUTCOMES).optional(),

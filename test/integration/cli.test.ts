@@ -213,6 +213,8 @@ describe('bill recharges and bill events', () => {
     [['recharges', '--needs-attention', '--status', 'declined'], /'--needs-attention' cannot be used with option '--status/],
     [['recharges', '--limit', '1000'], /limit: is at most 200 \(given: "1000"\)/],
     [['recharges', 'nope'], /organization_id: there is no organization nope; there are /],
+    [['recharges', ''], /organization_id: is not empty/],
+    [['org', 'show', ''], /the id of the organization is empty/],
     [['reversals', 'nope'], /there is no organization nope/],
     [['holds', 'nope'], /there is no organization nope/],
     [['outbound', '--org', 'nope'], /there is no organization nope/],

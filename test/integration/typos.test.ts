@@ -65,6 +65,18 @@ describe('a filter', () => {
     expect(await refused(path, { [filter]: 'bogus' })).toMatch(said);
   });
 
+  test.each([
+    ['/api/v1/recharges', 'organization_id'],
+    ['/api/v1/reversals', 'organization_id'],
+    ['/api/v1/holds', 'organization_id'],
+    ['/api/v1/outbound-events', 'organization_id'],
+    ['/webhooks/events', 'organization_id'],
+    ['/webhooks/events', 'team_id'],
+    ['/webhooks/events', 'event_type'],
+  ])('of %s by %s that is empty does not list everything', async (path, filter) => {
+    expect(await refused(path, { [filter]: '' })).toBe(`${filter}: is not empty (given: "")`);
+  });
+
   test('by a team or a type that only an event has is none of them', async () => {
     await world.alert('nobodys-team', { body: { event: 'soft_budget_crossed' } });
     for (const params of [{ team_id: 'nobodys-team' }, { event_type: 'soft_budget_crossed' }]) {

@@ -1,6 +1,6 @@
 /** `bill recharges`, `bill reversals` and `bill events`: what has happened, newest first. */
 import { type Command, Option } from 'commander';
-import { type List, type Paged, pageOf, printList, type Row, withPages } from '../output.ts';
+import { forPeople, type List, type Paged, pageOf, printList, type Row, withPages } from '../output.ts';
 import { callService } from '../service-client.ts';
 import { withUnits } from '../units.ts';
 
@@ -17,8 +17,13 @@ export function addListCommands(bill: Command): void {
       const status = options.needsAttention ? 'needs_attention' : options.status;
       const query = { ...pageOf(options), organization_id: organization, status, ...(options.stuck && { stuck: 'true' }) };
       const list = await callService<List>('GET', '/api/v1/recharges', { query });
-      if (options.stuck) printList(options, { ...list, data: list.data.map(withCommand) }, STUCK_COLUMNS, inUnits);
-      else printList(options, options.json ? list : { ...list, data: list.data.map(withReturned) }, RECHARGE_COLUMNS, inUnits);
+      if (options.stuck) printList(options, forPeople(options, { ...list, data: list.data.map(withCommand) }, inUnits), STUCK_COLUMNS);
+      else
+        printList(
+          options,
+          forPeople(options, list, (row) => inUnits(withReturned(row))),
+          RECHARGE_COLUMNS,
+        );
     });
 
   withPages(
@@ -30,7 +35,8 @@ export function addListCommands(bill: Command): void {
     ),
   ).action(async (organization: string | undefined, options: Paged & { needsAttention?: boolean }) => {
     const query = { ...pageOf(options), organization_id: organization, status: options.needsAttention ? 'needs_attention' : undefined };
-    printList(options, await callService<List>('GET', '/api/v1/reversals', { query }), REVERSAL_COLUMNS, inUnits);
+    const list = await callService<List>('GET', '/api/v1/reversals', { query });
+    printList(options, forPeople(options, list, inUnits), REVERSAL_COLUMNS);
   });
 
   withPages(bill.command('events').description('what came into the inbox, newest first'))

@@ -6,7 +6,7 @@ import { ITS_ID, MONEY_FIELDS, type Setting, settingEntries } from '../../http/o
 import { number } from '../arguments.ts';
 import { printChanges } from '../changes.ts';
 import { usageError } from '../exit.ts';
-import { type List, type Output, type Paged, pageOf, printList, printRow, type Row, withJson, withPages } from '../output.ts';
+import { forPeople, type List, type Output, type Paged, pageOf, printList, printRow, type Row, withJson, withPages } from '../output.ts';
 import { callService } from '../service-client.ts';
 import { withUnits } from '../units.ts';
 
@@ -38,12 +38,13 @@ export function addOrganizationCommands(bill: Command): void {
   });
 
   withPages(org.command('list').description('all of them, newest first')).action(async (options: Paged) => {
-    printList(options, await callService<List>('GET', ORGANIZATIONS, { query: pageOf(options) }), COLUMNS, inWords);
+    const list = await callService<List>('GET', ORGANIZATIONS, { query: pageOf(options) });
+    printList(options, forPeople(options, list, inWords), COLUMNS);
   });
 
   withJson(org.command('show').argument('<id>').description('one, with every setting')).action(async (id: string, options: Output) => {
     const organization = await callService<Row>('GET', pathOf(id));
-    printRow(options, organization, Object.keys(organization), inWords);
+    printRow(options, options.json ? organization : inWords(organization));
   });
 
   const set = withJson(org.command('set').argument('<id>').description('change settings'));
@@ -78,7 +79,7 @@ async function changing(id: string, options: Output, change: () => Promise<Row>)
 
 /** A new organization. */
 function printAdded(options: Output, organization: Row): void {
-  printRow(options, organization, COLUMNS, inWords);
+  printRow(options, options.json ? organization : inWords(organization), COLUMNS);
   printWarnings(options, organization);
 }
 
@@ -98,6 +99,8 @@ function inWords(organization: Row): Row {
 }
 
 function pathOf(id: string): string {
+  // The path of an empty one is that of all.
+  if (id === '') throw usageError('the id of the organization is empty');
   return `${ORGANIZATIONS}/${encodeURIComponent(id)}`;
 }
 
