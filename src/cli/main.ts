@@ -60,7 +60,7 @@ bill
 withJson(
   bill
     .command('doctor')
-    .description('check everything that the service needs, and say what to change; ends with 1 when something has to change'),
+    .description('check everything that the service needs, and say what to change; ends with 3 when something has to change'),
 ).action(async (options: Output) => (await import('./doctor/doctor.ts')).doctor(options));
 
 addStatusCommand(bill);

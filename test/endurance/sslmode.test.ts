@@ -135,7 +135,7 @@ describe('every process', () => {
     const before = await sessions();
     const ended = await runBill([command], env(address(plain, '?sslmode=require')));
     expect(ended.out + ended.err).toContain('sslmode=require');
-    expect(ended.code).toBe({ migrate: 78, serve: 78, worker: 78, doctor: 1 }[command]);
+    expect(ended.code).toBe({ migrate: 78, serve: 78, worker: 78, doctor: 3 }[command]);
     expect(await sessions()).toBe(before);
   });
 

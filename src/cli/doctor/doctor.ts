@@ -11,6 +11,7 @@ import { ago } from '../../domain/elapsed.ts';
 import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
 import { openClient } from '../../temporal/connection.ts';
+import { EXIT } from '../exit.ts';
 import { fetchWithin } from '../fetch.ts';
 import { type Output, print } from '../output.ts';
 import { configOrExit } from '../process.ts';
@@ -29,7 +30,7 @@ const HTTP_DEADLINE_MS = 5_000;
 export async function doctor(options: Output): Promise<void> {
   const readings = await examine(configOrExit(serviceEnvironment()));
   print(options, { readings }, () => textOf(readings));
-  if (readings.some(({ verdict }) => verdict === 'change')) process.exitCode = 1;
+  if (readings.some(({ verdict }) => verdict === 'change')) process.exitCode = EXIT.found;
 }
 
 /** Every check, in the order in which to repair what has failed. */
