@@ -24,7 +24,7 @@ const withServers = {
 
 export default {
   // The tests mostly wait, for timers and for other processes: more at once than there are cores.
-  maxWorkers: 4,
+  maxWorkers: 5,
   testSequencer: '<rootDir>/test/sequencer.js',
   projects: [
     {

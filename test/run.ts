@@ -16,7 +16,7 @@ const selection = process.argv.slice(2);
  * minutes each: those are played by `npm run test:endurance`. They hold restores, synchronisations and money that
  * goes back.
  */
-const SIMULATION = ['test/simulation/main.ts', '--runs', '20', '--seed', '2534', '--workers', '2', '--no-shrink'];
+const SIMULATION = ['test/simulation/main.ts', '--runs', '12', '--seed', '2352', '--workers', '2', '--no-shrink'];
 
 /** Tests start hundreds of processes of ours: compiled once, each takes half the time to start. */
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, '../.data/compile-cache');

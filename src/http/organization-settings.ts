@@ -19,6 +19,13 @@ const MAX_DAILY_RECHARGES = 1000;
 /** Stands for the organization's own id as a default. */
 export const ITS_ID = Symbol('the id of the organization');
 
+/** What Stripe takes beyond these, or not of them, it says at the first charge: it has no list for every account. */
+const CURRENCIES_IN_USE = new Set(Intl.supportedValuesOf('currency').map((code) => code.toLowerCase()));
+const currencyInUse = parsedBy(currency).refine(
+  (code) => CURRENCIES_IN_USE.has(code),
+  'is a currency in use, by its three letters, such as "eur"',
+);
+
 type Property = keyof OrganizationSettings;
 type MoneyProperty = { [P in Property]: OrganizationSettings[P] extends MinorUnits | null | undefined ? P : never }[Property];
 
@@ -47,7 +54,7 @@ const SETTINGS = {
     description: 'Stripe customer',
   }),
   litellm_team_id: setting('litellmTeamId', text(200), { flag: '--team <id>', description: 'LiteLLM team', byDefault: ITS_ID }),
-  currency: setting('currency', parsedBy(currency), { flag: '--currency <code>', description: 'of the charges', byDefault: 'usd' }),
+  currency: setting('currency', currencyInUse, { flag: '--currency <code>', description: 'of the charges', byDefault: 'usd' }),
   minimum_balance: quota('minimumBalance', notNegativeDollars, {
     flag: '--minimum <dollars>',
     description: 'a balance at or below this is topped up',

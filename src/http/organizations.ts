@@ -83,7 +83,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const { stripeCustomerId = present.stripeCustomerId } = changes;
     const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
     const changed = await change(request.params.id, changes);
-    response.json(withWarnings(await show(changed), [...ofCustomer, ...(await chargeAhead(changed))]));
+    const warnings = [...ofCustomer, ...limitsAnew(present, changed), ...(await chargeAhead(changed))];
+    response.json(withWarnings(await show(changed), warnings));
   });
 
   router.delete('/:id', async (request, response) => {
@@ -214,6 +215,17 @@ function requireMoneyInNewCurrency(body: z.output<typeof changedSettings>, prese
   const defaults = defaultLimits(present);
   const unchanged = MONEY_FIELDS.find((field) => !defaults.includes(field) && body[field] === undefined);
   if (unchanged) throw invalidField(unchanged, `is in ${present.currency} so far: give it in ${body.currency} too, or null`);
+  if (body.quota_per_unit === undefined) {
+    const bought = `${formatQuota(present.quotaPerUnit)} for one ${present.currency.toUpperCase()}`;
+    throw invalidField('quota_per_unit', `is ${bought} so far: give what one ${body.currency?.toUpperCase()} buys too`);
+  }
+}
+
+/** The limits of a day and a month count what was charged in the organization's currency. */
+function limitsAnew(before: Organization, after: Organization): string[] {
+  if (before.currency === after.currency) return [];
+  const [old, now] = [before.currency.toUpperCase(), after.currency.toUpperCase()];
+  return [`max_daily_amount and max_monthly_amount begin anew in ${now}: what was charged in ${old} today and this month no longer counts`];
 }
 
 function presentBalance({ currency: code, paid, held, granted, quotaGranted }: ledger.Balance) {

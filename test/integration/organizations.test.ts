@@ -145,6 +145,7 @@ describe('a new organization', () => {
     ['litellm_team_id', 'a\0b'],
     ['currency', 'dollars'],
     ['currency', 'ugx'],
+    ['currency', 'xyz'],
     ['minimum_balance', '-1.00'],
     ['minimum_balance', 2],
     ['minimum_balance', '1e3'],
@@ -320,7 +321,22 @@ describe('what an operator switches', () => {
     await expectChargedOnce(world, organization);
     const path = `/api/v1/organizations/${organization.id}`;
     expect((await world.admin.patch(path, { currency: 'jpy' })).data.errors[0].field).toBe('max_monthly_amount');
+    const yen = { currency: 'jpy', max_monthly_amount: '50000' };
+    expect((await world.admin.patch(path, yen)).data.errors).toEqual([
+      { field: 'quota_per_unit', message: 'is 1.00 for one USD so far: give what one JPY buys too' },
+    ]);
     expect((await world.admin.patch(path, { max_monthly_amount: '500.00' })).data.max_monthly_amount).toBe('500.00');
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(RECHARGED);
+  });
+
+  test('limits of amounts begin anew in another currency, and that is said', async () => {
+    const { organization } = await world.recharged({ settings: { max_monthly_amount: '20.50' } });
+    const euros = { currency: 'eur', quota_per_unit: '1.10', max_monthly_amount: '20.00' };
+    const { data } = await world.admin.patch(`/api/v1/organizations/${organization.id}`, euros);
+    expect(data.warnings).toEqual([
+      'max_daily_amount and max_monthly_amount begin anew in EUR: what was charged in USD today and this month no longer counts',
+    ]);
+    await world.spend(organization.teamId, 20);
     expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(RECHARGED);
   });
 

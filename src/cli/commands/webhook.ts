@@ -16,7 +16,7 @@ export function addWebhookCommands(bill: Command): void {
       .command('webhook')
       .description('test alerts')
       .command('send')
-      .description('post a signed test alert')
+      .description('post a signed alert of your own; it is handled like any other, so a team whose balance is low is charged')
       .requiredOption('--team <id>', 'LiteLLM team')
       .option('--event <event>', "LiteLLM's event", 'budget_crossed')
       .option('--spend <dollars>', 'spend that the alert claims', number, 10.000123)
