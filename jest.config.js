@@ -43,7 +43,7 @@ export default {
       testMatch: ['integration', 'e2e'].map((folder) => `<rootDir>/test/${folder}/**/*.test.ts`),
     },
     {
-      // Minutes of killed workers and cut connections: `npm run test:endurance`.
+      // Minutes of killed workers, cut connections, hangs, and servers of their own: `npm run test:endurance`.
       ...typescript,
       ...withServers,
       ...limited(5 * MINUTE_MS),
