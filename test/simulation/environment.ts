@@ -106,7 +106,9 @@ export class Environment {
       validateStatus: () => true,
     });
     this.sql = new pg.Pool({ connectionString: servers.databaseUrl, max: 10 });
-    this.sql.on('error', () => {}); // PostgreSQL is restarted under it
+    // PostgreSQL is restarted under it, also between two statements of a transaction.
+    this.sql.on('error', () => {});
+    this.sql.on('connect', (client) => client.on('error', () => {}));
     this.temporal = new Client({ connection: Connection.lazy({ address: servers.temporalAddress }) });
   }
 

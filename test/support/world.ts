@@ -77,7 +77,9 @@ export class World extends StandIns {
     this.env = env;
     this.servers = servers;
     this.sql = new pg.Pool({ connectionString: this.config.databaseUrl, max: 4 });
-    this.sql.on('error', () => {}); // some tests restart PostgreSQL
+    // Some tests restart PostgreSQL, also between two statements of a transaction.
+    this.sql.on('error', () => {});
+    this.sql.on('connect', (client) => client.on('error', () => {}));
   }
 
   /**

@@ -60,9 +60,9 @@ export function textOf({ at, service, organizations: { total, data, next_cursor:
     ...(next ? [`${' '.repeat(width + 9)}→ ${next}`] : []),
   ]);
   const sorted = data.toSorted((one, other) => ORGANIZATION_STATES.indexOf(one.state) - ORGANIZATION_STATES.indexOf(other.state));
-  const wrong = data.filter(({ state }) => state !== 'ok').length;
+  const wrong = data.filter(({ state }) => !isQuiet(state)).length;
   const more = cursor ? `\nmore: --cursor ${cursor}` : '';
-  const count = `${wrong === 0 ? (cursor ? 'None of these is' : 'All are ok:') : `${wrong}${cursor ? ' or more' : ''} not ok, of`} ${total} organizations`;
+  const count = `${wrong === 0 ? 'Nobody has to act' : `Somebody has to act on ${wrong}${cursor ? ' or more' : ''}`}, of ${total} organizations.`;
   return (
     [`service at ${at}`, ...lines, '', count, ...sorted.flatMap((standing) => organizationLines(standing, new Date(at)))].join('\n') + more
   );
