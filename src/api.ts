@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Client } from '@temporalio/client';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
+import { withDeadline } from './deadline.ts';
 import { workerLines } from './domain/status.ts';
 import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
@@ -13,10 +14,13 @@ import { outboxSource } from './outbox/source.ts';
 import { PaymentsClient } from './payments/client.ts';
 import type { Running } from './running.ts';
 import { openClient } from './temporal/connection.ts';
+import { temporalErrorOf } from './temporal/errors.ts';
 import { pollersOf, temporalFacts } from './temporal/facts.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
 
+/** What Temporal says of workers and schedules takes some ten calls. */
+const TEMPORAL_DEADLINE_MS = 5_000;
 /** After SIGTERM, requests under way may take this long; then their connections are closed. */
 const HTTP_GRACE_MS = 10_000;
 
@@ -46,8 +50,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       kms: () => kms.ping(),
       stripe: () => payments.ping(),
     },
-    temporalFacts: () =>
-      temporalFacts(client, config.temporal).catch((error: Error) => ({ failure: error.message.split('\n')[0] ?? 'unknown' })),
+    temporalFacts: () => withDeadline(temporalFacts(client, config.temporal), TEMPORAL_DEADLINE_MS).catch(failureOf(config.temporal)),
     alertSecrets: config.webhook,
     stripeSigningSecrets: config.stripe.webhookSecrets,
     adminApiKey: config.http.adminApiKey,
@@ -76,6 +79,11 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       await database.close();
     },
   };
+}
+
+/** Why Temporal cannot be asked, for a person. */
+function failureOf(temporal: Config['temporal']) {
+  return (error: unknown) => ({ failure: (temporalErrorOf(error, temporal) as Error).message.split('\n')[0] ?? 'unknown' });
 }
 
 /** @throws when nobody asks for work of one of our queues. */

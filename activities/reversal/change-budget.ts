@@ -4,7 +4,7 @@ import * as ledger from '../../src/database/ledger.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
-import { type BudgetDirection, doubtOf, takenBy } from '../../src/domain/reversal.ts';
+import { type BudgetDirection, doubtOf, type RememberedWrite, takenBy } from '../../src/domain/reversal.ts';
 import { KmsError } from '../../src/kms/errors.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import { BudgetRefusedError, writeBudget } from '../budget-write.ts';
@@ -23,8 +23,10 @@ type Tools = Omit<ChangeBudgetDependencies, 'database'> & { em: EntityManager };
 export async function changeBudget(tools: Tools, reversal: Reversal, direction: BudgetDirection): Promise<boolean> {
   const { em, kms } = tools;
   const { organizationId, litellmTeamId: teamId, id: writer } = reversal;
+  // Before the budget is claimed: a Stripe that does not answer holds up no recharge that waits for it.
+  const note = await readNote(tools, reversal, direction);
   try {
-    const write = await writeBudget(em, kms, { organizationId, teamId, writer }, (live) => plan(tools, reversal, direction, live));
+    const write = await writeBudget(em, kms, { organizationId, teamId, writer }, (live) => plan(tools, reversal, note, live));
     if (write.kind === 'edited') await reversals.park(em, reversal, write.reason);
     return write.kind === 'written';
   } catch (error) {
@@ -55,28 +57,42 @@ class DoubtfulWriteError extends Error {
   override name = 'DoubtfulWriteError';
 }
 
+/** Where a write is noted at Stripe, and what is noted of it there: undefined for one that was never begun. */
+type Note = { intentId: string; direction: BudgetDirection; remembered: RememberedWrite | undefined };
+
+/** @throws PaymentsError */
+async function readNote(tools: Tools, { id: reversalId, rechargeId }: Reversal, direction: BudgetDirection): Promise<Note> {
+  const { paymentIntentId: intentId } = await recharges.get(tools.em, rechargeId);
+  if (!intentId) throw new Error(`recharge ${rechargeId} has a reversal, and no PaymentIntent`);
+  const reading = tools.payments.rememberedWrite(intentId, { reversalId, direction });
+  return { intentId, direction, remembered: await reading.catch(unlessRefused(tools, reversalId)) };
+}
+
 /**
  * The budgets around the write. They are noted at Stripe before it is sent: a database that is restored to before the
  * write goes on with that very write, which LiteLLM shows to be made or not, and never makes another one.
  *
  * @throws DoubtfulWriteError, PaymentsError
  */
-async function plan({ em, payments, log }: Tools, reversal: Reversal, direction: BudgetDirection, live: QuotaMicros) {
-  const { id: reversalId, organizationId, rechargeId } = reversal;
-  const { paymentIntentId } = await recharges.get(em, rechargeId);
-  if (!paymentIntentId) throw new Error(`recharge ${rechargeId} has a reversal, and no PaymentIntent`);
-  const remembered = await payments.rememberedWrite(paymentIntentId, { reversalId, direction });
+async function plan(tools: Tools, reversal: Reversal, { intentId, direction, remembered }: Note, live: QuotaMicros) {
+  const { em, payments } = tools;
+  const { id: reversalId, organizationId } = reversal;
   const lastMover = await ledger.lastMover(em, organizationId);
-  const isPlanned = direction === 'take' ? reversal.takenBefore != null : reversal.givenBefore != null;
+  const isPlanned = typeof (direction === 'take' ? reversal.takenBefore : reversal.givenBefore) === 'number';
   const doubt = remembered && !isPlanned && doubtOf(remembered, { live, lastMover });
   if (doubt) throw new DoubtfulWriteError(doubt);
   const planned = await reversals.planWrite(em, reversal, direction, { live, remembered });
   if (!remembered) {
-    await payments.rememberWrite(paymentIntentId, { reversalId, direction }, { ...planned, upon: lastMover }).catch((error) => {
-      // The note is for a restore that may never be; the money has gone now.
-      if (!(error instanceof PaymentsError) || error.kind !== 'refused') throw error;
-      log.warn({ reversalId, reason: error.message }, 'Stripe does not take the note of a budget write');
-    });
+    const noting = payments.rememberWrite(intentId, { reversalId, direction }, { ...planned, upon: lastMover });
+    await noting.catch(unlessRefused(tools, reversalId));
   }
   return planned;
+}
+
+/** The note is for a restore that may never be; the money has gone now. So the quota follows it without a note too. */
+function unlessRefused({ log }: Tools, reversalId: string) {
+  return (error: unknown): undefined => {
+    if (!(error instanceof PaymentsError) || error.kind !== 'refused') throw error;
+    log.warn({ reversalId, reason: error.message }, 'Stripe does not take or show the note of a budget write');
+  };
 }

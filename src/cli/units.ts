@@ -1,4 +1,5 @@
 /** Amounts as people read them, with their unit. `--json` has what the API says. */
+import { dollarsFromQuota, type QuotaMicros } from '../domain/money.ts';
 import type { Row } from './output.ts';
 
 /** Which of a row's fields are amounts. */
@@ -19,4 +20,9 @@ export function withUnits(row: Row, { money = [], dollars = [] }: Amounts): Row 
       return [field, unit ? `${value} ${unit}` : value];
     }),
   );
+}
+
+/** Dollars to the cent: for reading, not for computing. */
+export function cents(quota: QuotaMicros | null | undefined): string {
+  return quota === null || quota === undefined ? '?' : dollarsFromQuota(quota).toFixed(2);
 }

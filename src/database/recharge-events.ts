@@ -1,6 +1,6 @@
 /** What is told of a recharge: of each status that somebody waits for, and that it does not settle. */
 import { LockMode } from '@mikro-orm/core';
-import { formatMoney, formatQuota, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, moneyText, type QuotaMicros } from '../domain/money.ts';
 import { actionOnRecharge, type OutboundData } from '../domain/outbound-event.ts';
 import { OVERDUE_STATUSES, overdueAfter, underWaySince } from '../domain/overdue.ts';
 import type { RechargeStatus } from '../domain/recharge-status.ts';
@@ -114,7 +114,7 @@ function budgetsOf(step: TimelineStep | undefined): string {
 }
 
 function amountOf({ amountMinor, currency }: Recharge): string {
-  return `${formatMoney(amountMinor, currency)} ${currency.toUpperCase()}`;
+  return moneyText(amountMinor, currency);
 }
 
 function declineOf({ failureCode, declineCode }: Recharge) {

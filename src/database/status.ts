@@ -1,11 +1,10 @@
 /** How organizations stand, as domain/status judges it, and what waits to be handed on. */
-import { parseQuota, type QuotaMicros } from '../domain/money.ts';
+import { moneyText, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import { isToldRefusal } from '../domain/outbound-event.ts';
 import { underWaySince } from '../domain/overdue.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { UNSETTLED_REVERSAL_STATUSES } from '../domain/reversal.ts';
 import type { Lag, OpenRecharge, OrganizationFacts, StandingDrift, StandingHold } from '../domain/status.ts';
-import { moneyText } from '../domain/story.ts';
 import type { EntityManager } from './database.ts';
 import { Recharge, Reversal } from './entities.ts';
 import { sqlList } from './sql.ts';

@@ -77,6 +77,11 @@ export function formatMoney(amount: MinorUnits, code: Currency): string {
   return formatDecimal(amount, decimalPlaces(code));
 }
 
+/** Money for people: `20.50 USD`. */
+export function moneyText(amount: MinorUnits, code: Currency): string {
+  return `${formatMoney(amount, code)} ${code.toUpperCase()}`;
+}
+
 /** @throws MoneyFormatError for anything but a decimal with at most the currency's places. */
 export function parseMoney(text: string, code: Currency): MinorUnits {
   return parseDecimal(text, decimalPlaces(code)) as MinorUnits;

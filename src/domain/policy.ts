@@ -7,11 +7,11 @@ import {
   type Currency,
   chargeThatBuys,
   chargeWithin,
-  formatMoney,
   formatQuota,
   MAX_CHARGE_MINOR,
   type MinorUnits,
   minorUnits,
+  moneyText,
   type QuotaMicros,
   quotaBoughtBy,
   quotaMicros,
@@ -193,7 +193,7 @@ function amountFor(needed: MinorUnits, { policy, history, balance }: Needed): Al
 /** Why the charge is held, for the person who releases it; null when it is in the organization's normal. */
 function runawayDetail(needed: MinorUnits, { policy, history, balance }: Needed): string | null {
   const { currency, maxCharge, targetBalance } = policy;
-  const money = (amount: MinorUnits) => `${formatMoney(amount, currency)} ${currency.toUpperCase()}`;
+  const money = (amount: MinorUnits) => moneyText(amount, currency);
   const shortage = `${money(needed)} would bring the balance from ${formatQuota(balance)} to the target of ${formatQuota(targetBalance)}`;
   const goesOn = `look at what was spent; after this hold is released, up to ${money(needed)} is charged once`;
   if (needed > maxCharge) return `${shortage}, more than max_charge (${money(maxCharge)}): ${goesOn}`;

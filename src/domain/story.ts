@@ -3,7 +3,7 @@
  * where a person has to.
  */
 import type { HoldReason } from './hold.ts';
-import { type Currency, formatMoney, formatQuota, type MinorUnits, type QuotaMicros } from './money.ts';
+import { type Currency, formatQuota, type MinorUnits, moneyText, type QuotaMicros } from './money.ts';
 import { actionOnRecharge, actionOnReversal } from './outbound-event.ts';
 import { overdueAfter, underWaySince } from './overdue.ts';
 import type { RechargeStatus } from './recharge-status.ts';
@@ -87,11 +87,6 @@ export function storyOf(
     next: nextOf(recharge, reversals, now),
     steps: steps.toSorted((one, other) => one.at.getTime() - other.at.getTime()),
   };
-}
-
-/** `20.50 USD`. */
-export function moneyText(amount: MinorUnits, currency: Currency): string {
-  return `${formatMoney(amount, currency)} ${currency.toUpperCase()}`;
 }
 
 /** Stripe's clock says when money was captured; ours, when that was recorded. */

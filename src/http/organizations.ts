@@ -11,11 +11,10 @@ import * as status from '../database/status.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
 import { withDeadline } from '../deadline.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
-import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
-import { decideRecharge } from '../domain/policy.ts';
+import { formatMoney, formatQuota, moneyText, quotaMicros } from '../domain/money.ts';
+import { type Decision, decideRecharge } from '../domain/policy.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
 import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
-import { moneyText } from '../domain/story.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { presentHold } from './holds.ts';
@@ -36,7 +35,7 @@ import { requireTeam } from './required-team.ts';
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
 const resumption = z.strictObject({ by: text(100).default('admin key') });
 
-/** A caller waits for the answer to what was stored already. */
+/** A caller waits for the answer to what is stored already: without a decision by then, or with a failure, nothing is said. */
 const LOOK_AHEAD_MS = 3_000;
 
 export function organizationRoutes({ database, kms, payments }: Pick<HttpDependencies, 'database' | 'kms' | 'payments'>): Router {
@@ -143,20 +142,18 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
   /** What is charged next, where that is soon: nobody should learn of it from the card's statement. */
   async function chargeAhead(organization: Organization): Promise<string[]> {
-    const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch(() => undefined);
-    const history = await historyOf(database.fork(), organization.id);
-    if (!budget) return [];
-    const decision = decideRecharge({
-      policy: organizations.policyOf(organization),
-      budget,
-      history,
-      occasion: { kind: 'alert', isRefusal: false },
-    });
-    if (decision.kind !== 'recharge') return [];
+    const decision = await withDeadline(decisionNow(organization), LOOK_AHEAD_MS).catch(() => undefined);
+    if (decision?.kind !== 'recharge') return [];
     const amount = moneyText(decision.amount, organization.currency);
     return [
       `the balance is ${formatQuota(decision.balance)}, so ${amount} is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first`,
     ];
+  }
+
+  async function decisionNow(organization: Organization): Promise<Decision> {
+    const budget = await kms.teamBudget(organization.litellmTeamId);
+    const history = await historyOf(database.fork(), organization.id);
+    return decideRecharge({ policy: organizations.policyOf(organization), budget, history, occasion: { kind: 'alert', isRefusal: false } });
   }
 
   async function zonelessAmong(ids: readonly string[]): Promise<Set<string>> {

@@ -19,12 +19,18 @@ export async function temporalFacts(client: Client, temporal: TemporalConfig): P
   return { pollers, schedules };
 }
 
-/** Who asks for workflow tasks, and who for bulk work: a worker of a version before asks only for the first. */
-export async function pollersOf(client: Client, temporal: TemporalConfig): Promise<Pollers[]> {
+/**
+ * Who asks for workflow tasks, and who for bulk work: a worker of a version before asks only for the first.
+ *
+ * @param host only the workers there.
+ */
+export async function pollersOf(client: Client, temporal: TemporalConfig, host?: string): Promise<Pollers[]> {
   const ask = async (taskQueue: string, taskQueueType: number): Promise<Pollers> => {
     const namespace = namespaceOf(temporal);
     const { pollers } = await client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: taskQueue }, taskQueueType });
-    const polls = (pollers ?? []).map(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000);
+    // The SDK names a worker `<process id>@<host>`.
+    const wanted = (pollers ?? []).filter(({ identity }) => host === undefined || identity?.endsWith(`@${host}`));
+    const polls = wanted.map(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000);
     return { taskQueue, count: polls.length, lastPollAt: polls.length > 0 ? new Date(Math.max(...polls)) : null };
   };
   return Promise.all([ask(temporal.taskQueue, WORKFLOW_TASKS), ask(bulkQueueOf(temporal.taskQueue), ACTIVITY_TASKS)]);

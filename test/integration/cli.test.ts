@@ -3,11 +3,9 @@
  * it ends with.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
 import { freePort } from '../../sandbox/ports.ts';
 import { HMAC_SECRET } from '../support/alerts.ts';
 import { HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
-import { createDatabase } from '../support/databases.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { type Ended, runBill } from '../support/processes.ts';
@@ -435,80 +433,4 @@ describe('bill sync', () => {
     expect(ended).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^syn_\w+ has been started\nhttp:.*team-sync/) });
     expect(await billJson('sync', '--wait')).toMatchObject({ status: 'succeeded' });
   });
-});
-
-describe('bill serve, worker and migrate in an environment that cannot be used', () => {
-  const WRONG = {
-    DATABASE_URL: 'mysql://root:password-of-the-database@db/bill',
-    STRIPE_SECRET_KEY: 'pk_live_public_key_by_mistake',
-    KMS_BASE_URL: 'litellm:4000',
-    WEBHOOK_HMAC_SECRETS: 'tooshrt',
-    PORT: 'eighty',
-    LOG_LEVEL: 'loud',
-    NOTIFY_WEBHOOK_URL: 'https://example.com/hook',
-  };
-  const OF_MIGRATE = ['DATABASE_URL', 'LOG_LEVEL'];
-  const OF_WORKER = [...OF_MIGRATE, 'STRIPE_SECRET_KEY', 'KMS_BASE_URL', 'KMS_API_KEY'];
-  const COMPLAINTS = {
-    migrate: OF_MIGRATE,
-    worker: OF_WORKER,
-    serve: [...OF_WORKER, 'WEBHOOK_HMAC_SECRETS', 'ADMIN_API_KEY', 'PORT', 'NOTIFY_WEBHOOK_SECRET'],
-  };
-
-  test.each(['serve', 'worker', 'migrate'] as const)(
-    'bill %s lists all the problems of what it uses at once, shows no value, and ends with 78',
-    async (command) => {
-      const ended = await runBill([command], WRONG);
-      expect([ended.code, ended.out]).toEqual([EX_CONFIG, '']);
-      const listed = ended.err.split('\n').flatMap((line) => /^ {2}([A-Z_]+) /.exec(line)?.[1] ?? []);
-      expect(listed.sort()).toEqual([...COMPLAINTS[command]].sort());
-      for (const value of ['password-of-the-database', WRONG.STRIPE_SECRET_KEY, WRONG.WEBHOOK_HMAC_SECRETS])
-        expect(ended.err).not.toContain(value);
-    },
-  );
-
-  test('and with nothing set at all', async () => {
-    const ended = await runBill(['serve'], {});
-    expect(ended.code).toBe(EX_CONFIG);
-    expect(ended.err).toMatch(/DATABASE_URL.*STRIPE_SECRET_KEY.*KMS_BASE_URL.*KMS_API_KEY.*ADMIN_API_KEY.*WEBHOOK_HMAC_SECRETS/s);
-  });
-});
-
-describe('bill migrate', () => {
-  test('makes the tables of an empty database, though two are started at once', async () => {
-    const databaseUrl = await createDatabase(`${world.name}_empty`);
-    // Its schedules start runs that nobody works on: those of this world would charge its organizations.
-    const { TEMPORAL_ADDRESS = '', LOG_LEVEL = '' } = world.env;
-    const env = { TEMPORAL_ADDRESS, LOG_LEVEL, DATABASE_URL: databaseUrl, TEMPORAL_TASK_QUEUE: `${world.name}-empty` };
-    const migrate = () => runBill(['migrate'], env);
-    const ended = await Promise.all([migrate(), migrate()]);
-    expect(ended.map(({ code, err }) => [code, err])).toEqual(Array(2).fill([0, '']));
-    const client = new pg.Client({ connectionString: databaseUrl });
-    await client.connect();
-    const { rows } = await client.query(
-      `select to_regclass('webhook_event') is not null as inbox, to_regclass('ledger_transfer') is not null as ledger`,
-    );
-    await client.end();
-    expect(rows).toEqual([{ inbox: true, ledger: true }]);
-    const schedules = await Promise.all(
-      ['balance-sweep', 'reconcile', 'retention', 'team-sync'].map((id) => world.temporal.schedule.getHandle(id).describe()),
-    );
-    expect(schedules.map(({ spec }) => spec.intervals?.[0]?.every)).toEqual([60_000, 3_600_000, 86_400_000, 900_000]);
-    await Promise.all(schedules.map(({ scheduleId }) => world.temporal.schedule.getHandle(scheduleId).delete()));
-  });
-
-  test('ends with 1 and says why when there is no PostgreSQL', async () => {
-    const port = await freePort();
-    const ended = await runBill(['migrate'], { ...world.env, DATABASE_URL: `postgres://bill:a-password@127.0.0.1:${port}/bill` });
-    expect(ended.code).toBe(1);
-    expect(ended.err).toBe(
-      `bill: PostgreSQL cannot be reached (nothing listens at 127.0.0.1:${port}): start it, or correct DATABASE_URL; bill doctor checks it\n`,
-    );
-    expect(ended.err + ended.out).not.toContain('a-password');
-  });
-});
-
-test('bill serve ends with 1 when its port is taken', async () => {
-  const ended = await runBill(['serve'], { ...world.env, PORT: new URL(world.apiUrl).port });
-  expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*EADDRINUSE/) });
 });

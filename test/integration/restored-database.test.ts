@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, HELD, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
-import { ALWAYS, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
+import { ALWAYS, HOLD, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { idle } from '../support/runs.ts';
 import { type Organization, World } from '../support/world.ts';
 
@@ -307,6 +307,49 @@ describe('case 78: a database from between a grant and the return of its money',
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     expect(await world.accounts(organization)).toMatchObject({ granted: 2050, prepaid: 0, quota: 20.5 });
     expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  test('its write is noted at Stripe before LiteLLM is asked for it', async () => {
+    const { organization, intentId } = await world.recharged();
+    const hanging = await world.kmsFault({ ...WRITE_BUDGET, contains: organization.teamId, action: HOLD });
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.findingsOf(organization);
+    await hanging.struck();
+    const {
+      metadata,
+      metadata: { recharge_id: rechargeId },
+    } = await world.stripe.paymentIntents.retrieve(intentId);
+    expect(metadata[`take/${id}`]).toBe(`30.50 10.00 ${rechargeId}`);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
+    await hanging.remove();
+    await world.reversalIs(id, 'taken_back');
+  });
+
+  test.each(['GET', 'POST'])('a note that Stripe refuses (%s) does not keep the quota from following', async (method) => {
+    const { organization, intentId } = await world.recharged();
+    const body = { error: { type: 'invalid_request_error', message: 'no' } };
+    const action = { kind: 'respond', status: 400, body } as const;
+    const refusal = await world.stripeFault({ method, path: `/v1/payment_intents/${intentId}`, times: ALWAYS, action });
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.findingsOf(organization);
+    await world.reversalIs(id, 'taken_back');
+    await refusal.struck();
+    await refusal.remove();
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_BEFORE);
+  });
+
+  test('a Stripe that cannot say what is noted holds up no recharge that waits for the budget', async () => {
+    const { organization, intentId } = await world.recharged();
+    const away = await world.stripeFault({ method: 'GET', path: `/v1/payment_intents/${intentId}`, times: ALWAYS, action: UNAVAILABLE });
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.findingsOf(organization);
+    await away.struck();
+    const { rows } = await world.sql.query('select budget_writer from organization_balance_config where c_organization_id = $1', [
+      organization.id,
+    ]);
+    expect(rows).toEqual([{ budget_writer: null }]);
+    await away.remove();
+    await world.reversalIs(id, 'taken_back');
   });
 
   test('while its quota was being taken: the run that the database has forgotten looks again', async () => {

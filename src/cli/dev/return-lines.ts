@@ -1,7 +1,8 @@
 /** Lines of the timeline for money that goes back, the quota that follows it, and what stops charges. */
 import type { Hold, Reversal } from '../../database/entities.ts';
 import { HOLDS } from '../../domain/hold.ts';
-import { dollarsFromQuota, formatMoney, type QuotaMicros } from '../../domain/money.ts';
+import { moneyText, type QuotaMicros } from '../../domain/money.ts';
+import { cents } from '../units.ts';
 
 /** `key`: it is printed once. */
 export type KeyedLine = { key: string; at: Date; organization: string; step: string; text: string };
@@ -9,7 +10,7 @@ export type KeyedLine = { key: string; at: Date; organization: string; step: str
 /** What has become of a reversal so far. */
 export function reversalLines(reversal: Reversal): KeyedLine[] {
   const { id, kind, status, organizationId: organization, rechargeId, createdAt, updatedAt } = reversal;
-  const amount = `${formatMoney(reversal.amountMinor, reversal.currency)} ${reversal.currency.toUpperCase()}`;
+  const amount = moneyText(reversal.amountMinor, reversal.currency);
   const begun = { key: `${id} begun`, at: createdAt, organization, step: kind, text: `${id} takes ${amount} of ${rechargeId} back` };
   const reached = { key: `${id} ${status}`, at: updatedAt, organization };
   switch (status) {
@@ -47,9 +48,4 @@ export function holdLines({ id, scope, reason, detail, organizationId, since, un
 
 function isNumber(quota: QuotaMicros | null | undefined): quota is QuotaMicros {
   return typeof quota === 'number';
-}
-
-/** Dollars to the cent: for reading, not for computing. */
-function cents(quota: QuotaMicros): string {
-  return dollarsFromQuota(quota).toFixed(2);
 }

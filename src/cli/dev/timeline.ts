@@ -6,9 +6,10 @@ import * as holds from '../../database/holds.ts';
 import * as recharges from '../../database/recharges.ts';
 import * as reversals from '../../database/reversals.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
-import { dollarsFromQuota, formatMoney, type QuotaMicros } from '../../domain/money.ts';
+import { moneyText } from '../../domain/money.ts';
 import { REFUSALS } from '../../domain/policy.ts';
 import type { WorkflowLinks } from '../../workflow-links.ts';
+import { cents } from '../units.ts';
 import { holdLines, reversalLines } from './return-lines.ts';
 
 const READ_INTERVAL_MS = 200;
@@ -118,7 +119,7 @@ export function linesOf(recharge: Recharge): Line[] {
 }
 
 function stepLines(recharge: Recharge, step: TimelineStep): Omit<Line, 'organization'>[] {
-  const amount = `${formatMoney(recharge.amountMinor, recharge.currency)} ${recharge.currency.toUpperCase()}`;
+  const amount = moneyText(recharge.amountMinor, recharge.currency);
   const at = new Date(step.at);
   // A person's decision has none of the facts that a run's step to the same status has.
   if (step['resolution']) {
@@ -147,11 +148,6 @@ function stepLines(recharge: Recharge, step: TimelineStep): Omit<Line, 'organiza
     default:
       return [{ at, step: step.status, text: [amount, step['reason']].filter(Boolean).join(': ') }];
   }
-}
-
-/** Dollars to the cent: for reading, not for computing. */
-function cents(quota: QuotaMicros | null | undefined): string {
-  return quota === null || quota === undefined ? '?' : dollarsFromQuota(quota).toFixed(2);
 }
 
 const COLOURS = {
