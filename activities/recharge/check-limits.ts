@@ -10,6 +10,7 @@ import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { isRefusalEvent } from '../../src/domain/crossing.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { expectedSpend, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
+import { loweredBudget } from '../../src/domain/hold.ts';
 import { formatMoney, formatQuota, type QuotaMicros, quotaFromDollars, quotaMicros } from '../../src/domain/money.ts';
 import {
   type AlertFigures,
@@ -115,13 +116,13 @@ async function holdIfLowered(
   { id, litellmTeamId }: Organization,
   { shown, expected }: { shown: QuotaMicros | null; expected: QuotaMicros | null },
 ): Promise<void> {
-  if (expected === null || shown === null || shown >= expected) return;
-  if ((await organizations.budgetExpected(em, id)) !== expected) return;
+  const detail = loweredBudget({ teamId: litellmTeamId, shown, expected });
+  if (detail === null || shown === null || (await organizations.budgetExpected(em, id)) !== expected) return;
   await holds.open(em, {
     scope: 'organization',
     subject: id,
     reason: 'budget_lowered',
-    detail: `max_budget of team ${litellmTeamId} is ${formatQuota(shown)}, our last write left ${formatQuota(expected)}: restore it in LiteLLM, or release this hold to go on from ${formatQuota(shown)}`,
+    detail,
     openedBy: 'checkLimits',
     organizationId: id,
     quota: shown,

@@ -56,8 +56,11 @@ export async function get(em: EntityManager, id: string): Promise<Organization> 
 }
 
 /** Newest first. @throws BadCursorError */
-export async function list(em: EntityManager, page: PageRequest): Promise<Page<Organization>> {
-  return pageByCreation(em, Organization, { filter: {}, ...page });
+export async function list(
+  em: EntityManager,
+  { litellmTeamId, ...page }: PageRequest & { litellmTeamId?: string | undefined },
+): Promise<Page<Organization>> {
+  return pageByCreation(em, Organization, { filter: litellmTeamId === undefined ? {} : { litellmTeamId }, ...page });
 }
 
 /** Up to `limit` organizations behind the id `after`, in the order of ids: for work on all of them. */

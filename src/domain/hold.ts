@@ -3,6 +3,7 @@
  * end. Everything that stops charges for longer than one look is a hold, so there is one place to look, one
  * refusal and one list.
  */
+import { formatQuota, type QuotaMicros } from './money.ts';
 
 export const HOLD_SCOPES = ['service', 'organization', 'card'] as const;
 export type HoldScope = (typeof HOLD_SCOPES)[number];
@@ -108,4 +109,23 @@ export function stopsReserved({ reason }: AppliedHold): boolean {
 export function describeHold({ id, reason, detail, until }: AppliedHold): string {
   const end = until === null ? HOLDS[reason].endedBy : `it ends at ${until.toISOString()}, or sooner: ${HOLDS[reason].endedBy}`;
   return `held (${reason}): ${detail}; ${end} (${id})`;
+}
+
+/**
+ * What is seen where a team's budget is below what our last write left, in words; null where it is not.
+ *
+ * @param expected null: not known, as while a write is under way.
+ */
+export function loweredBudget({
+  teamId,
+  shown,
+  expected,
+}: {
+  teamId: string;
+  shown: QuotaMicros | null;
+  expected: QuotaMicros | null;
+}): string | null {
+  if (expected === null || shown === null || shown >= expected) return null;
+  const [now, left] = [formatQuota(shown), formatQuota(expected)];
+  return `max_budget of team ${teamId} is ${now}, our last write left ${left}: restore it in LiteLLM, or release this hold to go on from ${now}`;
 }

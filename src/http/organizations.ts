@@ -1,6 +1,7 @@
 /** `/api/v1/organizations` */
 import express, { type Router } from 'express';
 import { z } from 'zod';
+import type { EntityManager } from '../database/database.ts';
 import type { Hold, Organization } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
@@ -12,7 +13,7 @@ import { unknownTimeZones } from '../database/time-zones.ts';
 import { withDeadline } from '../deadline.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, moneyText, quotaMicros } from '../domain/money.ts';
-import { type Decision, decideRecharge } from '../domain/policy.ts';
+import type { RechargeHistory } from '../domain/policy.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
 import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -27,6 +28,7 @@ import {
   type SettingsBody,
   settingsIn,
 } from './organization-settings.ts';
+import { decideNow, outlookOf } from './outlook.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
 import { requireCustomer } from './required-customer.ts';
@@ -35,21 +37,29 @@ import { requireTeam } from './required-team.ts';
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
 const resumption = z.strictObject({ by: text(100).default('admin key') });
 
-/** A caller waits for the answer to what is stored already: without a decision by then, or with a failure, nothing is said. */
+/** A caller waits for the answer to what is stored already: without a balance by then nothing is said. */
 const LOOK_AHEAD_MS = 3_000;
+
+/** Nothing is stored, and the answer is what it would have been. */
+const rehearsalQuery = z.strictObject({ dry_run: z.stringbool().default(false) });
+const listQuery = z.strictObject({ ...pageQuery, litellm_team_id: text(200).optional() });
 
 export function organizationRoutes({ database, kms, payments }: Pick<HttpDependencies, 'database' | 'kms' | 'payments'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
-    const { limit, cursor } = parse(z.strictObject(pageQuery), request.query);
-    const page = await organizations.list(database.fork(), { limit, cursor });
-    const ids = page.data.map(({ id }) => id);
-    const standings = await standingsOf(ids);
+    const { limit, cursor, litellm_team_id: litellmTeamId } = parse(listQuery, request.query);
+    const em = database.fork();
+    const page = await organizations.list(em, { limit, cursor, litellmTeamId });
+    const standings = await standingsOf(
+      em,
+      page.data.map(({ id }) => id),
+    );
     response.json(presentPage(page, (organization) => presentOrganization(organization, standings.get(organization.id))));
   });
 
   router.post('/', async (request, response) => {
+    const { dry_run: isRehearsal } = parse(rehearsalQuery, request.query);
     const { id, settings: body } = parse(newOrganization, request.body);
     const settings = parse(settingsIn<SettingsBody>(body.currency), body);
     requireTargetAboveMinimum(settings);
@@ -58,12 +68,14 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const isNew = (await organizations.find(database.fork(), id)) === null;
     if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
     const ofCustomer = isNew ? await requireCustomer({ payments }, settings.stripeCustomerId) : [];
-    const created = await refusingConflicts(() => organizations.create(database.fork(), id, settings));
-    const advance = await chargeAhead(created);
-    response
-      .status(201)
-      .location(`/api/v1/organizations/${encodeURIComponent(id)}`)
-      .json(withWarnings(await show(created), [...ofCustomer, ...advance]));
+    const { organization, shown, history } = await seenAfter(isRehearsal, (em) => organizations.create(em, id, settings));
+    const answer = withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : await chargeAhead(organization, history));
+    if (isRehearsal) response.json(answer);
+    else
+      response
+        .status(201)
+        .location(`/api/v1/organizations/${encodeURIComponent(id)}`)
+        .json(answer);
   });
 
   router.get('/:id', async (request, response) => {
@@ -71,6 +83,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
   });
 
   router.patch('/:id', async (request, response) => {
+    const { dry_run: isRehearsal } = parse(rehearsalQuery, request.query);
     const body = parse(changedSettings, request.body);
     const present = await get(request.params.id);
     if (body.currency) requireMoneyInNewCurrency(body, present);
@@ -81,9 +94,9 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     if (litellmTeamId !== present.litellmTeamId && !createTeam) await requireTeam({ database, kms }, litellmTeamId);
     const { stripeCustomerId = present.stripeCustomerId } = changes;
     const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
-    const changed = await change(request.params.id, changes);
-    const warnings = [...ofCustomer, ...limitsAnew(present, changed), ...(await chargeAhead(changed))];
-    response.json(withWarnings(await show(changed), warnings));
+    const { organization, shown, history } = await seenAfter(isRehearsal, (em) => change(em, present.id, changes));
+    const advance = ofCustomer.length > 0 ? ofCustomer : await chargeAhead(organization, history);
+    response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance]));
   });
 
   router.delete('/:id', async (request, response) => {
@@ -107,6 +120,12 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     });
   });
 
+  router.get('/:id/outlook', async (request, response) => {
+    const organization = await get(request.params.id);
+    const outlook = await outlookOf({ database, kms, payments }, organization);
+    response.json({ c_organization_id: organization.id, litellm_team_id: organization.litellmTeamId, ...outlook });
+  });
+
   router.post('/:id/suspend', async (request, response) => {
     const { reason, by } = parse(suspension, request.body ?? {});
     const { id } = await get(request.params.id);
@@ -123,14 +142,13 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     response.json(await show(await get(id)));
   });
 
-  async function show(organization: Organization) {
-    return presentOrganization(organization, (await standingsOf([organization.id])).get(organization.id));
+  async function show(organization: Organization, em = database.fork()) {
+    return presentOrganization(organization, (await standingsOf(em, [organization.id])).get(organization.id));
   }
 
   /** What is shown of each organization beside its settings. */
-  async function standingsOf(ids: readonly string[]): Promise<Map<string, Shown>> {
-    const em = database.fork();
-    const [held, zoneless, facts] = [await holds.onOrganizations(em, ids), await zonelessAmong(ids), await status.factsOf(em, ids)];
+  async function standingsOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, Shown>> {
+    const [held, zoneless, facts] = [await holds.onOrganizations(em, ids), await zonelessAmong(em, ids), await status.factsOf(em, ids)];
     const now = new Date();
     return new Map(
       facts.map((each) => [
@@ -140,9 +158,26 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     );
   }
 
+  /** Writes an organization and looks at it. A rehearsal is rolled back, and conflicts all the same. */
+  async function seenAfter(isRehearsal: boolean, write: (em: EntityManager) => Promise<Organization>) {
+    const em = database.fork();
+    const look = async () => {
+      const organization = await refusingConflicts(() => write(em));
+      return { organization, shown: await show(organization, em), history: await historyOf(em, organization.id) };
+    };
+    if (!isRehearsal) return look();
+    await em.begin();
+    try {
+      return await look();
+    } finally {
+      await em.rollback();
+    }
+  }
+
   /** What is charged next, where that is soon: nobody should learn of it from the card's statement. */
-  async function chargeAhead(organization: Organization): Promise<string[]> {
-    const decision = await withDeadline(decisionNow(organization), LOOK_AHEAD_MS).catch(() => undefined);
+  async function chargeAhead(organization: Organization, history: RechargeHistory): Promise<string[]> {
+    const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch(() => undefined);
+    const decision = budget && decideNow(organization, budget, history);
     if (decision?.kind !== 'recharge') return [];
     const amount = moneyText(decision.amount, organization.currency);
     return [
@@ -150,14 +185,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     ];
   }
 
-  async function decisionNow(organization: Organization): Promise<Decision> {
-    const budget = await kms.teamBudget(organization.litellmTeamId);
-    const history = await historyOf(database.fork(), organization.id);
-    return decideRecharge({ policy: organizations.policyOf(organization), budget, history, occasion: { kind: 'alert', isRefusal: false } });
-  }
-
-  async function zonelessAmong(ids: readonly string[]): Promise<Set<string>> {
-    return new Set((await unknownTimeZones(database.fork(), ids)).map(({ organizationId }) => organizationId));
+  async function zonelessAmong(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
+    return new Set((await unknownTimeZones(em, ids)).map(({ organizationId }) => organizationId));
   }
 
   async function requireTimeZone({ timeZone }: Partial<organizations.OrganizationSettings>): Promise<void> {
@@ -171,8 +200,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     return organization;
   }
 
-  async function change(id: string, changes: Parameters<typeof organizations.change>[2]): Promise<Organization> {
-    const organization = await refusingConflicts(() => organizations.change(database.fork(), id, changes));
+  async function change(em: EntityManager, id: string, changes: Parameters<typeof organizations.change>[2]): Promise<Organization> {
+    const organization = await organizations.change(em, id, changes);
     if (!organization) throw await missing(id);
     return organization;
   }

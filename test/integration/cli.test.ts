@@ -102,6 +102,27 @@ describe('bill org', () => {
     });
   });
 
+  test('--dry-run shows what would be, and stores nothing', async () => {
+    const added = [
+      'org',
+      'add',
+      'cli-rehearsed',
+      '--customer',
+      organization.customerId,
+      '--minimum',
+      '2',
+      '--target',
+      '20',
+      '--create-team',
+    ];
+    const [add, set] = [await bill([...added, '--dry-run']), await bill(['org', 'set', organization.id, '--target', '50', '--dry-run'])];
+    for (const { code, err } of [add, set]) expect([code, err]).toEqual([0, expect.stringContaining('Nothing was stored (--dry-run).')]);
+    expect(add.out).toMatch(/^c_organization_id +cli-rehearsed$/m);
+    expect(set.out).toMatch(/target_balance +20\.00 USD → 50\.00 USD/);
+    expect((await bill(['org', 'show', 'cli-rehearsed'])).code).toBe(2);
+    expect((await billJson('org', 'show', organization.id))['target_balance']).toBe('20.00');
+  });
+
   test('prints for people without --json: a line a field, or a table', async () => {
     const [shown, listed] = await Promise.all([bill(['org', 'show', organization.id]), bill(['org', 'list', '--limit', '1'])]);
     expect(shown.out).toMatch(new RegExp(`^c_organization_id +${organization.id}$`, 'm'));
@@ -239,6 +260,17 @@ describe('bill webhook send', () => {
     expect(sent).toEqual({ event_id: expect.stringMatching(/^evt_/), status: 'accepted' });
     expect(await world.closed(String(sent['event_id']))).toEqual(RECHARGED);
     await expectChargedOnce(world, short);
+  });
+
+  test('--dry-run says what it would lead to, and sends none', async () => {
+    const short = await world.organization();
+    const dry = (...args: string[]) => bill(['webhook', 'send', '--dry-run', '--team', ...args]);
+    const [due, ignored, unknown] = await Promise.all([dry(short.teamId), dry(short.teamId, '--event', 'key_created'), dry('nobodys')]);
+    expect(due).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^would +charge\namount +20\.50 USD$/m) });
+    expect(ignored.out).toMatch(/^reason +ignored$/m);
+    expect(unknown.out).toMatch(/^reason +unknown_team$/m);
+    const { rows } = await world.sql.query('select from webhook_event where team_id = any($1)', [[short.teamId, 'nobodys']]);
+    expect(rows).toEqual([]);
   });
 
   test('sends what it is told to, signed with the first secret of the list', async () => {

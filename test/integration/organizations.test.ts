@@ -257,6 +257,110 @@ describe('the removal of an organization', () => {
   });
 });
 
+describe('a rehearsal', () => {
+  const REHEARSED = { params: { dry_run: true } };
+
+  test('of a new organization answers as the real one would, says what would be charged, and stores nothing', async () => {
+    await world.kms.post('/team/new', { team_id: 'low-in-rehearsal', max_budget: 10 });
+    await world.spend('low-in-rehearsal', 10.5);
+    const body = draft({ litellm_team_id: 'low-in-rehearsal', create_team: false });
+    const before = await tableCounts(world);
+    const { status, data } = await world.admin.post(ORGANIZATIONS, body, REHEARSED);
+    expect([status, data]).toMatchObject([200, { ...body, warnings: [expect.stringContaining('20.50 USD is charged within a minute')] }]);
+    expectProblem(await world.admin.get(`${ORGANIZATIONS}/${body['c_organization_id']}`), NOT_FOUND);
+    expect(await tableCounts(world)).toEqual(before);
+  });
+
+  test('of a change shows the organization as it would be, and leaves it as it is', async () => {
+    const id = await created(world);
+    const before = (await world.admin.get(`${ORGANIZATIONS}/${id}`)).data;
+    const { status, data } = await world.admin.patch(`${ORGANIZATIONS}/${id}`, { target_balance: '50.00' }, REHEARSED);
+    expect([status, data]).toMatchObject([200, { target_balance: '50.00', max_charge: '150.00' }]);
+    expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data).toEqual(before);
+  });
+
+  test('is refused for what the real one is refused for', async () => {
+    const [one, other] = [await created(world), await created(world)];
+    expectProblem(await world.admin.post(ORGANIZATIONS, draft({ c_organization_id: one }), REHEARSED), CONFLICT);
+    expectProblem(await world.admin.post(ORGANIZATIONS, draft({ currency: 'xyz' }), REHEARSED), INVALID, ['currency']);
+    const theirs = { litellm_team_id: `team-of-${other}` };
+    expectProblem(await world.admin.patch(`${ORGANIZATIONS}/${one}`, theirs, REHEARSED), CONFLICT);
+    expectProblem(await world.admin.patch(`${ORGANIZATIONS}/nobody`, { name: 'x' }, REHEARSED), NOT_FOUND);
+    expectProblem(await world.admin.post(ORGANIZATIONS, draft(), { params: { dryrun: true } }), INVALID, ['dryrun']);
+    expectProblem(await world.admin.post(ORGANIZATIONS, draft(), { params: { dry_run: 'perhaps' } }), INVALID, ['dry_run']);
+  });
+});
+
+describe('the outlook of an organization', () => {
+  const outlookOf = async ({ id }: { id: string }) => (await world.admin.get(`${ORGANIZATIONS}/${id}/outlook`)).data;
+
+  test('is the charge that an alert leads to, which it does not make', async () => {
+    const organization = await world.organization();
+    expect(await outlookOf(organization)).toEqual({
+      c_organization_id: organization.id,
+      litellm_team_id: organization.teamId,
+      would: 'charge',
+      amount: '20.50',
+      currency: 'usd',
+      quota: '20.50',
+      balance: '-0.50',
+      reason: null,
+      why: null,
+    });
+    await expectUncharged(world, organization);
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    expect(await outlookOf(organization)).toMatchObject({ would: 'refuse', reason: 'above_minimum', amount: null, balance: '20.00' });
+  });
+
+  test('names what keeps the charge away: a switch, a hold, a card, a customer, a team', async () => {
+    const off = await world.organization({ settings: { auto_recharge_enabled: false } });
+    expect(await outlookOf(off)).toMatchObject({ would: 'refuse', reason: 'auto_recharge_disabled', balance: '-0.50' });
+
+    const held = await world.organization();
+    await world.admin.post(`${ORGANIZATIONS}/${held.id}/suspend`, { reason: 'unpaid invoices' });
+    expect(await outlookOf(held)).toMatchObject({
+      would: 'refuse',
+      reason: 'held',
+      why: expect.stringMatching(/operator.*unpaid invoices.*hld_/),
+    });
+
+    const { id: cardless } = await world.stripe.customers.create({});
+    const unpayable = await world.organization({ settings: { stripe_customer_id: cardless } });
+    expect(await outlookOf(unpayable)).toMatchObject({
+      would: 'refuse',
+      reason: 'no_payment_method',
+      why: expect.stringContaining('the customer has no card'),
+    });
+
+    const declined = await world.organization({ card: 'pm_card_chargeCustomerFail' });
+    expect(await world.alerted(declined)).toEqual(DECLINED);
+    expect(await outlookOf(declined)).toMatchObject({ would: 'refuse', reason: 'held', why: expect.stringContaining('held (declined)') });
+
+    const teamless = { id: await created(world) };
+    expect(await outlookOf(teamless)).toMatchObject({ would: 'refuse', reason: 'team_not_found', balance: null });
+  });
+
+  test('is the hold that would open, and opens none', async () => {
+    const runaway = await world.organization({ settings: { max_charge: '20.00' } });
+    expect(await outlookOf(runaway)).toMatchObject({ would: 'hold', reason: 'runaway', amount: '20.50' });
+
+    const { organization: lowered } = await world.recharged();
+    await world.kms.post('/team/update', { team_id: lowered.teamId, max_budget: 12 });
+    expect(await outlookOf(lowered)).toMatchObject({
+      would: 'hold',
+      reason: 'budget_lowered',
+      why: expect.stringContaining('is 12.00, our last write left 30.50'),
+    });
+    for (const { id } of [runaway, lowered]) expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data.holds).toEqual([]);
+  });
+
+  test('is 503 while LiteLLM or Stripe cannot be asked', async () => {
+    const organization = await world.organization();
+    await world.kmsFault({ ...READ_BUDGET, times: ALWAYS, action: { kind: 'respond', status: 500, body: {} } });
+    expect((await world.admin.get(`${ORGANIZATIONS}/${organization.id}/outlook`)).status).toBe(503);
+  });
+});
+
 describe('what an operator switches', () => {
   test('suspend stops recharges, with its reason kept, and resume lets them again', async () => {
     const organization = await world.organization();

@@ -33,8 +33,10 @@ export function addOrganizationCommands(bill: Command): void {
 
   const add = withJson(org.command('add').argument('<id>').description('a new organization'));
   for (const [, setting] of settingEntries) add.addOption(requiredOrWithDefault(setting));
-  add.action(async (id: string, options: Row & Output) => {
-    printAdded(options, await callService<Row>('POST', ORGANIZATIONS, { body: { c_organization_id: id, ...settingsIn(options) } }));
+  withRehearsal(add).action(async (id: string, options: Row & Rehearsed) => {
+    const body = { c_organization_id: id, ...settingsIn(options) };
+    printAdded(options, await callService<Row>('POST', ORGANIZATIONS, { body, query: rehearsalIn(options) }));
+    printRehearsed(options);
   });
 
   withPages(org.command('list').description('all of them, newest first')).action(async (options: Paged) => {
@@ -49,10 +51,11 @@ export function addOrganizationCommands(bill: Command): void {
 
   const set = withJson(org.command('set').argument('<id>').description('change settings'));
   for (const [, setting] of settingEntries) set.addOption(optionOf(setting));
-  set.action(async (id: string, options: Row & Output) => {
+  withRehearsal(set).action(async (id: string, options: Row & Rehearsed) => {
     const body = settingsIn(options);
     if (Object.keys(body).length === 0) throw usageError('nothing to set: name a setting, such as --target 50.00; --help lists them');
-    await changing(id, options, () => callService<Row>('PATCH', pathOf(id), { body }));
+    await changing(id, options, () => callService<Row>('PATCH', pathOf(id), { body, query: rehearsalIn(options) }));
+    printRehearsed(options);
   });
 
   withJson(org.command('suspend').argument('<id>').option('--reason <text>').description('charge nothing until it is resumed')).action(
@@ -67,6 +70,20 @@ export function addOrganizationCommands(bill: Command): void {
     const resume = { body: { by: userInfo().username } };
     await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/resume`, resume));
   });
+}
+
+type Rehearsed = Output & { dryRun?: boolean };
+
+function withRehearsal(command: Command): Command {
+  return command.option('--dry-run', 'check it, show what would be and what would be charged, and store nothing');
+}
+
+function rehearsalIn({ dryRun }: Rehearsed): Record<string, string> {
+  return dryRun ? { dry_run: 'true' } : {};
+}
+
+function printRehearsed({ dryRun, json }: Rehearsed): void {
+  if (dryRun && !json) console.error('Nothing was stored (--dry-run).');
 }
 
 /** Makes a change, and shows what it has changed. */

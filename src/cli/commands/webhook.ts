@@ -2,11 +2,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { Webhook } from 'standardwebhooks';
+import { crossingOf } from '../../domain/crossing.ts';
 import { webhookKey } from '../../domain/webhook-key.ts';
 import { number } from '../arguments.ts';
 import { CommandError, EXIT } from '../exit.ts';
-import { type Output, printRow, type Row, withJson } from '../output.ts';
-import { answerOf, publicUrl, serviceSetting } from '../service-client.ts';
+import { type List, type Output, printRow, type Row, withJson } from '../output.ts';
+import { answerOf, callService, publicUrl, serviceSetting } from '../service-client.ts';
+import { withUnits } from '../units.ts';
 
 type TestAlert = { team: string; event: string; spend: number; budget: number };
 
@@ -20,23 +22,50 @@ export function addWebhookCommands(bill: Command): void {
       .requiredOption('--team <id>', 'LiteLLM team')
       .option('--event <event>', "LiteLLM's event", 'budget_crossed')
       .option('--spend <dollars>', 'spend that the alert claims', number, 10.000123)
-      .option('--budget <dollars>', 'max_budget that the alert claims', number, 10),
-  ).action(async (options: Output & TestAlert) => {
-    printRow(options, await sendTestAlert(options));
+      .option('--budget <dollars>', 'max_budget that the alert claims', number, 10)
+      .option('--dry-run', 'say what an alert of the team would lead to now, and send none'),
+  ).action(async (options: Output & TestAlert & { dryRun?: boolean }) => {
+    if (options.dryRun) printOutlook(options, await outlookOf(options));
+    else printRow(options, await sendTestAlert(options));
   });
 }
 
-/** LiteLLM's alert as it sends it, signed as Standard Webhooks with the first of the service's secrets. */
-async function sendTestAlert({ team, event, spend, budget }: TestAlert): Promise<Row> {
-  const body = JSON.stringify({
-    spend,
-    max_budget: budget,
-    team_id: team,
-    team_alias: team,
-    event_group: 'team',
-    event,
-    event_message: 'a test alert',
-  });
+/** What the service would do about it now: the same rules as a recharge's, on the live balance, the card and the holds. */
+async function outlookOf(alert: TestAlert): Promise<Row> {
+  const nothing = { litellm_team_id: alert.team, would: 'refuse' };
+  if (crossingOf(bodyOf(alert)) === undefined) {
+    return { ...nothing, reason: 'ignored', why: `${alert.event} asks for nothing, so it is stored and that is all` };
+  }
+  const { data } = await callService<List>('GET', '/api/v1/organizations', { query: { litellm_team_id: alert.team } });
+  const [organization] = data;
+  if (organization)
+    return callService<Row>('GET', `/api/v1/organizations/${encodeURIComponent(String(organization['c_organization_id']))}/outlook`);
+  return {
+    ...nothing,
+    reason: 'unknown_team',
+    why: `no organization has the LiteLLM team ${alert.team}: bill org add … --team ${alert.team}`,
+  };
+}
+
+/** What applies of it. */
+function printOutlook(options: Output, outlook: Row): void {
+  const columns = ['c_organization_id', 'litellm_team_id', 'would', 'amount', 'quota', 'balance', 'reason', 'why'];
+  const shown = withUnits(outlook, { money: ['amount'], dollars: ['quota', 'balance'] });
+  printRow(
+    options,
+    options.json ? outlook : shown,
+    columns.filter((column) => (outlook[column] ?? null) !== null),
+  );
+}
+
+/** LiteLLM's alert as it sends it. */
+function bodyOf({ team, event, spend, budget }: TestAlert): Record<string, unknown> {
+  return { spend, max_budget: budget, team_id: team, team_alias: team, event_group: 'team', event, event_message: 'a test alert' };
+}
+
+/** Signed as Standard Webhooks with the first of the service's secrets. */
+async function sendTestAlert(alert: TestAlert): Promise<Row> {
+  const body = JSON.stringify(bodyOf(alert));
   const [secret] = serviceSetting('WEBHOOK_HMAC_SECRETS')
     .split(',')
     .flatMap((item) => item.trim() || []);

@@ -1,5 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
-import { type AppliedHold, describeHold, endsWithCard, HOLD_REASONS, HOLD_SCOPES, HOLDS, stopsReserved } from '../../../src/domain/hold.ts';
+import {
+  type AppliedHold,
+  describeHold,
+  endsWithCard,
+  HOLD_REASONS,
+  HOLD_SCOPES,
+  HOLDS,
+  loweredBudget,
+  stopsReserved,
+} from '../../../src/domain/hold.ts';
+import type { QuotaMicros } from '../../../src/domain/money.ts';
 
 const hold: AppliedHold = { id: 'hld_1', scope: 'card', reason: 'declined', detail: 'the card was declined', until: null };
 
@@ -22,5 +32,23 @@ describe('a hold', () => {
       expect(scopes.length).toBeGreaterThan(0);
       expect(HOLD_SCOPES).toEqual(expect.arrayContaining([...scopes]));
     }
+  });
+});
+
+describe('a budget that was lowered', () => {
+  const seen = (shown: number | null, expected: number | null) =>
+    loweredBudget({ teamId: 'acme', shown: shown as QuotaMicros | null, expected: expected as QuotaMicros | null });
+  test('is below what our last write left, and says both and what to do', () => {
+    expect(seen(12_000_000, 30_500_000)).toBe(
+      'max_budget of team acme is 12.00, our last write left 30.50: restore it in LiteLLM, or release this hold to go on from 12.00',
+    );
+  });
+  test('is none at or above it, without a budget, or where what we left is not known', () => {
+    expect([seen(30_500_000, 30_500_000), seen(31_000_000, 30_500_000), seen(null, 30_500_000), seen(12_000_000, null)]).toEqual([
+      null,
+      null,
+      null,
+      null,
+    ]);
   });
 });
