@@ -6,6 +6,9 @@ import type { ReturnedMoney } from './domain/reversal.ts';
 /** A refund or dispute by its kind and its id at Stripe. */
 export type MoneyName = Pick<ReturnedMoney, 'id' | 'kind'>;
 
+/** The one that handles an event of an organization. */
+export type EventRun = { organizationId: string; eventId: string };
+
 export interface WorkflowStarter {
   /** Starts the event's `rechargeWorkflow`. One that was started before counts as success. */
   startRecharge(event: DispatchableEvent): Promise<void>;
@@ -17,10 +20,10 @@ export interface WorkflowStarter {
   restartRecharge(event: DispatchableEvent): Promise<void>;
 
   /** Whether the event's `rechargeWorkflow` has a run that has not ended; a paused one has not. */
-  isRechargeRunning(eventId: string): Promise<boolean>;
+  isRechargeRunning(run: EventRun): Promise<boolean>;
 
   /** Signals the recharge's run that Stripe has changed something. A run that has ended needs no signal. */
-  wakeRecharge(recharge: Recharge): Promise<void>;
+  wakeRecharge(recharge: EventRun): Promise<void>;
 
   /**
    * Has the refunds and disputes of a recharge followed, by the `reversalWorkflow` that runs or by a new one.

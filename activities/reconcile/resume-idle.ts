@@ -19,7 +19,7 @@ export function resumeIdle({ database, workflows }: Pick<ActivityDependencies, '
     for (let after: string | undefined = ''; after !== undefined; ) {
       const page: DispatchableEvent[] = await webhookEvents.findIdle(database.fork(), { idleMs: IDLE_MS, after, limit: EVENTS_A_PAGE });
       for (const event of page) {
-        if (await workflows.isRechargeRunning(event.id)) continue;
+        if (await workflows.isRechargeRunning({ organizationId: event.organizationId, eventId: event.id })) continue;
         if (fix) await workflows.restartRecharge(event);
         const { id: subject, organizationId } = event;
         const finding = findingOf('run_missing', { subject, organizationId, seen: 'an open event without a run', settled: fix });

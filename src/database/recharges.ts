@@ -314,7 +314,7 @@ export async function find(em: EntityManager, id: string): Promise<Recharge | nu
  * of its payment, or the id of one of its workflows. null: it leads to none.
  */
 export async function findByAnyId(em: EntityManager, anyId: string): Promise<Recharge | null> {
-  const id = anyId.replace(/^(recharge|reversal)\//, '');
+  const id = anyId.replace(/^(recharge|reversal)\/([^/]*\/)?/, '');
   const [row] = await em.execute<{ id: string }[]>(
     `select id from recharge where id = ? union select id from recharge where event_id = ?
      union select id from recharge where payment_intent_id = ? union select id from recharge where refund_id = ?

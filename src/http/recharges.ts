@@ -100,7 +100,7 @@ export function rechargeRoutes({
       ledger_transfers: (await ledger.transfersOf(em, recharge.id)).map(presentTransfer),
       reversals: returned.map(presentReversal),
       holds: opened.map(presentHold),
-      temporal_ui_url: links.recharge(recharge.eventId),
+      temporal_ui_url: links.recharge(recharge),
     };
   }
 

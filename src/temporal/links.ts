@@ -2,6 +2,7 @@
 import type { TemporalConfig } from '../config.ts';
 import type { SyncRun } from '../database/entities.ts';
 import type { WorkflowLinks } from '../workflow-links.ts';
+import type { EventRun } from '../workflow-starter.ts';
 import { namespaceOf } from './connection.ts';
 import { rechargeWorkflowId, syncWorkflowId } from './starter.ts';
 
@@ -18,8 +19,8 @@ export class TemporalLinks implements WorkflowLinks {
     return uiUrl ? `${uiUrl}/namespaces/${encodeURIComponent(namespaceOf(this.temporal))}/workflows` : null;
   }
 
-  recharge(eventId: string): string | null {
-    return this.workflow(rechargeWorkflowId(eventId));
+  recharge(run: EventRun): string | null {
+    return this.workflow(rechargeWorkflowId(run));
   }
 
   sync(run: SyncRun): string | null {

@@ -22,11 +22,17 @@ import {
 import type { TemporalConfig } from '../config.ts';
 import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
-import type { MoneyName, WorkflowStarter } from '../workflow-starter.ts';
+import type { EventRun, MoneyName, WorkflowStarter } from '../workflow-starter.ts';
 import { temporalErrorOf } from './errors.ts';
 import { amountMinorKey, organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
 
-export function rechargeWorkflowId(eventId: string): string {
+/** Says whose it is in a list of runs. No id of an organization holds a slash. */
+export function rechargeWorkflowId({ organizationId, eventId }: EventRun): string {
+  return `recharge/${organizationId}/${eventId}`;
+}
+
+/** Of a run that was started before the id named the organization. One may wait for days, as for a slow payment. */
+function formerWorkflowId({ eventId }: EventRun): string {
   return `recharge/${eventId}`;
 }
 
@@ -63,6 +69,8 @@ export class TemporalStarter implements WorkflowStarter {
   }
 
   async restartRecharge(event: DispatchableEvent): Promise<void> {
+    const former = this.client.workflow.getHandle(formerWorkflowId({ organizationId: event.organizationId, eventId: event.id }));
+    await unlessNotFound(former.terminate('another run takes its place'));
     await this.start(event, {
       workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
       workflowIdConflictPolicy: WorkflowIdConflictPolicy.TERMINATE_EXISTING,
@@ -81,7 +89,7 @@ export class TemporalStarter implements WorkflowStarter {
       ];
       await this.startShowing(attributes, (typedSearchAttributes) =>
         this.client.workflow.start<RechargeWorkflow>(WORKFLOW_TYPES.recharge, {
-          workflowId: rechargeWorkflowId(event.id),
+          workflowId: rechargeWorkflowId({ organizationId: event.organizationId, eventId: event.id }),
           taskQueue: this.taskQueue,
           args: [{ eventId: event.id }],
           ...policies,
@@ -94,18 +102,17 @@ export class TemporalStarter implements WorkflowStarter {
     }
   }
 
-  async isRechargeRunning(eventId: string): Promise<boolean> {
-    try {
+  async isRechargeRunning(run: EventRun): Promise<boolean> {
+    for (const workflowId of [rechargeWorkflowId(run), formerWorkflowId(run)]) {
+      const described = await unlessNotFound(this.client.workflow.getHandle(workflowId).describe());
       // By its end, not by its status: a run that an operator has paused has not ended.
-      return (await this.client.workflow.getHandle(rechargeWorkflowId(eventId)).describe()).closeTime === undefined;
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return false;
-      throw error;
+      if (described && described.closeTime === undefined) return true;
     }
+    return false;
   }
 
-  async wakeRecharge(recharge: Recharge): Promise<void> {
-    await this.wake(rechargeWorkflowId(recharge.eventId));
+  async wakeRecharge(recharge: EventRun): Promise<void> {
+    await Promise.all([this.wake(rechargeWorkflowId(recharge)), this.wake(formerWorkflowId(recharge))]);
   }
 
   async wakeReversals({ id }: Pick<Recharge, 'id'>): Promise<void> {
@@ -113,11 +120,7 @@ export class TemporalStarter implements WorkflowStarter {
   }
 
   private async wake(workflowId: string): Promise<void> {
-    try {
-      await this.client.workflow.getHandle(workflowId).signal(stripeChanged);
-    } catch (error) {
-      if (!(error instanceof WorkflowNotFoundError)) throw error;
-    }
+    await unlessNotFound(this.client.workflow.getHandle(workflowId).signal(stripeChanged));
   }
 
   async startSync(run: SyncRun): Promise<void> {
@@ -178,6 +181,15 @@ function refusedAttributes(error: unknown, given: SearchAttributePair[]): Search
   if (!isGrpcServiceError(cause) || cause.code !== INVALID_ARGUMENT || !/search ?attribute/i.test(cause.message)) return [];
   const named = given.filter(({ key }) => cause.message.includes(key.name));
   return named.length > 0 ? named : given;
+}
+
+async function unlessNotFound<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
+  }
 }
 
 /** Short: Temporal limits a summary to a few hundred bytes. */

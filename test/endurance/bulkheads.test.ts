@@ -53,7 +53,7 @@ test.each([
 
 test('every activity of a recharge runs on the task queue of its workflow', async () => {
   const { eventId } = await world.recharged();
-  expect(await queuesOf(world.runOf(eventId))).toEqual([world.name]);
+  expect(await queuesOf(await world.runOf(eventId))).toEqual([world.name]);
 });
 
 test('what a version before has scheduled on the task queue of the workflows is done there', async () => {

@@ -25,7 +25,7 @@ test('case 52: a worker with other, compatible code takes over a run that waits 
 
   expect(await world.closed(eventId)).toEqual(RECHARGED);
   await expectChargedOnce(world, organization);
-  const handle = world.runOf(eventId);
+  const handle = await world.runOf(eventId);
   await handle.result();
   // What was added at the end has run, and what was added at the beginning has not: the run was past it.
   const patches = (await handle.fetchHistory()).events?.flatMap(({ markerRecordedEventAttributes: marker }) =>

@@ -278,7 +278,9 @@ describe('recharges', () => {
       { kind: 'grant', debit_account: 'prepaid', credit_account: 'granted', amount: '20.50', currency: 'usd', quota: '20.50' },
     ];
     expect(data.ledger_transfers).toMatchObject(transfers);
-    expect(data.temporal_ui_url).toBe(`http://127.0.0.1:8233/namespaces/default/workflows/${encodeURIComponent(`recharge/${eventId}`)}`);
+    expect(data.temporal_ui_url).toBe(
+      `http://127.0.0.1:8233/namespaces/default/workflows/${encodeURIComponent(`recharge/${organization.id}/${eventId}`)}`,
+    );
     expect(await world.stripe.paymentIntents.retrieve(intentId)).toMatchObject({ status: 'succeeded', customer: organization.customerId });
   });
 

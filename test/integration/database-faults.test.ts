@@ -88,7 +88,7 @@ describe('one charge, granted or refunded once', () => {
       eventIds.push(...(await Promise.all(organizations.map((organization) => world.accepted(organization)))));
       await world.eventually(async () => (await waitingForLocks()) >= CONNECTIONS.money, 'every connection for charges waits');
       await world.eventually(async () => {
-        const failures = await Promise.all(eventIds.map((eventId) => lastFailure(world.runOf(eventId))));
+        const failures = await Promise.all(eventIds.map(async (eventId) => lastFailure(await world.runOf(eventId))));
         return failures.some((failure) => failure?.type === FAILURE.databaseUnavailable);
       }, 'an attempt has found no connection');
     } finally {

@@ -46,7 +46,7 @@ describe('a namespace', () => {
   }
 
   async function searchAttributesOf(eventId: string): Promise<string[]> {
-    const { typedSearchAttributes } = await temporal.workflow.getHandle(world.runOf(eventId).workflowId).describe();
+    const { typedSearchAttributes } = await temporal.workflow.getHandle((await world.runOf(eventId)).workflowId).describe();
     return typedSearchAttributes
       .getAll()
       .map(({ key }) => key.name)
@@ -121,7 +121,7 @@ describe('an operator', () => {
     const refusal = await world.refuseBudget(organization);
     const eventId = await world.accepted(organization);
     await refusal.struck();
-    const run = world.runOf(eventId);
+    const run = await world.runOf(eventId);
     const { runId } = await run.describe();
     const of = { namespace: 'default', workflowId: run.workflowId, runId, identity: 'an operator', requestId: randomUUID() };
     await world.temporal.workflowService.pauseWorkflowExecution({ ...of, reason: 'while we look at something' });

@@ -60,7 +60,7 @@ describe('fields that are left out', () => {
       const organization = await world.organization(wish);
       const missing = await leaveOut(organization, ...fields);
       const eventId = await world.accepted(organization);
-      expect((await failedAttempts(world.runOf(eventId))).type).toBe(FAILURE.kmsUnavailable);
+      expect((await failedAttempts(await world.runOf(eventId))).type).toBe(FAILURE.kmsUnavailable);
       await missing.struck(3);
       expect(await isOpen(eventId)).toBe(true);
       await expectUncharged(world, organization);

@@ -111,7 +111,7 @@ describe('a run that is cancelled before the card is touched charges nothing, cl
     const organization = await world.organization();
     await world.kmsFault({ ...READ_BUDGET, times: ALWAYS, action: UNAVAILABLE });
     const eventId = await world.accepted(organization);
-    await failedAttempts(world.runOf(eventId));
+    await failedAttempts(await world.runOf(eventId));
     await cancel(eventId);
     expect(await world.closed(eventId)).toEqual(CANCELLED);
     await world.clearFaults();
@@ -199,7 +199,7 @@ describe('what Stripe has decided stays decided', () => {
     await goOn();
     const refundId = await world.refundOf(eventId).finally(() => world.stripeKnob('refunds/mode', { status: 'succeeded' }));
     await world.stripeKnob(`refunds/${refundId}`, { status: 'failed' });
-    await world.runOf(eventId).signal('stripeChanged');
+    await (await world.runOf(eventId)).signal('stripeChanged');
 
     expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);
     expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'needs_attention', failure: { code: 'refund_failed' } }]);
@@ -306,7 +306,7 @@ describe('case 56: what is asked is behind the times', () => {
     await world.stopWorker();
     await refusal.remove();
     await world.startWorker({ KMS_API_KEY: 'sk-was-revoked' });
-    const staleAttempt = await failedAttempts(world.runOf(eventId), FAILURE.kmsUnauthenticated);
+    const staleAttempt = await failedAttempts(await world.runOf(eventId), FAILURE.kmsUnauthenticated);
     expect(staleAttempt.pauseMs).toBe(500 * 2 ** (staleAttempt.failures - 1));
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     await world.stopWorker();
@@ -368,7 +368,7 @@ describe('an organization', () => {
 });
 
 async function cancel(eventId: string): Promise<void> {
-  await world.runOf(eventId).cancel();
+  await (await world.runOf(eventId)).cancel();
 }
 
 async function loseLitellmDatabase(lost: boolean): Promise<void> {

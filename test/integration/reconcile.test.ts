@@ -51,7 +51,7 @@ describe('reconciliation', () => {
     await refusal.struck();
     // The attempt under way ends with the worker, and without the run nobody makes another.
     await world.stopWorker();
-    await world.runOf(eventId).terminate('by hand');
+    await (await world.runOf(eventId)).terminate('by hand');
     await refusal.remove();
     await world.startWorker();
     await letAnHourPass(organization);
@@ -61,9 +61,30 @@ describe('reconciliation', () => {
     await expectChargedOnce(world, organization);
   });
 
+  test('case 51: a run that was started when its id did not name the organization is not missing, and goes on', async () => {
+    const organization = await world.organization();
+    const refusal = await world.refuseBudget(organization);
+    const eventId = await world.accepted(organization);
+    await refusal.struck();
+    await world.stopWorker();
+    await (await world.runOf(eventId)).terminate('as if it had never been started');
+    const former = await world.temporal.workflow.start('rechargeWorkflow', {
+      workflowId: `recharge/${eventId}`,
+      taskQueue: world.name,
+      args: [{ eventId }],
+    });
+    await world.startWorker();
+    await letAnHourPass(organization);
+    expect(await world.findingsOf(organization, { fix: false })).toEqual([]);
+    await refusal.remove();
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+    expect(await former.result()).toMatchObject({ outcome: SUCCEEDED });
+    await expectChargedOnce(world, organization);
+  });
+
   test('case 51: a run that is reset to its beginning after it has ended charges and grants nothing again', async () => {
     const { organization, eventId } = await world.recharged();
-    const run = world.runOf(eventId);
+    const run = await world.runOf(eventId);
     await run.result();
     const workflowExecution = { workflowId: run.workflowId };
     const reset: unknown = await world.temporal.workflowService.resetWorkflowExecution({

@@ -74,7 +74,10 @@ async function longAgo(organizationIds: readonly string[]): Promise<void> {
 }
 
 async function runIsOver(eventId: string): Promise<void> {
-  await world.eventually(async () => (await world.runOf(eventId).describe()).status.name !== 'RUNNING', `the run of ${eventId} ends`);
+  await world.eventually(
+    async () => (await (await world.runOf(eventId)).describe()).status.name !== 'RUNNING',
+    `the run of ${eventId} ends`,
+  );
 }
 
 async function expectNoQuotaAndMoneyBack(organization: Organization): Promise<void> {
@@ -251,7 +254,7 @@ describe('a write of the budget is under way when a person refunds', () => {
   /** Waits until the new run has tried the refund, and was told to wait. */
   async function refusedToRefund(eventId: string): Promise<void> {
     await world.eventually(async () => {
-      const { raw } = await world.runOf(eventId).describe();
+      const { raw } = await (await world.runOf(eventId)).describe();
       const refund = raw.pendingActivities?.find(({ activityType }) => activityType?.name === 'refundCharge');
       return refund?.lastFailure?.message?.includes('may still take effect');
     }, `the refund of ${eventId} waits`);
@@ -282,7 +285,7 @@ describe('Temporal cannot be told of the decision', () => {
 
   test.each(['refund', 'grant'])('%s, and the run is gone: the decision starts it again', async (resolution) => {
     const { organization, rechargeId, eventId } = await stuck();
-    await world.runOf(eventId).terminate();
+    await (await world.runOf(eventId)).terminate();
     if (resolution === 'grant') await world.setBudget(organization.teamId, BUDGET_AFTER);
     await resolve(rechargeId, resolution);
     expect(await world.closed(eventId)).toEqual(resolution === 'refund' ? REFUNDED : RECHARGED);
@@ -319,7 +322,7 @@ describe('LiteLLM has refused the budget, and the run is about to refund when a 
       expect((await decided).status).toBe(200);
       await runIsOver(eventId);
       const ending = await world.closed(eventId);
-      expect(await world.runOf(eventId).result()).toMatchObject({ outcome: ending.outcome });
+      expect(await (await world.runOf(eventId)).result()).toMatchObject({ outcome: ending.outcome });
       expect(resolution === 'accept' ? [RECHARGED] : [RECHARGED, REFUNDED]).toContainEqual(ending);
       const isRefunded = ending.outcome === REFUNDED.outcome;
       expect(await world.books(organization)).toEqual(isRefunded ? CHARGED_AND_REFUNDED : CHARGED_ONCE);
@@ -355,7 +358,7 @@ describe('a refund that does not end', () => {
     await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
     await resolve(rechargeId, 'refund');
     await world.eventually(async () => {
-      const { raw } = await world.runOf(eventId).describe();
+      const { raw } = await (await world.runOf(eventId)).describe();
       return raw.pendingActivities?.some(({ activityType, lastFailure }) => activityType?.name === 'refundCharge' && lastFailure);
     }, 'the refund waits for LiteLLM');
     expect((await world.books(organization)).refunded).toBe(0);

@@ -393,7 +393,7 @@ describe('case 78: a database from between a grant and the return of its money',
 test('case 78: an hour that is lost is explained to the cent by one run of bill reconcile --fix', async () => {
   const captured = await world.organization();
   const { eventId } = await world.chargedButNotGranted(captured);
-  await world.runOf(eventId).terminate('the database is restored');
+  await (await world.runOf(eventId)).terminate('the database is restored');
   await world.clearFaults();
   const { organization: granted } = await world.recharged();
   const refunded = await world.organization();

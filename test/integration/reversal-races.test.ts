@@ -52,7 +52,7 @@ describe('a reversal and a recharge of the same organization never undo each oth
     await refusal.struck();
     await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
     const eventId = await world.accepted(organization, { max_budget: BUDGET_AFTER });
-    await failedAttempts(world.runOf(eventId), FAILURE.budgetBusy);
+    await failedAttempts(await world.runOf(eventId), FAILURE.budgetBusy);
     expect(await scene.budgetWriter(organization)).toBe(refund.id);
     await refusal.remove();
     await world.reversalIs(refund.id, 'taken_back');
@@ -161,7 +161,7 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     const other = isMoved ? await world.anotherTeam(organization, { budget, spend: budget + 0.5 }) : organization.teamId;
     if (!isMoved) await world.spend(organization.teamId, 0);
     const eventId = await world.accepted({ teamId: other }, { max_budget: budget });
-    await failedAttempts(world.runOf(eventId), FAILURE.budgetBusy);
+    await failedAttempts(await world.runOf(eventId), FAILURE.budgetBusy);
     await activities().take(id);
     expect(await world.closed(eventId)).toEqual(RECHARGED);
     expect(await world.budgetOf(other)).toBe(budget + 20.5);

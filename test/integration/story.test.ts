@@ -24,7 +24,8 @@ describe('a recharge', () => {
     const { id: disputeId } = await world.stripeKnob('disputes', { payment_intent: intentId });
     await world.findingsOf(organization);
     await world.reversalIs(disputeId, 'taken_back');
-    for (const id of [rechargeId, eventId, intentId, disputeId, `recharge/${eventId}`, `reversal/${rechargeId}`])
+    const workflows = [`recharge/${organization.id}/${eventId}`, `recharge/${eventId}`, `reversal/${rechargeId}`];
+    for (const id of [rechargeId, eventId, intentId, disputeId, ...workflows])
       expect({ id, found: (await shown(id)).id }).toEqual({ id, found: rechargeId });
     expect((await world.admin.get(`/api/v1/reversals/${disputeId}`)).data).toMatchObject({ id: disputeId, recharge_id: rechargeId });
   });

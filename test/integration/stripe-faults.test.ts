@@ -146,7 +146,7 @@ describe('a fault that passes ends with one charge and the quota raised', () => 
     await world.revokeStripeKey(true);
     const fourth = await world.stripeFault({ path: '/v1/customers/*', skip: 3, action: HOLD });
     const eventId = await world.accepted(organization);
-    const { type, failures, pauseMs } = await failedAttempts(world.runOf(eventId));
+    const { type, failures, pauseMs } = await failedAttempts(await world.runOf(eventId));
     expect({ type, pauseMs }).toEqual({ type: FAILURE.stripeKeyRefused, pauseMs: 1_000 * 2 ** (failures - 1) });
     await fourth.struck();
     expect(await refusedCalls()).toBe(3);

@@ -334,7 +334,7 @@ describe('a bank debit', () => {
     ['failed', DECLINED, UNTOUCHED],
   ])('case 33: is looked at as soon as Stripe says that it has %s', async (outcome, closed, books) => {
     const { organization, eventId, intentId } = await processing();
-    const run = world.runOf(eventId);
+    const run = await world.runOf(eventId);
     // Each look doubles the pause, from 10 s: now it outlasts any delivery.
     for (let look = 0; look < 3; look++) {
       await run.signal('stripeChanged');

@@ -273,14 +273,14 @@ test('case 9: an alert replayed after the tolerance it is 401; signed anew when 
   // its way.
   const next = await world.accepted(organization, { max_budget: BUDGET_AFTER, spend: 35.5 });
   expect(await world.closed(next)).toEqual(RECHARGED);
-  expect(await runsOf(organization, next)).toEqual([world.runOf(next).workflowId]);
+  expect(await runsOf(organization, next)).toEqual([(await world.runOf(next)).workflowId]);
   expect((await world.books(organization)).charges).toBe(2);
 });
 
 /** One workflow, which has recharged the organization once. */
 async function expectOneRun(organization: Organization, eventId: string): Promise<void> {
   expect(await world.closed(eventId)).toEqual(RECHARGED);
-  expect(await runsOf(organization, eventId)).toEqual([world.runOf(eventId).workflowId]);
+  expect(await runsOf(organization, eventId)).toEqual([(await world.runOf(eventId)).workflowId]);
   await expectChargedOnce(world, organization);
 }
 
@@ -303,7 +303,7 @@ async function rechargeThatIsOver(): Promise<PastAlert> {
 
 /** Has Temporal delete a run, as it does when the retention is over, and waits until it has. */
 async function forgetRun(eventId: string): Promise<void> {
-  const run = world.runOf(eventId);
+  const run = await world.runOf(eventId);
   await run.result();
   const namespace = namespaceOf(world.config.temporal);
   await world.temporal.workflowService.deleteWorkflowExecution({ namespace, workflowExecution: { workflowId: run.workflowId } });

@@ -46,28 +46,28 @@ export const BRANCHES: Record<string, Branch> = {
     const { organization, eventId } = await charged(world);
     await world.setBudget(organization.teamId, 99);
     await world.clearFaults();
-    return run({ eventId });
+    return run({ organization, eventId });
   },
   'recharge-cancelled-while-looking': async ({ world, client }) => {
     await world.kmsFault({ ...READ, times: FOR_EVER, action: away });
-    const { eventId } = await alert(world);
+    const { organization, eventId } = await alert(world);
     await world.eventually(async () => (await world.strikes()) > 0, 'the balance is looked at');
-    await client.workflow.getHandle(run({ eventId })).cancel();
-    return run({ eventId });
+    await client.workflow.getHandle(run({ organization, eventId })).cancel();
+    return run({ organization, eventId });
   },
   'recharge-cancelled-while-reserved': async ({ world, client }) => {
     await world.stripeFault({ path: '/v1/customers/*', times: FOR_EVER, action: away });
-    const { eventId } = await alert(world);
+    const { organization, eventId } = await alert(world);
     await becomes(world, eventId, 'reserved');
-    await client.workflow.getHandle(run({ eventId })).cancel();
-    return run({ eventId });
+    await client.workflow.getHandle(run({ organization, eventId })).cancel();
+    return run({ organization, eventId });
   },
   'recharge-cancelled-too-late': async ({ world, client }) => {
     await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', action: { kind: 'delay', ms: 2_000 } });
-    const { eventId } = await alert(world);
+    const { organization, eventId } = await alert(world);
     await becomes(world, eventId, 'charging');
-    await client.workflow.getHandle(run({ eventId })).cancel();
-    return run({ eventId });
+    await client.workflow.getHandle(run({ organization, eventId })).cancel();
+    return run({ organization, eventId });
   },
   'recharge-told-by-its-moves-recharged': async ({ world }) => run(await alert(world)),
   'recharge-told-by-its-moves-declined': async ({ world }) => run(await alert(world, { card: 'pm_card_chargeCustomerFail' })),
@@ -77,7 +77,7 @@ export const BRANCHES: Record<string, Branch> = {
     const { organization, eventId } = await charged(world);
     await world.setBudget(organization.teamId, 99);
     await world.clearFaults();
-    return run({ eventId });
+    return run({ organization, eventId });
   },
   'reversal-taken-back': async ({ world }) => {
     const { rechargeId, intentId } = await recharged(world);
@@ -151,8 +151,8 @@ export const LONG_BRANCHES: Record<string, Branch> = {
 type Alerted = { organization: Organization; eventId: string };
 type Recharged = Alerted & { rechargeId: string; intentId: string };
 
-function run({ eventId }: { eventId: string }): string {
-  return rechargeWorkflowId(eventId);
+function run({ organization, eventId }: Alerted): string {
+  return rechargeWorkflowId({ organizationId: organization.id, eventId });
 }
 
 function reversalOf(rechargeId: string): string {
@@ -209,15 +209,15 @@ async function chargedAndTeamGone(world: World): Promise<Alerted> {
 }
 
 async function bankDebit(world: World, outcome: 'succeeded' | 'failed'): Promise<string> {
-  const { eventId } = await alert(world, { card: 'pm_usBankAccount' });
+  const { organization, eventId } = await alert(world, { card: 'pm_usBankAccount' });
   const { payment_intent_id } = await becomes(world, eventId, 'processing');
   await world.stripeKnob(`payment_intents/${payment_intent_id}/settle`, { outcome });
-  return run({ eventId });
+  return run({ organization, eventId });
 }
 
 async function refundPending(world: World, status: 'succeeded' | 'failed'): Promise<string> {
   await world.stripeKnob('refunds/mode', { status: 'pending' });
-  const { eventId } = await chargedAndTeamGone(world);
+  const { organization, eventId } = await chargedAndTeamGone(world);
   const { refund_id } = await becomes(world, eventId, 'refunding').then(() =>
     world.eventually(async () => {
       const seen = await becomes(world, eventId, 'refunding');
@@ -225,7 +225,7 @@ async function refundPending(world: World, status: 'succeeded' | 'failed'): Prom
     }, 'the refund is asked for'),
   );
   await world.stripeKnob(`refunds/${refund_id}`, { status });
-  return run({ eventId });
+  return run({ organization, eventId });
 }
 
 async function reversalIs(world: World, id: string, status: string): Promise<void> {

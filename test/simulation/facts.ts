@@ -6,6 +6,7 @@ import type { WorkflowExecutionDescription } from '@temporalio/client';
 import axios from 'axios';
 import { verify } from '../../src/database/ledger.ts';
 import type { TransferKind } from '../../src/domain/ledger.ts';
+import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
 import type { Environment } from './environment.ts';
 import type { Run } from './run.ts';
 import { playsAlone } from './schedule.ts';
@@ -114,7 +115,7 @@ export async function gather(environment: Environment, run: Run): Promise<Facts>
     environment.stripe.paymentIntents.list({ customer: run.customerId, limit: MAX_LIST }),
     kmsOf(environment, run),
     verify(environment.database.fork(), run.organizationId),
-    runningOf(environment, events),
+    runningOf(environment, run, events),
   ]);
   const chainFaults = chain.faults.map(({ sequence, fault }) => `transfer ${sequence}: ${fault}`);
   const statuses = intents.data.map(({ id, status }) => ({ id, status }));
@@ -260,11 +261,11 @@ export async function stripeRequests(
 const END_MS = 240_000;
 const END_POLL_MS = 200;
 
-async function runningOf({ temporal }: Environment, events: EventFact[]): Promise<string[]> {
+async function runningOf({ temporal }: Environment, { organizationId }: Run, events: EventFact[]): Promise<string[]> {
   const started = events.filter(({ duplicateOf, outcome }) => !duplicateOf && outcome !== 'duplicate');
   const deadline = Date.now() + END_MS;
   const stillRunning = async ({ id }: EventFact): Promise<string | undefined> => {
-    const handle = temporal.workflow.getHandle(`recharge/${id}`);
+    const handle = temporal.workflow.getHandle(rechargeWorkflowId({ organizationId, eventId: id }));
     for (;;) {
       // Temporal may be away.
       const seen = await handle.describe().catch((error: Error) => error);

@@ -62,7 +62,7 @@ type Activity = (input: unknown) => Promise<unknown>;
 function exposed(name: string, activity: Activity): Activity {
   return async (input) => {
     const { workflowExecution } = Context.current().info;
-    const mishap = await ask({ activity: name, eventId: workflowExecution?.workflowId.replace('recharge/', '') ?? '' });
+    const mishap = await ask({ activity: name, eventId: workflowExecution?.workflowId.replace(/^recharge\/[^/]*\//, '') ?? '' });
     if (mishap?.point === 'before') strike(mishap);
     const result = await current.run({ mishap, commits: 0, transactions: 0 }, () => activity(input));
     if (mishap?.point === 'after') strike(mishap);

@@ -1,5 +1,6 @@
 /** What operators do with one organization, by the API and in the Temporal Web UI. */
 import type { HoldReason } from '../../src/domain/hold.ts';
+import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
 import type { Environment } from './environment.ts';
 import { persist } from './patience.ts';
 
@@ -71,7 +72,7 @@ export class Operator {
   async cancel(eventId: string): Promise<boolean> {
     // Not started yet, ended already, or Temporal is unavailable.
     return this.environment.temporal.workflow
-      .getHandle(`recharge/${eventId}`)
+      .getHandle(rechargeWorkflowId({ organizationId: this.organizationId, eventId }))
       .cancel()
       .then(
         () => true,

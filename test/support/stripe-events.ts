@@ -22,7 +22,7 @@ export async function delivered(world: World, intentId: string): Promise<void> {
 export async function followed(world: World, { eventId, rechargeId }: RechargeIds): Promise<void> {
   const unhandled = 'select 1 from stripe_event where handled_at is null';
   await world.eventually(async () => (await world.sql.query(unhandled)).rowCount === 0, 'every event is handled');
-  await idle(world.runOf(eventId));
+  await idle(await world.runOf(eventId));
   await idle(world.reversalRunOf(rechargeId));
 }
 

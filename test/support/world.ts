@@ -197,8 +197,9 @@ export class World extends StandIns {
   }
 
   /** The run of an event. */
-  runOf(eventId: string): WorkflowHandle {
-    return this.temporal.workflow.getHandle(rechargeWorkflowId(eventId));
+  async runOf(eventId: string): Promise<WorkflowHandle> {
+    const { rows } = await this.sql.query('select organization_id from webhook_event where id = $1', [eventId]);
+    return this.temporal.workflow.getHandle(rechargeWorkflowId({ organizationId: rows[0].organization_id, eventId }));
   }
 
   /** The run that looks for refunds and disputes of a recharge. */
@@ -217,7 +218,7 @@ export class World extends StandIns {
         ids.push(workflowId);
       return ids;
     };
-    const { workflowId } = this.runOf(lastEventId);
+    const { workflowId } = await this.runOf(lastEventId);
     await this.eventually(async () => (await list(`WorkflowId = '${workflowId}'`)).length > 0, `${workflowId} is listed`);
     return list(query);
   }

@@ -56,7 +56,7 @@ export function startTimeline(database: Database, links: WorkflowLinks, print: (
       for (const line of lines.slice(known)) print(format(line, alerted));
       seen.set(recharge.id, lines.length);
       if (lines.length > known && recharge.timeline.at(-1)?.status !== 'charging') {
-        const link = ENDS.has(recharge.status) && links.recharge(recharge.eventId);
+        const link = ENDS.has(recharge.status) && links.recharge(recharge);
         if (link) print(`${' '.repeat(10)}${styleText('dim', link)}`);
       }
     }
