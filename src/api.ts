@@ -1,10 +1,11 @@
 /** The API of the service, put together from a configuration. */
 import type { AddressInfo } from 'node:net';
-import type { Client } from '@temporalio/client';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
+import { describeDatabaseError, isDatabaseError } from './database/errors.ts';
+import { serviceFacts } from './database/status.ts';
 import { withDeadline } from './deadline.ts';
-import { workerLines } from './domain/status.ts';
+import { serviceLines } from './domain/status.ts';
 import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
@@ -15,7 +16,7 @@ import { PaymentsClient } from './payments/client.ts';
 import type { Running } from './running.ts';
 import { openClient } from './temporal/connection.ts';
 import { temporalErrorOf } from './temporal/errors.ts';
-import { pollersOf, temporalFacts } from './temporal/facts.ts';
+import { temporalFacts } from './temporal/facts.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
 
@@ -33,10 +34,25 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const client = openClient(config.temporal);
   const kms = new KmsClient(config.kms);
   const payments = new PaymentsClient(config.stripe);
+  const told = (error: unknown) =>
+    (isDatabaseError(error) ? new Error(describeDatabaseError(error)) : temporalErrorOf(error, config.temporal)) as Error;
+  const inWords = (error: unknown): never => {
+    throw told(error);
+  };
   const workflows = new TemporalStarter(client, config.temporal);
   const alerts = new Dispatcher(alertSource(database, workflows), log);
   const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log);
   const outbox = new Dispatcher(outboxSource({ database, log, ...config.outbound }), log);
+  const temporalFactsOrFailure = () =>
+    withDeadline(temporalFacts(client, config.temporal), TEMPORAL_DEADLINE_MS).catch((error) => ({
+      failure: told(error).message.split('\n')[0] ?? 'unknown',
+    }));
+  /** @throws what `bill status` calls wrong, without its details: `/ready` answers everybody. */
+  const requireFine = async () => {
+    const facts = { ...(await serviceFacts(database.fork())), temporal: await temporalFactsOrFailure() };
+    const wrong = serviceLines(facts, new Date()).filter(({ isFine }) => !isFine);
+    if (wrong.length > 0) throw new Error(`wrong: ${wrong.map(({ check }) => check).join(', ')}; bill status says more`);
+  };
   const app = createApp({
     database,
     kms,
@@ -44,13 +60,13 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     workflows,
     links: new TemporalLinks(config.temporal),
     probes: {
-      database: () => database.ping(),
-      temporal: () => timed(() => client.workflowService.getSystemInfo({})),
-      workers: () => timed(() => requireWorkers(client, config.temporal)),
+      database: () => database.ping().catch(inWords),
+      temporal: () => timed(() => client.workflowService.getSystemInfo({})).catch(inWords),
+      service: () => timed(requireFine).catch(inWords),
       kms: () => kms.ping(),
       stripe: () => payments.ping(),
     },
-    temporalFacts: () => withDeadline(temporalFacts(client, config.temporal), TEMPORAL_DEADLINE_MS).catch(failureOf(config.temporal)),
+    temporalFacts: temporalFactsOrFailure,
     alertSecrets: config.webhook,
     stripeSigningSecrets: config.stripe.webhookSecrets,
     adminApiKey: config.http.adminApiKey,
@@ -79,17 +95,6 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       await database.close();
     },
   };
-}
-
-/** Why Temporal cannot be asked, for a person. */
-function failureOf(temporal: Config['temporal']) {
-  return (error: unknown) => ({ failure: (temporalErrorOf(error, temporal) as Error).message.split('\n')[0] ?? 'unknown' });
-}
-
-/** @throws when nobody asks for work of one of our queues. */
-async function requireWorkers(client: Client, temporal: Config['temporal']): Promise<void> {
-  const gone = workerLines(await pollersOf(client, temporal), new Date()).find(({ isFine }) => !isFine);
-  if (gone) throw new Error(`${gone.check}: ${gone.seen}`);
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

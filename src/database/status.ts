@@ -4,9 +4,10 @@ import { isToldRefusal } from '../domain/outbound-event.ts';
 import { underWaySince } from '../domain/overdue.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { UNSETTLED_REVERSAL_STATUSES } from '../domain/reversal.ts';
-import type { Lag, OpenRecharge, OrganizationFacts, StandingDrift, StandingHold } from '../domain/status.ts';
+import type { Lag, OpenRecharge, OrganizationFacts, ServiceFacts, StandingDrift, StandingHold } from '../domain/status.ts';
 import type { EntityManager } from './database.ts';
 import { Recharge, Reversal } from './entities.ts';
+import { list as listHolds } from './holds.ts';
 import { sqlList } from './sql.ts';
 
 /** An organization with what is known of its balance: what the last sweep has seen, and when. */
@@ -16,6 +17,9 @@ export type SeenOrganization = OrganizationFacts & { balance: { quota: QuotaMicr
 const UNSETTLED_OUTCOMES = ['needs_person', 'failed'] as const;
 /** The last synchronisations of everything began no longer ago than this, or none has run for hours. */
 const DRIFT_WINDOW = '6 hours';
+
+/** More are in the list of holds. */
+const MAX_SERVICE_HOLDS = 20;
 
 /** What anything at all may be said of. Ordered by id, behind `after`. */
 const CONCERNED = `
@@ -191,8 +195,14 @@ async function restOf(em: EntityManager, ids: readonly string[]): Promise<Map<st
   );
 }
 
+/** What the database tells of the service itself. */
+export async function serviceFacts(em: EntityManager): Promise<Pick<ServiceFacts, 'holds' | 'lags'>> {
+  const { data } = await listHolds(em, { scope: 'service', isOpen: true }, { limit: MAX_SERVICE_HOLDS, cursor: undefined });
+  return { holds: data.map((hold) => ({ ...hold, until: hold.until ?? null })), lags: await lags(em) };
+}
+
 /** What has arrived and waits to be handed on, by the inboxes of LiteLLM and Stripe and by the outbox. */
-export async function lags(em: EntityManager): Promise<Lag[]> {
+async function lags(em: EntityManager): Promise<Lag[]> {
   const rows = await em.execute<{ what: string; waiting: string; oldest: number | null }[]>(
     `select 'alerts' as what, count(*) as waiting, (extract(epoch from now() - min(received_at)) * 1000)::float as oldest
        from webhook_event where dispatched_at is null and not processed

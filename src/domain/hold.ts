@@ -36,7 +36,7 @@ export const HOLDS = {
   declined: {
     scopes: ['card'],
     openedWhen: "the card's network has declined it, or wants the customer present",
-    endedBy: 'it ends by itself, by another card, or by a payment that succeeds',
+    endedBy: 'the customer names another card, a payment succeeds, or a person releases it',
     endsWithCard: true,
   },
   card_refused: {

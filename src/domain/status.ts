@@ -295,6 +295,13 @@ export function serviceHoldLine({ id, reason, detail }: StandingHold): ServiceLi
   };
 }
 
+/** What the service itself is judged by. `holds`: those of the service. */
+export type ServiceFacts = { holds: readonly StandingHold[]; temporal: TemporalFacts; lags: readonly Lag[] };
+
+export function serviceLines({ holds, temporal, lags }: ServiceFacts, now: Date): ServiceLine[] {
+  return [...holds.map(serviceHoldLine), ...temporalLines(temporal, now), ...lags.map(lagLine)];
+}
+
 /** Of Temporal and its queues and schedules; one line where it cannot be asked. */
 export function temporalLines(facts: TemporalFacts, now: Date): ServiceLine[] {
   if ('failure' in facts) {

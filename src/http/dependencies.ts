@@ -9,7 +9,7 @@ import type { WorkflowStarter } from '../workflow-starter.ts';
 
 /** Round trip to a dependency in milliseconds; throws when it cannot be used. */
 export type Probe = () => Promise<number>;
-export type Probes = Record<'database' | 'temporal' | 'workers' | 'kms' | 'stripe', Probe>;
+export type Probes = Record<'database' | 'temporal' | 'service' | 'kms' | 'stripe', Probe>;
 
 /** What the routes work with. Each route factory names the parts that it uses. */
 export type HttpDependencies = {

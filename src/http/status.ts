@@ -1,11 +1,9 @@
 /** `/api/v1/status`: what is wrong now, since when, why, and what happens next. */
 import express, { type Router } from 'express';
 import { z } from 'zod';
-import type { EntityManager } from '../database/database.ts';
-import * as holds from '../database/holds.ts';
 import * as names from '../database/names.ts';
 import * as status from '../database/status.ts';
-import { balanceOf, lagLine, type ServiceLine, serviceHoldLine, standingOf, temporalLines } from '../domain/status.ts';
+import { balanceOf, type ServiceLine, serviceLines, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { pageQuery } from './paging.ts';
 import { Problem, parse } from './problem.ts';
@@ -16,9 +14,6 @@ const statusQuery = z.strictObject({
   all: z.stringbool().optional(),
   organization_id: z.string().optional(),
 });
-
-/** Of the service; more are in the list of holds. */
-const MAX_HOLDS = 20;
 
 export function statusRoutes({ database, temporalFacts }: Pick<HttpDependencies, 'database' | 'temporalFacts'>): Router {
   const router = express.Router();
@@ -33,7 +28,7 @@ export function statusRoutes({ database, temporalFacts }: Pick<HttpDependencies,
     const organizations = data.map((facts) => present(facts, now));
     response.json({
       at: now.toISOString(),
-      service: (await serviceLines(em, temporalFacts, now)).map(presentLine),
+      service: serviceLines({ ...(await status.serviceFacts(em)), temporal: await temporalFacts() }, now).map(presentLine),
       organizations: {
         total: await status.countOrganizations(em),
         data: wanted === 'concerned' ? organizations.filter(({ state }) => state !== 'ok') : organizations,
@@ -43,12 +38,6 @@ export function statusRoutes({ database, temporalFacts }: Pick<HttpDependencies,
   });
 
   return router;
-}
-
-async function serviceLines(em: EntityManager, temporalFacts: HttpDependencies['temporalFacts'], now: Date): Promise<ServiceLine[]> {
-  const { data } = await holds.list(em, { scope: 'service', isOpen: true }, { limit: MAX_HOLDS, cursor: undefined });
-  const open = data.map((hold) => ({ ...hold, until: hold.until ?? null }));
-  return [...open.map(serviceHoldLine), ...temporalLines(await temporalFacts(), now), ...(await status.lags(em)).map(lagLine)];
 }
 
 function presentLine({ check, isFine, seen, next }: ServiceLine) {

@@ -4,15 +4,17 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import axios from 'axios';
+import { type Status, textOf } from '../../src/cli/commands/status.ts';
 import { examine } from '../../src/cli/doctor/doctor.ts';
 import type { Reading } from '../../src/cli/doctor/reading.ts';
 import { migrate } from '../../src/cli/migrate.ts';
 import { readConfig } from '../../src/config.ts';
+import { isQuiet, ORGANIZATION_STATES, type OrganizationState, STATE_NAMES } from '../../src/domain/status.ts';
 import { KMS_ROUTES } from '../../src/kms/routes.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
 import { createDatabase } from '../support/databases.ts';
-import { World } from '../support/world.ts';
+import { type Organization, type OrganizationWish, World } from '../support/world.ts';
 
 const PATHS = KMS_ROUTES.map(({ path }) => path);
 
@@ -219,5 +221,111 @@ describe('what stops charges', () => {
     const body = { error: { type: 'invalid_request_error', code: 'resource_missing', message: 'No such customer' } };
     await world.stripeFault({ method: 'GET', path: '/v1/customers/*', times: 100, action: { kind: 'respond', status: 404, body } });
     expect(await changes()).toEqual({ 'Stripe knows our customers': expect.stringContaining('STRIPE_SECRET_KEY') });
+  });
+});
+
+/**
+ * Each state of an organization and of the service is brought about, and every output is asked. The states that nobody
+ * has to act on come first, because they stay.
+ */
+describe('nothing says fine while the status says otherwise', () => {
+  const status = async (query: object = {}): Promise<Status> =>
+    (await world.admin.get('/api/v1/status', { params: { limit: 200, ...query } })).data;
+  const ready = async (): Promise<string> => (await axios.get(`${world.apiUrl}/ready`)).data.status;
+  const suspend = ({ id }: Organization) => world.admin.post(`/api/v1/organizations/${id}/suspend`, { reason: 'unpaid' });
+
+  const BROUGHT_ABOUT: Record<OrganizationState, () => Promise<Organization>> = {
+    ok: () => world.organization({ budget: 100, spend: 0 }),
+    off: () => world.organization({ settings: { auto_recharge_enabled: false } }),
+    recharging: async () => {
+      const organization = await world.organization();
+      await world.chargedButNotGranted(organization);
+      return organization;
+    },
+    limit_reached: async () => refusedWith({ settings: { max_daily_recharges: 0 } }),
+    litellm_differs: async () => {
+      const organization = await world.organization();
+      await world.deleteTeam(organization.teamId);
+      await world.alerted(organization);
+      return organization;
+    },
+    card_declined: async () => refusedWith({ card: 'pm_card_chargeCustomerFail' }),
+    held: async () => {
+      const organization = await world.organization();
+      await suspend(organization);
+      return organization;
+    },
+    needs_person: async () => {
+      const { id } = await world.stripe.customers.create({});
+      return refusedWith({ settings: { stripe_customer_id: id } });
+    },
+  };
+  async function refusedWith(wish: OrganizationWish): Promise<Organization> {
+    const organization = await world.organization(wish);
+    await world.alerted(organization);
+    return organization;
+  }
+
+  test.each(ORGANIZATION_STATES.toReversed())('an organization: %s', async (state) => {
+    const organization = await BROUGHT_ABOUT[state]();
+    const said = await status();
+    const of = (list: Status['organizations']['data']) => list.find(({ organization_id: id }) => id === organization.id)?.state;
+    expect(of(said.organizations.data)).toBe(state === 'ok' ? undefined : state);
+    expect(of((await status({ all: true })).organizations.data)).toBe(state);
+
+    const { data: listed } = await world.admin.get('/api/v1/organizations', { params: { litellm_team_id: organization.teamId } });
+    const { data: shown } = await world.admin.get(`/api/v1/organizations/${organization.id}`);
+    expect([listed.data[0].state, shown.state]).toEqual([state, state]);
+
+    const needsSomebody = said.organizations.data.some((each) => !isQuiet(each.state));
+    const counted = Map.groupBy(said.organizations.data, (each) => each.state);
+    const reading = (await readings()).find(({ area, check }) => area === 'organizations' && check === 'states');
+    expect(reading?.verdict === 'change').toBe(needsSomebody);
+    for (const [each, { length }] of counted) expect(reading?.seen).toContain(`${length} ${STATE_NAMES[each]}`);
+    expect(textOf(said).includes('Nobody has to act')).toBe(!needsSomebody);
+    await world.clearFaults();
+    const isMoving = async () => (await status()).organizations.data.some((each) => each.state === 'recharging');
+    await world.eventually(async () => !(await isMoving()), 'nothing is under way');
+  });
+
+  test.each<[string, string, () => Promise<unknown>, () => Promise<unknown>]>([
+    [
+      'a hold on it',
+      'service',
+      () => world.admin.post('/api/v1/holds', { scope: 'service', reason: 'maintenance' }),
+      () => world.releaseService(),
+    ],
+    [
+      'a schedule that is paused',
+      'schedule reconcile',
+      () => temporal.schedule.getHandle('reconcile').pause('while we look'),
+      () => temporal.schedule.getHandle('reconcile').unpause(),
+    ],
+    [
+      'a schedule that is missing',
+      'schedule retention',
+      () => temporal.schedule.getHandle('retention').delete(),
+      () => migrate(world.config, createLogger('silent')),
+    ],
+    [
+      'an event that is not handed on',
+      'events of Stripe',
+      () =>
+        world.sql.query(
+          `insert into stripe_event (id, type, object_id, received_at, claimed_until)
+           values ('evt_waits', 'refund.updated', 're_1', now() - interval '1 minute', now() + interval '1 hour')`,
+        ),
+      () => world.sql.query(`delete from stripe_event where id = 'evt_waits'`),
+    ],
+  ])('the service: %s', async (_fault, check, bringAbout, undo) => {
+    const wrongOf = ({ service }: Status) => service.filter(({ state }) => state !== 'ok').map((line) => line.check);
+    expect([wrongOf(await status()), await ready()]).toEqual([[], 'ready']);
+    await bringAbout();
+    expect(wrongOf(await status())).toEqual([check]);
+    const found = (await readings()).filter(({ verdict, area }) => verdict === 'change' && area !== 'organizations' && area !== 'teams');
+    expect(found).toHaveLength(1);
+    await world.eventually(async () => (await ready()) === 'degraded', '/ready has looked again');
+    await undo();
+    await world.eventually(async () => (await ready()) === 'ready', '/ready has looked again');
   });
 });

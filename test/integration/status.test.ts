@@ -55,7 +55,7 @@ describe('of an organization', () => {
       since: expect.any(String),
     });
     expect(standing.next).toMatch(
-      /^it ends at .* UTC, or sooner: it ends by itself, by another card, or by a payment that succeeds: bill release/,
+      /^it ends at .* UTC, or sooner: the customer names another card, a payment succeeds, or a person releases it: bill release/,
     );
     expect(await listed()).toContain(organization.id);
 
@@ -167,7 +167,7 @@ describe('of the service', () => {
         next: 'start one: bill worker',
       });
       const { status, data } = await world.admin.get(`${url}/ready`);
-      expect([status, data.status, data.dependencies.workers.status]).toEqual([200, 'degraded', 'failing']);
+      expect([status, data.status, data.dependencies.service.status]).toEqual([200, 'degraded', 'failing']);
     });
     expect(await lines()).toContainEqual(expect.objectContaining({ check: `workers of ${world.name}`, state: 'ok' }));
   });

@@ -11,7 +11,7 @@ export async function examineStandings(em: EntityManager): Promise<Reading[]> {
   const standings = await runCheck({ area: 'organizations', check: 'states', advice: 'see the line about the database' }, () =>
     statesOf(em),
   );
-  const lags = (await status.lags(em)).map(lagLine);
+  const lags = (await status.serviceFacts(em)).lags.map(lagLine);
   const waiting = lags.map(
     ({ check, isFine, seen, next }): Reading => ({ area: 'waiting', check, verdict: isFine ? 'ok' : 'change', seen, advice: next }),
   );

@@ -1,5 +1,8 @@
 /** One check of `bill doctor`, and its reading. */
+import { isGrpcServiceError } from '@temporalio/client';
+import { describeDatabaseError, isDatabaseError } from '../../database/errors.ts';
 import { withDeadline } from '../../deadline.ts';
+import { whyUnreachable } from '../../domain/unreachable.ts';
 
 export type Reading = {
   area: string;
@@ -25,9 +28,17 @@ export async function runCheck({ area, check, advice = '' }: Question, work: () 
     const seen = await withDeadline(work(), LOOK_DEADLINE_MS);
     return { area, check, ...(typeof seen === 'string' ? { verdict: 'ok', seen, advice: null } : seen) };
   } catch (error) {
-    const [seen = 'unknown'] = (error as Error).message.split('\n');
-    return { area, check, verdict: 'change', seen, advice };
+    return { area, check, verdict: 'change', seen: reasonIn(error), advice };
   }
+}
+
+/** For a person, who finds the setting and the next step in the advice beside it. */
+function reasonIn(error: unknown): string {
+  const unreachable = whyUnreachable(error);
+  if (unreachable) return unreachable;
+  if (isDatabaseError(error)) return describeDatabaseError(error);
+  const said = isGrpcServiceError(error) ? error.details : (error as Error).message;
+  return said.split('\n')[0] || 'it gives no reason';
 }
 
 export function change(seen: string, advice: string): Observation {
