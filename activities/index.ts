@@ -37,9 +37,9 @@ export type Activities = ReturnType<typeof moneyActivities> & BulkActivities;
  */
 export function moneyActivities(dependencies: ActivityDependencies) {
   return {
+    ...chargeActivities(dependencies),
     checkLimits: checkLimits(dependencies),
     releaseReservation: releaseReservation(dependencies),
-    chargeStripe: chargeStripe(dependencies),
     recordRecharge: recordRecharge(dependencies),
     updateKmsQuota: updateKmsQuota(dependencies),
     refundCharge: refundCharge(dependencies),
@@ -51,6 +51,11 @@ export function moneyActivities(dependencies: ActivityDependencies) {
     takeBackQuota: takeBackQuota(dependencies),
     giveBackQuota: giveBackQuota(dependencies),
   };
+}
+
+/** The one whose pace is limited. */
+export function chargeActivities(dependencies: ActivityDependencies) {
+  return { chargeStripe: chargeStripe(dependencies) };
 }
 
 /** The same of sweep, synchronisation, reconciliation and retention. */

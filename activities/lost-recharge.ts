@@ -10,7 +10,7 @@ import type { Intent } from '../src/payments/intent.ts';
 import type { ActivityDependencies } from './dependencies.ts';
 
 /** Nobody has more recharges lost of one organization than this without having noticed. */
-const NEWEST_INTENTS = 20;
+export const NEWEST_INTENTS = 20;
 
 /** Whether an intent was made by this installation; one from before installations were marked counts as its own. */
 export function isOurs({ metadata }: Intent, installation: string): boolean {
@@ -28,15 +28,15 @@ export function mayHoldMoney({ isCanceled, outcome }: Intent): boolean {
  * not charged again.
  *
  * @param recharge one that has no intent.
- * @throws PaymentsError
+ * @param newest the NEWEST_INTENTS of its customer, newest first.
  */
 export async function lostPayment(
   em: EntityManager,
-  payments: ActivityDependencies['payments'],
-  { id, organizationId, stripeCustomerId }: Pick<Recharge, 'id' | 'organizationId' | 'stripeCustomerId'>,
+  { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
+  newest: readonly Intent[],
 ): Promise<Intent | undefined> {
   const installation = await installationId(em);
-  const taken = (await payments.newestIntents(stripeCustomerId, NEWEST_INTENTS)).filter(
+  const taken = newest.filter(
     (intent) =>
       isOurs(intent, installation) &&
       intent.metadata?.organizationId === organizationId &&

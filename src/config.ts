@@ -36,6 +36,9 @@ function isKey(secret: string): boolean {
 }
 const notAKey = `begins with whsec_ but is not base64 of at least ${MIN_SECRET_LENGTH} bytes after it`;
 
+/** More than Stripe takes from anybody. */
+const MAX_RATE_LIMIT = 10_000;
+
 const notAPort = 'is not a port number from 0 to 65535';
 const httpUrl = z.url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' }).transform((url) => url.replace(/\/+$/, ''));
 const required = (what: string) => z.string({ error: `is not set: ${what}` }).min(1, `is empty: ${what}`);
@@ -52,6 +55,11 @@ const environment = z.object({
   STRIPE_SECRET_KEY: required("Stripe's secret key, sk_… or rk_…").regex(/^(sk|rk)_/, 'is not a secret key: it begins with sk_ or rk_'),
   STRIPE_API_BASE: httpUrl.default('https://api.stripe.com'),
   STRIPE_WEBHOOK_SECRETS: secrets,
+  STRIPE_RATE_LIMIT: z
+    .string()
+    .default('20')
+    .transform(Number)
+    .refine((rate) => rate > 0 && rate <= MAX_RATE_LIMIT, `is not a number of charges a second above 0, up to ${MAX_RATE_LIMIT}`),
   KMS_BASE_URL: required('the address of the LiteLLM proxy').pipe(httpUrl),
   KMS_API_KEY: required('an admin key of the LiteLLM proxy'),
   WEBHOOK_HMAC_SECRETS: secrets.refine((items) => items.every(isKey), `holds a secret that ${notAKey}`),
@@ -109,7 +117,13 @@ export type TemporalConfig = {
   readonly uiUrl: string | undefined;
 };
 
-export type StripeConfig = { readonly secretKey: string; readonly apiBase: string; readonly webhookSecrets: readonly string[] };
+export type StripeConfig = {
+  readonly secretKey: string;
+  readonly apiBase: string;
+  readonly webhookSecrets: readonly string[];
+  /** Of all workers together. */
+  readonly chargesPerSecond: number;
+};
 
 /** LiteLLM's key-management API, with an admin key. */
 export type KmsConfig = { readonly baseUrl: string; readonly apiKey: string };
@@ -161,7 +175,7 @@ type Environment = z.output<typeof environment>;
 const VARIABLES: Readonly<Record<Part, readonly Variable[]>> = {
   databaseUrl: ['DATABASE_URL'],
   temporal: ['TEMPORAL_TASK_QUEUE', 'TEMPORAL_UI_URL'],
-  stripe: ['STRIPE_SECRET_KEY', 'STRIPE_API_BASE', 'STRIPE_WEBHOOK_SECRETS'],
+  stripe: ['STRIPE_SECRET_KEY', 'STRIPE_API_BASE', 'STRIPE_WEBHOOK_SECRETS', 'STRIPE_RATE_LIMIT'],
   kms: ['KMS_BASE_URL', 'KMS_API_KEY'],
   webhook: ['WEBHOOK_HMAC_SECRETS', 'WEBHOOK_URL_TOKENS'],
   http: ['ADMIN_API_KEY', 'HOST', 'PORT', 'PUBLIC_URL'],
@@ -204,7 +218,12 @@ function configOf(e: Environment, connect: TemporalConfig['connect']): Config {
   return {
     databaseUrl: e.DATABASE_URL,
     temporal: { connect, taskQueue: e.TEMPORAL_TASK_QUEUE, uiUrl: e.TEMPORAL_UI_URL },
-    stripe: { secretKey: e.STRIPE_SECRET_KEY, apiBase: e.STRIPE_API_BASE, webhookSecrets: e.STRIPE_WEBHOOK_SECRETS },
+    stripe: {
+      secretKey: e.STRIPE_SECRET_KEY,
+      apiBase: e.STRIPE_API_BASE,
+      webhookSecrets: e.STRIPE_WEBHOOK_SECRETS,
+      chargesPerSecond: e.STRIPE_RATE_LIMIT,
+    },
     kms: { baseUrl: e.KMS_BASE_URL, apiKey: e.KMS_API_KEY },
     webhook: { hmacSecrets: e.WEBHOOK_HMAC_SECRETS, urlTokens: e.WEBHOOK_URL_TOKENS },
     http: { host: e.HOST, port: e.PORT, publicUrl: e.PUBLIC_URL ?? `http://${e.HOST}:${e.PORT}`, adminApiKey: e.ADMIN_API_KEY },

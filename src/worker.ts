@@ -53,7 +53,8 @@ export async function startWorker(config: WorkerConfig, log: Logger, { failed, w
       log,
     });
     const dependencies = { money: dependenciesOf('money'), bulk: dependenciesOf('bulk') };
-    const workers = await createWorkers({ connection, namespace, taskQueue, workflowBundle: bundle, dependencies });
+    const { chargesPerSecond } = config.stripe;
+    const workers = await createWorkers({ connection, namespace, taskQueue, chargesPerSecond, workflowBundle: bundle, dependencies });
     const runs = workers.map((worker) => worker.run());
     Promise.all(runs).catch(failed);
     log.info({ task_queues: workers.map(({ options }) => options.taskQueue) }, 'the worker polls');
@@ -67,7 +68,7 @@ export async function startWorker(config: WorkerConfig, log: Logger, { failed, w
       stopping.abort();
       const started = await starting.catch(() => undefined);
       if (started) {
-        // Both at once: each waits for its own activities, and the connection for both.
+        // All at once: each waits for its own activities, and the connection for all.
         for (const worker of started.workers) if (worker.getState() === 'RUNNING') worker.shutdown();
         await Promise.allSettled(started.runs);
         await started.connection.close();

@@ -10,10 +10,10 @@ import { log, patched, proxyActivities, setCurrentDetails, setHandler } from '@t
 import type { BulkActivities } from '../activities/index.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
-import { BULK_QUEUE } from './bulk-queue.ts';
 import { type NoInput, sweepProgress } from './contract.ts';
 import { readInput } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { BULK_QUEUE } from './queues.ts';
 import { reasonOf } from './reason.ts';
 
 /**

@@ -30,6 +30,14 @@ export function bulkQueueOf(taskQueue: string): string {
   return `${taskQueue}-bulk`;
 }
 
+/**
+ * Where cards are charged. Temporal hands out no more than `STRIPE_RATE_LIMIT` of its tasks a second, to all workers
+ * together; what is beyond waits in the queue.
+ */
+export function chargeQueueOf(taskQueue: string): string {
+  return `${taskQueue}-charges`;
+}
+
 /** Stripe has changed something about the recharge. Without the signal a run only finds out later. */
 export const stripeChanged = defineSignal('stripeChanged');
 

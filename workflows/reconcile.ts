@@ -15,10 +15,10 @@ import {
 } from '@temporalio/workflow';
 import type { BulkActivities } from '../activities/index.ts';
 import { type Finding, findingOf } from '../src/domain/finding.ts';
-import { BULK_QUEUE } from './bulk-queue.ts';
 import { type ReconcileInput, type ReconcileProgress, type ReconcileResult, reconcileProgress } from './contract.ts';
 import { FLAG, PROGRESS, readInput } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { BULK_QUEUE } from './queues.ts';
 import { reasonOf } from './reason.ts';
 
 /** Recharges settle within days; older intents were compared more than a hundred times. */

@@ -5,10 +5,10 @@
 import { proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { BulkActivities } from '../activities/index.ts';
 import type { RemovedRows } from '../activities/retention/types.ts';
-import { BULK_QUEUE } from './bulk-queue.ts';
 import type { NoInput } from './contract.ts';
 import { readInput } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { BULK_QUEUE } from './queues.ts';
 
 // Idempotent: an attempt removes what the one before it has left. It may take an hour where a backlog of years is
 // removed for the first time; a database that is unavailable for longer than three is left to the next day.

@@ -10,10 +10,10 @@ import { CancellationScope, continueAsNew, proxyActivities, setCurrentDetails, s
 import type { BulkActivities } from '../activities/index.ts';
 import type { SyncSummary } from '../activities/sync/types.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
-import { BULK_QUEUE } from './bulk-queue.ts';
 import { type SyncProgress, syncProgress, type TeamSyncInput } from './contract.ts';
 import { FLAG, PROGRESS, readInput, TEXT, TEXTS } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
+import { BULK_QUEUE } from './queues.ts';
 import { reasonOf } from './reason.ts';
 
 // One short transaction each. `beginSync` refuses organizations that there are not, for good.

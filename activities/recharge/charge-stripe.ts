@@ -14,8 +14,8 @@ import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import { enterLost, lostPayment, noteLostRefund } from '../lost-recharge.ts';
-import { findCard } from './find-card.ts';
+import { enterLost, lostPayment, NEWEST_INTENTS, noteLostRefund } from '../lost-recharge.ts';
+import { judgedCard } from './find-card.ts';
 import { type Obstacle, obstacleTo } from './last-look.ts';
 import type { ChargeResult, RechargeRef } from './types.ts';
 
@@ -66,7 +66,8 @@ type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind:
 
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
 async function createIntent({ em, payments, kms, workflows }: Tools, recharge: Recharge): Promise<Created> {
-  const [found, lost] = await Promise.all([findCard(em, payments, recharge), lostPayment(em, payments, recharge)]);
+  const { choice, intents } = await payments.cardAndNewestIntents(recharge.stripeCustomerId, NEWEST_INTENTS);
+  const lost = await lostPayment(em, recharge, intents);
   if (lost?.metadata?.rechargeId === recharge.id) return takeOver(em, payments, recharge, lost);
   if (lost) {
     const reason = `${REFUSALS.payment_unknown} (PaymentIntent ${lost.id})`;
@@ -74,6 +75,7 @@ async function createIntent({ em, payments, kms, workflows }: Tools, recharge: R
     await enterLost({ em, payments, workflows }, lost);
     return { kind: 'ended', recharge: calledOff };
   }
+  const found = await judgedCard({ em, payments }, recharge, choice);
   if (found.kind === 'refused') return { kind: 'ended', recharge: await callOff(em, recharge, found) };
   const { card } = found;
   const obstacle = await obstacleTo({ em, kms, recharge }, card);

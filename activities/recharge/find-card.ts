@@ -3,7 +3,7 @@ import * as holds from '../../src/database/holds.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import type { Card } from '../../src/domain/card.ts';
 import { REFUSALS, type Refusal } from '../../src/domain/policy.ts';
-import type { PaymentsClient } from '../../src/payments/client.ts';
+import type { CardChoice, PaymentsClient } from '../../src/payments/client.ts';
 
 export type FoundCard = { kind: 'found'; card: Card } | { kind: 'refused'; refusal: Refusal; reason: string };
 
@@ -22,7 +22,15 @@ export async function findCard(
   payments: PaymentsClient,
   { organizationId, stripeCustomerId }: { organizationId: string; stripeCustomerId: string },
 ): Promise<FoundCard> {
-  const choice = await payments.chooseCard(stripeCustomerId);
+  return judgedCard({ em, payments }, { organizationId, stripeCustomerId }, await payments.chooseCard(stripeCustomerId));
+}
+
+/** The same of a choice that was read before. @throws PaymentsError */
+export async function judgedCard(
+  { em, payments }: { em: EntityManager; payments: PaymentsClient },
+  { organizationId, stripeCustomerId }: { organizationId: string; stripeCustomerId: string },
+  choice: CardChoice,
+): Promise<FoundCard> {
   if (choice.kind === 'found') return choice;
   if (choice.kind === 'customer_missing') {
     const others = await organizations.otherCustomers(em, stripeCustomerId, OTHERS_LIMIT);

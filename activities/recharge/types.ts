@@ -55,8 +55,11 @@ export type ChargeResult =
     };
 
 export type QuotaResult =
-  /** LiteLLM dollars, decimal. */
-  | { kind: 'granted'; before: string; after: string }
+  /**
+   * LiteLLM dollars, decimal. `isEventClosed`: with the last move of the recharge, so that nothing is left to do; absent
+   * also where a worker of the version before has granted.
+   */
+  | { kind: 'granted'; before: string; after: string; isEventClosed?: true }
   /** Somebody else has edited the budget: neither before nor after. */
   | { kind: 'needs_attention'; reason: string };
 

@@ -4,13 +4,14 @@ import type { Recharge } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
 import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
+import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
 import { BudgetRefusedError, writeBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { QuotaResult, RechargeRef } from './types.ts';
 
-/** Raises the team's budget by what was paid, and enters it in the ledger: prepaid → granted. */
+/** Raises the team's budget by what was paid, enters it in the ledger (prepaid → granted), and closes the event with it. */
 export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
   return async ({ rechargeId }: RechargeRef): Promise<QuotaResult> => {
     const em = database.fork();
@@ -51,7 +52,8 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
     return em.transactional(async (tx) => {
       const succeeded = await recharges.move(tx, recharge, { to: 'succeeded', transfer: 'grant', changes: { writeUntil: null }, facts });
       await releaseRefused(tx, recharge);
-      return granted(succeeded);
+      await webhookEvents.close(tx, recharge.eventId, 'succeeded');
+      return { ...granted(succeeded), isEventClosed: true };
     });
   };
 }
@@ -107,7 +109,7 @@ async function releaseRefused(tx: EntityManager, { id, organizationId }: Recharg
   await holds.releaseOf(tx, { scope: 'organization', subject: organizationId, reasons: ['raise_refused'] }, release);
 }
 
-function granted({ quotaBefore, quotaAfter }: Recharge): QuotaResult {
+function granted({ quotaBefore, quotaAfter }: Recharge): Extract<QuotaResult, { kind: 'granted' }> {
   return { kind: 'granted', before: shown(quotaBefore), after: shown(quotaAfter) };
 }
 

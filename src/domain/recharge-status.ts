@@ -73,6 +73,11 @@ export const OPEN_STATUSES = [
   'needs_attention',
 ] as const satisfies RechargeStatus[];
 
+/** Whether a run waits for Stripe's word: of a bank, or on a refund. It looks by itself too, later. */
+export function waitsForStripe(status: RechargeStatus): boolean {
+  return status === 'processing' || status === 'refunding';
+}
+
 /** A run moves these on by itself: of the open ones, all but the one that waits for a person. */
 export const UNDER_WAY_STATUSES = without(OPEN_STATUSES, ['needs_attention']);
 

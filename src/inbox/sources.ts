@@ -8,6 +8,7 @@ import * as recharges from '../database/recharges.ts';
 import * as reversals from '../database/reversals.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
+import { waitsForStripe } from '../domain/recharge-status.ts';
 import { isToBeFollowed } from '../domain/reversal.ts';
 import type { StripeNotice } from '../domain/stripe-notice.ts';
 import type { PaymentsClient } from '../payments/client.ts';
@@ -75,7 +76,8 @@ async function wakeRecharge(
   { paymentIntentId }: StripeNotice,
 ): Promise<Recharge | null> {
   const recharge = paymentIntentId ? await recharges.findByIntent(em, paymentIntentId) : null;
-  if (recharge) await workflows.wakeRecharge(recharge);
+  // Any other run asks Stripe itself when it comes to it, and would only be held up.
+  if (recharge && waitsForStripe(recharge.status)) await workflows.wakeRecharge(recharge);
   return recharge;
 }
 

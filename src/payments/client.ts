@@ -73,8 +73,8 @@ export class PaymentsClient {
     try {
       const customer = await this.ask('customer', () => this.stripe.customers.retrieve(customerId, expand));
       if (customer.deleted) return { kind: 'customer_missing', message: `Stripe customer ${customerId} is deleted` };
-      const standard = customer.invoice_settings.default_payment_method;
-      if (standard) return { kind: 'found', card: ofPaymentMethod(standard) };
+      const standard = standardCardOf(customer);
+      if (standard) return standard;
       const cards = await this.ask('list', () => this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
       const [only, another] = cards.data;
       if (only && !another) return { kind: 'found', card: ofPaymentMethod(only) };
@@ -229,9 +229,18 @@ export class PaymentsClient {
     for await (const warning of listEach(list, since)) yield ofFraudWarning(warning);
   }
 
-  /** The newest intents of a customer, whoever made them, newest first; at most 100. @throws PaymentsError */
-  async newestIntents(customerId: string, limit: number): Promise<Intent[]> {
-    return (await this.ask('list', () => this.stripe.paymentIntents.list({ customer: customerId, limit }))).data.map(ofIntent);
+  /**
+   * The card to charge, and the newest intents of the customer, whoever made them, newest first; at most 100. One call
+   * where the customer has paid before and has a default card, since each intent shows its customer.
+   *
+   * @throws PaymentsError
+   */
+  async cardAndNewestIntents(customerId: string, limit: number): Promise<{ choice: CardChoice; intents: Intent[] }> {
+    const query = { customer: customerId, limit, expand: ['data.customer.invoice_settings.default_payment_method'] };
+    const { data } = await this.ask('list', () => this.stripe.paymentIntents.list(query));
+    const customer = data[0]?.customer;
+    const shown = typeof customer === 'object' && customer !== null && !customer.deleted ? standardCardOf(customer) : undefined;
+    return { choice: shown ?? (await this.chooseCard(customerId)), intents: data.map(ofIntent) };
   }
 
   /**
@@ -306,6 +315,12 @@ export class PaymentsClient {
     const failure = { code: 'unknown', declineCode: null, adviceCode: null, message };
     throw new PaymentsError(message, { kind: 'unknown', status, failure, isSavedServerError: false });
   }
+}
+
+/** The customer's default for invoices. */
+function standardCardOf({ invoice_settings: settings }: Stripe.Customer): Extract<CardChoice, { kind: 'found' }> | undefined {
+  const standard = settings.default_payment_method;
+  return standard ? { kind: 'found', card: ofPaymentMethod(standard) } : undefined;
 }
 
 /** Which write of the budget: a reversal makes one of each direction. */

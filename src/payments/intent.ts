@@ -3,7 +3,7 @@ import type Stripe from 'stripe';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { BudgetDirection, RememberedWrite } from '../domain/reversal.ts';
 import { type ChargeOutcome, outcomeOf } from './charge-outcome.ts';
-import { amountIn, currencyIn } from './fields.ts';
+import { amountIn, currencyIn, idIn } from './fields.ts';
 
 /** What Stripe is asked for, as a recharge has it. */
 export type ChargeOrder = {
@@ -65,7 +65,7 @@ export function ofIntent(intent: Stripe.PaymentIntent): Intent {
     status: intent.status,
     amountMinor: amountIn(intent.amount),
     currency: currencyIn(intent.currency),
-    customerId: typeof intent.customer === 'string' ? intent.customer : null,
+    customerId: idIn(intent.customer),
     metadata: readMetadata(intent.metadata ?? {}),
   };
 }

@@ -1,6 +1,6 @@
 /** What Temporal says of our workers and schedules, as domain/status judges it. */
 import { type Client, type ScheduleDescription, ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
-import { bulkQueueOf } from '../../workflows/contract.ts';
+import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
 import type { Pollers, ScheduleFacts, TemporalFacts } from '../domain/status.ts';
 import { namespaceOf } from './connection.ts';
@@ -20,7 +20,7 @@ export async function temporalFacts(client: Client, temporal: TemporalConfig): P
 }
 
 /**
- * Who asks for workflow tasks, and who for bulk work: a worker of a version before asks only for the first.
+ * Who asks for workflow tasks, who for charges, and who for bulk work: a worker of a version before may not ask for all.
  *
  * @param host only the workers there.
  */
@@ -33,7 +33,12 @@ export async function pollersOf(client: Client, temporal: TemporalConfig, host?:
     const polls = wanted.map(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000);
     return { taskQueue, count: polls.length, lastPollAt: polls.length > 0 ? new Date(Math.max(...polls)) : null };
   };
-  return Promise.all([ask(temporal.taskQueue, WORKFLOW_TASKS), ask(bulkQueueOf(temporal.taskQueue), ACTIVITY_TASKS)]);
+  const { taskQueue } = temporal;
+  return Promise.all([
+    ask(taskQueue, WORKFLOW_TASKS),
+    ask(chargeQueueOf(taskQueue), ACTIVITY_TASKS),
+    ask(bulkQueueOf(taskQueue), ACTIVITY_TASKS),
+  ]);
 }
 
 async function scheduleFacts(client: Client, id: string, wantedTaskQueue: string): Promise<ScheduleFacts> {

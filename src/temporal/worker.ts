@@ -1,17 +1,23 @@
-/** The Temporal workers of a process: one of the task queue, and one of bulk work beside it. */
+/** The Temporal workers of a process: one of the task queue, and beside it one of charges and one of bulk work. */
 import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, type LogEntry, NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import type { ActivityDependencies } from '../../activities/dependencies.ts';
-import { bulkActivities, moneyActivities } from '../../activities/index.ts';
+import { bulkActivities, chargeActivities, moneyActivities } from '../../activities/index.ts';
 import { HEARTBEAT_MS, superviseActivity } from '../../activities/interceptor.ts';
 import { watchKeys } from '../../activities/key-watch.ts';
-import { bulkQueueOf } from '../../workflows/contract.ts';
+import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
 import type { Lane } from '../gate.ts';
 import type { Logger } from '../observability/log.ts';
 
 /** Activities that run at once; each uses at most one of its pool's connections at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
+/**
+ * The same of short steps within workflow tasks, and of workflow tasks, which wait for them: while LiteLLM hangs, each
+ * new run has a workflow task for two seconds, and the tasks of other runs must find room.
+ */
+const MAX_CONCURRENT_LOCAL_ACTIVITIES = 100;
+const MAX_CONCURRENT_WORKFLOW_TASKS = 100;
 /**
  * The same of bulk work. The schedules run three, one each; the others are for runs by hand. Each works on five items
  * at a time at most (`sideBySide`): 40 calls for the gate of LiteLLM, which takes 50, and 40 statements that wait for
@@ -73,15 +79,23 @@ type WorkersOptions = {
   namespace: string;
   taskQueue: string;
   workflowBundle: WorkflowBundle;
+  /** Charges a second of all workers of the task queue together. */
+  chargesPerSecond: number;
   /** What the activities of each lane work with. What one lane fills up, the other must not wait for. */
   dependencies: Readonly<Record<Lane, ActivityDependencies>>;
 };
 
 /**
- * The workers of both task queues, ready to `run()`. The main one also runs the activities of bulk work, in their own
- * lane: a version before BULK_QUEUE has scheduled them there.
+ * The workers of all task queues, ready to `run()`. The main one also runs charges and bulk work, which in their own
+ * lane: versions before CHARGE_QUEUE and BULK_QUEUE have scheduled them there.
  */
-export async function createWorkers({ workflowBundle, dependencies, taskQueue, ...temporal }: WorkersOptions): Promise<Worker[]> {
+export async function createWorkers({
+  workflowBundle,
+  dependencies,
+  taskQueue,
+  chargesPerSecond,
+  ...temporal
+}: WorkersOptions): Promise<Worker[]> {
   const { money, bulk } = dependencies;
   const main = await Worker.create({
     ...temporal,
@@ -91,6 +105,16 @@ export async function createWorkers({ workflowBundle, dependencies, taskQueue, .
     activities: { ...moneyActivities(money), ...bulkActivities(bulk) },
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
+    maxConcurrentLocalActivityExecutions: MAX_CONCURRENT_LOCAL_ACTIVITIES,
+    maxConcurrentWorkflowTaskExecutions: MAX_CONCURRENT_WORKFLOW_TASKS,
+  });
+  const ofCharges = await Worker.create({
+    ...temporal,
+    ...supervised(money),
+    taskQueue: chargeQueueOf(taskQueue),
+    activities: chargeActivities(money),
+    maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
+    maxTaskQueueActivitiesPerSecond: chargesPerSecond,
   });
   const ofBulk = await Worker.create({
     ...temporal,
@@ -100,7 +124,7 @@ export async function createWorkers({ workflowBundle, dependencies, taskQueue, .
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_BULK_ACTIVITIES,
     maxConcurrentActivityTaskPolls: BULK_POLLS,
   });
-  return [main, ofBulk];
+  return [main, ofCharges, ofBulk];
 }
 
 function supervised(dependencies: ActivityDependencies) {

@@ -39,7 +39,7 @@ const CALLS: Record<keyof PaymentsClient, (scene: Scene) => Promise<unknown>> = 
   cancelIntent: ({ payments, recharge, intentId }) => payments.cancelIntent(recharge, intentId),
   rememberWrite: ({ payments, paidIntentId }) => payments.rememberWrite(paidIntentId, WRITE_NAME, WRITE),
   rememberedWrite: ({ payments, paidIntentId }) => payments.rememberedWrite(paidIntentId, WRITE_NAME),
-  newestIntents: ({ payments, recharge }) => payments.newestIntents(recharge.stripeCustomerId, 20),
+  cardAndNewestIntents: ({ payments, recharge }) => payments.cardAndNewestIntents(recharge.stripeCustomerId, 20),
   intentsSince: ({ payments, intentId }) => payments.intentsSince(new Date(), 100, intentId),
   refundsOf: ({ payments, paidIntentId }) => payments.refundsOf(paidIntentId),
   refund: ({ payments, recharge, paidIntentId }) => payments.refund(recharge, paidIntentId),

@@ -1,12 +1,16 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { RECHARGED } from '../support/books.ts';
+/** The way of one alert, and what it costs: counts that no machine changes. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import axios from 'axios';
+import { BUDGET_AFTER, RECHARGED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
+import { READ_BUDGET, UNAVAILABLE } from '../support/faults.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
 beforeAll(async () => {
   world = await World.start();
 });
+afterEach(() => world.clearFaults());
 afterAll(() => world.close());
 
 test('an alert charges the organization once and raises the budget by exactly what was paid', async () => {
@@ -15,4 +19,70 @@ test('an alert charges the organization once and raises the budget by exactly wh
   expect([status, data.status]).toEqual([200, 'accepted']);
   expect(await world.closed(data.event_id)).toEqual(RECHARGED);
   await expectChargedOnce(world, organization);
+});
+
+type Marker = { markerName?: string; details?: Record<string, { payloads?: { data?: Uint8Array }[] }> };
+
+/** The steps of a run in their order: activities by their name, local ones as `local <name>`. */
+async function stepsOf(eventId: string): Promise<{ steps: string[]; count: number }> {
+  const run = await world.runOf(eventId);
+  await run.result().catch(() => undefined);
+  const { events } = await run.fetchHistory();
+  const steps = (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: activity, markerRecordedEventAttributes: marker }) => {
+    if (activity) return [activity.activityType?.name ?? ''];
+    return marker?.markerName === 'core_local_activity' ? [`local ${localName(marker as Marker)}`] : [];
+  });
+  return { steps, count: events?.length ?? 0 };
+}
+
+function localName({ details }: Marker): string {
+  const [payload] = details?.['data']?.payloads ?? [];
+  return JSON.parse(new TextDecoder().decode(payload?.data ?? new Uint8Array())).activity_type;
+}
+
+describe('a recharge', () => {
+  test('takes 24 events of the history, its four steps by their names', async () => {
+    const { eventId } = await world.recharged();
+    expect(await stepsOf(eventId)).toEqual({
+      steps: ['local checkLimits', 'chargeStripe', 'local recordRecharge', 'updateKmsQuota'],
+      count: 24,
+    });
+  });
+
+  test('asks Stripe and LiteLLM no more often than it has to', async () => {
+    const requestsOf = async (url: string): Promise<string[]> =>
+      (await axios.get(`${url}/_sandbox/state`)).data.requests.map(
+        ({ method, path }: { method: string; path: string }) => `${method} ${path}`,
+      );
+    const { organization, eventId } = await world.recharged();
+    await (await world.runOf(eventId)).result();
+    await world.spend(organization.teamId, 20);
+    const before = [await requestsOf(world.stripeUrl), await requestsOf(world.kmsUrl)];
+    expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(RECHARGED);
+    const [stripe, kms] = [await requestsOf(world.stripeUrl), await requestsOf(world.kmsUrl)];
+    expect(stripe.slice(before[0]?.length)).toEqual([
+      'GET /v1/payment_intents',
+      'POST /v1/payment_intents',
+      expect.stringMatching(/^POST \/v1\/payment_intents\/pi_\w+\/confirm$/),
+    ]);
+    expect(kms.slice(before[1]?.length)).toEqual(['GET /team/info', 'GET /team/info', 'POST /team/update', 'GET /team/info']);
+  });
+
+  test('whose short step fails within the workflow task goes on with an activity', async () => {
+    const organization = await world.organization();
+    await world.kmsFault({ ...READ_BUDGET, times: 3, action: UNAVAILABLE });
+    const eventId = await world.accepted(organization);
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+    expect((await stepsOf(eventId)).steps.slice(0, 3)).toEqual(['local checkLimits', 'checkLimits', 'chargeStripe']);
+    await expectChargedOnce(world, organization);
+  });
+
+  test('whose short step takes long goes on with an activity, and is reserved once', async () => {
+    const organization = await world.organization();
+    await world.kmsFault({ ...READ_BUDGET, times: 1, action: { kind: 'delay', ms: 4_000 } });
+    const eventId = await world.accepted(organization);
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+    expect((await stepsOf(eventId)).steps.slice(0, 3)).toEqual(['local checkLimits', 'checkLimits', 'chargeStripe']);
+    await expectChargedOnce(world, organization);
+  });
 });

@@ -49,15 +49,17 @@ export const BRANCHES: Record<string, Branch> = {
     return run({ organization, eventId });
   },
   'recharge-cancelled-while-looking': async ({ world, client }) => {
+    const organization = await world.organization();
     await world.kmsFault({ ...READ, times: FOR_EVER, action: away });
-    const { organization, eventId } = await alert(world);
+    const { eventId } = await alertOf(world, organization);
     await world.eventually(async () => (await world.strikes()) > 0, 'the balance is looked at');
     await client.workflow.getHandle(run({ organization, eventId })).cancel();
     return run({ organization, eventId });
   },
   'recharge-cancelled-while-reserved': async ({ world, client }) => {
+    const organization = await world.organization();
     await world.stripeFault({ path: '/v1/customers/*', times: FOR_EVER, action: away });
-    const { organization, eventId } = await alert(world);
+    const { eventId } = await alertOf(world, organization);
     await becomes(world, eventId, 'reserved');
     await client.workflow.getHandle(run({ organization, eventId })).cancel();
     return run({ organization, eventId });
@@ -77,6 +79,30 @@ export const BRANCHES: Record<string, Branch> = {
     const { organization, eventId } = await charged(world);
     await world.setBudget(organization.teamId, 99);
     await world.clearFaults();
+    return run({ organization, eventId });
+  },
+  'recharge-local-first-recharged': async ({ world }) => run(await alert(world)),
+  'recharge-local-first-then-as-an-activity': async ({ world }) => {
+    const organization = await world.organization();
+    await world.kmsFault({ ...READ, times: 3, action: away });
+    return run(await alertOf(world, organization));
+  },
+  'recharge-local-first-refused': async ({ world }) => run(await alert(world, { spend: 1 }, { spend: 1 })),
+  'recharge-local-first-declined': async ({ world }) => run(await alert(world, { card: 'pm_card_chargeCustomerFail' })),
+  'recharge-local-first-processing-then-captured': ({ world }) => bankDebit(world, 'succeeded'),
+  'recharge-local-first-refund-pending-then-refunded': ({ world }) => refundPending(world, 'succeeded'),
+  'recharge-local-first-needs-attention': async ({ world }) => {
+    const { organization, eventId } = await charged(world);
+    await world.setBudget(organization.teamId, 99);
+    await world.clearFaults();
+    return run({ organization, eventId });
+  },
+  'recharge-local-first-cancelled-while-reserved': async ({ world, client }) => {
+    const organization = await world.organization();
+    await world.stripeFault({ path: '/v1/customers/*', times: FOR_EVER, action: away });
+    const { eventId } = await alertOf(world, organization);
+    await becomes(world, eventId, 'reserved');
+    await client.workflow.getHandle(run({ organization, eventId })).cancel();
     return run({ organization, eventId });
   },
   'reversal-taken-back': async ({ world }) => {

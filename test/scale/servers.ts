@@ -52,6 +52,7 @@ export async function startServers(fill: (sql: pg.Pool, folder: string) => Promi
     TEMPORAL_TASK_QUEUE: TASK_QUEUE,
     STRIPE_SECRET_KEY: 'sk_test_bill_service',
     STRIPE_API_BASE: stripe.ready['url'] ?? '',
+    STRIPE_RATE_LIMIT: '1000',
     KMS_BASE_URL: litellm.ready['url'] ?? '',
     KMS_API_KEY: MASTER_KEY,
     WEBHOOK_HMAC_SECRETS: 'secret-of-no-importance',

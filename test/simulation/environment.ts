@@ -135,6 +135,7 @@ export class Environment {
       STRIPE_SECRET_KEY: SECRET_KEY,
       STRIPE_WEBHOOK_SECRETS: WEBHOOK_SECRET,
       STRIPE_API_BASE: this.stripeServer.url,
+      STRIPE_RATE_LIMIT: '1000',
       KMS_BASE_URL: this.litellmServer.url,
       KMS_API_KEY: MASTER_KEY,
       WEBHOOK_HMAC_SECRETS: HMAC_SECRET,

@@ -36,7 +36,7 @@ export const MUTATIONS: readonly Mutation[] = [
         `        const intent = await payments.readIntent(intentIdOf(recharge));
         if (intent.outcome.kind === 'captured') await noteLostRefund(em, payments, recharge);
         return recordOutcome(tools, recharge, intent);`,
-        `        const found = await findCard(em, payments, recharge);
+        `        const found = await payments.chooseCard(recharge.stripeCustomerId);
         if (found.kind !== 'found') throw new Error('no card');
         const order = { ...recharge, keysSpent: recharge.keysSpent + Math.floor(Math.random() * 1e6) };
         const intent = await payments.createIntent(order, { paymentMethodId: found.card.id, installation: await installationId(em) });
@@ -215,8 +215,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/charge-stripe.ts',
-        'await Promise.all([findCard(em, payments, recharge), lostPayment(em, payments, recharge)]);',
-        '[await findCard(em, payments, recharge), undefined as Awaited<ReturnType<typeof lostPayment>>];',
+        'const lost = await lostPayment(em, recharge, intents);',
+        'const lost = undefined as Awaited<ReturnType<typeof lostPayment>> | typeof intents[number];',
       ],
     ],
   },

@@ -112,6 +112,7 @@ export class World extends StandIns {
       TEMPORAL_UI_URL: 'http://127.0.0.1:8233',
       STRIPE_SECRET_KEY: 'sk_test_bill_service',
       STRIPE_API_BASE: stripe.ready['url'] ?? '',
+      STRIPE_RATE_LIMIT: '1000',
       KMS_BASE_URL: litellm?.ready['url'] ?? '',
       KMS_API_KEY: KMS_KEY,
       WEBHOOK_HMAC_SECRETS: HMAC_SECRET,
