@@ -237,7 +237,11 @@ export class PaymentsClient {
    */
   async cardAndNewestIntents(customerId: string, limit: number): Promise<{ choice: CardChoice; intents: Intent[] }> {
     const query = { customer: customerId, limit, expand: ['data.customer.invoice_settings.default_payment_method'] };
-    const { data } = await this.ask('list', () => this.stripe.paymentIntents.list(query));
+    const { data } = await this.ask('list', () => this.stripe.paymentIntents.list(query)).catch((error) => {
+      // Of a customer that the key does not know; the choice of the card says so.
+      if (error instanceof PaymentsError && error.failure.code === 'resource_missing') return { data: [] };
+      throw error;
+    });
     const customer = data[0]?.customer;
     const shown = typeof customer === 'object' && customer !== null && !customer.deleted ? standardCardOf(customer) : undefined;
     return { choice: shown ?? (await this.chooseCard(customerId)), intents: data.map(ofIntent) };

@@ -20,7 +20,8 @@ const PATHS = [
   { activity: 'recordRecharge', isDeleted: false },
   { activity: 'updateKmsQuota', isDeleted: false },
   { activity: 'refundCharge', isDeleted: true },
-  { activity: 'closeEvent', isDeleted: false },
+  // A grant closes its event itself.
+  { activity: 'closeEvent', isDeleted: true },
 ];
 
 /** A death costs 20 s, and the other recharges of the group wait for the new worker with it. */

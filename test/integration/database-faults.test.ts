@@ -21,7 +21,8 @@ const STEPS = [
   { activity: 'recordRecharge', isDeleted: false },
   { activity: 'updateKmsQuota', isDeleted: false },
   { activity: 'refundCharge', isDeleted: true },
-  { activity: 'closeEvent', isDeleted: false },
+  // A grant closes its event itself.
+  { activity: 'closeEvent', isDeleted: true },
 ];
 
 let world: World;

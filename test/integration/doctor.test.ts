@@ -57,7 +57,7 @@ describe('a service that is well', () => {
     expect(seen.filter(({ verdict }) => verdict === 'change')).toEqual([]);
     const of = (area: string, check: string) => seen.find((reading) => reading.area === area && reading.check === check);
     expect(of('database', 'migrations')?.seen).toBe('all applied');
-    for (const queue of [world.name, `${world.name}-bulk`])
+    for (const queue of [world.name, `${world.name}-charges`, `${world.name}-bulk`])
       expect(of('Temporal', `workers of ${queue}`)?.seen).toMatch(/^\d+, the last one asked \d+ (s|minutes?) ago$/);
     expect(of('organizations', 'states')).toMatchObject({ verdict: 'ok', seen: expect.stringMatching(/^all \d+ are ok$/) });
     expect(of('waiting', 'alerts')?.seen).toBe('nothing waits');
@@ -138,6 +138,7 @@ describe('what is not well is named', () => {
   test('a task queue on which no worker polls, and schedules that start their runs elsewhere', async () => {
     expect(await changes({ TEMPORAL_TASK_QUEUE: 'nobodys' })).toEqual({
       'Temporal workers of nobodys': 'start one: bill worker',
+      'Temporal workers of nobodys-charges': 'start one: bill worker',
       'Temporal workers of nobodys-bulk': 'start one: bill worker',
       'Temporal schedule reconcile': 'run: bill migrate',
       'Temporal schedule balance-sweep': 'run: bill migrate',

@@ -86,3 +86,18 @@ describe('a recharge', () => {
     await expectChargedOnce(world, organization);
   });
 });
+
+test('charges of all organizations together keep to STRIPE_RATE_LIMIT, and every one is made', async () => {
+  const [limit, crossings] = [3, 12];
+  await world.stopWorker();
+  await world.startWorker({ STRIPE_RATE_LIMIT: `${limit}` });
+  const organizations = await Promise.all(Array.from({ length: crossings }, () => world.organization()));
+  const endings = await Promise.all(organizations.map((organization) => world.alerted(organization)));
+  expect(endings).toEqual(organizations.map(() => RECHARGED));
+  const customers = new Set(organizations.map(({ customerId }) => customerId));
+  const charges = (await world.stripe.charges.list({ limit: 100 })).data.filter(({ customer }) => customers.has(String(customer)));
+  expect(charges).toHaveLength(crossings);
+  const seconds = charges.map(({ created }) => created);
+  // At the beginning as many again as in a second may go at once.
+  expect(Math.max(...seconds) - Math.min(...seconds)).toBeGreaterThanOrEqual((crossings - 2 * limit) / limit);
+});

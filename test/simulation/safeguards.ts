@@ -182,8 +182,8 @@ export const MUTATIONS: readonly Mutation[] = [
       ],
       [
         'activities/recharge/update-kms-quota.ts',
-        '      return granted(succeeded);\n    });\n',
-        '      return succeeded;\n    });\n    await tellStatus(em, told);\n    return granted(told);\n',
+        '      return { ...granted(succeeded), isEventClosed: true };\n    });\n',
+        '      return succeeded;\n    });\n    await tellStatus(em, told);\n    return { ...granted(told), isEventClosed: true };\n',
       ],
     ],
   },

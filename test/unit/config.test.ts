@@ -31,7 +31,7 @@ describe('the least environment', () => {
     const { temporal, ...config } = readConfig(ENV);
     expect(config).toEqual({
       databaseUrl: ENV.DATABASE_URL,
-      stripe: { secretKey: ENV.STRIPE_SECRET_KEY, apiBase: 'https://api.stripe.com', webhookSecrets: [] },
+      stripe: { secretKey: ENV.STRIPE_SECRET_KEY, apiBase: 'https://api.stripe.com', webhookSecrets: [], chargesPerSecond: 20 },
       kms: { baseUrl: ENV.KMS_BASE_URL, apiKey: ENV.KMS_API_KEY },
       webhook: { hmacSecrets: ['a-shared-secret'], urlTokens: [] },
       http: { host: '127.0.0.1', port: 8080, publicUrl: 'http://127.0.0.1:8080', adminApiKey: 'an-admin-key' },
@@ -74,6 +74,7 @@ describe('a variable that is set', () => {
     const config = readConfig({
       ...ENV,
       STRIPE_API_BASE: 'http://127.0.0.1:12111',
+      STRIPE_RATE_LIMIT: '2.5',
       HOST: '0.0.0.0',
       PORT: '0',
       LOG_LEVEL: 'debug',
@@ -84,7 +85,7 @@ describe('a variable that is set', () => {
       NOTIFY_WEBHOOK_SECRET: 'a-notify-secret',
       OUTBOUND_ALLOW_PRIVATE: 'true',
     });
-    expect(config.stripe.apiBase).toBe('http://127.0.0.1:12111');
+    expect(config.stripe).toMatchObject({ apiBase: 'http://127.0.0.1:12111', chargesPerSecond: 2.5 });
     expect(config.http).toMatchObject({ host: '0.0.0.0', port: 0, publicUrl: 'http://0.0.0.0:0' });
     expect(config.logLevel).toBe('debug');
     expect(config.temporal).toMatchObject({
@@ -153,6 +154,7 @@ describe('everything wrong is told at once', () => {
     DATABASE_URL: 'mysql://db/bill',
     STRIPE_SECRET_KEY: 'pk_test_4eC39HqLyjWDarjtT1zdp7dc',
     STRIPE_API_BASE: 'api.stripe.com',
+    STRIPE_RATE_LIMIT: '0',
     STRIPE_WEBHOOK_SECRETS: 'short',
     KMS_BASE_URL: 'ftp://litellm',
     WEBHOOK_HMAC_SECRETS: 'long-enough,short',
@@ -189,6 +191,10 @@ describe('everything wrong is told at once', () => {
 
   test.each(['-1', '65536', '80.5', 'http', ' ', '0x50', '1e3'])('when the port is %j', (PORT) => {
     expect(complaints({ ...ENV, PORT })).toEqual(['PORT']);
+  });
+
+  test.each(['-1', '0', 'twenty', '10001', 'Infinity'])('when the pace of charges is %j', (STRIPE_RATE_LIMIT) => {
+    expect(complaints({ ...ENV, STRIPE_RATE_LIMIT })).toEqual(['STRIPE_RATE_LIMIT']);
   });
 
   test.each([',', ' ', ' , ,'])('when the list of secrets is %j, which holds none', (WEBHOOK_HMAC_SECRETS) => {

@@ -99,6 +99,14 @@ test('a key that may not make a call is told apart from one that may', async () 
   expect(await payments.forbiddenCalls()).toHaveLength(10);
 });
 
+test('a customer that the key does not know has no card and no payments', async () => {
+  answer = { status: 404, body: JSON.stringify({ error: { type: 'invalid_request_error', code: 'resource_missing', message: 'no' } }) };
+  expect(await payments.cardAndNewestIntents('cus_1', 20)).toEqual({
+    choice: { kind: 'customer_missing', message: expect.any(String) },
+    intents: [],
+  });
+});
+
 test('a warning that Stripe does not show, as to a restricted key, is what its event names', async () => {
   const charge = { id: 'issfr_1', chargeId: 'ch_1' };
   for (const status of [403, 404]) {

@@ -40,7 +40,8 @@ test('an intent is read in our own words', () => {
     metadata: null,
   });
   expect(intent({ status: 'canceled' })).toMatchObject({ isCanceled: true, status: 'canceled' });
-  expect(intent({ customer: { id: 'cus_1' } })).toMatchObject({ customerId: null });
+  expect(intent({ customer: { id: 'cus_1' } })).toMatchObject({ customerId: 'cus_1' });
+  expect(intent({ customer: null })).toMatchObject({ customerId: null });
   expect(intent({ amount: undefined, currency: null })).toMatchObject({ amountMinor: null, currency: null });
 });
 
