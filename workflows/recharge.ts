@@ -1,7 +1,8 @@
 /**
  * One event, one run: check the limits, charge the card, raise the budget by what was paid.
  *
- * A run can be cancelled until the card is charged. From then on it finishes: with the quota raised, the
+ * A run can be cancelled until the card is charged; one that is cancelled during its first look, within the workflow
+ * task, hears of it after that, when the charge may have begun. From then on it finishes: with the quota raised, the
  * charge refunded, nothing charged, or a recharge that an operator has to settle.
  */
 
