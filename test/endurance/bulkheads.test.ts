@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import { LITELLM_CALLS } from '../../src/kms/transport.ts';
 import { bundleWorkflows } from '../../src/temporal/workflow-bundle.ts';
-import { bulkQueueOf, WORKFLOW_TYPES } from '../../workflows/contract.ts';
+import { bulkQueueOf, chargeQueueOf, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { RECHARGED, REFUNDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded } from '../support/expectations.ts';
 import { hangBulkWork } from '../support/hanging-bulk-work.ts';
@@ -51,9 +51,9 @@ test.each([
   expect(await queuesOf(await run(type, args))).toEqual([bulkQueueOf(world.name)]);
 });
 
-test('every activity of a recharge runs on the task queue of its workflow', async () => {
+test('the card is charged on a task queue of its own, and every other activity of a recharge runs on that of its workflow', async () => {
   const { eventId } = await world.recharged();
-  expect(await queuesOf(await world.runOf(eventId))).toEqual([world.name]);
+  expect((await queuesOf(await world.runOf(eventId))).sort()).toEqual([world.name, chargeQueueOf(world.name)]);
 });
 
 test('what a version before has scheduled on the task queue of the workflows is done there', async () => {
