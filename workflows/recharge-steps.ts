@@ -49,7 +49,8 @@ const { recordRecharge, closeEvent, releaseReservation } = proxyActivities<Activ
 /**
  * A short step is tried once within the workflow task, as a local activity: one event in the history instead of six,
  * and no way to Temporal and back. What does not succeed at once goes on as an activity, which Temporal times out,
- * retries and shows. Longer than a healthy LiteLLM and PostgreSQL take, and short: a workflow task waits for it.
+ * retries and shows. Longer than a healthy LiteLLM and PostgreSQL take, and short: a workflow task waits for it. In bad
+ * times the worker does not try it (`activities/short-steps.ts`).
  */
 const LOCAL_ATTEMPT = '2 seconds';
 const local = proxyLocalActivities<Activities>({ startToCloseTimeout: LOCAL_ATTEMPT, retry: { maximumAttempts: 1 } });

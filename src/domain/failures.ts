@@ -44,6 +44,8 @@ export const FAILURE = {
   budgetBusy: 'BudgetBusy',
   /** A refund or dispute waits until its recharge is settled. */
   rechargeNotAtRest: 'RechargeNotAtRest',
+  /** A short step was not tried within the workflow task, because something is slow: an activity takes it. */
+  noGoodTime: 'NoGoodTime',
   /** A workflow was started with an input that it does not know, or with an organization that there is not. */
   invalidInput: 'InvalidInput',
   /** Not a failure of an activity: how a run ends that a person has to settle. */

@@ -5,6 +5,7 @@ import type { ActivityDependencies } from '../../activities/dependencies.ts';
 import { bulkActivities, chargeActivities, moneyActivities } from '../../activities/index.ts';
 import { HEARTBEAT_MS, superviseActivity } from '../../activities/interceptor.ts';
 import { watchKeys } from '../../activities/key-watch.ts';
+import { ShortSteps, takeShortSteps } from '../../activities/short-steps.ts';
 import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
 import type { Lane } from '../gate.ts';
@@ -12,12 +13,6 @@ import type { Logger } from '../observability/log.ts';
 
 /** Activities that run at once; each uses at most one of its pool's connections at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
-/**
- * The same of short steps within workflow tasks, and of workflow tasks, which wait for them: while LiteLLM hangs, each
- * new run has a workflow task for two seconds, and the tasks of other runs must find room.
- */
-const MAX_CONCURRENT_LOCAL_ACTIVITIES = 100;
-const MAX_CONCURRENT_WORKFLOW_TASKS = 100;
 /**
  * The same of bulk work. The schedules run three, one each; the others are for runs by hand. Each works on five items
  * at a time at most (`sideBySide`): 40 calls for the gate of LiteLLM, which takes 50, and 40 statements that wait for
@@ -105,8 +100,6 @@ export async function createWorkers({
     activities: { ...moneyActivities(money), ...bulkActivities(bulk) },
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
-    maxConcurrentLocalActivityExecutions: MAX_CONCURRENT_LOCAL_ACTIVITIES,
-    maxConcurrentWorkflowTaskExecutions: MAX_CONCURRENT_WORKFLOW_TASKS,
   });
   const ofCharges = await Worker.create({
     ...temporal,
@@ -130,7 +123,7 @@ export async function createWorkers({
 function supervised(dependencies: ActivityDependencies) {
   return {
     // The first one sees what the next one throws.
-    interceptors: { activity: [watchKeys(dependencies), superviseActivity] },
+    interceptors: { activity: [watchKeys(dependencies), superviseActivity, takeShortSteps(new ShortSteps())] },
     maxHeartbeatThrottleInterval: HEARTBEAT_MS,
     shutdownGraceTime: SHUTDOWN_GRACE,
     shutdownForceTime: SHUTDOWN_FORCE,
