@@ -3,10 +3,13 @@ import type { AddressInfo } from 'node:net';
 import type { Client } from '@temporalio/client';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
+import { isDatabaseOutage } from './database/errors.ts';
+import { batchReceiver } from './database/receiving.ts';
 import { withDeadline } from './deadline.ts';
 import { workerLines } from './domain/status.ts';
 import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
+import { GroupCommit, LANES } from './inbox/group-commit.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
 import { KmsClient } from './kms/client.ts';
 import type { Logger } from './observability/log.ts';
@@ -34,6 +37,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const kms = new KmsClient(config.kms);
   const payments = new PaymentsClient(config.stripe);
   const workflows = new TemporalStarter(client, config.temporal);
+  const inbox = new GroupCommit({ store: batchReceiver(database, LANES), isOutage: isDatabaseOutage });
   const alerts = new Dispatcher(alertSource(database, workflows), log);
   const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log);
   const outbox = new Dispatcher(outboxSource({ database, log, ...config.outbound }), log);
@@ -54,6 +58,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     alertSecrets: config.webhook,
     stripeSigningSecrets: config.stripe.webhookSecrets,
     adminApiKey: config.http.adminApiKey,
+    storeAlert: (alert, bytes) => inbox.add(alert, bytes),
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
     outboundEventResent: () => outbox.poke(),
@@ -74,6 +79,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       const deadline = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
       await closed;
       clearTimeout(deadline);
+      await inbox.drained();
       await Promise.all([alerts.stop(), stripeEvents.stop(), outbox.stop()]);
       await client.connection.close();
       await database.close();

@@ -15,6 +15,9 @@ export type LimitedClientConfig = pg.ClientConfig & {
   sslMode: SslMode;
 };
 
+/** Without a name it is read and planned at each run. */
+export type Prepared = { text: string; values: readonly string[]; name: string | undefined };
+
 /** The server ends a statement first. Without its answer for this much longer, the connection is given up. */
 const ANSWER_LATE_MS = 5_000;
 
@@ -54,12 +57,25 @@ export class LimitedClient extends pg.Client {
     return this.limited(statement);
   }
 
+  /** Runs a statement with values in a transaction that was begun before, and so within its limits. */
+  async prepared<Row extends pg.QueryResultRow>({ text, values, name }: Prepared): Promise<pg.QueryResult<Row>> {
+    if (!this.isInTransaction()) throw new Error('this statement would have no time limit');
+    const givesUp = this.givingUp();
+    try {
+      return await super.query<Row>({ text, values: [...values], ...(name !== undefined && { name }) });
+    } finally {
+      clearTimeout(givesUp);
+    }
+  }
+
+  /** A pooler that has no connection left, or a network that is gone, does not answer at all. */
+  private givingUp(): NodeJS.Timeout {
+    const afterMs = this.limitMs + ANSWER_LATE_MS;
+    return setTimeout(() => this.connection.stream.destroy(new UnansweredError(afterMs)), afterMs);
+  }
+
   private async limited(statement: string): Promise<Results> {
-    // A pooler that has no connection left, or a network that is gone, does not answer at all.
-    const givesUp = setTimeout(
-      () => this.connection.stream.destroy(new UnansweredError(this.limitMs + ANSWER_LATE_MS)),
-      this.limitMs + ANSWER_LATE_MS,
-    );
+    const givesUp = this.givingUp();
     try {
       if (this.isInTransaction()) return await super.query(statement);
       const limit = `set local statement_timeout = ${this.limitMs}`;
