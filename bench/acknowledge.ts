@@ -115,7 +115,7 @@ async function storedBy(sql: pg.Pool, which: 'service' | 'floor'): Promise<Store
   const { rows } = await sql.query(
     which === 'floor'
       ? 'select count(*)::int as rows, 0 as copies, 0 as deliveries from floor_event'
-      : `select count(*) filter (where duplicate_of is null)::int as rows, count(duplicate_of)::int as copies, count(delivery_id)::int as deliveries from webhook_event`,
+      : `select count(*)::int as rows, coalesce(sum(copies), 0)::int as copies, (select count(*)::int from webhook_delivery) as deliveries from webhook_event`,
   );
   return rows[0];
 }

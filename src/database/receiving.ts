@@ -117,7 +117,8 @@ const SUCCESS = (['ignored', 'unknown_team'] satisfies EventOutcome[])
  * delivery id. Where one of them keeps a row out that this statement has not seen, another transaction was faster:
  * `is_overtaken`, the caller rolls back and runs it again.
  *
- * What is searched is a lateral subquery with a limit, which no plan turns into a join that reads a whole table. Rows
+ * What is searched is a lateral subquery with a limit, or in a list, which no plan turns into a join that reads a whole
+ * table: that is what a plan does which was made while the table was empty. Rows
  * are written in the order of their keys, so that two of these do not wait for each other in a circle. The counted
  * events are not locked before they are written, last of all: while they are locked no dispatcher gets them.
  *
@@ -161,7 +162,7 @@ remembered as (
 counted as (
   update webhook_event e set copies = e.copies + c.copies, last_copy_at = now(), highest_spend = greatest(e.highest_spend, c.spend)
   from (select open_id, count(*) as copies, max(spend) as spend from fresh where open_id is not null group by open_id order by open_id) c
-  where e.id = c.open_id)
+  where e.id = c.open_id and e.id = any (array(select open_id from fresh where open_id is not null)))
 select coalesce(i.delivered_as, f.event_id) as event_id,
   case
     when i.body_sha256 <> coalesce(i.delivered_sha256, i.first_sha256) then 'conflict'
