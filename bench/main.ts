@@ -5,6 +5,7 @@
  * -- --only ack,storm        some of the measurements: ack, storm
  * -- --rounds 5              counted rounds of each
  * -- --long                  ten times the alerts
+ * -- --profile FOLDER        writes a profile of the API's processor time, for Chrome's developer tools
  * -- --json FILE             the figures for a program
  */
 import { writeFileSync } from 'node:fs';
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: Object.keys(MEASUREMENTS).join(',') },
     rounds: { type: 'string', default: '5' },
     long: { type: 'boolean', default: false },
+    profile: { type: 'string' },
     json: { type: 'string' },
   },
 });
@@ -34,6 +36,7 @@ const sizes: Sizes = {
   storm: 10_000,
   tracked: 10_000 * scale,
   latencySeconds: 5 * scale,
+  profile: values.profile,
 };
 const started = performance.now();
 const say = (line: string) => console.error(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s  ${line}`);

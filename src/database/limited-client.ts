@@ -57,15 +57,37 @@ export class LimitedClient extends pg.Client {
     return this.limited(statement);
   }
 
-  /** Runs a statement with values in a transaction that was begun before, and so within its limits. */
-  async prepared<Row extends pg.QueryResultRow>({ text, values, name }: Prepared): Promise<pg.QueryResult<Row>> {
-    if (!this.isInTransaction()) throw new Error('this statement would have no time limit');
+  /**
+   * Runs one statement with values in a transaction of its own, within the limits. All of it is one message to the
+   * server and one answer.
+   *
+   * For a client with `pipeline`, which sends a statement without waiting for the answers to those before.
+   *
+   * @param settings further statements of the transaction, SQL text.
+   * @throws when it has failed, or it is not known whether it was committed.
+   */
+  async alone<Row extends pg.QueryResultRow>({ text, values, name }: Prepared, settings: string): Promise<pg.QueryResult<Row>> {
     const givesUp = this.givingUp();
+    const { stream } = this.connection;
+    stream.cork();
+    const sent = [
+      super.query(`begin; ${this.limits()}; ${settings}`),
+      super.query<Row>({ text, values: [...values], ...(name !== undefined && { name }) }),
+      super.query('commit'),
+    ] as const;
+    stream.uncork();
     try {
-      return await super.query<Row>({ text, values: [...values], ...(name !== undefined && { name }) });
+      // The connection is in use until the last of them is answered. The statement's error is that of the others too.
+      const [begun, ran, committed] = await Promise.allSettled(sent);
+      for (const { reason } of [ran, begun, committed].filter((each) => each.status === 'rejected')) throw reason;
+      return (ran as PromiseFulfilledResult<pg.QueryResult<Row>>).value;
     } finally {
       clearTimeout(givesUp);
     }
+  }
+
+  private limits(): string {
+    return `set local statement_timeout = ${this.limitMs}; set local idle_in_transaction_session_timeout = ${this.limitMs}`;
   }
 
   /** A pooler that has no connection left, or a network that is gone, does not answer at all. */
@@ -80,7 +102,7 @@ export class LimitedClient extends pg.Client {
       if (this.isInTransaction()) return await super.query(statement);
       const limit = `set local statement_timeout = ${this.limitMs}`;
       if (BEGINS.test(statement)) {
-        return first(await super.query(`${statement}; ${limit}; set local idle_in_transaction_session_timeout = ${this.limitMs}`));
+        return first(await super.query(`${statement}; ${this.limits()}`));
       }
       return withoutFirst(await super.query(`${limit}; ${statement}`));
     } catch (error) {

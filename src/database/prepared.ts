@@ -11,7 +11,7 @@ import { LimitedClient, type LimitedClientConfig } from './limited-client.ts';
  * while a table was empty would read all of it for ever. Set in each transaction, so that nobody else has it behind a
  * pooler.
  */
-const BEGIN = 'begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off';
+const PLANNED_ONCE = 'set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off';
 
 /** A connection that is not used for so long is closed: a network forgets it sooner or later, and says nothing. */
 const IDLE_TIMEOUT_MS = 60_000;
@@ -35,31 +35,33 @@ export class PreparedStatement<Row extends pg.QueryResultRow> {
   constructor(config: LimitedClientConfig, { text, connections }: { text: string; connections: number }) {
     this.text = text;
     this.name = `bill_${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
-    this.pool = new pg.Pool({ ...config, Client: LimitedClient, min: 0, max: connections, idleTimeoutMillis: IDLE_TIMEOUT_MS });
+    this.pool = new pg.Pool({
+      ...config,
+      pipeline: true,
+      Client: LimitedClient,
+      min: 0,
+      max: connections,
+      idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    });
     this.pool.on('error', () => {}); // The next run makes another connection.
   }
 
   /**
-   * Runs it in a transaction of its own, which is committed only when `isWanted` says so of the rows.
+   * Runs it in a transaction of its own.
    *
-   * @throws what PostgreSQL or the connection throws; nothing is stored then, or it is not known whether.
+   * @throws what PostgreSQL or the connection throws: nothing is stored then, or it is not known whether.
    */
-  async run(values: readonly string[], isWanted: (rows: readonly Row[]) => boolean): Promise<Row[]> {
+  async run(values: readonly string[]): Promise<Row[]> {
     const client = (await this.pool.connect()) as unknown as LimitedClient & pg.PoolClient;
-    // One that cannot begin has released itself.
-    await client.query(BEGIN);
     try {
-      const { rows } = await client.prepared<Row>({ text: this.text, values, name: this.name });
-      await client.query(isWanted(rows) ? 'commit' : 'rollback');
-      return rows;
+      return (await client.alone<Row>({ text: this.text, values, name: this.name }, PLANNED_ONCE)).rows;
     } catch (error) {
-      await client.query('rollback');
       if (this.name === undefined || !NOT_FOLLOWED.includes((error as { code?: string }).code ?? '')) throw error;
     } finally {
       client.release();
     }
     this.name = undefined;
-    return this.run(values, isWanted);
+    return this.run(values);
   }
 
   async close(): Promise<void> {

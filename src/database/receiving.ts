@@ -34,28 +34,20 @@ const MAX_ATTEMPTS = 10;
 /** Two transactions have waited for each other, and PostgreSQL has ended this one. */
 const DEADLOCK = '40P01';
 
-type Row = { event_id: string; status: Receipt['status']; is_overtaken: boolean };
+/**
+ * What the statement fails with, and so stores nothing, when another transaction has stored something that it has not
+ * seen: PostgreSQL has no statement that only says so, and repeats the text that is no number.
+ */
+const OVERTAKEN = 'overtaken by another transaction: tried again';
+
+type Row = { event_id: string; status: Receipt['status'] };
 
 /** Stores an event, once: a delivery id is accepted once for good, a crossing while no event of it is open. */
 export async function receive(em: EntityManager, incoming: IncomingEvent): Promise<Receipt> {
   const text = statementWith(() => '?');
-  const [receipt] = await untilNotOvertaken(async () => {
-    try {
-      return await em.transactional(async (tx) => {
-        const rows = await tx.execute<Row[]>(text, valuesOf([incoming]));
-        if (isOvertaken(rows)) throw new OvertakenError();
-        return rows;
-      });
-    } catch (error) {
-      if (error instanceof OvertakenError) return undefined;
-      throw error;
-    }
-  });
+  const [receipt] = await untilNotOvertaken(() => em.execute<Row[]>(text, valuesOf([incoming])));
   return receipt as Receipt;
 }
-
-/** Rolls back. */
-class OvertakenError extends Error {}
 
 /**
  * The same for many at once, each as if it had come after those before it. All of them are stored, or none.
@@ -64,27 +56,19 @@ class OvertakenError extends Error {}
  */
 export function batchReceiver(database: Database, connections: number): (batch: readonly IncomingEvent[]) => Promise<Receipt[]> {
   const statement = database.prepare<Row>({ text: statementWith((n) => `$${n}`), connections });
-  return (batch) =>
-    untilNotOvertaken(async () => {
-      const rows = await statement.run(valuesOf(batch), (found) => !isOvertaken(found));
-      return isOvertaken(rows) ? undefined : rows;
-    });
+  return (batch) => untilNotOvertaken(() => statement.run(valuesOf(batch)));
 }
 
-function isOvertaken(rows: readonly Row[]): boolean {
-  return rows[0]?.is_overtaken === true;
-}
-
-/** @param attempt returns undefined when another transaction was faster: the next attempt sees what it has stored. */
-async function untilNotOvertaken(attempt: () => Promise<Row[] | undefined>): Promise<Receipt[]> {
+/** The next attempt sees what the faster transaction has stored. */
+async function untilNotOvertaken(attempt: () => Promise<Row[]>): Promise<Receipt[]> {
   for (let attempts = 1; ; attempts++) {
     try {
-      const rows = await attempt();
-      if (rows) return rows.map(({ event_id: eventId, status }) => ({ eventId, status }));
+      return (await attempt()).map(({ event_id: eventId, status }) => ({ eventId, status }));
     } catch (error) {
-      if ((error as { code?: unknown }).code !== DEADLOCK || attempts === MAX_ATTEMPTS) throw error;
+      const { code, message } = error as { code?: unknown; message?: unknown };
+      const isOvertaken = code === DEADLOCK || String(message).includes(OVERTAKEN);
+      if (!isOvertaken || attempts === MAX_ATTEMPTS) throw error;
     }
-    if (attempts === MAX_ATTEMPTS) throw new Error(`events could not be stored in ${MAX_ATTEMPTS} attempts`);
   }
 }
 
@@ -114,8 +98,8 @@ const SUCCESS = (['ignored', 'unknown_team'] satisfies EventOutcome[])
 
 /**
  * Three constraints decide what is new: the key of `webhook_delivery`, one open event of a crossing, one event of a
- * delivery id. Where one of them keeps a row out that this statement has not seen, another transaction was faster:
- * `is_overtaken`, the caller rolls back and runs it again.
+ * delivery id. Where one of them keeps a row out that this statement has not seen, another transaction was faster, and
+ * the statement fails as a whole.
  *
  * What is searched is a lateral subquery with a limit, or in a list, which no plan turns into a join that reads a whole
  * table: that is what a plan does which was made while the table was empty. Rows
@@ -170,8 +154,11 @@ select coalesce(i.delivered_as, f.event_id) as event_id,
     when i.crossing is null then 'ignored'
     else 'accepted'
   end as status,
-  (select count(*) from stored) < (select count(*) from fresh where event_id = id)
-    or (select count(*) from remembered) < (select count(delivery_id) from fresh) as is_overtaken
+  case
+    when (select count(*) from stored) < (select count(*) from fresh where event_id = id)
+      or (select count(*) from remembered) < (select count(delivery_id) from fresh) then '${OVERTAKEN}'
+    else '1'
+  end::integer as is_complete
 from incoming i left join fresh f on f.n = i.first_n
 order by i.n`;
 }
