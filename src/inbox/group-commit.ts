@@ -1,16 +1,21 @@
 /**
  * Group commit: what waits at the same moment is stored together. One statement and one flush of the disk serve all
- * of them, and each is answered after it is durable. Nobody waits for company: a lane that is free takes what is there.
+ * of them, and each is answered after it is durable. Nobody waits for company: when nothing is being stored, what comes
+ * is stored at once, and what comes meanwhile is the next batch.
  */
 
 /** Stores all of a batch, or none of it and throws. Returns what became of each, in the same order. */
 export type Store<Item, Result> = (batch: readonly Item[]) => Promise<readonly Result[]>;
 
-/**
- * Batches that are stored at the same time: while one waits for the disk, the other is read and planned. A third one
- * makes the batches smaller and nothing faster.
- */
+/** Batches that are stored at the same time. */
 export const LANES = 2;
+/**
+ * The second lane opens when so many wait, or when the first is slow. A batch costs as much as ten rows more in it: with
+ * a second lane at once, the batches are small and everything takes longer.
+ */
+const WORTH_ANOTHER_LANE = 64;
+/** Ten times what a batch takes. A lane that waits for a lock so long holds up nobody else. */
+const SLOW_MS = 30;
 /** Rows of one batch. A larger one costs as much a row, and the first of it waits longer. */
 const MAX_BATCH = 256;
 /** Of one batch, and so of one statement. */
@@ -48,6 +53,7 @@ export class GroupCommit<Item, Result> {
   private waiting: Waiting<Item, Result>[] = [];
   private waitingBytes = 0;
   private lanes = 0;
+  private slowLanes = 0;
   private idle: PromiseWithResolvers<void> | undefined;
 
   constructor({ store, isOutage }: GroupCommitOptions<Item, Result>) {
@@ -66,7 +72,7 @@ export class GroupCommit<Item, Result> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ item, bytes, resolve, reject });
       this.waitingBytes += bytes;
-      if (this.lanes < LANES) void this.openLane();
+      this.openLaneIfWorth();
     });
   }
 
@@ -77,14 +83,31 @@ export class GroupCommit<Item, Result> {
     await this.idle.promise;
   }
 
+  private openLaneIfWorth(): void {
+    const isWorth = this.lanes === this.slowLanes || this.waiting.length >= WORTH_ANOTHER_LANE;
+    if (this.waiting.length > 0 && this.lanes < LANES && isWorth) void this.openLane();
+  }
+
   private async openLane(): Promise<void> {
     this.lanes++;
     // After everything that has arrived by now was read: it goes with it.
     await new Promise((resolve) => setImmediate(resolve));
-    for (let batch = this.next(); batch.length > 0; batch = this.next()) await this.storeBatch(batch);
+    for (let batch = this.next(); batch.length > 0; batch = this.next()) await this.watched(this.storeBatch(batch));
     // At once: what is added later opens another.
     this.lanes--;
     if (this.lanes === 0) this.idle?.resolve();
+  }
+
+  private async watched(storing: Promise<void>): Promise<void> {
+    let isSlow = false;
+    const watch = setTimeout(() => {
+      isSlow = true;
+      this.slowLanes++;
+      this.openLaneIfWorth();
+    }, SLOW_MS);
+    await storing;
+    clearTimeout(watch);
+    if (isSlow) this.slowLanes--;
   }
 
   private next(): Waiting<Item, Result>[] {
