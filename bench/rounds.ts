@@ -60,7 +60,7 @@ export function rowOf(what: string, unit: string, { service, floor }: Rounds): R
 export function tableOf(rows: readonly Row[]): string {
   const lines = rows.map(
     ({ what, unit, service, floor, ratio, ratios }) =>
-      `| ${what} | ${shown(service)} ${unit} | ${shown(floor)} ${unit} | ${ratio.toFixed(2)} | ${ratios.map((each) => each.toFixed(2)).join('–')} |`,
+      `| ${what} | ${shown(service)} ${unit} | ${shown(floor)} ${unit} | ${floor > 0 ? `${ratio.toFixed(2)} | ${ratios.map((each) => each.toFixed(2)).join('–')}` : ' | '} |`,
   );
   return ['| what | service | floor | service ÷ floor | rounds |', '|---|---|---|---|---|', ...lines].join('\n');
 }
