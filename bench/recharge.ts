@@ -4,13 +4,18 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
+import { launch } from '../sandbox/launch.ts';
+import { Database } from '../src/database/database.ts';
 import { BUDGET_AFTER, CHARGED_ONCE } from '../test/support/books.ts';
-import { createWorldOfItsOwn } from '../test/support/own-servers.ts';
+import { createDatabase, TEMPLATE_DATABASE } from '../test/support/databases.ts';
 import { Processes } from '../test/support/processes.ts';
-import type { Organization, World } from '../test/support/world.ts';
+import { type Organization, World } from '../test/support/world.ts';
 import { inTurns, median, quantile, type Row, rowOf } from './rounds.ts';
 
 /** Between two looks at whether it is done. */
@@ -107,7 +112,18 @@ async function countsOf(world: World, eventId: string): Promise<Row[]> {
 
 async function inWorld<Result>(say: (line: string) => void, work: (world: World) => Promise<Result>): Promise<Result> {
   say('starting PostgreSQL, Temporal, the stand-ins, the API, a worker and the floor');
-  const { world, close } = await createWorldOfItsOwn();
+  const folder = mkdtempSync(join(tmpdir(), 'bill-bench-'));
+  const servers = await Promise.all([
+    launch('postgres', { data: join(folder, 'postgres'), port: 0 }),
+    launch('temporal', { port: 0, 'ui-port': 0 }),
+  ]);
+  // Where a world looks for them.
+  process.env['TEST_POSTGRES_URL'] = servers[0].ready['url'];
+  process.env['TEST_TEMPORAL_ADDRESS'] = servers[1].ready['address'];
+  const database = await Database.open(await createDatabase(TEMPLATE_DATABASE));
+  await database.migrate();
+  await database.close();
+  const world = await World.create();
   const processes = new Processes();
   const floors: ChildProcess[] = [];
   try {
@@ -117,7 +133,9 @@ async function inWorld<Result>(say: (line: string) => void, work: (world: World)
   } finally {
     for (const floor of floors) floor.kill('SIGKILL');
     await processes.killAll();
-    await close();
+    await world.close();
+    await Promise.all(servers.map((server) => server.stop()));
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,6 @@
 /** The statements that the service runs, as they were sent, and how many rows of a table each one reads. */
 import { jest } from '@jest/globals';
-import type pg from 'pg';
+import pg from 'pg';
 import { LimitedClient } from '../../src/database/limited-client.ts';
 
 const READS_OR_WRITES = /^\s*(with|select|insert|update|delete)\b/i;
@@ -13,6 +13,12 @@ export function collectStatements(): Map<string, string> {
     const [statement] = args as [string];
     if (READS_OR_WRITES.test(statement)) byShape.set(shapeOf(statement), statement);
     return query.apply(this, args as never);
+  });
+  const alone = LimitedClient.prototype.alone;
+  jest.spyOn(LimitedClient.prototype, 'alone').mockImplementation(function (this: LimitedClient, prepared, settings) {
+    const statement = prepared.text.replaceAll(/\$(\d+)/g, (_, n) => pg.escapeLiteral(prepared.values[Number(n) - 1] ?? ''));
+    byShape.set(shapeOf(statement), statement);
+    return alone.call(this, prepared, settings) as never;
   });
   return byShape;
 }
