@@ -13,7 +13,7 @@ export const LANES = 2;
  * The second lane opens when so many wait, or when the first is slow. A batch costs as much as ten rows more in it: with
  * a second lane at once, the batches are small and everything takes longer.
  */
-const WORTH_ANOTHER_LANE = 64;
+const WORTH_ANOTHER_LANE = 16;
 /** Ten times what a batch takes. A lane that waits for a lock so long holds up nobody else. */
 const SLOW_MS = 30;
 /** Rows of one batch. A larger one costs as much a row, and the first of it waits longer. */
