@@ -35,6 +35,8 @@ export class LimitedClient extends pg.Client {
     super(config);
     this.limitMs = config.limitMs;
     this.sslMode = config.sslMode;
+    // The statement under way throws it. Without a listener a connection that is lost would end the process.
+    this.on('error', () => {});
   }
 
   /** @throws an error that names the mode when there is no TLS connection as `sslmode` asks for it. */

@@ -20,6 +20,7 @@ import { insertEvent } from '../support/events.ts';
 import { withoutMaterialPlans } from '../support/plans.ts';
 import { startProxy } from '../support/proxy.ts';
 import { settingsOf } from '../support/settings.ts';
+import { eventually } from '../support/time.ts';
 
 let url: string;
 let database: Database;
@@ -521,6 +522,25 @@ describe('what comes in at the same moment', () => {
     expect(await eventsOf(ids[4] as string)).toEqual([]);
     expect((await sql.query('select from webhook_delivery where delivery_id = $1', [`alone-${ids[4]}`])).rowCount).toBe(0);
     expect(statuses(await receive([alertOf(ids[4] as string, { deliveryId: `alone-${ids[4]}` })]))).toEqual(['accepted']);
+  });
+
+  test('fails when its connection is lost while it is stored, and ends nothing else: the next is stored over another', async () => {
+    const [id, other] = [await organization(), await organization()];
+    const store = batchReceiver(database, 1);
+    expect(statuses(await store([alertOf(id)]))).toEqual(['accepted']);
+    const lock = await sql.connect();
+    await lock.query('begin; lock table webhook_event in exclusive mode');
+    const stuck = store([alertOf(other)]).then(
+      () => 'stored',
+      (error) => isDatabaseOutage(error),
+    );
+    const end = `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and query like '%with incoming%' and pid <> pg_backend_pid()`;
+    await eventually(async () => (await sql.query(end)).rowCount, 'the statement waits for the lock');
+    expect(await stuck).toBe(true);
+    await lock.query('rollback');
+    lock.release();
+    expect(statuses(await store([alertOf(id), alertOf(other)]))).toEqual(['duplicate', 'accepted']);
   });
 
   test('a copy is counted while the event is open, and the next one after that is an event', async () => {
