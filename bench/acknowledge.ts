@@ -21,8 +21,8 @@ import { inTurns, quantile, type Row, rowOf } from './rounds.ts';
 import { type Load, type Sender, type Sent, startSender } from './sender.ts';
 
 const SECRET = 'secret-of-the-bench';
-/** Alerts that wait at once at saturation: LiteLLM has some worker processes on some hosts. */
-const CONNECTIONS = 64;
+/** Alerts that wait at once at saturation: LiteLLM sends from each of its worker processes, and a storm from all of them. */
+const CONNECTIONS = 256;
 /** Alerts a second that a large installation may see. */
 const RATE = 200;
 const KNOWN = 'known-team-';
@@ -53,7 +53,7 @@ export async function measureAcknowledgements(sizes: Sizes, say: (line: string) 
     ] as const)
       rows.push(...(await saturated(bench, { what, kind, count: sizes.alerts, rounds: sizes.rounds }, say)));
 
-    const kind = { team: KNOWN, teams, event: 'budget_crossed', rate: RATE, connections: CONNECTIONS };
+    const kind = { team: 'nobody-', teams, event: 'budget_crossed', rate: RATE, connections: 64 };
     const sent = await inTurns(sizes.rounds, async (which, round) => {
       const { latenciesMs } = await sendTo(bench, which, { kind, round, count: sizes.latencySeconds * kind.rate, mark: 'paced' });
       say(`  round ${round}, ${which}: p50 ${quantile(latenciesMs, 0.5).toFixed(2)} ms, p99 ${quantile(latenciesMs, 0.99).toFixed(2)} ms`);
