@@ -543,6 +543,16 @@ describe('what comes in at the same moment', () => {
     expect(statuses(await store([alertOf(id), alertOf(other)]))).toEqual(['duplicate', 'accepted']);
   });
 
+  test('is stored all the same behind a pooler that does not follow prepared statements, without one from then on', async () => {
+    const [id, other] = [await organization(), await organization()];
+    const store = batchReceiver(database, 1);
+    const alone = jest.spyOn(LimitedClient.prototype, 'alone');
+    alone.mockRejectedValueOnce(Object.assign(new Error('prepared statement "bill" does not exist'), { code: '26000' }));
+    expect(statuses([...(await store([alertOf(id)])), ...(await store([alertOf(other)]))])).toEqual(['accepted', 'accepted']);
+    expect(alone.mock.calls.map(([{ name }]) => name)).toEqual([expect.stringMatching(/^bill_/), undefined, undefined]);
+    jest.restoreAllMocks();
+  });
+
   test('a copy is counted while the event is open, and the next one after that is an event', async () => {
     const id = await organization();
     const [first, , third] = [...(await receive([alertOf(id)])), ...(await receive([alertOf(id)])), ...(await receive([alertOf(id)]))];
