@@ -455,6 +455,7 @@ describe('what comes in at the same moment', () => {
 
   test('is told apart within one batch as it is one after the other', async () => {
     const [id, other] = [await organization(), await organization()];
+    const alone = jest.spyOn(LimitedClient.prototype, 'alone');
     const [first, again, changed, copy, nameless, ofOther, ignored, unknown, unknownAgain] = await receive([
       alertOf(id, { deliveryId: `a-${id}` }),
       alertOf(id, { deliveryId: `a-${id}` }),
@@ -466,6 +467,9 @@ describe('what comes in at the same moment', () => {
       alertOf('nobody'),
       alertOf('nobody'),
     ]);
+    // Not one by one, because the batch has failed.
+    expect(alone).toHaveBeenCalledTimes(1);
+    jest.restoreAllMocks();
     const eventId = first?.eventId;
     expect(first).toEqual({ eventId, status: 'accepted' });
     for (const each of [again, copy, nameless]) expect(each).toEqual({ eventId, status: 'duplicate' });
