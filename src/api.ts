@@ -2,12 +2,14 @@
 import type { AddressInfo } from 'node:net';
 import type { Config } from './config.ts';
 import { Database } from './database/database.ts';
-import { describeDatabaseError, isDatabaseError } from './database/errors.ts';
+import { describeDatabaseError, isDatabaseError, isDatabaseOutage } from './database/errors.ts';
+import { batchReceiver } from './database/receiving.ts';
 import { serviceFacts } from './database/status.ts';
 import { withDeadline } from './deadline.ts';
 import { serviceLines } from './domain/status.ts';
 import { createApp, listen } from './http/app.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
+import { GroupCommit, LANES } from './inbox/group-commit.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
 import { KmsClient } from './kms/client.ts';
 import type { Logger } from './observability/log.ts';
@@ -40,6 +42,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     throw told(error);
   };
   const workflows = new TemporalStarter(client, config.temporal);
+  const inbox = new GroupCommit({ store: batchReceiver(database, LANES), isOutage: isDatabaseOutage });
   const alerts = new Dispatcher(alertSource(database, workflows), log);
   const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log);
   const outbox = new Dispatcher(outboxSource({ database, log, ...config.outbound }), log);
@@ -70,6 +73,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     alertSecrets: config.webhook,
     stripeSigningSecrets: config.stripe.webhookSecrets,
     adminApiKey: config.http.adminApiKey,
+    storeAlert: (alert, bytes) => inbox.add(alert, bytes),
     alertAccepted: () => alerts.poke(),
     stripeEventAccepted: () => stripeEvents.poke(),
     outboundEventResent: () => outbox.poke(),
@@ -90,6 +94,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       const deadline = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
       await closed;
       clearTimeout(deadline);
+      await inbox.drained();
       await Promise.all([alerts.stop(), stripeEvents.stop(), outbox.stop()]);
       await client.connection.close();
       await database.close();

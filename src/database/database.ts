@@ -26,6 +26,8 @@ import { OneRowAlone } from './migrations/0018-one-row-alone.ts';
 import { IndexesForGrowth } from './migrations/0019-indexes-for-growth.ts';
 import { IgnoredStripeEvents } from './migrations/0020-ignored-stripe-events.ts';
 import { IndexesForStories } from './migrations/0021-indexes-for-stories.ts';
+import { CopiesAndDeliveries } from './migrations/0022-copies-and-deliveries.ts';
+import { PreparedStatement } from './prepared.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
 
@@ -60,6 +62,7 @@ const MIGRATIONS = [
   IndexesForGrowth,
   IgnoredStripeEvents,
   IndexesForStories,
+  CopiesAndDeliveries,
 ];
 
 /** How the tables differ from what this version of the code was written for. */
@@ -76,11 +79,14 @@ export type Encryption = { connection: DatabaseConnection; isEncryptedAtServer: 
 export class Database {
   private readonly orm: MikroORM;
   private readonly connection: DatabaseConnection;
+  private readonly config: LimitedClientConfig;
   private readonly probes: pg.Pool;
+  private readonly prepared: PreparedStatement<never>[] = [];
 
   private constructor(orm: MikroORM, connection: DatabaseConnection, config: LimitedClientConfig) {
     this.orm = orm;
     this.connection = connection;
+    this.config = config;
     this.probes = new pg.Pool({ ...config, Client: LimitedClient, min: 0, max: PROBE_POOL_MAX });
     this.probes.on('error', () => {}); // The next look makes another connection.
   }
@@ -121,6 +127,13 @@ export class Database {
   /** A unit of work of its own. */
   fork(): EntityManager {
     return this.orm.em.fork();
+  }
+
+  /** A statement on connections of its own, which are closed with this. */
+  prepare<Row extends pg.QueryResultRow>(statement: { text: string; connections: number }): PreparedStatement<Row> {
+    const prepared = new PreparedStatement<Row>(this.config, statement);
+    this.prepared.push(prepared as PreparedStatement<never>);
+    return prepared;
   }
 
   /**
@@ -203,7 +216,7 @@ export class Database {
   }
 
   async close(): Promise<void> {
-    await this.probes.end();
+    await Promise.all([this.probes.end(), ...this.prepared.map((statement) => statement.close())]);
     await this.orm.close(true);
   }
 }

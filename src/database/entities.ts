@@ -129,7 +129,12 @@ export const WebhookEvent = defineEntity({
     bodySha256: p.string(),
     /** Digest of team, event and budget; see domain/crossing. */
     crossing: p.string().nullable(),
+    /** Of a copy that an earlier version has stored. A copy gets no row now: it is counted here, on what it repeats. */
     duplicateOf: p.string().nullable(),
+    copies: p.integer(),
+    lastCopyAt: p.datetime().nullable(),
+    /** The highest spend, in dollars, that the alert or a copy of it reports. */
+    highestSpend: p.string().columnType('numeric').nullable(),
     processed: p.boolean(),
     success: p.boolean().nullable(),
     outcome: p.string().$type<EventOutcome>().nullable(),

@@ -15,6 +15,9 @@ export type LimitedClientConfig = pg.ClientConfig & {
   sslMode: SslMode;
 };
 
+/** Without a name it is read and planned at each run. */
+export type Prepared = { text: string; values: readonly string[]; name: string | undefined };
+
 /** The server ends a statement first. Without its answer for this much longer, the connection is given up. */
 const ANSWER_LATE_MS = 5_000;
 
@@ -32,6 +35,8 @@ export class LimitedClient extends pg.Client {
     super(config);
     this.limitMs = config.limitMs;
     this.sslMode = config.sslMode;
+    // The statement under way throws it. Without a listener a connection that is lost would end the process.
+    this.on('error', () => {});
   }
 
   /** @throws an error that names the mode when there is no TLS connection as `sslmode` asks for it. */
@@ -54,17 +59,52 @@ export class LimitedClient extends pg.Client {
     return this.limited(statement);
   }
 
+  /**
+   * Runs one statement with values in a transaction of its own, within the limits. All of it is one message to the
+   * server and one answer.
+   *
+   * For a client with `pipeline`, which sends a statement without waiting for the answers to those before.
+   *
+   * @param settings further statements of the transaction, SQL text.
+   * @throws when it has failed, or it is not known whether it was committed.
+   */
+  async alone<Row extends pg.QueryResultRow>({ text, values, name }: Prepared, settings: string): Promise<pg.QueryResult<Row>> {
+    const givesUp = this.givingUp();
+    const { stream } = this.connection;
+    stream.cork();
+    const sent = [
+      super.query(`begin; ${this.limits()}; ${settings}`),
+      super.query<Row>({ text, values: [...values], ...(name !== undefined && { name }) }),
+      super.query('commit'),
+    ] as const;
+    stream.uncork();
+    try {
+      // The connection is in use until the last of them is answered. The statement's error is that of the others too.
+      const [begun, ran, committed] = await Promise.allSettled(sent);
+      for (const { reason } of [ran, begun, committed].filter((each) => each.status === 'rejected')) throw reason;
+      return (ran as PromiseFulfilledResult<pg.QueryResult<Row>>).value;
+    } finally {
+      clearTimeout(givesUp);
+    }
+  }
+
+  private limits(): string {
+    return `set local statement_timeout = ${this.limitMs}; set local idle_in_transaction_session_timeout = ${this.limitMs}`;
+  }
+
+  /** A pooler that has no connection left, or a network that is gone, does not answer at all. */
+  private givingUp(): NodeJS.Timeout {
+    const afterMs = this.limitMs + ANSWER_LATE_MS;
+    return setTimeout(() => this.connection.stream.destroy(new UnansweredError(afterMs)), afterMs);
+  }
+
   private async limited(statement: string): Promise<Results> {
-    // A pooler that has no connection left, or a network that is gone, does not answer at all.
-    const givesUp = setTimeout(
-      () => this.connection.stream.destroy(new UnansweredError(this.limitMs + ANSWER_LATE_MS)),
-      this.limitMs + ANSWER_LATE_MS,
-    );
+    const givesUp = this.givingUp();
     try {
       if (this.isInTransaction()) return await super.query(statement);
       const limit = `set local statement_timeout = ${this.limitMs}`;
       if (BEGINS.test(statement)) {
-        return first(await super.query(`${statement}; ${limit}; set local idle_in_transaction_session_timeout = ${this.limitMs}`));
+        return first(await super.query(`${statement}; ${this.limits()}`));
       }
       return withoutFirst(await super.query(`${limit}; ${statement}`));
     } catch (error) {

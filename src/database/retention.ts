@@ -31,7 +31,7 @@ const SYNC_RUNS_A_PAGE = 2;
 
 const EXPIRING: Readonly<Record<ExpiringTable, Expiring>> = {
   // A delivery id is a key for ever, with the digest of its body. An event stays for its recharge and for a copy
-  // that stays; for other copies it waits until they have gone.
+  // of it that an earlier version has stored and that stays; for other copies it waits until they have gone.
   webhook_event: {
     key: 'id',
     keyType: 'text',

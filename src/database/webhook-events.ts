@@ -1,96 +1,17 @@
-/** The inbox table: everything that asks for a recharge, stored before it is answered. */
+/** The inbox table: everything that asks for a recharge, stored before it is answered; see receiving.ts. */
 import type { FailuresInARow } from '../domain/cool-down.ts';
 import { type EventOutcome, isSuccess } from '../domain/event-outcome.ts';
 import { isToldRefusal } from '../domain/outbound-event.ts';
 import type { RechargeSource } from '../domain/recharge-source.ts';
 import { UNDER_WAY_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
-import { Organization, WebhookEvent } from './entities.ts';
-import { newId } from './ids.ts';
+import { WebhookEvent } from './entities.ts';
 import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
 
-export type IncomingEvent = {
-  source: RechargeSource;
-  eventType: string;
-  teamId: string | null;
-  payload: Record<string, unknown>;
-  bodySha256: string;
-  /** The sender's permanent idempotency key, null where it has none. */
-  deliveryId: string | null;
-  /** Digest of the crossing; null for an event that asks for nothing. */
-  crossing: string | null;
-};
-
-export type Receipt = { eventId: string; status: 'accepted' | 'duplicate' | 'ignored' | 'conflict' };
-
-/** A crossing may close between our insert and our read of it. None closes so often in a row. */
-const MAX_RECEIVE_ATTEMPTS = 10;
-
-/**
- * Stores an event, once: a delivery id is accepted once for good, a crossing while no event of it is open.
- *
- * - `accepted`: stored, to be dispatched (or closed at once as `unknown_team`)
- * - `duplicate`: the same delivery again (its first event's id), or another copy of an open crossing (stored,
- *   its own id)
- * - `ignored`: stored, asks for nothing
- * - `conflict`: the delivery id was stored with another body; nothing stored
- */
-export async function receive(em: EntityManager, incoming: IncomingEvent): Promise<Receipt> {
-  const organization =
-    incoming.teamId === null ? null : await em.findOne(Organization, { litellmTeamId: incoming.teamId }, { fields: ['id'] });
-  const organizationId = organization?.id ?? null;
-  const closedAs: EventOutcome | null = incoming.crossing === null ? 'ignored' : organizationId === null ? 'unknown_team' : null;
-
-  for (let attempt = 0; attempt < MAX_RECEIVE_ATTEMPTS; attempt++) {
-    const eventId = newId('evt');
-    if (await insert(em, { ...incoming, id: eventId, organizationId, duplicateOf: null, outcome: closedAs })) {
-      return { eventId, status: closedAs === 'ignored' ? 'ignored' : 'accepted' };
-    }
-    const delivered =
-      incoming.deliveryId && (await em.findOne(WebhookEvent, { deliveryId: incoming.deliveryId }, { fields: ['bodySha256'] }));
-    if (delivered) return { eventId: delivered.id, status: delivered.bodySha256 === incoming.bodySha256 ? 'duplicate' : 'conflict' };
-
-    const open = await em.findOne(WebhookEvent, { crossing: incoming.crossing, processed: false }, { fields: ['id'] });
-    if (open && (await insert(em, { ...incoming, id: eventId, organizationId, duplicateOf: open.id, outcome: 'duplicate' }))) {
-      return { eventId, status: 'duplicate' };
-    }
-  }
-  throw new Error(`an event of crossing ${incoming.crossing} could not be stored in ${MAX_RECEIVE_ATTEMPTS} attempts`);
-}
-
-type NewEvent = IncomingEvent & { id: string; organizationId: string | null; duplicateOf: string | null; outcome: EventOutcome | null };
-
-/**
- * False when a unique index has the delivery or the crossing already. One statement, so durable or nothing.
- */
-async function insert(em: EntityManager, event: NewEvent): Promise<boolean> {
-  const rows = await em.execute(
-    `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, delivery_id, body_sha256, crossing, duplicate_of,
-       processed, success, outcome, processed_at)
-     values (?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?, ?, case when ? then now() end)
-     on conflict do nothing returning id`,
-    [
-      event.id,
-      event.source,
-      event.eventType,
-      event.teamId,
-      event.organizationId,
-      JSON.stringify(event.payload),
-      event.deliveryId,
-      event.bodySha256,
-      event.crossing,
-      event.duplicateOf,
-      event.outcome !== null,
-      event.outcome === null ? null : isSuccess(event.outcome),
-      event.outcome,
-      event.outcome !== null,
-    ],
-  );
-  return rows.length === 1;
-}
+export { type IncomingEvent, type Receipt, receive } from './receiving.ts';
 
 export type DispatchableEvent = { id: string; organizationId: string; teamId: string; source: RechargeSource; eventType: string };
 

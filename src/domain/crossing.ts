@@ -4,7 +4,7 @@
  * what the copies share: the team, the event and the budget that was crossed. Two events of one fall (`threshold_crossed`, then
  * `budget_crossed`) are two crossings; the second one finds the recharge open, or the balance restored.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /**
  * LiteLLM's events that say something about a team's own budget. Anything else at the same URL is not for us.
@@ -62,7 +62,5 @@ export function sweepCrossing(teamId: string, eventType: SweepEvent): Crossing {
 }
 
 function crossingKey(teamId: string, event: string, budget: unknown): string {
-  return createHash('sha256')
-    .update(JSON.stringify([teamId, event, budget ?? null]))
-    .digest('hex');
+  return hash('sha256', JSON.stringify([teamId, event, budget ?? null]), 'hex');
 }

@@ -1,4 +1,5 @@
 import type { Database } from '../database/database.ts';
+import type { IncomingEvent, Receipt } from '../database/webhook-events.ts';
 import type { TemporalFacts } from '../domain/status.ts';
 import type { AlertSecrets } from '../inbox/signatures.ts';
 import type { KmsClient } from '../kms/client.ts';
@@ -24,6 +25,8 @@ export type HttpDependencies = {
   alertSecrets: AlertSecrets;
   stripeSigningSecrets: readonly string[];
   adminApiKey: string;
+  /** Stores an alert; returns when it is durable. `bytes`: of its body. */
+  storeAlert: (alert: IncomingEvent, bytes: number) => Promise<Receipt>;
   /** Called when an alert, or one of Stripe's events, has become durable. */
   alertAccepted: () => void;
   stripeEventAccepted: () => void;

@@ -18,8 +18,9 @@ export function rawBody(limit: number): RequestHandler {
     if ((request.headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity') {
       throw new Problem('unsupported-media-type', 'the body is compressed: send it as it is');
     }
-    const tooLarge = new Problem('too-large', `the body is over ${limit} bytes`);
-    if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge;
+    // Made when it is needed: the stack of an error costs 3 µs.
+    const tooLarge = () => new Problem('too-large', `the body is over ${limit} bytes`);
+    if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge();
 
     let chunks: Buffer[] = [];
     let size = 0;
@@ -30,7 +31,7 @@ export function rawBody(limit: number): RequestHandler {
         chunks.push(chunk);
       } else if (wasWithin) {
         chunks = [];
-        next(tooLarge);
+        next(tooLarge());
       }
     });
     request.once('error', () => next(new Problem('malformed', 'the body ended early')));

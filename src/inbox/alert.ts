@@ -1,5 +1,5 @@
 /** Reads the raw body of an alert into the event that is stored. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { IncomingEvent } from '../database/webhook-events.ts';
 import { crossingOf, lacksTeam } from '../domain/crossing.ts';
 
@@ -32,16 +32,18 @@ export function readAlert(body: Buffer, deliveryId: string | null): IncomingEven
     eventType: payload['event'],
     teamId: typeof payload['team_id'] === 'string' ? payload['team_id'] : null,
     payload,
-    bodySha256: createHash('sha256').update(body).digest('hex'),
+    bodySha256: hash('sha256', body, 'hex'),
     deliveryId,
     crossing: crossing?.key ?? null,
   };
 }
 
+const UTF_8 = new TextDecoder('utf-8', { fatal: true });
+
 function parseObject(body: Buffer): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+    value = JSON.parse(UTF_8.decode(body));
   } catch {
     throw new MalformedAlertError('the body is not JSON in UTF-8');
   }

@@ -189,6 +189,8 @@ describe('events', () => {
         organization_id: organization.id,
         delivery_id: expect.stringMatching(/^msg_/),
         duplicate_of: null,
+        copies: 0,
+        last_copy_at: null,
         processed: true,
         success: true,
         outcome: SUCCEEDED,

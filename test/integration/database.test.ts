@@ -1,21 +1,26 @@
-/** The database room by itself: fresh reads, the clock of rows, pages and leases. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+/** The database room by itself: fresh reads, the clock of rows, pages, leases, and what comes in at once. */
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
 import { Database, type EntityManager } from '../../src/database/database.ts';
+import { isDatabaseOutage } from '../../src/database/errors.ts';
 import { newId } from '../../src/database/ids.ts';
+import { LimitedClient } from '../../src/database/limited-client.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { BadCursorError, type Page, type PageRequest } from '../../src/database/page.ts';
+import { batchReceiver, type IncomingEvent, type Receipt } from '../../src/database/receiving.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import * as stripeEvents from '../../src/database/stripe-events.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
 import * as teams from '../../src/database/teams.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { GroupCommit, LANES } from '../../src/inbox/group-commit.ts';
 import { migratedDatabase } from '../support/databases.ts';
 import { insertEvent } from '../support/events.ts';
 import { withoutMaterialPlans } from '../support/plans.ts';
 import { startProxy } from '../support/proxy.ts';
 import { settingsOf } from '../support/settings.ts';
+import { eventually } from '../support/time.ts';
 
 let url: string;
 let database: Database;
@@ -410,5 +415,156 @@ describe.each<[string, typeof webhookEvents | typeof stripeEvents, () => Promise
     expect(await claimed(60_000)).not.toContain(id);
     const { rows } = await sql.query(`select claimed_until from ${table} where id = $1`, [id]);
     expect(rows).toEqual([{ claimed_until: null }]);
+  });
+});
+
+describe('what comes in at the same moment', () => {
+  const receiver = () => {
+    const inbox = new GroupCommit({ store: batchReceiver(database, LANES), isOutage: isDatabaseOutage });
+    return (events: readonly IncomingEvent[]) => Promise.all(events.map((event) => inbox.add(event, 1_000)));
+  };
+  let receive: ReturnType<typeof receiver>;
+  beforeAll(() => {
+    receive = receiver();
+  });
+
+  /** An alert of an organization's team, its crossing open to copies. */
+  const alertOf = (organizationId: string, wish: Partial<IncomingEvent> = {}): IncomingEvent => ({
+    source: 'webhook',
+    eventType: 'budget_crossed',
+    teamId: `team-${organizationId}`,
+    payload: { spend: 1, text: 'quotes " and \\ and {,}' },
+    bodySha256: 'digest',
+    deliveryId: null,
+    crossing: `crossing-${organizationId}`,
+    ...wish,
+  });
+  const eventsOf = async (organizationId: string) =>
+    (await sql.query('select * from webhook_event where organization_id = $1 order by id', [organizationId])).rows;
+  const statuses = (receipts: readonly Receipt[]) => receipts.map(({ status }) => status);
+
+  test('two hundred alerts are one statement, in one message', async () => {
+    const ids = await Promise.all(Array.from({ length: 200 }, () => organization()));
+    const [alone, others] = [jest.spyOn(LimitedClient.prototype, 'alone'), jest.spyOn(LimitedClient.prototype, 'query')];
+    const receipts = await receive(ids.map((id) => alertOf(id, { deliveryId: newId('evt') })));
+    expect([alone.mock.calls.length, others.mock.calls.length]).toEqual([1, 0]);
+    jest.restoreAllMocks();
+    expect(statuses(receipts)).toEqual(Array(200).fill('accepted'));
+    for (const [index, id] of ids.entries()) expect(await eventsOf(id)).toMatchObject([{ id: receipts[index]?.eventId, copies: 0 }]);
+  });
+
+  test('is told apart within one batch as it is one after the other', async () => {
+    const [id, other] = [await organization(), await organization()];
+    const alone = jest.spyOn(LimitedClient.prototype, 'alone');
+    const [first, again, changed, copy, nameless, ofOther, ignored, unknown, unknownAgain] = await receive([
+      alertOf(id, { deliveryId: `a-${id}` }),
+      alertOf(id, { deliveryId: `a-${id}` }),
+      alertOf(id, { deliveryId: `a-${id}`, bodySha256: 'another' }),
+      alertOf(id, { deliveryId: `b-${id}`, payload: { spend: 7.5 } }),
+      alertOf(id, { payload: { spend: 'a text' } }),
+      alertOf(other),
+      alertOf(id, { crossing: null, eventType: 'spend_tracked' }),
+      alertOf('nobody'),
+      alertOf('nobody'),
+    ]);
+    // Not one by one, because the batch has failed.
+    expect(alone).toHaveBeenCalledTimes(1);
+    jest.restoreAllMocks();
+    const eventId = first?.eventId;
+    expect(first).toEqual({ eventId, status: 'accepted' });
+    for (const each of [again, copy, nameless]) expect(each).toEqual({ eventId, status: 'duplicate' });
+    expect(changed?.status).toBe('conflict');
+    expect(ofOther).toEqual({ eventId: (await eventsOf(other))[0]?.id, status: 'accepted' });
+    expect(statuses([ignored, unknown, unknownAgain] as Receipt[])).toEqual(['ignored', 'accepted', 'accepted']);
+    expect(unknown?.eventId).not.toBe(unknownAgain?.eventId);
+    expect(await eventsOf(id)).toMatchObject([
+      { id: eventId, copies: 2, highest_spend: '7.5', last_copy_at: expect.any(Date), processed: false },
+      { outcome: 'ignored', success: true, copies: 0, last_copy_at: null },
+    ]);
+    // And again, now that all of it is stored.
+    expect(
+      statuses(
+        await receive([
+          alertOf(id, { deliveryId: `b-${id}`, payload: { spend: 7.5 } }),
+          alertOf(id, { deliveryId: `b-${id}`, bodySha256: 'another' }),
+          alertOf(id, { deliveryId: `c-${id}` }),
+        ]),
+      ),
+    ).toEqual(['duplicate', 'conflict', 'duplicate']);
+    expect(await eventsOf(id)).toMatchObject([{ id: eventId, copies: 3 }, { outcome: 'ignored' }]);
+  });
+
+  test('is accepted once also where other processes and older rows have it', async () => {
+    const id = await organization();
+    const old = await insertEvent(sql, id);
+    await sql.query('update webhook_event set delivery_id = $1 where id = $2', [`old-${id}`, old]);
+    const [known, otherBody] = await receive([
+      alertOf(id, { deliveryId: `old-${id}`, bodySha256: '' }),
+      alertOf(id, { deliveryId: `old-${id}` }),
+    ]);
+    expect([known, otherBody?.status]).toEqual([{ eventId: old, status: 'duplicate' }, 'conflict']);
+
+    const ids = await Promise.all(Array.from({ length: 20 }, () => organization()));
+    const receivers = Array.from({ length: 6 }, receiver);
+    // Each in an order of its own, with the same delivery ids.
+    const answers = await Promise.all(
+      receivers.map((send, n) =>
+        send(ids.map((_, k) => ids[(k * 7 + n * 3) % ids.length] as string).map((each) => alertOf(each, { deliveryId: `race-${each}` }))),
+      ),
+    );
+    expect(statuses(answers.flat()).filter((status) => status === 'accepted')).toHaveLength(ids.length);
+    for (const each of ids) expect(await eventsOf(each)).toMatchObject([{ delivery_id: `race-${each}`, copies: 0 }]);
+  });
+
+  test('a row that PostgreSQL refuses fails alone', async () => {
+    const ids = await Promise.all(Array.from({ length: 9 }, () => organization()));
+    await sql.query(`alter table webhook_event add constraint of_a_test check (team_id <> 'team-${ids[4]}') not valid`);
+    const inbox = new GroupCommit({ store: batchReceiver(database, LANES), isOutage: isDatabaseOutage });
+    const answers = await Promise.allSettled(ids.map((id) => inbox.add(alertOf(id, { deliveryId: `alone-${id}` }), 1)));
+    await sql.query('alter table webhook_event drop constraint of_a_test');
+    expect(answers.map(({ status }) => status)).toEqual(ids.map((_, n) => (n === 4 ? 'rejected' : 'fulfilled')));
+    expect(await eventsOf(ids[4] as string)).toEqual([]);
+    expect((await sql.query('select from webhook_delivery where delivery_id = $1', [`alone-${ids[4]}`])).rowCount).toBe(0);
+    expect(statuses(await receive([alertOf(ids[4] as string, { deliveryId: `alone-${ids[4]}` })]))).toEqual(['accepted']);
+  });
+
+  test('fails when its connection is lost while it is stored, and ends nothing else: the next is stored over another', async () => {
+    const [id, other] = [await organization(), await organization()];
+    const store = batchReceiver(database, 1);
+    expect(statuses(await store([alertOf(id)]))).toEqual(['accepted']);
+    const lock = await sql.connect();
+    await lock.query('begin; lock table webhook_event in exclusive mode');
+    const stuck = store([alertOf(other)]).then(
+      () => 'stored',
+      (error) => isDatabaseOutage(error),
+    );
+    const end = `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and query like '%with incoming%' and pid <> pg_backend_pid()`;
+    await eventually(async () => (await sql.query(end)).rowCount, 'the statement waits for the lock');
+    expect(await stuck).toBe(true);
+    await lock.query('rollback');
+    lock.release();
+    expect(statuses(await store([alertOf(id), alertOf(other)]))).toEqual(['duplicate', 'accepted']);
+  });
+
+  test('is stored all the same behind a pooler that does not follow prepared statements, without one from then on', async () => {
+    const [id, other] = [await organization(), await organization()];
+    const store = batchReceiver(database, 1);
+    const alone = jest.spyOn(LimitedClient.prototype, 'alone');
+    alone.mockRejectedValueOnce(Object.assign(new Error('prepared statement "bill" does not exist'), { code: '26000' }));
+    expect(statuses([...(await store([alertOf(id)])), ...(await store([alertOf(other)]))])).toEqual(['accepted', 'accepted']);
+    expect(alone.mock.calls.map(([{ name }]) => name)).toEqual([expect.stringMatching(/^bill_/), undefined, undefined]);
+    jest.restoreAllMocks();
+  });
+
+  test('a copy is counted while the event is open, and the next one after that is an event', async () => {
+    const id = await organization();
+    const [first, , third] = [...(await receive([alertOf(id)])), ...(await receive([alertOf(id)])), ...(await receive([alertOf(id)]))];
+    expect(third).toEqual({ eventId: first?.eventId, status: 'duplicate' });
+    await webhookEvents.close(em, first?.eventId as string, 'above_minimum');
+    const [next] = await receive([alertOf(id)]);
+    expect(next?.status).toBe('accepted');
+    expect(await webhookEvents.receive(em, alertOf(id))).toEqual({ eventId: next?.eventId, status: 'duplicate' });
+    expect(await eventsOf(id)).toMatchObject([{ copies: 2 }, { id: next?.eventId, copies: 1 }]);
   });
 });

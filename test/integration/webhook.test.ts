@@ -63,7 +63,7 @@ describe('an authentic alert', () => {
     const answer = scene.post(body, standardHeaders(body)).finally(() => {
       isAnswered = true;
     });
-    await world.waitsForLock('insert into');
+    await world.waitsForLock('with incoming');
     const wasAnswered = isAnswered;
     await locker.query('rollback');
     locker.release();
@@ -93,7 +93,7 @@ describe('the same alert again', () => {
     await expectOneRun(organization, String(event?.id));
   });
 
-  test('100 times at once without an id is one charge, 100 times 200, and 99 duplicates that start nothing', async () => {
+  test('100 times at once without an id is one charge, 100 times 200, and one row that counts 99 copies', async () => {
     const organization = await world.organization();
     const charge = await heldCharge();
     const body = bodyFor(organization.teamId);
@@ -102,12 +102,8 @@ describe('the same alert again', () => {
     const [accepted, ...more] = answers.filter(({ body: answer }) => answer['status'] === 'accepted');
     expect(more).toEqual([]);
     const eventId = String(accepted?.body['event_id']);
-    const { rows } = await world.sql.query(
-      `select count(*)::int from webhook_event
-       where team_id = $1 and duplicate_of = $2 and processed and outcome = 'duplicate' and dispatched_at is null`,
-      [organization.teamId, eventId],
-    );
-    expect(rows).toEqual([{ count: 99 }]);
+    expect(new Set(answers.map(({ body: answer }) => answer['event_id']))).toEqual(new Set([eventId]));
+    expect(await scene.eventsOf(organization.teamId)).toMatchObject([{ id: eventId, copies: 99, last_copy_at: expect.any(Date) }]);
 
     await charge.remove();
     await expectOneRun(organization, eventId);
@@ -121,8 +117,27 @@ describe('the same alert again', () => {
     );
     expect(answers.map(({ data }) => data.status).sort()).toEqual(['accepted', ...Array(9).fill('duplicate')]);
     const eventId = answers.find(({ data }) => data.status === 'accepted')?.data.event_id;
+    expect(await scene.eventsOf(organization.teamId)).toMatchObject([{ id: eventId, copies: 9, highest_spend: '10.509' }]);
     await charge.remove();
     await expectOneRun(organization, eventId);
+  });
+
+  test('the id of a copy is a key for good, though the copy has no row: sent again it is counted once, also when all is over', async () => {
+    const organization = await world.organization();
+    const charge = await heldCharge();
+    const eventId = await world.accepted(organization);
+    const [id, body] = [messageId(), bodyFor(organization.teamId, { spend: 12 })];
+    const send = () => scene.post(body, standardHeaders(body, { id }));
+    const duplicate = { status: 200, body: { event_id: eventId, status: 'duplicate' } };
+    expect(await Promise.all([send(), send(), send()])).toMatchObject([duplicate, duplicate, duplicate]);
+    expect(await scene.eventsOf(organization.teamId)).toMatchObject([{ id: eventId, copies: 1, highest_spend: '12' }]);
+    const other = bodyFor(organization.teamId, { spend: 13 });
+    expect((await scene.post(other, standardHeaders(other, { id }))).status).toBe(409);
+
+    await charge.remove();
+    await expectOneRun(organization, eventId);
+    expect(await send()).toMatchObject(duplicate);
+    expect(await scene.eventsOf(organization.teamId)).toMatchObject([{ id: eventId, copies: 1 }]);
   });
 
   test('case 8: the same id with another body is 409, and no charge', async () => {

@@ -6,9 +6,10 @@ import type { Pool, PoolClient } from 'pg';
 import { ACCOUNTS, type TransferKind } from '../../src/domain/ledger.ts';
 import type { Team } from './litellm-side.ts';
 
-/** What is stored of an organization, by the column that says whose it is. */
+/** What is stored of an organization, by what says whose it is; a table that says so by another one comes before it. */
 const TABLES: readonly (readonly [table: string, whose: string])[] = [
   ['organization_balance_config', 'c_organization_id'],
+  ['webhook_delivery', '(select organization_id from webhook_event e where e.id = event_id)'],
   ['webhook_event', 'organization_id'],
   ['recharge', 'organization_id'],
   ['ledger_transfer', 'organization_id'],
@@ -26,7 +27,7 @@ export type Backup = { at: number; rows: string; team: Team | undefined; answers
 /** The organization's rows at one moment. */
 export async function rowsOf(sql: Pool, organizationId: string): Promise<string> {
   const each = TABLES.map(
-    ([table, whose]) => `'${table}', (select coalesce(jsonb_agg(to_jsonb(t)), '[]') from ${table} t where t.${whose} = $1)`,
+    ([table, whose]) => `'${table}', (select coalesce(jsonb_agg(to_jsonb(t)), '[]') from ${table} t where ${whose} = $1)`,
   );
   const { rows } = await sql.query<{ rows: string }>(`select jsonb_build_object(${each.join(', ')})::text as rows`, [organizationId]);
   return rows[0]?.rows ?? '{}';

@@ -21,7 +21,16 @@ export type Headers = Record<string, string | string[]>;
 export type Answer = { status: number; headers: IncomingMessage['headers']; body: Record<string, unknown> };
 export type Heard = { text: string; closedAfterMs: number };
 
-type EventRow = { id: string; team_id: string | null; payload: Record<string, unknown>; processed: boolean; outcome: string | null };
+type EventRow = {
+  id: string;
+  team_id: string | null;
+  payload: Record<string, unknown>;
+  processed: boolean;
+  outcome: string | null;
+  copies: number;
+  last_copy_at: Date | null;
+  highest_spend: string | null;
+};
 
 export const messageId = () => `msg_${randomBytes(8).toString('hex')}`;
 export const seconds = () => Math.floor(Date.now() / 1000);

@@ -1,0 +1,151 @@
+/**
+ * How fast recharges are, from the alert to the raised quota, with the API, a worker, PostgreSQL with fsync, Temporal
+ * and the stand-ins for Stripe and LiteLLM: beside a workflow of four activities that do nothing, on the same Temporal.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
+import { launch } from '../sandbox/launch.ts';
+import { Database } from '../src/database/database.ts';
+import { BUDGET_AFTER, CHARGED_ONCE } from '../test/support/books.ts';
+import { createDatabase, TEMPLATE_DATABASE } from '../test/support/databases.ts';
+import { Processes } from '../test/support/processes.ts';
+import { type Organization, World } from '../test/support/world.ts';
+import { inTurns, median, quantile, type Row, rowOf } from './rounds.ts';
+
+/** Between two looks at whether it is done. */
+const LOOK_MS = 2;
+
+export type RechargeSizes = { rounds: number; recharges: number; oneByOne: number };
+
+export async function measureRecharges({ rounds, recharges }: RechargeSizes, say: (line: string) => void): Promise<Row[]> {
+  return inWorld(say, async (world) => {
+    const eventIds: string[] = [];
+    const { service, floor } = await inTurns(rounds, async (which, round) => {
+      const organizations = which === 'service' ? await organizationsOf(world, recharges) : [];
+      const started = performance.now();
+      if (which === 'service') eventIds.push(...(await Promise.all(organizations.map((each) => rechargeOnce(world, each)))));
+      else await Promise.all(Array.from({ length: recharges }, () => fourSteps(world)));
+      const rate = recharges / ((performance.now() - started) / 1000);
+      for (const organization of organizations) await check(world, organization);
+      say(`  round ${round}, ${which}: ${rate.toFixed(1)} a second`);
+      return rate;
+    });
+    return [
+      rowOf('recharges, from alert to raised quota', 'a second', { service, floor }),
+      ...(await countsOf(world, eventIds.at(-1) as string)),
+    ];
+  });
+}
+
+export async function measureLatency({ rounds, oneByOne }: RechargeSizes, say: (line: string) => void): Promise<Row[]> {
+  return inWorld(say, async (world) => {
+    const took = await inTurns(rounds, async (which, round) => {
+      const times: number[] = [];
+      for (let each = 0; each < oneByOne; each++) {
+        const [organization] = which === 'service' ? await organizationsOf(world, 1) : [];
+        const started = performance.now();
+        await (organization ? rechargeOnce(world, organization) : fourSteps(world));
+        times.push(performance.now() - started);
+        if (organization) await check(world, organization);
+      }
+      say(`  round ${round}, ${which}: p50 ${median(times).toFixed(0)} ms`);
+      return times;
+    });
+    return [0.5, 0.99].map((share) => {
+      const of = (each: number[][]) => each.map((times) => quantile(times, share));
+      return rowOf(`alert to quota, one at a time, p${share * 100}`, 'ms', { service: of(took.service), floor: of(took.floor) });
+    });
+  });
+}
+
+async function organizationsOf(world: World, count: number): Promise<Organization[]> {
+  const made: Organization[] = [];
+  for (let each = 0; each < count; each++) made.push(await world.organization());
+  return made;
+}
+
+/** Sends the alert; returns its event once that is closed. */
+async function rechargeOnce(world: World, organization: Organization): Promise<string> {
+  const eventId = await world.accepted(organization);
+  while ((await world.sql.query('select from webhook_event where id = $1 and processed', [eventId])).rowCount === 0) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  return eventId;
+}
+
+/** Returns the id of the run, which has ended. */
+async function fourSteps(world: World): Promise<string> {
+  const workflowId = `floor/${randomUUID()}`;
+  await world.temporal.workflow.execute('fourSteps', { workflowId, taskQueue: 'floor', args: [] });
+  return workflowId;
+}
+
+/** Charge, quota and ledger agree. */
+async function check(world: World, organization: Organization): Promise<void> {
+  const [books, budget] = [await world.books(organization), await world.budgetOf(organization.teamId)];
+  if (isDeepStrictEqual(books, CHARGED_ONCE) && budget === BUDGET_AFTER) return;
+  throw new Error(`the books of ${organization.id} are wrong: ${JSON.stringify({ books, budget })}`);
+}
+
+/** What one recharge asks of the others, which is the same on every machine. */
+async function countsOf(world: World, eventId: string): Promise<Row[]> {
+  const history = await world.runOf(eventId).fetchHistory();
+  const ofFloor = await world.temporal.workflow.getHandle(await fourSteps(world)).fetchHistory();
+  const [stripe, kms] = [(await world.stripeState()).requests.length, (await world.kmsState()).requests.length];
+  const [organization] = (await organizationsOf(world, 1)) as [Organization];
+  const [stripeBefore, kmsBefore] = [(await world.stripeState()).requests.length, (await world.kmsState()).requests.length];
+  if (stripeBefore <= stripe || kmsBefore <= kms) throw new Error('the stand-ins have not counted');
+  await rechargeOnce(world, organization);
+  const counts: [what: string, service: number, floor: number][] = [
+    ['history events of a recharge', history.events?.length ?? 0, ofFloor.events?.length ?? 0],
+    ['Stripe calls of a recharge', (await world.stripeState()).requests.length - stripeBefore, 0],
+    ['LiteLLM calls of a recharge', (await world.kmsState()).requests.length - kmsBefore, 0],
+  ];
+  return counts.map(([what, service, floor]) => rowOf(what, '', { service: [service], floor: [floor] }));
+}
+
+async function inWorld<Result>(say: (line: string) => void, work: (world: World) => Promise<Result>): Promise<Result> {
+  say('starting PostgreSQL, Temporal, the stand-ins, the API, a worker and the floor');
+  const folder = mkdtempSync(join(tmpdir(), 'bill-bench-'));
+  const servers = await Promise.all([
+    launch('postgres', { data: join(folder, 'postgres'), port: 0 }),
+    launch('temporal', { port: 0, 'ui-port': 0 }),
+  ]);
+  // Where a world looks for them.
+  process.env['TEST_POSTGRES_URL'] = servers[0].ready['url'];
+  process.env['TEST_TEMPORAL_ADDRESS'] = servers[1].ready['address'];
+  const database = await Database.open(await createDatabase(TEMPLATE_DATABASE));
+  await database.migrate();
+  await database.close();
+  const world = await World.create();
+  const processes = new Processes();
+  const floors: ChildProcess[] = [];
+  try {
+    await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
+    floors.push(await startFloor(world.env['TEMPORAL_ADDRESS'] ?? ''));
+    return await work(world);
+  } finally {
+    for (const floor of floors) floor.kill('SIGKILL');
+    await processes.killAll();
+    await world.close();
+    await Promise.all(servers.map((server) => server.stop()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function startFloor(address: string): Promise<ChildProcess> {
+  const main = fileURLToPath(new URL('./floors/recharge.ts', import.meta.url));
+  const child = spawn(process.execPath, [main], {
+    env: { PATH: process.env['PATH'], TEMPORAL_ADDRESS: address },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  process.once('exit', () => child.kill('SIGKILL'));
+  for await (const _line of createInterface({ input: child.stdout })) return child;
+  throw new Error('the floor has ended before it polled');
+}
