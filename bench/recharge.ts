@@ -95,7 +95,7 @@ async function check(world: World, organization: Organization): Promise<void> {
 
 /** What one recharge asks of the others, which is the same on every machine. */
 async function countsOf(world: World, eventId: string): Promise<Row[]> {
-  const history = await world.runOf(eventId).fetchHistory();
+  const history = await (await world.runOf(eventId)).fetchHistory();
   const ofFloor = await world.temporal.workflow.getHandle(await fourSteps(world)).fetchHistory();
   const [stripe, kms] = [(await world.stripeState()).requests.length, (await world.kmsState()).requests.length];
   const [organization] = (await organizationsOf(world, 1)) as [Organization];
