@@ -13,7 +13,7 @@ import { sqlList } from './sql.ts';
 export type SeenOrganization = OrganizationFacts & { balance: { quota: QuotaMicros | null; spend: QuotaMicros; at: Date } | null };
 
 /** Of a synchronisation, what it could not settle. */
-const UNSETTLED_OUTCOMES = ['needs_person', 'failed'] as const;
+export const UNSETTLED_OUTCOMES = ['needs_person', 'failed'] as const;
 /** The last synchronisations of everything began no longer ago than this, or none has run for hours. */
 const DRIFT_WINDOW = '6 hours';
 
