@@ -1,15 +1,20 @@
 /** The API of the service, put together from a configuration. */
 import type { AddressInfo } from 'node:net';
 import type { Client } from '@temporalio/client';
-import type { Config } from './config.ts';
+import { type Config, METRICS_PORTS } from './config.ts';
 import { Database } from './database/database.ts';
+import { FiguresReader } from './database/figures.ts';
 import { withDeadline } from './deadline.ts';
 import { workerLines } from './domain/status.ts';
 import { createApp, listen } from './http/app.ts';
-import { Dispatcher } from './inbox/dispatcher.ts';
+import { listenForMetrics } from './http/metrics-listener.ts';
+import { Dispatcher, type DispatchWatcher } from './inbox/dispatcher.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
 import { KmsClient } from './kms/client.ts';
+import { showBooks } from './observability/book-metrics.ts';
 import type { Logger } from './observability/log.ts';
+import { Metrics } from './observability/metrics.ts';
+import { callWatcher, showProcess } from './observability/process-metrics.ts';
 import { outboxSource } from './outbox/source.ts';
 import { PaymentsClient } from './payments/client.ts';
 import type { Running } from './running.ts';
@@ -18,9 +23,13 @@ import { temporalErrorOf } from './temporal/errors.ts';
 import { pollersOf, temporalFacts } from './temporal/facts.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
+import { VERSION } from './version.ts';
 
 /** What Temporal says of workers and schedules takes some ten calls. */
 const TEMPORAL_DEADLINE_MS = 5_000;
+/** A figure that takes longer is left out of a page: Prometheus waits for 10 s. */
+const FIGURES_TIMEOUT_MS = 3_000;
+const FIGURES_POOL_MAX = 1;
 /** After SIGTERM, requests under way may take this long; then their connections are closed. */
 const HTTP_GRACE_MS = 10_000;
 
@@ -31,26 +40,37 @@ const HTTP_GRACE_MS = 10_000;
 export async function startApi(config: Config, log: Logger): Promise<Running & { port: number }> {
   const database = await Database.open(config.databaseUrl);
   const client = openClient(config.temporal);
-  const kms = new KmsClient(config.kms);
-  const payments = new PaymentsClient(config.stripe);
+  const metrics = new Metrics('serve', log);
+  const kms = new KmsClient({ ...config.kms, watch: callWatcher(metrics, 'litellm') });
+  const payments = new PaymentsClient({ ...config.stripe, watch: callWatcher(metrics, 'stripe') });
   const workflows = new TemporalStarter(client, config.temporal);
-  const alerts = new Dispatcher(alertSource(database, workflows), log);
-  const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log);
-  const outbox = new Dispatcher(outboxSource({ database, log, ...config.outbound }), log);
+  const alerts = new Dispatcher(alertSource(database, workflows), log, dispatchWatcher(metrics, 'alerts'));
+  const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log, dispatchWatcher(metrics, 'stripe_events'));
+  const outbox = new Dispatcher(
+    outboxSource({ database, log, metrics, ...config.outbound }),
+    log,
+    dispatchWatcher(metrics, 'outbound_events'),
+  );
+  let stopping = false;
+  const isStopping = () => stopping;
+  const probes = {
+    database: () => database.ping(),
+    temporal: () => timed(() => client.workflowService.getSystemInfo({})),
+    workers: () => timed(() => requireWorkers(client, config.temporal)),
+    kms: () => kms.ping(),
+    stripe: () => payments.ping(),
+  };
+  const facts = () => withDeadline(temporalFacts(client, config.temporal), TEMPORAL_DEADLINE_MS).catch(failureOf(config.temporal));
   const app = createApp({
     database,
     kms,
     payments,
     workflows,
     links: new TemporalLinks(config.temporal),
-    probes: {
-      database: () => database.ping(),
-      temporal: () => timed(() => client.workflowService.getSystemInfo({})),
-      workers: () => timed(() => requireWorkers(client, config.temporal)),
-      kms: () => kms.ping(),
-      stripe: () => payments.ping(),
-    },
-    temporalFacts: () => withDeadline(temporalFacts(client, config.temporal), TEMPORAL_DEADLINE_MS).catch(failureOf(config.temporal)),
+    probes,
+    isStopping,
+    metrics,
+    temporalFacts: facts,
     alertSecrets: config.webhook,
     stripeSigningSecrets: config.stripe.webhookSecrets,
     adminApiKey: config.http.adminApiKey,
@@ -61,6 +81,17 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     log,
   });
   const server = await listen(app, config.http.host, config.http.port);
+  // Connections of their own: a scrape waits for no request, and no request for a scrape.
+  const books = await Database.open(config.databaseUrl, { statementTimeoutMs: FIGURES_TIMEOUT_MS, poolMax: FIGURES_POOL_MAX });
+  const reader = new FiguresReader(books);
+  showBooks(metrics, { figures: () => reader.read(), temporalFacts: facts });
+  const gates = [
+    { dependency: 'litellm', lane: 'money', client: kms } as const,
+    { dependency: 'stripe', lane: 'money', client: payments } as const,
+  ];
+  showProcess(metrics, { version: VERSION, gates, pools: { main: database } });
+  const { host, port: metricsPort = METRICS_PORTS.serve } = config.metrics;
+  const shown = await listenForMetrics({ metrics, health: { probes, isStopping }, host, port: metricsPort, log });
   alerts.run();
   stripeEvents.run();
   outbox.run();
@@ -68,7 +99,9 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   log.info({ host: config.http.host, port }, 'the API listens');
   return {
     port,
+    // New requests end first, then what hands them on; who probes and scrapes is answered to the end.
     stop: async () => {
+      stopping = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const deadline = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
@@ -76,8 +109,16 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       clearTimeout(deadline);
       await Promise.all([alerts.stop(), stripeEvents.stop(), outbox.stop()]);
       await client.connection.close();
-      await database.close();
+      await shown?.close();
+      await Promise.all([database.close(), books.close()]);
     },
+  };
+}
+
+function dispatchWatcher(metrics: Metrics, inbox: 'alerts' | 'stripe_events' | 'outbound_events'): DispatchWatcher {
+  return {
+    dispatched: (seconds) => metrics.observe('bill_dispatch_lag_seconds', { inbox }, seconds),
+    failed: () => metrics.count('bill_dispatch_failures_total', { inbox }),
   };
 }
 
