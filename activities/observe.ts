@@ -5,7 +5,8 @@
 import { ApplicationFailure, type Context } from '@temporalio/activity';
 import type { ActivityInterceptors } from '@temporalio/worker';
 import { FAILURE } from '../src/domain/failures.ts';
-import type { Finding } from '../src/domain/finding.ts';
+import { FINDING_KINDS, type Finding } from '../src/domain/finding.ts';
+import { RECHARGE_SOURCES } from '../src/domain/recharge-source.ts';
 import type { Logger } from '../src/observability/log.ts';
 import type { Metrics } from '../src/observability/metrics.ts';
 import type { Activities } from './index.ts';
@@ -64,6 +65,27 @@ function countFindings(metrics: Metrics, findings: readonly Finding[]): void {
 }
 
 const FAILURES: ReadonlySet<string> = new Set(Object.values(FAILURE));
+
+/** What no run of a worker has met yet, so that its first time is seen. */
+export function beginCounting(metrics: Metrics, activities: readonly string[]): void {
+  const outcomes = ['captured', 'processing', 'declined', 'action_required', 'cancelled', 'needs_attention'];
+  metrics.begin(
+    'bill_charges_total',
+    outcomes.map((outcome) => ({ outcome })),
+  );
+  metrics.begin(
+    'bill_activity_failures_total',
+    activities.map((activity) => ({ activity, failure: 'Unexpected' })),
+  );
+  metrics.begin(
+    'bill_reconcile_findings_total',
+    FINDING_KINDS.flatMap((kind) => ['true', 'false'].map((settled) => ({ kind, settled }))),
+  );
+  metrics.begin(
+    'bill_recharges_total',
+    RECHARGE_SOURCES.map((source) => ({ outcome: 'succeeded', reason: '', source })),
+  );
+}
 
 /** For `Worker.create`, outside `superviseActivity`: sees the failures that it makes. */
 export function observe({ log, metrics }: { log: Logger; metrics: Metrics }) {

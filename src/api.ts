@@ -116,6 +116,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
 }
 
 function dispatchWatcher(metrics: Metrics, inbox: 'alerts' | 'stripe_events' | 'outbound_events'): DispatchWatcher {
+  metrics.begin('bill_dispatch_failures_total', [{ inbox }]);
   return {
     dispatched: (seconds) => metrics.observe('bill_dispatch_lag_seconds', { inbox }, seconds),
     failed: () => metrics.count('bill_dispatch_failures_total', { inbox }),

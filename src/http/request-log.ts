@@ -59,6 +59,11 @@ export function noteOutcome(response: Response, outcome: string): void {
 
 /** Counts what is posted to a webhook: one event each, whatever is answered. */
 export function countIngest(metrics: Metrics, source: 'litellm' | 'stripe'): RequestHandler {
+  const outcomes = ['accepted', 'duplicate', 'ignored', 'aborted', ...Object.values(OUTCOMES)];
+  metrics.begin(
+    'bill_ingest_events_total',
+    outcomes.map((outcome) => ({ source, outcome })),
+  );
   return (_request, response, next) => {
     const started = performance.now();
     response.once('close', () => {

@@ -13,7 +13,7 @@ import type { Metrics } from './metrics.ts';
 /** Scrapes within this time get the same figures: several Prometheus servers cost no more than one. */
 const KEEP_FIGURES_MS = 5_000;
 /** What Temporal says takes some ten calls. */
-const KEEP_TEMPORAL_MS = 15_000;
+const KEEP_TEMPORAL_MS = 5_000;
 /** A scrape waits no longer, and then goes without. Prometheus gives up after 10 s by itself. */
 const READ_DEADLINE_MS = 4_000;
 

@@ -15,6 +15,9 @@ import {
 } from './catalogue.ts';
 import type { Logger } from './log.ts';
 
+/** Gauges with the ending of a counter; promtool refuses them. Those by type are there without it. */
+const AGAINST_CONVENTION = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
+
 /** Puts what is to be shown into the metrics, when they are read. */
 type Collector = { name: string; collect: () => Promise<void> | void };
 
@@ -33,6 +36,7 @@ export class Metrics {
   /** From now on the page has CPU, memory and event loop of the process. */
   watchProcess(): void {
     collectDefaultMetrics({ register: this.registry });
+    for (const name of AGAINST_CONVENTION) this.registry.removeSingleMetric(name);
   }
 
   private register(name: MetricName): void {
@@ -46,6 +50,11 @@ export class Metrics {
   /** Adds to a counter. Of a metric that this process does not have, nothing is counted. */
   count<Name extends CounterName>(name: Name, labels: LabelsOf<Name>, by = 1): void {
     (this.registry.getSingleMetric(name) as Counter | undefined)?.inc(labels, by);
+  }
+
+  /** Shows 0 of what has not happened yet: an increase from nothing is not seen. */
+  begin<Name extends CounterName>(name: Name, each: readonly LabelsOf<Name>[]): void {
+    for (const labels of each) this.count(name, labels, 0);
   }
 
   observe<Name extends HistogramName>(name: Name, labels: LabelsOf<Name>, value: number): void {

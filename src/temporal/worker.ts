@@ -6,7 +6,7 @@ import type { ActivityDependencies } from '../../activities/dependencies.ts';
 import { bulkActivities, moneyActivities } from '../../activities/index.ts';
 import { HEARTBEAT_MS, superviseActivity } from '../../activities/interceptor.ts';
 import { watchKeys } from '../../activities/key-watch.ts';
-import { observe } from '../../activities/observe.ts';
+import { beginCounting, observe } from '../../activities/observe.ts';
 import { bulkQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
 import type { Lane } from '../gate.ts';
@@ -129,12 +129,14 @@ type WorkersOptions = {
  */
 export async function createWorkers({ workflowBundle, dependencies, taskQueue, ...temporal }: WorkersOptions): Promise<Worker[]> {
   const { money, bulk } = dependencies;
+  const activities = { ...moneyActivities(money), ...bulkActivities(bulk) };
+  beginCounting(money.metrics, Object.keys(activities));
   const main = await Worker.create({
     ...temporal,
     ...supervised(money),
     taskQueue,
     workflowBundle,
-    activities: { ...moneyActivities(money), ...bulkActivities(bulk) },
+    activities,
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
   });
