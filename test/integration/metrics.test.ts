@@ -2,6 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import axios from 'axios';
 import { freePort } from '../../sandbox/ports.ts';
+import { Database } from '../../src/database/database.ts';
+import { FiguresReader } from '../../src/database/figures.ts';
+import { idAt } from '../../src/database/ids.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
 import { parsePage, type Sample, totalOf } from '../support/prometheus.ts';
@@ -75,6 +78,32 @@ test('what a person has to settle, and a hold, is shown until it is settled', as
   expect(totalOf(await scrape('worker'), 'bill_recharges_total', { outcome: 'refused', reason: 'held' })).toBe(1);
   await world.admin.post(`/api/v1/holds/${hold.id}/release`, { reason: 'looked at' });
   await eventuallyShows('bill_holds_open', { scope: 'organization', reason: 'operator' }, 0);
+});
+
+test('transfers that are long settled are added up once, and to the same sums', async () => {
+  const { organization, rechargeId } = await world.recharged();
+  const hourAgo = idAt('ltr', new Date(Date.now() - 3_600_000)).slice(0, -8);
+  for (let n = 0; n < 5; n++)
+    await world.sql.query(
+      `insert into ledger_transfer (id, organization_id, recharge_id, kind, reference, debit_account, credit_account, amount_minor, currency, quota_micros)
+       values ($1, $2, $3, 'recovery', $1, 'stripe', 'prepaid', 7, 'usd', 1)`,
+      [`${hourAgo}${String(n).padStart(8, '0')}`, organization.id, rechargeId],
+    );
+  const database = await Database.open(world.config.databaseUrl);
+  try {
+    const reader = new FiguresReader(database);
+    for (let reading = 0; reading < 3; reading++) {
+      const sums = 'select kind, currency, sum(amount_minor)::float as amount from ledger_transfer group by kind, currency order by kind';
+      const { rows } = await world.sql.query(sums);
+      const { transferred } = await reader.read();
+      expect(transferred.toSorted((one, other) => (one.kind < other.kind ? -1 : 1))).toEqual(rows);
+      await world.recharged();
+    }
+    // What is held for no open recharge is seen.
+    await eventuallyShows('bill_ledger_unaccounted_minor_units', { currency: 'usd' }, 35);
+  } finally {
+    await database.close();
+  }
 });
 
 describe('the listener', () => {
