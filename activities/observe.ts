@@ -42,11 +42,9 @@ const OBSERVERS: { [Name in keyof Activities]?: Observer<Name> } = {
     if (result.kind === 'needs_attention') return parked(log, { recharge_id, reason: result.reason });
     if (result.kind === 'refunded') log.warn({ recharge_id, reason }, 'refunded: the quota could not be raised');
   },
-  sweepTeams: ({ log, metrics }, { result }) => {
+  sweepTeams: ({ metrics }, { result }) => {
     metrics.count('bill_sweep_reported_total', {}, result.reported.length);
     metrics.count('bill_sweep_unreadable_total', {}, result.unreadable);
-    for (const { organizationId, eventId, eventType, balance } of result.reported)
-      log.info({ organization_id: organizationId, event_id: eventId, event_type: eventType, balance }, 'the sweep has reported a balance');
   },
   checkBooks: ({ metrics }, { result }) => countFindings(metrics, result),
   resumeIdle: ({ metrics }, { result }) => countFindings(metrics, result),
