@@ -9,7 +9,6 @@ import { type Currency, minorUnits } from '../domain/money.ts';
 import { OPEN_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { HELD } from './books.ts';
 import type { Database, EntityManager } from './database.ts';
-import { idAt } from './ids.ts';
 import { sqlList } from './sql.ts';
 import { lags, UNSETTLED_OUTCOMES } from './status.ts';
 
@@ -19,7 +18,9 @@ const TRANSFERS_A_PAGE = 200_000;
  * Transfers are entered with an id of that moment, and are there once their transaction is committed. What is older
  * than this is all there: it is longer than any transaction, and than clocks differ.
  */
-const SETTLED_AFTER_MS = 10 * 60_000;
+const SETTLED_AFTER = '10 minutes';
+/** SQL for the greatest id of that moment: `ltr_`, then a UUID v7, which begins with its milliseconds; see ids.ts. */
+const LAST_SETTLED = `'ltr_' || lpad(to_hex((extract(epoch from now() - interval '${SETTLED_AFTER}') * 1000)::bigint), 12, '0') || repeat('f', 20)`;
 
 /**
  * The figures of one database, read again and again. The ledger is append-only, so what is old is added up once and
@@ -63,11 +64,10 @@ export class FiguresReader {
 
   /** Page by page; where one fails, the next reading goes on from there. */
   private async addSettled(em: EntityManager): Promise<void> {
-    const end = idAt('ltr', new Date(Date.now() - SETTLED_AFTER_MS));
     for (;;) {
       const [last] = await em.execute<{ id: string; rest: boolean }[]>(
-        `select max(id) as id, count(*) = ? as rest from (select id from ledger_transfer where id > ? and id <= ? order by id limit ?) page`,
-        [TRANSFERS_A_PAGE, this.upTo, end, TRANSFERS_A_PAGE],
+        `select max(id) as id, count(*) = ? as rest from (select id from ledger_transfer where id > ? and id <= ${LAST_SETTLED} order by id limit ?) page`,
+        [TRANSFERS_A_PAGE, this.upTo, TRANSFERS_A_PAGE],
       );
       if (!last?.id) return;
       const page = await sumsOf(em, { after: this.upTo, to: last.id });

@@ -15,9 +15,3 @@ export function newId(prefix: IdPrefix): string {
 export function isId(prefix: IdPrefix, text: string): boolean {
   return new RegExp(`^${prefix}_[0-9a-f]{32}$`).test(text);
 }
-
-/** The greatest id that a row of that moment can have. */
-export function idAt(prefix: IdPrefix, moment: Date): string {
-  const millis = moment.getTime().toString(16).padStart(12, '0');
-  return `${prefix}_${millis}${'f'.repeat(20)}`;
-}
