@@ -305,13 +305,6 @@ async function ofOrganizations(): Promise<void> {
         await Promise.all(held.map((fault) => fault.remove()));
       },
     ),
-    fires({ BillCallsNotMade: minutes(2) }, 'LiteLLM hangs, and balances are asked for', async (begins) => {
-      const [{ id, teamId }] = (await solvent(1)) as [Organization];
-      begins();
-      const hanging = await world.kmsFault({ ...READ_BUDGET, contains: teamId, times: ALWAYS, action: HOLD });
-      await Promise.all(Array.from({ length: 130 }, () => world.admin.get(`/api/v1/organizations/${id}/balance`)));
-      await hanging.remove();
-    }),
     fires({ BillOutboxNotRouted: minutes(6) }, 'a maintenance statement locks the table of deliveries', () =>
       withLock('lock table outbound_delivery in exclusive mode', async () => {
         await recharged();
@@ -323,6 +316,13 @@ async function ofOrganizations(): Promise<void> {
 
 /** Faults of Stripe and LiteLLM as a whole, and the kill switch. */
 async function ofDependencies(): Promise<void> {
+  await fires({ BillCallsNotMade: minutes(2) }, 'LiteLLM hangs, and balances are asked for', async (begins) => {
+    const [{ id, teamId }] = (await solvent(1)) as [Organization];
+    begins();
+    const hanging = await world.kmsFault({ ...READ_BUDGET, contains: teamId, times: ALWAYS, action: HOLD });
+    await Promise.all(Array.from({ length: 130 }, () => world.admin.get(`/api/v1/organizations/${id}/balance`)));
+    await hanging.remove();
+  });
   await fires({ BillStripeFails: minutes(2) + 30_000 }, 'Stripe answers 503 to everything', async (begins) => {
     const organizations = await solvent(30);
     begins();
