@@ -94,7 +94,9 @@ export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traff
   stops.push(() => database.close());
   const links = new TemporalLinks(config.temporal);
   const { apiUrl } = embedded;
-  console.log(`\n${banner({ config, given: process.env, apiUrl, workflowsUrl: links.workflows, logFile: LOG_FILE })}\n`);
+  console.log(
+    `\n${banner({ config, given: process.env, apiUrl, workflowsUrl: links.workflows, logFile: LOG_FILE, metricsUrls: urlsOf(metrics) })}\n`,
+  );
   const timeline = startTimeline(database, links, (line) => console.log(line));
   stops.push(timeline.stop);
 
@@ -124,6 +126,10 @@ async function metricsOf({ host, port }: Config['metrics'], say: (line: string) 
   const avoided = (busy: number, taken: number) => say(`port ${busy} is busy; metrics are at ${taken}`);
   const api = await freePort(serve, avoided);
   return { serve: { host, port: api }, worker: { host, port: await freePort(Math.max(worker, api + 1), avoided) } };
+}
+
+function urlsOf(metrics: Record<ProcessKind, Config['metrics']>): string[] {
+  return Object.values(metrics).flatMap(({ host, port }) => (port ? [`http://${host}:${port}/metrics`] : []));
 }
 
 function startOver(): void {
