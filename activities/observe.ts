@@ -85,6 +85,16 @@ export function beginCounting(metrics: Metrics, activities: readonly string[]): 
   );
 }
 
+/** What is done is done: no step fails for how it is looked at, such as at the result of another version. */
+function look(tools: { log: Logger; metrics: Metrics }, activityType: string, seen: { input: unknown; result: unknown }): void {
+  const observer = OBSERVERS[activityType as keyof Activities] as ((...args: unknown[]) => void) | undefined;
+  try {
+    observer?.(tools, seen);
+  } catch (error) {
+    tools.log.warn({ activityType, reason: (error as Error).message }, 'the result of an activity could not be looked at');
+  }
+}
+
 /** For `Worker.create`, outside `superviseActivity`: sees the failures that it makes. */
 export function observe({ log, metrics }: { log: Logger; metrics: Metrics }) {
   return ({ info: { activityType } }: Context): ActivityInterceptors => ({
@@ -92,8 +102,7 @@ export function observe({ log, metrics }: { log: Logger; metrics: Metrics }) {
       async execute(input, next) {
         try {
           const result = await next(input);
-          const observer = OBSERVERS[activityType as keyof Activities] as ((...seen: unknown[]) => void) | undefined;
-          observer?.({ log, metrics }, { input: input.args[0], result });
+          look({ log, metrics }, activityType, { input: input.args[0], result });
           return result;
         } catch (error) {
           const type = error instanceof ApplicationFailure ? (error.type ?? '') : '';

@@ -49,7 +49,7 @@ export class Metrics {
 
   /** Adds to a counter. Of a metric that this process does not have, nothing is counted. */
   count<Name extends CounterName>(name: Name, labels: LabelsOf<Name>, by = 1): void {
-    (this.registry.getSingleMetric(name) as Counter | undefined)?.inc(labels, by);
+    this.harmlessly(name, () => (this.registry.getSingleMetric(name) as Counter | undefined)?.inc(labels, by));
   }
 
   /** Shows 0 of what has not happened yet: an increase from nothing is not seen. */
@@ -58,11 +58,20 @@ export class Metrics {
   }
 
   observe<Name extends HistogramName>(name: Name, labels: LabelsOf<Name>, value: number): void {
-    (this.registry.getSingleMetric(name) as Histogram | undefined)?.observe(labels, value);
+    this.harmlessly(name, () => (this.registry.getSingleMetric(name) as Histogram | undefined)?.observe(labels, value));
   }
 
   set<Name extends GaugeName>(name: Name, labels: LabelsOf<Name>, value: number): void {
-    (this.registry.getSingleMetric(name) as Gauge | undefined)?.set(labels, value);
+    this.harmlessly(name, () => (this.registry.getSingleMetric(name) as Gauge | undefined)?.set(labels, value));
+  }
+
+  /** The library refuses a value that is no number. No charge fails for how it is counted. */
+  private harmlessly(name: MetricName, note: () => void): void {
+    try {
+      note();
+    } catch (error) {
+      this.log.warn({ metrics: name, reason: (error as Error).message }, 'a metric could not be noted');
+    }
   }
 
   /** A counter that somebody else counts: shows their number. */

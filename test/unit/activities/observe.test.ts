@@ -88,6 +88,12 @@ describe('an operator finds in the log', () => {
   });
 });
 
+test('a result that cannot be understood is the result all the same', async () => {
+  const { ended, lines } = await seen('chargeStripe', { rechargeId: 'rch_1' }, async () => undefined);
+  expect(ended).toEqual({ result: undefined });
+  expect(lines).toEqual([expect.objectContaining({ level: 40, activityType: 'chargeStripe' })]);
+});
+
 test('nothing is logged of an activity that decides nothing', async () => {
   expect((await seen('recordRecharge', { rechargeId: 'rch_1' }, async () => undefined)).lines).toEqual([]);
 });
