@@ -350,25 +350,25 @@ async function ofDependencies(): Promise<void> {
 }
 
 async function ofProcesses(): Promise<void> {
+  await fires({ BillDatabasePoolExhausted: 60_000 + minutes(2) }, 'a statement locks the table of teams, and pages ask for it', () =>
+    withLock('lock table team in access exclusive mode', async () => {
+      const { id } = await world.organization({ spend: 0 });
+      let isOver = false;
+      const ask = async () => {
+        while (!isOver) await world.admin.get(`/api/v1/organizations/${id}/teams`).catch(() => {});
+      };
+      const asking = Array.from({ length: 40 }, ask);
+      await world
+        .eventually(async () => firing.has('BillDatabasePoolExhausted'), 'the pool is exhausted', 60_000 + minutes(2) + SLACK_MS)
+        .finally(() => {
+          isOver = true;
+        });
+      void Promise.allSettled(asking);
+    }),
+  );
   await Promise.all([
     fires({ BillKillSwitchOn: minutes(30) }, 'a person holds the service', () =>
       world.admin.post('/api/v1/holds', { scope: 'service', reason: 'rehearsal' }),
-    ),
-    fires({ BillDatabasePoolExhausted: 60_000 + minutes(2) }, 'a statement locks the table of teams, and pages ask for it', () =>
-      withLock('lock table team in access exclusive mode', async () => {
-        const { id } = await world.organization({ spend: 0 });
-        let isOver = false;
-        const ask = async () => {
-          while (!isOver) await world.admin.get(`/api/v1/organizations/${id}/teams`).catch(() => {});
-        };
-        const asking = Array.from({ length: 40 }, ask);
-        await world
-          .eventually(async () => firing.has('BillDatabasePoolExhausted'), 'the pool is exhausted', 60_000 + minutes(2) + SLACK_MS)
-          .finally(() => {
-            isOver = true;
-          });
-        void Promise.allSettled(asking);
-      }),
     ),
     fires({ BillEventLoopBlocked: minutes(5) }, 'the API gets no CPU for most of the time', async () => {
       const isOver = () => firing.has('BillEventLoopBlocked');
