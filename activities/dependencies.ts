@@ -2,6 +2,7 @@
 import type { Database } from '../src/database/database.ts';
 import type { KmsClient } from '../src/kms/client.ts';
 import type { Logger } from '../src/observability/log.ts';
+import type { Metrics } from '../src/observability/metrics.ts';
 import type { PaymentsClient } from '../src/payments/client.ts';
 import type { WorkflowStarter } from '../src/workflow-starter.ts';
 
@@ -11,4 +12,5 @@ export type ActivityDependencies = {
   payments: PaymentsClient;
   workflows: WorkflowStarter;
   log: Logger;
+  metrics: Metrics;
 };

@@ -1,18 +1,23 @@
 /** The API of the service, put together from a configuration. */
 import type { AddressInfo } from 'node:net';
-import type { Config } from './config.ts';
+import { type Config, METRICS_PORTS } from './config.ts';
 import { Database } from './database/database.ts';
 import { describeDatabaseError, isDatabaseError, isDatabaseOutage } from './database/errors.ts';
-import { batchReceiver } from './database/receiving.ts';
+import { FiguresReader } from './database/figures.ts';
+import { batchReceiver, type IncomingEvent } from './database/receiving.ts';
 import { serviceFacts } from './database/status.ts';
 import { withDeadline } from './deadline.ts';
 import { serviceLines } from './domain/status.ts';
 import { createApp, listen } from './http/app.ts';
-import { Dispatcher } from './inbox/dispatcher.ts';
+import { listenForMetrics } from './http/metrics-listener.ts';
+import { Dispatcher, type DispatchWatcher } from './inbox/dispatcher.ts';
 import { GroupCommit, LANES } from './inbox/group-commit.ts';
 import { alertSource, stripeSource } from './inbox/sources.ts';
 import { KmsClient } from './kms/client.ts';
+import { showBooks } from './observability/book-metrics.ts';
 import type { Logger } from './observability/log.ts';
+import { Metrics } from './observability/metrics.ts';
+import { callWatcher, showProcess } from './observability/process-metrics.ts';
 import { outboxSource } from './outbox/source.ts';
 import { PaymentsClient } from './payments/client.ts';
 import type { Running } from './running.ts';
@@ -21,9 +26,13 @@ import { temporalErrorOf } from './temporal/errors.ts';
 import { temporalFacts } from './temporal/facts.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
+import { VERSION } from './version.ts';
 
 /** What Temporal says of workers and schedules takes some ten calls. */
 const TEMPORAL_DEADLINE_MS = 5_000;
+/** A figure that takes longer is left out of a page: Prometheus waits for 10 s. */
+const FIGURES_TIMEOUT_MS = 3_000;
+const FIGURES_POOL_MAX = 1;
 /** After SIGTERM, requests under way may take this long; then their connections are closed. */
 const HTTP_GRACE_MS = 10_000;
 
@@ -34,27 +43,49 @@ const HTTP_GRACE_MS = 10_000;
 export async function startApi(config: Config, log: Logger): Promise<Running & { port: number }> {
   const database = await Database.open(config.databaseUrl);
   const client = openClient(config.temporal);
-  const kms = new KmsClient(config.kms);
-  const payments = new PaymentsClient(config.stripe);
+  const metrics = new Metrics('serve', log);
+  const kms = new KmsClient({ ...config.kms, watch: callWatcher(metrics, 'litellm') });
+  const payments = new PaymentsClient({ ...config.stripe, watch: callWatcher(metrics, 'stripe') });
   const told = (error: unknown) =>
     (isDatabaseError(error) ? new Error(describeDatabaseError(error)) : temporalErrorOf(error, config.temporal)) as Error;
   const inWords = (error: unknown): never => {
     throw told(error);
   };
   const workflows = new TemporalStarter(client, config.temporal);
-  const inbox = new GroupCommit({ store: batchReceiver(database, LANES), isOutage: isDatabaseOutage });
-  const alerts = new Dispatcher(alertSource(database, workflows), log);
-  const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log);
-  const outbox = new Dispatcher(outboxSource({ database, log, ...config.outbound }), log);
-  const temporalFactsOrFailure = () =>
+  const receive = batchReceiver(database, LANES);
+  const inbox = new GroupCommit({
+    store: (batch: readonly IncomingEvent[]) => {
+      metrics.observe('bill_ingest_batch_size', {}, batch.length);
+      return receive(batch);
+    },
+    isOutage: isDatabaseOutage,
+  });
+  const alerts = new Dispatcher(alertSource(database, workflows), log, dispatchWatcher(metrics, 'alerts'));
+  const stripeEvents = new Dispatcher(stripeSource({ database, payments, workflows }), log, dispatchWatcher(metrics, 'stripe_events'));
+  const outbox = new Dispatcher(
+    outboxSource({ database, log, metrics, ...config.outbound }),
+    log,
+    dispatchWatcher(metrics, 'outbound_events'),
+  );
+  let stopping = false;
+  const isStopping = () => stopping;
+  const facts = () =>
     withDeadline(temporalFacts(client, config.temporal), TEMPORAL_DEADLINE_MS).catch((error) => ({
       failure: told(error).message.split('\n')[0] ?? 'unknown',
     }));
   /** @throws what `bill status` calls wrong, without its details: `/ready` answers everybody. */
   const requireFine = async () => {
-    const facts = { ...(await serviceFacts(database.fork())), temporal: await temporalFactsOrFailure() };
-    const wrong = serviceLines(facts, new Date()).filter(({ isFine }) => !isFine);
+    const wrong = serviceLines({ ...(await serviceFacts(database.fork())), temporal: await facts() }, new Date()).filter(
+      ({ isFine }) => !isFine,
+    );
     if (wrong.length > 0) throw new Error(`wrong: ${wrong.map(({ check }) => check).join(', ')}; bill status says more`);
+  };
+  const probes = {
+    database: () => database.ping().catch(inWords),
+    temporal: () => timed(() => client.workflowService.getSystemInfo({})).catch(inWords),
+    service: () => timed(requireFine).catch(inWords),
+    kms: () => kms.ping(),
+    stripe: () => payments.ping(),
   };
   const app = createApp({
     database,
@@ -62,14 +93,10 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     payments,
     workflows,
     links: new TemporalLinks(config.temporal),
-    probes: {
-      database: () => database.ping().catch(inWords),
-      temporal: () => timed(() => client.workflowService.getSystemInfo({})).catch(inWords),
-      service: () => timed(requireFine).catch(inWords),
-      kms: () => kms.ping(),
-      stripe: () => payments.ping(),
-    },
-    temporalFacts: temporalFactsOrFailure,
+    probes,
+    isStopping,
+    metrics,
+    temporalFacts: facts,
     alertSecrets: config.webhook,
     stripeSigningSecrets: config.stripe.webhookSecrets,
     adminApiKey: config.http.adminApiKey,
@@ -81,6 +108,17 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     log,
   });
   const server = await listen(app, config.http.host, config.http.port);
+  // Connections of their own: a scrape waits for no request, and no request for a scrape.
+  const books = await Database.open(config.databaseUrl, { statementTimeoutMs: FIGURES_TIMEOUT_MS, poolMax: FIGURES_POOL_MAX });
+  const reader = new FiguresReader(books);
+  showBooks(metrics, { figures: () => reader.read(), temporalFacts: facts });
+  const gates = [
+    { dependency: 'litellm', lane: 'money', client: kms } as const,
+    { dependency: 'stripe', lane: 'money', client: payments } as const,
+  ];
+  showProcess(metrics, { version: VERSION, gates, pools: { main: database } });
+  const { host, port: metricsPort = METRICS_PORTS.serve } = config.metrics;
+  const shown = await listenForMetrics({ metrics, health: { probes, isStopping }, host, port: metricsPort, log });
   alerts.run();
   stripeEvents.run();
   outbox.run();
@@ -88,7 +126,9 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   log.info({ host: config.http.host, port }, 'the API listens');
   return {
     port,
+    // New requests end first, then what hands them on; who probes and scrapes is answered to the end.
     stop: async () => {
+      stopping = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const deadline = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
@@ -97,8 +137,17 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       await inbox.drained();
       await Promise.all([alerts.stop(), stripeEvents.stop(), outbox.stop()]);
       await client.connection.close();
-      await database.close();
+      await shown?.close();
+      await Promise.all([database.close(), books.close()]);
     },
+  };
+}
+
+function dispatchWatcher(metrics: Metrics, inbox: 'alerts' | 'stripe_events' | 'outbound_events'): DispatchWatcher {
+  metrics.begin('bill_dispatch_failures_total', [{ inbox }]);
+  return {
+    dispatched: (seconds) => metrics.observe('bill_dispatch_lag_seconds', { inbox }, seconds),
+    failed: () => metrics.count('bill_dispatch_failures_total', { inbox }),
   };
 }
 

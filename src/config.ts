@@ -41,6 +41,11 @@ const MAX_RATE_LIMIT = 10_000;
 
 const notAPort = 'is not a port number from 0 to 65535';
 const httpUrl = z.url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' }).transform((url) => url.replace(/\/+$/, ''));
+const port = z
+  .string()
+  .regex(/^\d{1,5}$/, notAPort)
+  .transform(Number)
+  .refine((number) => number <= 65535, notAPort);
 const required = (what: string) => z.string({ error: `is not set: ${what}` }).min(1, `is empty: ${what}`);
 
 const isPostgres = /^postgres(ql)?:\/\//;
@@ -66,12 +71,9 @@ const environment = z.object({
   WEBHOOK_URL_TOKENS: secrets,
   ADMIN_API_KEY: required('a key of your own choice for the admin API').min(MIN_SECRET_LENGTH, tooShort),
   HOST: z.string().min(1).default('127.0.0.1'),
-  PORT: z
-    .string()
-    .regex(/^\d{1,5}$/, notAPort)
-    .default('8080')
-    .transform(Number)
-    .refine((port) => port <= 65535, notAPort),
+  PORT: port.default(8080),
+  METRICS_HOST: z.string().min(1).default('127.0.0.1'),
+  METRICS_PORT: port.optional(),
   PUBLIC_URL: httpUrl.optional(),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
@@ -133,6 +135,12 @@ export type WebhookConfig = { readonly hmacSecrets: readonly string[]; readonly 
 
 export type HttpConfig = { readonly host: string; readonly port: number; readonly publicUrl: string; readonly adminApiKey: string };
 
+/** Where a process shows its metrics. `port`: 0 is nowhere; undefined is METRICS_PORTS of the process. */
+export type MetricsConfig = { readonly host: string; readonly port: number | undefined };
+
+/** Of one process each, so that both run on one machine without a setting. */
+export const METRICS_PORTS = { serve: 9464, worker: 9465 } as const;
+
 /**
  * Outbound events. `notify`: where every one goes, and what signs it. `allowPrivate`: endpoints that are made
  * by API may have private addresses.
@@ -150,6 +158,7 @@ export type Config = {
   readonly webhook: WebhookConfig;
   readonly http: HttpConfig;
   readonly logLevel: string;
+  readonly metrics: MetricsConfig;
   readonly outbound: OutboundConfig;
 };
 
@@ -180,6 +189,7 @@ const VARIABLES: Readonly<Record<Part, readonly Variable[]>> = {
   webhook: ['WEBHOOK_HMAC_SECRETS', 'WEBHOOK_URL_TOKENS'],
   http: ['ADMIN_API_KEY', 'HOST', 'PORT', 'PUBLIC_URL'],
   logLevel: ['LOG_LEVEL'],
+  metrics: ['METRICS_HOST', 'METRICS_PORT'],
   outbound: ['NOTIFY_WEBHOOK_URL', 'NOTIFY_WEBHOOK_SECRET', 'OUTBOUND_ALLOW_PRIVATE'],
 };
 const EVERY_PART = Object.keys(VARIABLES) as Part[];
@@ -228,6 +238,7 @@ function configOf(e: Environment, connect: TemporalConfig['connect']): Config {
     webhook: { hmacSecrets: e.WEBHOOK_HMAC_SECRETS, urlTokens: e.WEBHOOK_URL_TOKENS },
     http: { host: e.HOST, port: e.PORT, publicUrl: e.PUBLIC_URL ?? `http://${e.HOST}:${e.PORT}`, adminApiKey: e.ADMIN_API_KEY },
     logLevel: e.LOG_LEVEL,
+    metrics: { host: e.METRICS_HOST, port: e.METRICS_PORT },
     outbound: {
       notify: e.NOTIFY_WEBHOOK_URL && e.NOTIFY_WEBHOOK_SECRET ? { url: e.NOTIFY_WEBHOOK_URL, secret: e.NOTIFY_WEBHOOK_SECRET } : undefined,
       allowPrivate: e.OUTBOUND_ALLOW_PRIVATE === 'true',

@@ -9,6 +9,32 @@ export type Lane = 'money' | 'bulk';
 /** How many calls run at once, and how many more may wait for their turn. */
 export type GateSize = { readonly atOnce: number; readonly waiting: number };
 
+/** What a gate has to do now, and how many calls it has refused since it was made. */
+export type GateLoad = { underWay: number; waiting: number; refused: number };
+
+/** A call as it has ended: `ok`, or the kind of its error; with the wait for its turn. */
+export type CallReport = { route: string; outcome: string; seconds: number };
+
+/** Is told of each call. */
+export type CallWatcher = (call: CallReport) => void;
+
+/** Makes a call, and reports how it has ended. @param kindOf the kind of the error that it ends with. */
+export async function reported<T>(
+  { route, watch, kindOf }: { route: string; watch: CallWatcher; kindOf: (error: unknown) => string },
+  call: () => Promise<T>,
+): Promise<T> {
+  const started = performance.now();
+  const report = (outcome: string) => watch({ route, outcome, seconds: (performance.now() - started) / 1000 });
+  try {
+    const answer = await call();
+    report('ok');
+    return answer;
+  } catch (error) {
+    report(kindOf(error));
+    throw error;
+  }
+}
+
 /** The call was not made: nothing has changed, and it can be tried again. */
 export class GateError extends Error {
   override name = 'GateError';
@@ -17,11 +43,16 @@ export class GateError extends Error {
 export class Gate {
   private readonly size: GateSize;
   private underWay = 0;
+  private refused = 0;
   /** In the order in which they came. */
   private readonly waiting = new Set<() => void>();
 
   constructor(size: GateSize) {
     this.size = size;
+  }
+
+  get load(): GateLoad {
+    return { underWay: this.underWay, waiting: this.waiting.size, refused: this.refused };
   }
 
   /**
@@ -32,7 +63,10 @@ export class Gate {
    *   `work` then never runs. Else whatever `work` throws.
    */
   async through<T>(work: () => Promise<T>, deadline: AbortSignal): Promise<T> {
-    await this.turn(deadline);
+    await this.turn(deadline).catch((error) => {
+      this.refused++;
+      throw error;
+    });
     try {
       return await work();
     } finally {

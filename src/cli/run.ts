@@ -16,19 +16,19 @@ export async function serve(): Promise<void> {
 }
 
 export async function work(): Promise<void> {
-  const [{ startWorker, WORKER_PARTS }, { installTemporalLogger }] = await Promise.all([
+  const [{ startWorker, WORKER_PARTS }, { installTemporalRuntime }] = await Promise.all([
     import('../worker.ts'),
     import('../temporal/worker.ts'),
   ]);
   const config = partsOrExit(WORKER_PARTS);
   const log = createLogger(config.logLevel);
-  installTemporalLogger(log);
+  const sdkMetrics = await installTemporalRuntime(log, { hasMetrics: config.metrics.port !== 0 });
   await databaseOrExit(config, log);
   const failed = (error: Error) => {
     log.fatal({ reason: error.message }, 'the worker has failed');
     process.exit(1);
   };
-  const worker = await startWorker(config, log, { failed });
+  const worker = await startWorker(config, log, { failed, sdkMetrics });
   stopOnSignal(worker, () => log.info('stopping'));
 }
 

@@ -13,7 +13,7 @@ export const LIMIT = 200;
 const OVERLAPS_FOR = '7 days';
 
 /** What is on `prepaid` for a recharge: positive is held, negative was given without being paid. */
-const HELD = `sum(case when t.credit_account = 'prepaid' then t.amount_minor when t.debit_account = 'prepaid' then -t.amount_minor else 0 end)`;
+export const HELD = `sum(case when t.credit_account = 'prepaid' then t.amount_minor when t.debit_account = 'prepaid' then -t.amount_minor else 0 end)`;
 
 export type Unbalanced = { organizationId: string; currency: Currency; held: MinorUnits; since: Date; rechargeIds: string[] };
 

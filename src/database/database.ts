@@ -73,6 +73,9 @@ export type SchemaDifference = {
   unknown: string[];
 };
 
+/** Connections of a pool, and statements that wait for one. */
+export type PoolLoad = { idle: number; used: number; waiting: number };
+
 /** How this process is connected, as `sslmode` asks, and how PostgreSQL sees its own end of it. */
 export type Encryption = { connection: DatabaseConnection; isEncryptedAtServer: boolean; protocol: string | null };
 
@@ -82,11 +85,16 @@ export class Database {
   private readonly config: LimitedClientConfig;
   private readonly probes: pg.Pool;
   private readonly prepared: PreparedStatement<never>[] = [];
+  private readonly pool: () => pg.Pool | undefined;
 
-  private constructor(orm: MikroORM, connection: DatabaseConnection, config: LimitedClientConfig) {
+  private constructor(
+    orm: MikroORM,
+    { connection, config, pool }: { connection: DatabaseConnection; config: LimitedClientConfig; pool: () => pg.Pool | undefined },
+  ) {
     this.orm = orm;
     this.connection = connection;
     this.config = config;
+    this.pool = pool;
     this.probes = new pg.Pool({ ...config, Client: LimitedClient, min: 0, max: PROBE_POOL_MAX });
     this.probes.on('error', () => {}); // The next look makes another connection.
   }
@@ -99,12 +107,16 @@ export class Database {
   static async open(url: string, { statementTimeoutMs = STATEMENT_TIMEOUT_MS, poolMax = POOL_MAX } = {}): Promise<Database> {
     const connection = readConnectionUrl(url);
     const config: LimitedClientConfig = { ...clientConfig(connection), limitMs: statementTimeoutMs, sslMode: connection.sslMode };
+    let pool: pg.Pool | undefined;
+    const onPoolCreated = (created: pg.Pool) => {
+      pool = created;
+    };
     const orm = await MikroORM.init({
       dbName: connection.database,
       entities,
       extensions: [Migrator],
       pool: { min: 0, max: poolMax },
-      driverOptions: { ...config, Client: LimitedClient },
+      driverOptions: { ...config, Client: LimitedClient, onPoolCreated },
       // Every read returns what the database has now, in objects of its own. With an identity map a second
       // read would return the object of the first, with the values of then, and whoever held it would see it
       // change under a later read.
@@ -121,7 +133,13 @@ export class Database {
         allOrNothing: true,
       },
     });
-    return new Database(orm, connection, config);
+    return new Database(orm, { connection, config, pool: () => pool });
+  }
+
+  /** What its pool has to do now. */
+  get load(): PoolLoad {
+    const { totalCount = 0, idleCount = 0, waitingCount = 0 } = this.pool() ?? {};
+    return { idle: idleCount, used: totalCount - idleCount, waiting: waitingCount };
   }
 
   /** A unit of work of its own. */

@@ -38,9 +38,18 @@ export async function claimRows<Row>(
   );
 }
 
-/** Ends the lease for good. The first time stands. */
-export async function markDone(em: EntityManager, { table, doneAt }: Inbox, id: string): Promise<void> {
-  await em.execute(`update ${table} set ${doneAt} = now(), claimed_until = null where id = ? and ${doneAt} is null`, [id]);
+/**
+ * Ends the lease for good. The first time stands.
+ *
+ * @returns the seconds from the receipt of the row until now; undefined where it was done before.
+ */
+export async function markDone(em: EntityManager, { table, doneAt }: Inbox, id: string): Promise<number | undefined> {
+  const [done] = await em.execute<{ seconds: number }[]>(
+    `update ${table} set ${doneAt} = now(), claimed_until = null where id = ? and ${doneAt} is null
+     returning extract(epoch from now() - received_at)::float as seconds`,
+    [id],
+  );
+  return done?.seconds;
 }
 
 /** Ends the lease in `delayMs`: then the row can be claimed again. */

@@ -14,7 +14,7 @@ import { sqlList } from './sql.ts';
 export type SeenOrganization = OrganizationFacts & { balance: { quota: QuotaMicros | null; spend: QuotaMicros; at: Date } | null };
 
 /** Of a synchronisation, what it could not settle. */
-const UNSETTLED_OUTCOMES = ['needs_person', 'failed'] as const;
+export const UNSETTLED_OUTCOMES = ['needs_person', 'failed'] as const;
 /** The last synchronisations of everything began no longer ago than this, or none has run for hours. */
 const DRIFT_WINDOW = '6 hours';
 
@@ -202,7 +202,7 @@ export async function serviceFacts(em: EntityManager): Promise<Pick<ServiceFacts
 }
 
 /** What has arrived and waits to be handed on, by the inboxes of LiteLLM and Stripe and by the outbox. */
-async function lags(em: EntityManager): Promise<Lag[]> {
+export async function lags(em: EntityManager): Promise<Lag[]> {
   const rows = await em.execute<{ what: string; waiting: string; oldest: number | null }[]>(
     `select 'alerts' as what, count(*) as waiting, (extract(epoch from now() - min(received_at)) * 1000)::float as oldest
        from webhook_event where dispatched_at is null and not processed

@@ -39,8 +39,8 @@ export async function claim(em: EntityManager, limit: number, leaseMs: number): 
   return claimRows<StripeNotice>(em, INBOX, { limit, leaseMs });
 }
 
-export async function markHandled(em: EntityManager, id: string): Promise<void> {
-  await markDone(em, INBOX, id);
+export async function markHandled(em: EntityManager, id: string): Promise<number | undefined> {
+  return markDone(em, INBOX, id);
 }
 
 /** Releases a claim in `delayMs`. */

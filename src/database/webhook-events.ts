@@ -29,8 +29,8 @@ export async function claim(em: EntityManager, limit: number, leaseMs: number): 
 }
 
 /** Call it only when the event's workflow was started: nothing starts it again by itself after this. */
-export async function markDispatched(em: EntityManager, id: string): Promise<void> {
-  await markDone(em, INBOX, id);
+export async function markDispatched(em: EntityManager, id: string): Promise<number | undefined> {
+  return markDone(em, INBOX, id);
 }
 
 /** Releases a claim in `delayMs`. */
@@ -38,22 +38,27 @@ export async function releaseClaim(em: EntityManager, id: string, delayMs: numbe
   await releaseRow(em, INBOX, { id, delayMs });
 }
 
+export type ClosedEvent = { organizationId: string | null; teamId: string | null; source: RechargeSource; seconds: number };
+
 /**
  * Closes an event with its outcome, and tells a refusal that is new. The first close stands, so a retry changes
  * nothing, unless a person settled it since, or its recharge has ended so: a restored database may have closed the
  * event before it got its recharge back.
+ *
+ * @returns what was closed, and how many seconds it took from its receipt; undefined where it was closed before.
  */
-export async function close(em: EntityManager, id: string, outcome: EventOutcome): Promise<void> {
-  await em.transactional(async (tx) => {
-    const [closed] = await tx.execute<{ organizationId: string | null; teamId: string | null }[]>(
+export async function close(em: EntityManager, id: string, outcome: EventOutcome): Promise<ClosedEvent | undefined> {
+  return em.transactional(async (tx) => {
+    const [closed] = await tx.execute<ClosedEvent[]>(
       `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
        where id = ? and (not processed or outcome <> ? and (outcome = 'needs_attention'
          or exists (select from recharge r where r.event_id = webhook_event.id and r.status = ?)))
-       returning organization_id as "organizationId", team_id as "teamId"`,
+       returning organization_id as "organizationId", team_id as "teamId", source, extract(epoch from now() - received_at)::float as seconds`,
       [isSuccess(outcome), outcome, id, outcome, outcome],
     );
-    if (!closed?.organizationId || !isToldRefusal(outcome)) return;
-    await refusals.note(tx, { organizationId: closed.organizationId, reason: outcome, eventId: id, teamId: closed.teamId });
+    if (closed?.organizationId && isToldRefusal(outcome))
+      await refusals.note(tx, { organizationId: closed.organizationId, reason: outcome, eventId: id, teamId: closed.teamId });
+    return closed;
   });
 }
 

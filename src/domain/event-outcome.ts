@@ -20,6 +20,11 @@ export type EventOutcome = (typeof EVENT_OUTCOMES)[number];
 
 const SUCCESSES: ReadonlySet<EventOutcome> = new Set(['succeeded', 'above_minimum', 'ignored', 'duplicate'] satisfies EventOutcome[]);
 
+/** Whether it is the policy's word for why nothing is charged. */
+export function isRefusal(outcome: EventOutcome): outcome is Refusal {
+  return Object.hasOwn(REFUSALS, outcome);
+}
+
 /**
  * Whether what the event asked for has been taken care of: the quota was raised, or nothing needed to be
  * done.

@@ -256,6 +256,11 @@ export function workerLines(pollers: readonly Pollers[], now: Date): ServiceLine
   });
 }
 
+/** Whether a schedule is there, not paused, and starts its runs where our workers poll. */
+export function isSchedulePlaced({ isMade, pausedFor, taskQueue, wantedTaskQueue }: ScheduleFacts): boolean {
+  return isMade && pausedFor === null && taskQueue === wantedTaskQueue;
+}
+
 export function scheduleLine(facts: ScheduleFacts, now: Date): ServiceLine {
   const { id, isMade, pausedFor, taskQueue, wantedTaskQueue, intervalMs, lastSuccessAt, changedAt } = facts;
   const line = (isFine: boolean, seen: string, next: string | null = null): ServiceLine => ({

@@ -2,7 +2,6 @@
 import { createServer, type Server } from 'node:http';
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
-import type { Logger } from '../observability/log.ts';
 import { requireAdminKey } from './admin-key.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { healthRoutes } from './health.ts';
@@ -12,6 +11,7 @@ import { outboundEndpointRoutes, outboundEventRoutes } from './outbound.ts';
 import { errorHandler, notFoundHandler, Problem } from './problem.ts';
 import { cutOffAfterAnswer } from './raw-body.ts';
 import { rechargeRoutes } from './recharges.ts';
+import { countIngest, requestLog } from './request-log.ts';
 import { reversalRoutes } from './reversals.ts';
 import { statusRoutes } from './status.ts';
 import { syncRoutes } from './sync.ts';
@@ -23,15 +23,15 @@ const MAX_ADMIN_BODY_BYTES = 64 * 1024;
 const REQUEST_DEADLINE_MS = 10_000;
 
 export function createApp(dependencies: HttpDependencies): Express {
-  const { adminApiKey, log } = dependencies;
+  const { adminApiKey, log, metrics } = dependencies;
   const app = express();
   app.disable('x-powered-by');
   app.set('query parser', 'simple');
-  app.use(requestLog(log), cutOffAfterAnswer);
+  app.use(requestLog(log, metrics), cutOffAfterAnswer);
 
-  // Before everything that an alert does not need. What helmet sets is for browsers, and costs 10 µs an answer.
-  app.use('/webhooks/litellm', litellmWebhook(dependencies));
-  app.use('/webhooks/stripe', stripeWebhook(dependencies));
+  // Before everything that an alert does not need. What helmet sets is for browsers.
+  app.use('/webhooks/litellm', countIngest(metrics, 'litellm'), litellmWebhook(dependencies));
+  app.use('/webhooks/stripe', countIngest(metrics, 'stripe'), stripeWebhook(dependencies));
 
   app.use(helmet());
   app.use(healthRoutes(dependencies));
@@ -81,16 +81,3 @@ const refuseOtherThanJson: RequestHandler = (request, _response, next) => {
   }
   next();
 };
-
-/** Logs method, path and status. Never the query: it may hold a token. */
-function requestLog(log: Logger): RequestHandler {
-  return (request, response, next) => {
-    const started = performance.now();
-    response.on('finish', () => {
-      const { method, originalUrl } = request;
-      const path = originalUrl.split('?')[0];
-      log.debug({ method, path, status: response.statusCode, ms: Math.round(performance.now() - started) }, 'request');
-    });
-    next();
-  };
-}

@@ -4,6 +4,7 @@ import type { TemporalFacts } from '../domain/status.ts';
 import type { AlertSecrets } from '../inbox/signatures.ts';
 import type { KmsClient } from '../kms/client.ts';
 import type { Logger } from '../observability/log.ts';
+import type { Metrics } from '../observability/metrics.ts';
 import type { PaymentsClient } from '../payments/client.ts';
 import type { WorkflowLinks } from '../workflow-links.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
@@ -20,6 +21,9 @@ export type HttpDependencies = {
   workflows: WorkflowStarter;
   links: WorkflowLinks;
   probes: Probes;
+  /** Whether the process ends: from SIGTERM on it is not ready. */
+  isStopping: () => boolean;
+  metrics: Metrics;
   /** Never throws: why Temporal cannot be asked is one of its answers. */
   temporalFacts: () => Promise<TemporalFacts>;
   alertSecrets: AlertSecrets;

@@ -17,6 +17,7 @@ import type { HttpDependencies } from './dependencies.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { rawBody } from './raw-body.ts';
+import { noteOutcome } from './request-log.ts';
 
 /** LiteLLM's alerts are under a kilobyte. */
 const MAX_ALERT_BYTES = 64 * 1024;
@@ -70,6 +71,7 @@ export function litellmWebhook({ storeAlert, alertSecrets, alertAccepted, log }:
     const receipt = await storedOrUnavailable(log, () => storeAlert(alert, body.length));
     if (receipt.status === 'conflict') throw new Problem('conflict', `webhook-id ${proof.deliveryId} was sent before with another body`);
     if (receipt.status === 'accepted') alertAccepted();
+    noteOutcome(response, receipt.status);
     // Not `json`: it makes an ETag, a digest of the answer, and nobody asks twice.
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.end(JSON.stringify({ event_id: receipt.eventId, status: receipt.status }));
@@ -94,11 +96,13 @@ export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccep
     if (!event) throw new Problem('unauthenticated', 'no valid Stripe-Signature by one of STRIPE_WEBHOOK_SECRETS');
     if ('isOpaque' in event) {
       await storedOrUnavailable(log, () => stripeEvents.ignore(database.fork(), event));
+      noteOutcome(response, 'ignored');
       response.json({ event_id: event.id, status: 'ignored' });
       return;
     }
     const isNew = await storedOrUnavailable(log, () => stripeEvents.receive(database.fork(), event));
     if (isNew) stripeEventAccepted();
+    noteOutcome(response, isNew ? 'accepted' : 'duplicate');
     response.json({ event_id: event.id, status: isNew ? 'accepted' : 'duplicate' });
   });
 

@@ -30,13 +30,19 @@ export type Source<Row extends { id: string }> = {
   deadlineMs?: number;
   /** Idempotent: a crash between it and `done` repeats it. */
   handle: (row: Row) => Promise<void>;
-  done: (id: string) => Promise<void>;
+  /** Returns the seconds from the receipt of the row until now, where that is known. */
+  done: (id: string) => Promise<number | undefined>;
   release: (id: string, delayMs: number) => Promise<void>;
 };
+
+/** Is told of each row that was handed on, with the seconds from its receipt, and of each attempt that failed. */
+export type DispatchWatcher = { dispatched: (seconds: number) => void; failed: () => void };
+const NOBODY: DispatchWatcher = { dispatched: () => {}, failed: () => {} };
 
 export class Dispatcher<Row extends { id: string }> {
   private readonly source: Source<Row>;
   private readonly log: Logger;
+  private readonly watcher: DispatchWatcher;
   private running: Promise<void> | undefined;
   private stopped = false;
   private wake: () => void = () => {};
@@ -46,9 +52,10 @@ export class Dispatcher<Row extends { id: string }> {
   /** When half of the rows under way have ended the table is read again: one read for several rows. */
   private claimAgainAt = 0;
 
-  constructor(source: Source<Row>, log: Logger) {
+  constructor(source: Source<Row>, log: Logger, watcher: DispatchWatcher = NOBODY) {
     this.source = source;
     this.log = log;
+    this.watcher = watcher;
   }
 
   run(): void {
@@ -105,9 +112,11 @@ export class Dispatcher<Row extends { id: string }> {
     try {
       await withDeadline(this.source.handle(row), deadlineMs);
       // After `handle`: a crash in between repeats it, which is harmless.
-      await this.source.done(row.id);
+      const seconds = await this.source.done(row.id);
+      if (seconds !== undefined) this.watcher.dispatched(seconds);
       this.failures = 0;
     } catch (error) {
+      this.watcher.failed();
       const delay = Math.min(RETRY_FIRST_MS * 2 ** this.failures++, RETRY_LAST_MS);
       this.log.warn({ source: this.source.name, id: row.id, reason: (error as Error).message, again_in_ms: delay }, 'not dispatched');
       await this.source.release(row.id, delay);

@@ -8,7 +8,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { dollarsFromQuota, type QuotaMicros } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
-import type { Lane } from '../gate.ts';
+import type { GateLoad, Lane } from '../gate.ts';
 import { KmsError, type KmsErrorKind } from './errors.ts';
 import type { PageRequest } from './page.ts';
 import type { KmsRoute } from './routes.ts';
@@ -35,6 +35,11 @@ export class KmsClient {
   constructor(options: KmsOptions, lane: Lane = 'money') {
     this.transport = new KmsTransport(options, lane);
     this.teamReads = new TeamReads(this.transport);
+  }
+
+  /** What its gate has to do now. */
+  get load(): GateLoad {
+    return this.transport.load;
   }
 
   /** Round trip of LiteLLM's readiness in milliseconds. @throws KmsError when its database is unavailable. */

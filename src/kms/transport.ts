@@ -7,7 +7,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import axios, { AxiosError, type AxiosInstance, type AxiosRequestConfig, isAxiosError } from 'axios';
 import { z } from 'zod';
 import { whyUnreachable } from '../domain/unreachable.ts';
-import { Gate, GateError, type GateSize, type Lane } from '../gate.ts';
+import { type CallWatcher, Gate, GateError, type GateLoad, type GateSize, type Lane, reported } from '../gate.ts';
 import { type KmsEffect, KmsError, kmsErrorFromStatus } from './errors.ts';
 
 /**
@@ -41,15 +41,17 @@ const MAX_PLACES = 5;
 /** Failures before a byte of the call was sent: nothing has changed. */
 const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL'];
 
-export type KmsOptions = { baseUrl: string; apiKey: string };
+export type KmsOptions = { baseUrl: string; apiKey: string; watch?: CallWatcher };
 type Query = Record<string, unknown>;
 type KmsRequest = AxiosRequestConfig & { deadlineMs?: number };
 
 export class KmsTransport {
   private readonly http: AxiosInstance;
   private readonly gate: Gate;
+  private readonly watch: CallWatcher;
 
-  constructor({ baseUrl, apiKey }: KmsOptions, lane: Lane) {
+  constructor({ baseUrl, apiKey, watch = () => {} }: KmsOptions, lane: Lane) {
+    this.watch = watch;
     this.gate = new Gate(LITELLM_CALLS[lane]);
     this.http = axios.create({
       baseURL: baseUrl,
@@ -59,6 +61,10 @@ export class KmsTransport {
       httpAgent: new HttpAgent({ keepAlive: true }),
       httpsAgent: new HttpsAgent({ keepAlive: true }),
     });
+  }
+
+  get load(): GateLoad {
+    return this.gate.load;
   }
 
   /** GET, tried a second time after a transient failure. @throws KmsError */
@@ -103,7 +109,12 @@ export class KmsTransport {
     }
   }
 
-  private async call<T>({ deadlineMs = DEADLINE_MS, ...request }: KmsRequest, effect: KmsEffect, answer: z.ZodType<T>): Promise<T> {
+  private call<T>(request: KmsRequest, effect: KmsEffect, answer: z.ZodType<T>): Promise<T> {
+    const kindOf = (error: unknown) => (error instanceof KmsError ? error.kind : 'unavailable');
+    return reported({ route: `${request.method} ${request.url}`, watch: this.watch, kindOf }, () => this.make(request, effect, answer));
+  }
+
+  private async make<T>({ deadlineMs = DEADLINE_MS, ...request }: KmsRequest, effect: KmsEffect, answer: z.ZodType<T>): Promise<T> {
     const deadline = AbortSignal.timeout(deadlineMs);
     const attempt = () => this.gate.through(() => this.http.request({ ...request, signal: deadline }), deadline);
     try {

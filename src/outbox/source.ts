@@ -7,6 +7,7 @@ import * as deliveries from '../database/outbound-deliveries.ts';
 import * as endpoints from '../database/outbound-endpoints.ts';
 import type { Source } from '../inbox/dispatcher.ts';
 import type { Logger } from '../observability/log.ts';
+import type { Metrics } from '../observability/metrics.ts';
 import { POST_DEADLINE_MS, type PostResult, post, type Target } from './post.ts';
 
 /** New events that are routed at once. A backlog of more is routed by the next reads. */
@@ -21,9 +22,10 @@ export type OutboxDependencies = {
   notify: { url: string; secret: string } | undefined;
   /** Whether the other endpoints may have private addresses. */
   allowPrivate: boolean;
+  metrics: Metrics;
 };
 
-export function outboxSource({ database, log, notify, allowPrivate }: OutboxDependencies): Source<deliveries.DueDelivery> {
+export function outboxSource({ database, log, notify, allowPrivate, metrics }: OutboxDependencies): Source<deliveries.DueDelivery> {
   let isRegistered = false;
   return {
     name: 'outbound_delivery',
@@ -40,11 +42,14 @@ export function outboxSource({ database, log, notify, allowPrivate }: OutboxDepe
       const started = performance.now();
       const at = new Date().toISOString();
       const result = await post(targetOf(delivery), { ...delivery, id: delivery.eventId });
-      const attempt = { at, ...result, took_ms: Math.round(performance.now() - started) };
+      const tookMs = performance.now() - started;
+      metrics.count('bill_outbound_attempts_total', { outcome: result.error === null ? 'delivered' : 'failed' });
+      metrics.observe('bill_outbound_attempt_duration_seconds', {}, tookMs / 1000);
+      const attempt = { at, ...result, took_ms: Math.round(tookMs) };
       await record(delivery, attempt);
     },
     // An attempt is recorded with what came of it; a failed one is no failure of the dispatcher.
-    done: async () => {},
+    done: async () => undefined,
     release: (id, delayMs) => deliveries.releaseClaim(database.fork(), id, delayMs),
   };
 

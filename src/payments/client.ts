@@ -10,7 +10,7 @@ import Stripe from 'stripe';
 import type { Card } from '../domain/card.ts';
 import type { FraudWarning } from '../domain/fraud-warning.ts';
 import type { BudgetDirection, RememberedWrite, ReturnedMoney } from '../domain/reversal.ts';
-import { Gate, type GateSize, type Lane } from '../gate.ts';
+import { type CallWatcher, Gate, type GateLoad, type GateSize, type Lane, reported } from '../gate.ts';
 import { ofPaymentMethod } from './card.ts';
 import { PaymentsError, paymentsErrorFrom } from './errors.ts';
 import { idIn } from './fields.ts';
@@ -35,6 +35,26 @@ export const STRIPE_CALLS: Readonly<Record<Lane, GateSize>> = {
   bulk: { atOnce: 5, waiting: 80 },
 };
 
+/** The object that each of our calls to Stripe is answered with. */
+const OBJECTS = {
+  'balance.retrieve': 'balance',
+  'customers.retrieve': 'customer',
+  'customers.listPaymentMethods': 'list',
+  'paymentIntents.create': 'payment_intent',
+  'paymentIntents.confirm': 'payment_intent',
+  'paymentIntents.retrieve': 'payment_intent',
+  'paymentIntents.update': 'payment_intent',
+  'paymentIntents.cancel': 'payment_intent',
+  'paymentIntents.list': 'list',
+  'charges.retrieve': 'charge',
+  'refunds.create': 'refund',
+  'refunds.list': 'list',
+  'disputes.list': 'list',
+  'radar.earlyFraudWarnings.retrieve': 'radar.early_fraud_warning',
+  'radar.earlyFraudWarnings.list': 'list',
+} as const;
+type StripeRoute = keyof typeof OBJECTS;
+
 export type CardChoice =
   | { kind: 'found'; card: Card }
   /** The customer is deleted, or Stripe does not know it for this key. */
@@ -44,12 +64,14 @@ export type CardChoice =
 export class PaymentsClient {
   private readonly stripe: Stripe;
   private readonly gate: Gate;
+  private readonly watch: CallWatcher;
 
   /**
    * @param options.apiBase such as `https://api.stripe.com`, or the address of a stand-in.
    * @param lane whose calls these are: those of the other lane do not wait for them.
    */
-  constructor(options: { secretKey: string; apiBase: string }, lane: Lane = 'money') {
+  constructor(options: { secretKey: string; apiBase: string; watch?: CallWatcher }, lane: Lane = 'money') {
+    this.watch = options.watch ?? (() => {});
     this.gate = new Gate(STRIPE_CALLS[lane]);
     const { protocol, hostname, port } = new URL(options.apiBase);
     this.stripe = new Stripe(options.secretKey, {
@@ -71,11 +93,13 @@ export class PaymentsClient {
   async chooseCard(customerId: string): Promise<CardChoice> {
     const expand = { expand: ['invoice_settings.default_payment_method'] };
     try {
-      const customer = await this.ask('customer', () => this.stripe.customers.retrieve(customerId, expand));
+      const customer = await this.ask('customers.retrieve', () => this.stripe.customers.retrieve(customerId, expand));
       if (customer.deleted) return { kind: 'customer_missing', message: `Stripe customer ${customerId} is deleted` };
       const standard = standardCardOf(customer);
       if (standard) return standard;
-      const cards = await this.ask('list', () => this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }));
+      const cards = await this.ask('customers.listPaymentMethods', () =>
+        this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }),
+      );
       const [only, another] = cards.data;
       if (only && !another) return { kind: 'found', card: ofPaymentMethod(only) };
       const message = only ? 'the customer has several cards and no default' : 'the customer has no card';
@@ -89,7 +113,7 @@ export class PaymentsClient {
   /** Whether Stripe knows the customer, by this key; one that was deleted is known. @throws PaymentsError */
   async knowsCustomer(customerId: string): Promise<boolean> {
     try {
-      await this.ask('customer', () => this.stripe.customers.retrieve(customerId));
+      await this.ask('customers.retrieve', () => this.stripe.customers.retrieve(customerId));
       return true;
     } catch (error) {
       if (error instanceof PaymentsError && error.status === 404) return false;
@@ -106,7 +130,7 @@ export class PaymentsClient {
     { paymentMethodId, installation }: { paymentMethodId: string; installation: string },
   ): Promise<Intent> {
     const metadata = metadataOf(recharge, installation);
-    return this.intent(() =>
+    return this.intent('paymentIntents.create', () =>
       this.stripe.paymentIntents.create(
         {
           amount: recharge.amountMinor,
@@ -125,7 +149,7 @@ export class PaymentsClient {
 
   /** Takes the money. One intent can succeed only once, under whatever key. */
   async confirmIntent(recharge: Attempt, intentId: string): Promise<Intent> {
-    return this.intent(() =>
+    return this.intent('paymentIntents.confirm', () =>
       this.stripe.paymentIntents.confirm(
         intentId,
         { off_session: true, error_on_requires_action: true },
@@ -135,11 +159,11 @@ export class PaymentsClient {
   }
 
   async readIntent(intentId: string): Promise<Intent> {
-    return this.intent(() => this.stripe.paymentIntents.retrieve(intentId, { expand: ['latest_charge'] }));
+    return this.intent('paymentIntents.retrieve', () => this.stripe.paymentIntents.retrieve(intentId, { expand: ['latest_charge'] }));
   }
 
   async cancelIntent(recharge: Attempt, intentId: string): Promise<Intent> {
-    return this.intent(() =>
+    return this.intent('paymentIntents.cancel', () =>
       this.stripe.paymentIntents.cancel(
         intentId,
         { cancellation_reason: 'abandoned' },
@@ -155,19 +179,21 @@ export class PaymentsClient {
    * @throws PaymentsError
    */
   async rememberWrite(intentId: string, { reversalId, direction }: WriteName, write: RememberedWrite): Promise<void> {
-    await this.intent(() => this.stripe.paymentIntents.update(intentId, { metadata: metadataOfWrite(reversalId, direction, write) }));
+    await this.intent('paymentIntents.update', () =>
+      this.stripe.paymentIntents.update(intentId, { metadata: metadataOfWrite(reversalId, direction, write) }),
+    );
   }
 
   /** The write as it was noted; undefined where none was. @throws PaymentsError */
   async rememberedWrite(intentId: string, { reversalId, direction }: WriteName): Promise<RememberedWrite | undefined> {
-    const { metadata } = await this.ask('payment_intent', () => this.stripe.paymentIntents.retrieve(intentId));
+    const { metadata } = await this.ask('paymentIntents.retrieve', () => this.stripe.paymentIntents.retrieve(intentId));
     return readWrite(metadata ?? {}, reversalId, direction);
   }
 
   /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
   async refund(recharge: Attempt & Pick<ChargeOrder, 'amountMinor'>, intentId: string): Promise<Refund> {
     return ofRefund(
-      await this.ask('refund', () =>
+      await this.ask('refunds.create', () =>
         this.stripe.refunds.create(
           { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
           { idempotencyKey: idempotencyKey(recharge, 'refund') },
@@ -178,11 +204,11 @@ export class PaymentsClient {
 
   /** The refunds of an intent, whoever made them; the newest 100. */
   async refundsOf(intentId: string): Promise<Refund[]> {
-    return (await this.ask('list', () => this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(ofRefund);
+    return (await this.ask('refunds.list', () => this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(ofRefund);
   }
 
   async disputesOf(intentId: string): Promise<ReturnedMoney[]> {
-    return (await this.ask('list', () => this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(ofDispute);
+    return (await this.ask('disputes.list', () => this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(ofDispute);
   }
 
   async returnedMoneyOf(intentId: string): Promise<ReturnedMoney[]> {
@@ -194,11 +220,11 @@ export class PaymentsClient {
    * months of them need not fit into memory.
    */
   async *returnedSince(since: Date): AsyncGenerator<{ intentId: string; money: ReturnedMoney }> {
-    for await (const refund of listEach((query) => this.ask('list', () => this.stripe.refunds.list(query)), since)) {
+    for await (const refund of listEach((query) => this.ask('refunds.list', () => this.stripe.refunds.list(query)), since)) {
       const intentId = idIn(refund.payment_intent);
       if (intentId) yield { intentId, money: ofRefund(refund) };
     }
-    for await (const dispute of listEach((query) => this.ask('list', () => this.stripe.disputes.list(query)), since)) {
+    for await (const dispute of listEach((query) => this.ask('disputes.list', () => this.stripe.disputes.list(query)), since)) {
       const intentId = idIn(dispute.payment_intent);
       if (intentId) yield { intentId, money: ofDispute(dispute) };
     }
@@ -214,18 +240,19 @@ export class PaymentsClient {
    */
   async fraudWarning(named: { id: string; chargeId: string | null }): Promise<FraudWarning | undefined> {
     const warning = await unlessHidden(
-      this.ask('radar.early_fraud_warning', () => this.stripe.radar.earlyFraudWarnings.retrieve(named.id)),
+      this.ask('radar.earlyFraudWarnings.retrieve', () => this.stripe.radar.earlyFraudWarnings.retrieve(named.id)),
     );
     const chargeId = warning ? idIn(warning.charge) : named.chargeId;
     if (chargeId === null) return undefined;
-    const charge = await unlessHidden(this.ask('charge', () => this.stripe.charges.retrieve(chargeId)));
+    const charge = await unlessHidden(this.ask('charges.retrieve', () => this.stripe.charges.retrieve(chargeId)));
     return ofFraudWarning({ ...(warning ?? { id: named.id, actionable: true }), charge: charge ?? chargeId });
   }
 
   /** Every early fraud warning that was made since then, whenever its charge was. @throws PaymentsError */
   async *fraudWarningsSince(since: Date): AsyncGenerator<FraudWarning> {
     const expand = ['data.charge'];
-    const list = (query: ListQuery) => this.ask('list', () => this.stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
+    const list = (query: ListQuery) =>
+      this.ask('radar.earlyFraudWarnings.list', () => this.stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
     for await (const warning of listEach(list, since)) yield ofFraudWarning(warning);
   }
 
@@ -237,7 +264,7 @@ export class PaymentsClient {
    */
   async cardAndNewestIntents(customerId: string, limit: number): Promise<{ choice: CardChoice; intents: Intent[] }> {
     const query = { customer: customerId, limit, expand: ['data.customer.invoice_settings.default_payment_method'] };
-    const { data } = await this.ask('list', () => this.stripe.paymentIntents.list(query)).catch((error) => {
+    const { data } = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query)).catch((error) => {
       // Of a customer that the key does not know; the choice of the card says so.
       if (error instanceof PaymentsError && error.failure.code === 'resource_missing') return { data: [] };
       throw error;
@@ -252,7 +279,7 @@ export class PaymentsClient {
    */
   async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Intent[]; hasMore: boolean }> {
     const query = { created: createdSince(since), limit, ...(after && { starting_after: after }) };
-    const page = await this.ask('list', () => this.stripe.paymentIntents.list(query));
+    const page = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query));
     return { intents: page.data.map(ofIntent), hasMore: page.has_more };
   }
 
@@ -265,16 +292,22 @@ export class PaymentsClient {
   async forbiddenCalls(): Promise<string[]> {
     const nobody = { customer: 'cus_BillDoctorNobody', intent: 'pi_BillDoctorNobody', charge: 'ch_BillDoctorNobody' };
     const calls: [string, Promise<unknown>][] = [
-      ['balance: read', this.ask('balance', () => this.stripe.balance.retrieve())],
-      ['customers: read', this.ask('customer', () => this.stripe.customers.retrieve(nobody.customer))],
-      ['payment methods: read', this.ask('list', () => this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 }))],
-      ['payment intents: read', this.intent(() => this.stripe.paymentIntents.retrieve(nobody.intent))],
-      ['payment intents: write', this.intent(() => this.stripe.paymentIntents.confirm(nobody.intent))],
-      ['charges: read', this.ask('charge', () => this.stripe.charges.retrieve(nobody.charge))],
-      ['refunds: read', this.ask('list', () => this.stripe.refunds.list({ limit: 1 }))],
-      ['refunds: write', this.ask('refund', () => this.stripe.refunds.create({ payment_intent: nobody.intent }))],
-      ['disputes: read', this.ask('list', () => this.stripe.disputes.list({ limit: 1 }))],
-      ['early fraud warnings: read', this.ask('list', () => this.stripe.radar.earlyFraudWarnings.list({ limit: 1 }))],
+      ['balance: read', this.ask('balance.retrieve', () => this.stripe.balance.retrieve())],
+      ['customers: read', this.ask('customers.retrieve', () => this.stripe.customers.retrieve(nobody.customer))],
+      [
+        'payment methods: read',
+        this.ask('customers.listPaymentMethods', () => this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 })),
+      ],
+      ['payment intents: read', this.intent('paymentIntents.retrieve', () => this.stripe.paymentIntents.retrieve(nobody.intent))],
+      ['payment intents: write', this.intent('paymentIntents.confirm', () => this.stripe.paymentIntents.confirm(nobody.intent))],
+      ['charges: read', this.ask('charges.retrieve', () => this.stripe.charges.retrieve(nobody.charge))],
+      ['refunds: read', this.ask('refunds.list', () => this.stripe.refunds.list({ limit: 1 }))],
+      ['refunds: write', this.ask('refunds.create', () => this.stripe.refunds.create({ payment_intent: nobody.intent }))],
+      ['disputes: read', this.ask('disputes.list', () => this.stripe.disputes.list({ limit: 1 }))],
+      [
+        'early fraud warnings: read',
+        this.ask('radar.earlyFraudWarnings.list', () => this.stripe.radar.earlyFraudWarnings.list({ limit: 1 })),
+      ],
     ];
     const refused = await Promise.all(
       calls.map(async ([name, call]) => {
@@ -291,15 +324,20 @@ export class PaymentsClient {
     return refused.flat();
   }
 
+  /** What its gate has to do now. */
+  get load(): GateLoad {
+    return this.gate.load;
+  }
+
   /** Round trip in milliseconds of a call that needs a valid key. */
   async ping(): Promise<number> {
     const started = performance.now();
-    await this.ask('balance', () => this.stripe.balance.retrieve());
+    await this.ask('balance.retrieve', () => this.stripe.balance.retrieve());
     return performance.now() - started;
   }
 
-  private async intent(call: () => Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {
-    return ofIntent(await this.ask('payment_intent', call));
+  private async intent(route: StripeRoute, call: () => Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {
+    return ofIntent(await this.ask(route, call));
   }
 
   /**
@@ -309,7 +347,12 @@ export class PaymentsClient {
    *
    * @throws PaymentsError, `busy` when it is not its turn in time.
    */
-  private async ask<T extends Answered>(object: T['object'], call: () => Promise<T>): Promise<T> {
+  private ask<T extends Answered>(route: StripeRoute, call: () => Promise<T>): Promise<T> {
+    const kindOf = (error: unknown) => (error instanceof PaymentsError ? error.kind : 'unknown');
+    return reported({ route, watch: this.watch, kindOf }, () => this.make(OBJECTS[route], call));
+  }
+
+  private async make<T extends Answered>(object: string, call: () => Promise<T>): Promise<T> {
     const answered = await this.gate.through(call, AbortSignal.timeout(MAX_WAIT_MS)).catch((error) => {
       throw paymentsErrorFrom(error);
     });

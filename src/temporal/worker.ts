@@ -1,10 +1,12 @@
 /** The Temporal workers of a process: one of the task queue, and beside it one of charges and one of bulk work. */
+import { type AddressInfo, createServer } from 'node:net';
 import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, type LogEntry, NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import type { ActivityDependencies } from '../../activities/dependencies.ts';
 import { bulkActivities, chargeActivities, moneyActivities } from '../../activities/index.ts';
 import { HEARTBEAT_MS, superviseActivity } from '../../activities/interceptor.ts';
 import { watchKeys } from '../../activities/key-watch.ts';
+import { beginCounting, observe } from '../../activities/observe.ts';
 import { ShortSteps, takeShortSteps } from '../../activities/short-steps.ts';
 import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
@@ -33,14 +35,58 @@ const SHUTDOWN_GRACE = '30 seconds';
 /** After this the process ends even if activities still run; Temporal gives them to another worker. */
 const SHUTDOWN_FORCE = '45 seconds';
 
-/** Sends the SDK's own log lines to our logger. Called once in a process, before the first connection. */
-export function installTemporalLogger(log: Logger): void {
+/** Somebody may take a free port before the SDK does. */
+const METRICS_ATTEMPTS = 3;
+
+/**
+ * `installTemporalLogger`, and the SDK's metrics on a free port of loopback.
+ *
+ * @returns their address; undefined where they are not wanted, or cannot be shown.
+ */
+export async function installTemporalRuntime(log: Logger, { hasMetrics }: { hasMetrics: boolean }): Promise<string | undefined> {
+  for (let attempt = 0; hasMetrics && attempt < METRICS_ATTEMPTS; attempt++) {
+    const address = `127.0.0.1:${await freePort()}`;
+    try {
+      installTemporalLogger(log, address);
+      return address;
+    } catch (error) {
+      log.warn({ address, reason: (error as Error).message }, 'the Temporal SDK cannot show its metrics there');
+    }
+  }
+  installTemporalLogger(log);
+  return undefined;
+}
+
+function freePort(): Promise<number> {
+  const probe = createServer();
+  return new Promise((resolve, reject) => {
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+/**
+ * Sends the SDK's own log lines to our logger, and has it show its metrics. Called once in a process, before the first
+ * connection.
+ *
+ * @param metricsAddress where the SDK's metrics are shown, on loopback; see observability/sdk-metrics.ts.
+ */
+export function installTemporalLogger(log: Logger, metricsAddress?: string): void {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }: LogEntry) => log[levels[level]](loggable(meta), message)),
     // The worker is shut down by its process, after HTTP and before the database.
     shutdownSignals: [],
+    ...(metricsAddress && { telemetryOptions: { metrics: sdkMetrics(metricsAddress) } }),
   });
+}
+
+/** Named and measured as Prometheus has it: `…_total`, `…_seconds`. */
+function sdkMetrics(bindAddress: string) {
+  return { prometheus: { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true } };
 }
 
 /**
@@ -92,12 +138,14 @@ export async function createWorkers({
   ...temporal
 }: WorkersOptions): Promise<Worker[]> {
   const { money, bulk } = dependencies;
+  const activities = { ...moneyActivities(money), ...bulkActivities(bulk) };
+  beginCounting(money.metrics, Object.keys(activities));
   const main = await Worker.create({
     ...temporal,
     ...supervised(money),
     taskQueue,
     workflowBundle,
-    activities: { ...moneyActivities(money), ...bulkActivities(bulk) },
+    activities,
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
   });
@@ -123,7 +171,7 @@ export async function createWorkers({
 function supervised(dependencies: ActivityDependencies) {
   return {
     // The first one sees what the next one throws.
-    interceptors: { activity: [watchKeys(dependencies), superviseActivity, takeShortSteps(new ShortSteps())] },
+    interceptors: { activity: [observe(dependencies), watchKeys(dependencies), superviseActivity, takeShortSteps(new ShortSteps())] },
     maxHeartbeatThrottleInterval: HEARTBEAT_MS,
     shutdownGraceTime: SHUTDOWN_GRACE,
     shutdownForceTime: SHUTDOWN_FORCE,

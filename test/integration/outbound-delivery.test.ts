@@ -12,6 +12,7 @@ import { tell } from '../../src/database/outbound-events.ts';
 import type { OutboundType } from '../../src/domain/outbound-event.ts';
 import { Dispatcher } from '../../src/inbox/dispatcher.ts';
 import { createLogger } from '../../src/observability/log.ts';
+import { Metrics } from '../../src/observability/metrics.ts';
 import { outboxSource } from '../../src/outbox/source.ts';
 import { migratedDatabase } from '../support/databases.ts';
 import { withoutMaterialPlans } from '../support/plans.ts';
@@ -49,7 +50,7 @@ afterEach(async () => {
 /** A process that delivers. */
 function startDispatcher({ notify, allowPrivate = true }: { notify?: { url: string; secret: string }; allowPrivate?: boolean } = {}) {
   const log = createLogger('warn', { write: (line: string) => logged.push(line) });
-  const dispatcher = new Dispatcher(outboxSource({ database, log, notify, allowPrivate }), log);
+  const dispatcher = new Dispatcher(outboxSource({ database, log, metrics: new Metrics('serve', log), notify, allowPrivate }), log);
   dispatchers.push(dispatcher);
   dispatcher.run();
   return dispatcher;

@@ -50,6 +50,7 @@ export async function startServers(fill: (sql: pg.Pool, folder: string) => Promi
     DATABASE_URL: databaseUrl,
     TEMPORAL_ADDRESS: temporal.ready['address'] ?? '',
     TEMPORAL_TASK_QUEUE: TASK_QUEUE,
+    METRICS_PORT: '0',
     STRIPE_SECRET_KEY: 'sk_test_bill_service',
     STRIPE_API_BASE: stripe.ready['url'] ?? '',
     STRIPE_RATE_LIMIT: '1000',

@@ -132,6 +132,7 @@ export class Environment {
       DATABASE_URL: this.servers.databaseUrl,
       TEMPORAL_ADDRESS: this.servers.temporalAddress,
       TEMPORAL_TASK_QUEUE: this.taskQueue,
+      METRICS_PORT: '0',
       STRIPE_SECRET_KEY: SECRET_KEY,
       STRIPE_WEBHOOK_SECRETS: WEBHOOK_SECRET,
       STRIPE_API_BASE: this.stripeServer.url,

@@ -119,6 +119,8 @@ export class World extends StandIns {
       WEBHOOK_URL_TOKENS: URL_TOKEN,
       ADMIN_API_KEY,
       PORT: apiPort,
+      // Every world and every process would take the same ports.
+      METRICS_PORT: '0',
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
       ...overrides,
     };

@@ -27,7 +27,10 @@ const ROOMS: Record<string, { allowed: string[]; refused: string[] }> = {
     allowed: ['../domain/webhook-key.ts', '../database/page.ts', '../inbox/dispatcher.ts', 'axios', 'zod'],
     refused: ['../inbox/alert.ts', '../kms/client.ts', 'stripe'],
   },
-  'src/observability/x.ts': { allowed: ['pino'], refused: ['../domain/money.ts', '../database/page.ts'] },
+  'src/observability/x.ts': {
+    allowed: ['pino', 'prom-client', '../domain/money.ts'],
+    refused: ['../database/page.ts', '../kms/errors.ts', 'axios'],
+  },
   'src/teams/x.ts': {
     allowed: ['../database/teams.ts', '../kms/client.ts'],
     refused: ['../http/problem.ts', '../payments/client.ts', 'axios'],

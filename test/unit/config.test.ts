@@ -36,6 +36,7 @@ describe('the least environment', () => {
       webhook: { hmacSecrets: ['a-shared-secret'], urlTokens: [] },
       http: { host: '127.0.0.1', port: 8080, publicUrl: 'http://127.0.0.1:8080', adminApiKey: 'an-admin-key' },
       logLevel: 'info',
+      metrics: { host: '127.0.0.1', port: undefined },
       outbound: { notify: undefined, allowPrivate: false },
     });
     expect(temporal.taskQueue).toBe('bill-service');

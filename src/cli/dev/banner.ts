@@ -17,9 +17,11 @@ export type Running = {
   /** The list of workflows in the Temporal Web UI; null when nobody knows where it is. */
   workflowsUrl: string | null;
   logFile: string;
+  /** Where API and worker show their metrics; none: nowhere. */
+  metricsUrls: readonly string[];
 };
 
-export function banner({ config, given, apiUrl, workflowsUrl, logFile }: Running): string {
+export function banner({ config, given, apiUrl, workflowsUrl, logFile, metricsUrls }: Running): string {
   const place = (part: Part, own: string) => (isReal(part, given) ? `${realMark()} ${hostOf(part, given)} (${PART_VARIABLES[part]})` : own);
   const sections: [string, [string, string][]][] = [
     [
@@ -28,6 +30,7 @@ export function banner({ config, given, apiUrl, workflowsUrl, logFile }: Running
         ['Temporal Web UI', workflowsUrl ?? 'unknown (TEMPORAL_UI_URL)'],
         ...(workflowsUrl === null ? [] : [['  recharges alone', `${workflowsUrl}?query=${RECHARGES_ALONE}`] as [string, string]]),
         ['API', apiUrl],
+        ...(metricsUrls.length > 0 ? [['Metrics', metricsUrls.join(' ')] as [string, string]] : []),
         ['Log', logFile],
       ],
     ],

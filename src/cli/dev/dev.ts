@@ -8,12 +8,13 @@ import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 import { pino } from 'pino';
 import { startApi } from '../../api.ts';
-import { type Config, EX_CONFIG } from '../../config.ts';
+import { type Config, EX_CONFIG, METRICS_PORTS } from '../../config.ts';
 import { Database } from '../../database/database.ts';
+import type { ProcessKind } from '../../observability/catalogue.ts';
 import { createLogger } from '../../observability/log.ts';
 import type { Running } from '../../running.ts';
 import { TemporalLinks } from '../../temporal/links.ts';
-import { installTemporalLogger } from '../../temporal/worker.ts';
+import { installTemporalRuntime } from '../../temporal/worker.ts';
 import { startWorker } from '../../worker.ts';
 import { migrate } from '../migrate.ts';
 import { configOrExit, stopOnSignal } from '../process.ts';
@@ -21,7 +22,7 @@ import { DEV_ADDRESS_FILE, type DevAddress } from '../service-client.ts';
 import { databaseOrExit } from '../startup-check.ts';
 import { banner } from './banner.ts';
 import { createDemonstration, startSpending } from './demonstration.ts';
-import { startEmbedded } from './embedded.ts';
+import { freePort, startEmbedded } from './embedded.ts';
 import { isReal, mixtureRefusal, PARTS, type Part } from './parts.ts';
 import { clock, startTimeline } from './timeline.ts';
 
@@ -65,7 +66,8 @@ export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traff
   stops.push(embedded.stop);
   const config = configOrExit(embedded.env);
   const log = createLogger(config.logLevel, pino.destination({ dest: LOG_FILE, sync: false }));
-  installTemporalLogger(log);
+  const metrics = await metricsOf(config.metrics, say);
+  const sdkMetrics = await installTemporalRuntime(log, { hasMetrics: metrics.worker.port !== 0 });
   const fail = (what: string) => {
     console.error(`bill: ${what}; the log is ${LOG_FILE}`);
     process.exitCode = 1;
@@ -78,8 +80,11 @@ export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traff
   await migrate(config, log);
   await databaseOrExit(config, log);
   const [worker, api] = await Promise.all([
-    startWorker(config, log, { failed: ({ message }) => fail(`the worker has failed: ${message}`) }),
-    startApi(config, log),
+    startWorker({ ...config, metrics: metrics.worker }, log, {
+      failed: ({ message }) => fail(`the worker has failed: ${message}`),
+      sdkMetrics,
+    }),
+    startApi({ ...config, metrics: metrics.serve }, log),
   ]);
   stops.push(worker.stop, api.stop);
   say('API and worker are running');
@@ -89,7 +94,9 @@ export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traff
   stops.push(() => database.close());
   const links = new TemporalLinks(config.temporal);
   const { apiUrl } = embedded;
-  console.log(`\n${banner({ config, given: process.env, apiUrl, workflowsUrl: links.workflows, logFile: LOG_FILE })}\n`);
+  console.log(
+    `\n${banner({ config, given: process.env, apiUrl, workflowsUrl: links.workflows, logFile: LOG_FILE, metricsUrls: urlsOf(metrics) })}\n`,
+  );
   const timeline = startTimeline(database, links, (line) => console.log(line));
   stops.push(timeline.stop);
 
@@ -107,6 +114,22 @@ export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traff
     );
   });
   stops.push(spending.stop);
+}
+
+/**
+ * Where API and worker show their metrics: as `bill serve` and `bill worker` do, so that the same Prometheus scrapes
+ * both. With METRICS_PORT the API is there, and the worker one port further.
+ */
+async function metricsOf({ host, port }: Config['metrics'], say: (line: string) => void): Promise<Record<ProcessKind, Config['metrics']>> {
+  if (port === 0) return { serve: { host, port }, worker: { host, port } };
+  const [serve, worker] = port === undefined ? [METRICS_PORTS.serve, METRICS_PORTS.worker] : [port, port + 1];
+  const avoided = (busy: number, taken: number) => say(`port ${busy} is busy; metrics are at ${taken}`);
+  const api = await freePort(serve, avoided);
+  return { serve: { host, port: api }, worker: { host, port: await freePort(Math.max(worker, api + 1), avoided) } };
+}
+
+function urlsOf(metrics: Record<ProcessKind, Config['metrics']>): string[] {
+  return Object.values(metrics).flatMap(({ host, port }) => (port ? [`http://${host}:${port}/metrics`] : []));
 }
 
 function startOver(): void {

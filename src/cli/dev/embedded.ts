@@ -130,7 +130,7 @@ function localUrl(host: string, port: string): string {
 }
 
 /** The first free port of loopback from `preferred` on. @param avoided called when `preferred` is busy. */
-async function freePort(preferred: number, avoided: (busy: number, taken: number) => void): Promise<number> {
+export async function freePort(preferred: number, avoided: (busy: number, taken: number) => void): Promise<number> {
   for (let port = preferred; port < preferred + PORTS_TRIED; port++) {
     if (await isFree(port)) {
       if (port !== preferred) avoided(preferred, port);

@@ -75,7 +75,14 @@ describe('the banner', () => {
   };
   function shown(given: Record<string, string>): string {
     const config = readConfig({ ...OWN_SETTINGS, ...OWN, ...given });
-    return banner({ config, given, apiUrl: 'http://127.0.0.1:8080', workflowsUrl: 'http://127.0.0.1:8233', logFile: 'bill.log' });
+    return banner({
+      config,
+      given,
+      apiUrl: 'http://127.0.0.1:8080',
+      workflowsUrl: 'http://127.0.0.1:8233',
+      logFile: 'bill.log',
+      metricsUrls: ['http://127.0.0.1:9464/metrics'],
+    });
   }
 
   test('prints the secrets of its own, and a curl with one of them', () => {

@@ -1,0 +1,84 @@
+/** SIGTERM under load: who was answered is in the database, who probes is told, and the process ends by itself. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import axios, { type AxiosResponse } from 'axios';
+import { freePort } from '../../sandbox/ports.ts';
+import { CONFIRM } from '../support/faults.ts';
+import { Processes } from '../support/processes.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+const processes = new Processes();
+
+beforeAll(async () => {
+  world = await World.create();
+});
+afterAll(async () => {
+  await processes.killAll();
+  await world?.close();
+});
+
+/** What `/ready` of a process answers; undefined once it is gone. */
+async function readiness(port: number): Promise<number | undefined> {
+  const answer = await axios.get(`http://127.0.0.1:${port}/ready`, { validateStatus: () => true }).catch(() => undefined);
+  return answer?.status;
+}
+
+test('an API that gets SIGTERM while alerts are sent loses none that it has acknowledged', async () => {
+  const ROUNDS = 3;
+  for (let round = 0; round < ROUNDS; round++) {
+    const metrics = await freePort();
+    const api = await processes.start('serve', world, { METRICS_PORT: String(metrics) });
+    expect(await readiness(metrics)).toBe(200);
+    const acknowledged: string[] = [];
+    let isOver = false;
+    const send = async (sender: number) => {
+      for (let n = 0; !isOver; n++) {
+        const answer: AxiosResponse | undefined = await world.alert(`team-${round}-${sender}-${n}`).catch(() => undefined);
+        if (answer?.status === 200) acknowledged.push(answer.data.event_id);
+        // Refused: it listens no longer.
+        if (!answer) return;
+      }
+    };
+    const sending = Array.from({ length: 20 }, (_, sender) => send(sender));
+    await world.eventually(async () => acknowledged.length > 100, 'a hundred alerts are acknowledged');
+    const ended = api.terminate();
+    const seen = new Set<number | undefined>();
+    const probing = (async () => {
+      for (;;) {
+        const status = await readiness(metrics);
+        seen.add(status);
+        if (status === undefined) return;
+      }
+    })();
+    expect(await ended).toBe(0);
+    isOver = true;
+    await Promise.all([...sending, probing]);
+    const { rows } = await world.sql.query('select id from webhook_event where id = any ($1)', [acknowledged]);
+    expect(rows.length).toBe(acknowledged.length);
+    // 200 where a probe came before the signal; once it is not ready it stays so.
+    expect([...seen].filter((status) => status !== 200 && status !== undefined)).toEqual(seen.has(503) ? [503] : []);
+  }
+});
+
+test('a worker that gets SIGTERM while a card is charged says so, ends the charge and then itself', async () => {
+  const metrics = await freePort();
+  const [, worker] = await Promise.all([
+    processes.start('serve', world),
+    processes.start('worker', world, { METRICS_PORT: String(metrics) }),
+  ]);
+  await world.recharged();
+  await world.eventually(async () => (await readiness(metrics)) === 200, 'the worker is ready');
+  const organization = await world.organization();
+  const slow = await world.stripeFault({ ...CONFIRM, contains: organization.customerId, action: { kind: 'delay', ms: 5_000 } });
+  const eventId = await world.accepted(organization);
+  await slow.struck();
+  const ended = worker.terminate();
+  expect(await world.eventually(async () => (await readiness(metrics)) === 503, 'the worker is not ready')).toBe(true);
+  expect(await ended).toBe(0);
+  expect((await world.books(organization)).charges).toBe(1);
+  const { rows } = await world.sql.query('select status from recharge where event_id = $1', [eventId]);
+  // Its step has ended; the next one is another worker's.
+  expect(['charging', 'charged']).toContain(rows[0]?.status);
+  await processes.start('worker', world);
+  expect(await world.closed(eventId)).toEqual({ outcome: 'succeeded', success: true });
+});
