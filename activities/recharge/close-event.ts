@@ -1,5 +1,6 @@
 import * as webhookEvents from '../../src/database/webhook-events.ts';
-import { type EventOutcome, isRefusal } from '../../src/domain/event-outcome.ts';
+import type { EventOutcome } from '../../src/domain/event-outcome.ts';
+import { countClosed } from '../closed-event.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef } from './types.ts';
 
@@ -9,14 +10,7 @@ import type { EventRef } from './types.ts';
 export function closeEvent({ database, log, metrics }: Pick<ActivityDependencies, 'database' | 'log' | 'metrics'>) {
   return async ({ eventId, outcome: name }: EventRef & { outcome: EventOutcome | 'recharged' }): Promise<void> => {
     const outcome = presentName(name);
-    const closed = await webhookEvents.close(database.fork(), eventId, outcome);
-    // It was closed before, and counted then.
-    if (!closed) return;
-    const { organizationId, source, seconds } = closed;
-    log.info({ event_id: eventId, organization_id: organizationId, outcome, source, seconds }, 'an event is closed');
-    const ending = isRefusal(outcome) ? { outcome: 'refused', reason: outcome } : { outcome, reason: '' };
-    metrics.count('bill_recharges_total', { ...ending, source });
-    if (outcome === 'succeeded') metrics.observe('bill_alert_to_quota_seconds', { source }, seconds);
+    countClosed({ log, metrics }, { eventId, outcome }, await webhookEvents.close(database.fork(), eventId, outcome));
   };
 }
 

@@ -8,11 +8,12 @@ import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
 import { BudgetRefusedError, writeBudget } from '../budget-write.ts';
+import { countClosed } from '../closed-event.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { QuotaResult, RechargeRef } from './types.ts';
 
 /** Raises the team's budget by what was paid, enters it in the ledger (prepaid → granted), and closes the event with it. */
-export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'database' | 'kms'>) {
+export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDependencies, 'database' | 'kms' | 'log' | 'metrics'>) {
   return async ({ rechargeId }: RechargeRef): Promise<QuotaResult> => {
     const em = database.fork();
     const recharge = await recharges.get(em, rechargeId);
@@ -49,12 +50,13 @@ export function updateKmsQuota({ database, kms }: Pick<ActivityDependencies, 'da
       return { kind: 'needs_attention', reason: write.reason };
     }
     const facts = { quota_before: formatQuota(write.before), quota_after: formatQuota(write.after) };
-    return em.transactional(async (tx) => {
+    const { succeeded, closed } = await em.transactional(async (tx) => {
       const succeeded = await recharges.move(tx, recharge, { to: 'succeeded', transfer: 'grant', changes: { writeUntil: null }, facts });
       await releaseRefused(tx, recharge);
-      await webhookEvents.close(tx, recharge.eventId, 'succeeded');
-      return { ...granted(succeeded), isEventClosed: true };
+      return { succeeded, closed: await webhookEvents.close(tx, recharge.eventId, 'succeeded') };
     });
+    countClosed({ log, metrics }, { eventId: recharge.eventId, outcome: 'succeeded' }, closed);
+    return { ...granted(succeeded), isEventClosed: true };
   };
 }
 

@@ -177,13 +177,8 @@ export const MUTATIONS: readonly Mutation[] = [
       ],
       [
         'activities/recharge/update-kms-quota.ts',
-        '    return em.transactional(async (tx) => {\n      const succeeded =',
-        '    const told = await em.transactional(async (tx) => {\n      const succeeded =',
-      ],
-      [
-        'activities/recharge/update-kms-quota.ts',
-        '      return { ...granted(succeeded), isEventClosed: true };\n    });\n',
-        '      return succeeded;\n    });\n    await tellStatus(em, told);\n    return { ...granted(told), isEventClosed: true };\n',
+        '    countClosed({ log, metrics }',
+        '    await tellStatus(em, succeeded);\n    countClosed({ log, metrics }',
       ],
     ],
   },
