@@ -5,6 +5,7 @@ import * as fraudWarnings from '../database/fraud-warnings.ts';
 import * as holds from '../database/holds.ts';
 import * as organizations from '../database/organizations.ts';
 import * as recharges from '../database/recharges.ts';
+import * as refusals from '../database/refusals.ts';
 import * as reversals from '../database/reversals.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
@@ -118,8 +119,10 @@ async function releaseForCard(
 ): Promise<void> {
   if (!customerId) return;
   for (const { id } of await organizations.ofCustomer(em, customerId)) {
-    if (!(await holds.isCardInQuestion(em, id))) continue;
+    if (!(await holds.isCardInQuestion(em, id)) && !(await refusals.isCardless(em, id))) continue;
     const choice = await payments.chooseCard(customerId);
-    if (choice.kind === 'found') await holds.releaseForChangedCard(em, id, choice.card);
+    if (choice.kind !== 'found') continue;
+    await holds.releaseForChangedCard(em, id, choice.card);
+    await refusals.forgetCardless(em, id);
   }
 }
