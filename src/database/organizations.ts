@@ -7,6 +7,7 @@ import type { RechargePolicy } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { REFUSALS_ABOUT } from '../domain/refusal-causes.ts';
 import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
+import * as balanceSamples from './balance-samples.ts';
 import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Team } from './entities.ts';
@@ -219,6 +220,7 @@ export async function change(em: EntityManager, id: string, changes: Partial<Org
     const differing = differingOf(organization, changes);
     if (differing.length === 0) return organization;
     await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: statementTime() }));
+    if (movesTeam) await balanceSamples.forget(tx, id);
     await refusals.forgetOf(
       tx,
       id,

@@ -84,7 +84,12 @@ async function fitnessOf(organization: Organization, kms: KmsClient, noteAbsence
   } catch (error) {
     if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
     noteAbsence();
-    if (litellmSeenAt) return change(...split(REFUSALS.team_not_found));
+    if (litellmSeenAt) {
+      return change(
+        `LiteLLM no longer has the team ${litellmTeamId}`,
+        `bill sync --org ${id} --wait says how to make it again; or correct it: bill org set ${id} --team …`,
+      );
+    }
     if (createTeam) return note(`LiteLLM has no team ${litellmTeamId} yet`, 'none: the synchronisation makes it');
     return change(
       `LiteLLM has no team ${litellmTeamId}, and it was not asked for`,
@@ -95,7 +100,7 @@ async function fitnessOf(organization: Organization, kms: KmsClient, noteAbsence
 
 /** Settings with which it can be recharged, but later than it should be. */
 function warnings(organization: Organization): Promise<Reading>[] {
-  return warningsOf(organization).map((warning) =>
+  return warningsOf(organizations.policyOf(organization)).map((warning) =>
     runCheck({ area: AREA_OF_TEAMS, check: organization.id }, async () => note(...split(warning))),
   );
 }
