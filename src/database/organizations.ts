@@ -93,6 +93,11 @@ export async function ofCustomer(em: EntityManager, customerId: string): Promise
   return em.find(Organization, { stripeCustomerId: customerId });
 }
 
+/** The organizations that any of these Stripe customers pays for, by id. */
+export async function ofCustomers(em: EntityManager, customerIds: readonly string[]): Promise<Organization[]> {
+  return em.find(Organization, { stripeCustomerId: { $in: [...customerIds] } }, { orderBy: { id: 'asc' } });
+}
+
 /**
  * Notes that LiteLLM was just seen to have these teams. Locks their organizations in one order, because runs
  * may be concurrent.

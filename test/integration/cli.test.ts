@@ -68,7 +68,8 @@ describe('bill org', () => {
       time_zone: 'Europe/Berlin',
       create_team: true,
     });
-    expect(await billJson('org', 'show', 'cli-acme')).toEqual(added);
+    expect(added['warnings']).toEqual([expect.stringContaining('makes it with max_budget 0')]);
+    expect(await billJson('org', 'show', 'cli-acme')).toEqual({ ...added, warnings: [] });
 
     const changed = await billJson(
       'org',
@@ -93,6 +94,7 @@ describe('bill org', () => {
       max_daily_amount: '454.60',
       max_monthly_amount: '909.20',
       max_daily_recharges: 0,
+      warnings: [expect.stringContaining('max_daily_recharges is 0')],
       blocked: true,
       updated_at: expect.any(String),
     });
@@ -438,7 +440,7 @@ describe('bill doctor', () => {
     expect([ended.code, machine.code]).toEqual([3, 3]);
     expect(ended.out).toMatch(/^ok {6}database migrations +all applied$/m);
     expect(ended.out).toMatch(/^CHANGE {2}Temporal schedule reconcile .*\n +→ run: bill migrate$/m);
-    expect(ended.out).toMatch(/\n\d+ of \d+ have to be changed\.\n$/);
+    expect(ended.out).toMatch(/\n\d+ of \d+ checks (has|have) found something to change\.\n$/);
     const { readings } = JSON.parse(machine.out);
     expect(readings).toContainEqual({ area: 'database', check: 'migrations', verdict: 'ok', seen: 'all applied', advice: null });
     for (const secret of [world.env['STRIPE_SECRET_KEY'], world.env['KMS_API_KEY'], ADMIN_API_KEY])
