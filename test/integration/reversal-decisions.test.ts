@@ -161,7 +161,7 @@ describe('a person accepts a parked reversal', () => {
     const wish = { resolution: 'accept', reason: 'set by hand' };
     const { status, data } = await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish);
     expect([status, data.type]).toEqual([503, 'urn:bill-service:problem:unavailable']);
-    expect(data.detail).toMatch(/no usable answer came: Stripe: .*503/);
+    expect(data.detail).toMatch(/no usable answer came: Stripe has failed .*503/);
     expect(await scene.reversal(refundId)).toMatchObject({ status: 'needs_attention' });
     await outage.remove();
     expect((await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish)).status).toBe(200);

@@ -39,7 +39,8 @@ export async function examineCustomers(em: EntityManager, payments: PaymentsClie
     const customers = await organizations.otherCustomers(em, '', CUSTOMERS_LIMIT);
     if (customers.length === 0) return 'there are none yet';
     const missing = await missingAmong(customers, payments);
-    if (missing.length === 0) return customers.length < CUSTOMERS_LIMIT ? `all ${customers.length}` : `the ${CUSTOMERS_LIMIT} that were looked at`;
+    if (missing.length === 0)
+      return customers.length < CUSTOMERS_LIMIT ? `all ${customers.length}` : `the ${CUSTOMERS_LIMIT} that were looked at`;
     const some = missing.slice(0, MAX_NAMED);
     // One that was deleted is known by the right key.
     const isAnyKnown = missing.length < customers.length || (await Promise.all(some.map((id) => payments.knowsCustomer(id)))).some(Boolean);
