@@ -76,6 +76,7 @@ const EXIT_CODES: Readonly<Record<number, ExitCode>> = {
   401: EXIT.settings,
   403: EXIT.settings,
   404: EXIT.usage,
+  409: EXIT.usage,
   415: EXIT.usage,
   422: EXIT.usage,
 };

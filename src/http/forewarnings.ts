@@ -33,18 +33,21 @@ const UNSAID: readonly Refusal[] = ['above_minimum', 'auto_recharge_disabled', '
 /** What `neverCharged` says of the settings is not said again of this moment. */
 const OF_LIMITS: readonly Refusal[] = ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached'];
 
+/** `budget`: what LiteLLM shows of the team; null where it has none, or cannot say now. */
+export type Forewarned = { warnings: string[]; budget: LiveBudget | null };
+
 /** @param isTeamWished create_team was given now. */
 export async function forewarningsOf(
   { database, kms }: Pick<HttpDependencies, 'database' | 'kms'>,
   organization: Organization,
   { history, isTeamWished }: { history: RechargeHistory; isTeamWished: boolean },
-): Promise<string[]> {
+): Promise<Forewarned> {
   const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch((error) =>
     error instanceof KmsError && error.kind === 'not_found' ? null : undefined,
   );
-  if (budget === undefined) return [];
-  if (budget === null) return isTeamWished ? ofMissingTeam() : [];
-  return ofDecision(decideNow(organization, budget, history), organization);
+  if (budget === undefined) return { warnings: [], budget: null };
+  if (budget === null) return { warnings: isTeamWished ? await ofMissingTeam() : [], budget };
+  return { warnings: ofDecision(decideNow(organization, budget, history), organization), budget };
 
   async function ofMissingTeam(): Promise<string[]> {
     const { id: organizationId, litellmTeamId, litellmSeenAt } = organization;

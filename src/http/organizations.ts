@@ -17,7 +17,7 @@ import { warningsOf } from '../domain/settings-warnings.ts';
 import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
-import { forewarningsOf } from './forewarnings.ts';
+import { type Forewarned, forewarningsOf } from './forewarnings.ts';
 import { presentHold } from './holds.ts';
 import {
   changedSettings,
@@ -66,8 +66,9 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
     const ofCustomer = isNew ? await requireCustomer({ payments }, settings.stripeCustomerId) : [];
     const { organization, shown, history } = await seenAfter(isRehearsal, (em) => organizations.create(em, id, settings));
-    const answer = withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : await forewarned(organization, history, settings.createTeam));
-    if (isRehearsal) response.json(answer);
+    const { warnings, budget } = await forewarned(organization, history, settings.createTeam);
+    const answer = { ...withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : warnings), ...balanceNow(budget) };
+    if (isRehearsal) response.json({ ...answer, created_at: null, updated_at: null });
     else
       response
         .status(201)
@@ -92,7 +93,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const { stripeCustomerId = present.stripeCustomerId } = changes;
     const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
     const { organization, shown, history } = await seenAfter(isRehearsal, (em) => change(em, present.id, changes));
-    const advance = ofCustomer.length > 0 ? ofCustomer : await forewarned(organization, history, createTeam);
+    const { warnings } = await forewarned(organization, history, createTeam);
+    const advance = ofCustomer.length > 0 ? ofCustomer : warnings;
     response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance]));
   });
 
@@ -171,7 +173,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     }
   }
 
-  function forewarned(organization: Organization, history: RechargeHistory, isTeamWished: boolean): Promise<string[]> {
+  function forewarned(organization: Organization, history: RechargeHistory, isTeamWished: boolean): Promise<Forewarned> {
     return forewarningsOf({ database, kms }, organization, { history, isTeamWished });
   }
 
@@ -205,6 +207,11 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
 function withWarnings<Shown extends { warnings: string[] }>(shown: Shown, more: readonly string[]): Shown {
   return { ...shown, warnings: [...shown.warnings, ...more] };
+}
+
+/** Of a new organization, which no sweep has seen. */
+function balanceNow(budget: Forewarned['budget']) {
+  return { balance: balanceOf(budget), balance_at: budget === null ? null : new Date().toISOString() };
 }
 
 async function refusingConflicts<T>(write: () => Promise<T>): Promise<T> {

@@ -174,7 +174,7 @@ describe('bill org', () => {
       bill(['org', 'show', 'nobody', '--json']),
       bill(['org', 'show', '../recharges', '--json']),
     ]);
-    expect(ended.map(({ code, out }) => [code, out])).toEqual([1, 2, 2, 2, 2].map((code) => [code, '']));
+    expect(ended.map(({ code, out }) => [code, out])).toEqual([2, 2, 2, 2, 2].map((code) => [code, '']));
     expect(ended.map(({ err }) => err.trim())).toEqual([
       expect.stringMatching(/^bill: .*an organization with this id exists$/),
       expect.stringMatching(
@@ -343,7 +343,7 @@ describe('--help', () => {
   test('is shown after a command that is none, with 2', async () => {
     const ended = await runBill(['charge-everybody'], {});
     expect(ended).toMatchObject({ code: 2, out: '' });
-    expect(ended.err).toMatch(/^error: unknown command 'charge-everybody'\n.*Usage: bill /s);
+    expect(ended.err).toMatch(/^error: unknown command 'charge-everybody'\n\(--help lists what there is\)\n$/);
   });
 });
 

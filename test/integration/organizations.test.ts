@@ -290,6 +290,7 @@ describe('a rehearsal', () => {
     const before = await tableCounts(world);
     const { status, data } = await world.admin.post(ORGANIZATIONS, body, REHEARSED);
     expect([status, data]).toMatchObject([200, { ...body, warnings: [expect.stringContaining('20.50 USD is charged within a minute')] }]);
+    expect(data).toMatchObject({ balance: '-0.50', balance_at: expect.any(String), created_at: null, updated_at: null });
     expectProblem(await world.admin.get(`${ORGANIZATIONS}/${body['c_organization_id']}`), NOT_FOUND);
     expect(await tableCounts(world)).toEqual(before);
   });
