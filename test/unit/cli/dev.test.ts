@@ -42,6 +42,10 @@ describe('bill dev', () => {
     },
   );
 
+  test('keeps in the line to paste what was allowed already, also where nothing of yours is set for it', () => {
+    expect(mixtureRefusal({ DATABASE_URL: REAL.DATABASE_URL }, ['litellm'])).toMatch(/--allow-real database,litellm$/);
+  });
+
   test('takes a server on loopback for a real one: a tunnel ends there', () => {
     expect(mixtureRefusal({ DATABASE_URL: 'postgres://127.0.0.1:5432/bill' }, [])).toContain('--allow-real database');
   });
