@@ -18,8 +18,15 @@ type RefusedKey = {
 };
 
 const REFUSED_KEYS: Readonly<Record<string, RefusedKey>> = {
-  [FAILURE.stripeKeyRefused]: { subject: 'stripe', advice: 'put STRIPE_SECRET_KEY right, then start the processes again' },
-  [FAILURE.kmsUnauthenticated]: { subject: 'litellm', advice: 'put KMS_API_KEY right, then start the processes again', isForAll: true },
+  [FAILURE.stripeKeyRefused]: {
+    subject: 'stripe',
+    advice: 'have Stripe take the key again, or set STRIPE_SECRET_KEY to another and start the processes with it',
+  },
+  [FAILURE.kmsUnauthenticated]: {
+    subject: 'litellm',
+    advice: 'have LiteLLM take the key again, or set KMS_API_KEY to another and start the processes with it',
+    isForAll: true,
+  },
   [FAILURE.kmsForbidden]: { subject: 'litellm', advice: 'give the user that KMS_API_KEY belongs to the role proxy_admin' },
 };
 

@@ -30,6 +30,7 @@ type Look = { em: EntityManager; kms: ActivityDependencies['kms']; recharge: Rec
 export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promise<Obstacle | undefined> {
   const organization = await organizations.get(em, recharge.organizationId);
   if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) return refused('auto_recharge_disabled');
+  if (organization.blocked) return refused('team_blocked');
   const history = await historyOf(em, organization.id, { except: recharge.id });
   if (!withinLimits(organizations.policyOf(organization), history, recharge.amountMinor)) {
     return { reason: 'the limits were lowered after the amount was reserved' };

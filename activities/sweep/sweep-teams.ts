@@ -55,6 +55,7 @@ async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database
     em,
     ours.map(({ id }) => id),
   );
+  await markFirstSeen(em, ours);
   const candidates = await readCandidates(em, ours, teams);
   const decided: Decided[] = [];
   const reported: ReportedBalance[] = [];
@@ -79,6 +80,12 @@ async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database
   const waiting = decided.filter(({ decision }) => decision.kind === 'wait').length;
   const unused = decided.flatMap(({ organization, decision }) => (decision.kind === 'unused' ? [organization.id] : []));
   return { organizations: ours.length, waiting, unused, reported };
+}
+
+/** The synchronisation may come a quarter of an hour later, and a team that was deleted by then had a balance. */
+async function markFirstSeen(em: EntityManager, ours: readonly Organization[]): Promise<void> {
+  const teamIds = ours.flatMap(({ litellmSeenAt, litellmTeamId }) => (litellmSeenAt ? [] : [litellmTeamId]));
+  if (teamIds.length > 0) await organizations.markSeen(em, teamIds);
 }
 
 /**

@@ -1,9 +1,9 @@
 /** How a command ends: with an exit code that a script can tell apart, and a sentence where it has failed. */
 
 export const EXIT = {
-  /** The service or a system that it depends on cannot do it, or its state forbids it. */
+  /** The service or a system that it depends on cannot do it now. */
   fault: 1,
-  /** The command line is wrong: an unknown command, option, name or value. */
+  /** The command line is wrong: an unknown command, option, name or value, one that is taken, or that the state forbids. */
   usage: 2,
   /** The command has worked, and found something that somebody has to look at. */
   found: 3,
@@ -17,7 +17,7 @@ export const EXIT_CODES_HELP = `
 Exit codes:
   0   it is done
   1   a fault: the service, or a system that it needs, cannot do it now
-  2   wrong usage: an unknown command, option, name or value
+  2   wrong usage: an unknown command, option, name or value, or what the present state does not allow
   3   it has found something that somebody has to look at
   78  a setting is missing or wrong`;
 

@@ -11,8 +11,10 @@ export async function fetchWithin(deadlineMs: number, url: string, init: Request
   }
 }
 
-/** Of a host with several addresses the first failure. */
+/** Of a host with several addresses the first failure, and of that its first line. */
 function reasonOf({ message, cause }: Error): string {
-  const failure = cause instanceof AggregateError ? cause.errors[0] : cause;
-  return (failure instanceof Error && failure.message) || message;
+  const { errors, message: itsOwn } = (cause ?? {}) as { errors?: Error[]; message?: string };
+  const said = errors?.[0]?.message || itsOwn || message;
+  // Of ports that other protocols have: https://fetch.spec.whatwg.org/#port-blocking
+  return said === 'bad port' ? 'its port belongs to another protocol, and is not asked by HTTP' : (said.split('\n')[0] ?? said);
 }

@@ -19,12 +19,14 @@ import { addWebhookCommands } from './commands/webhook.ts';
 import { PARTS, type Part, parts } from './dev/parts.ts';
 import { CommandError, EXIT, EXIT_CODES_HELP } from './exit.ts';
 import { type Output, withJson } from './output.ts';
+import { withWhatIsMeant } from './unknown-command.ts';
 
 // Every command inherits how usage errors are shown, and that they are thrown.
 const bill = new Command('bill')
   .description('Keeps LiteLLM teams funded.')
   .addHelpText('after', EXIT_CODES_HELP)
-  .showHelpAfterError()
+  .showHelpAfterError('(--help lists what there is)')
+  .configureOutput({ outputError: (said, write) => write(withWhatIsMeant(said)) })
   .enablePositionalOptions()
   .exitOverride();
 

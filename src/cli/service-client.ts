@@ -41,10 +41,10 @@ export function serviceSetting(name: keyof DevAddress): string {
   );
 }
 
-/** The environment, and beneath it what a running `bill dev` uses. */
-export function serviceEnvironment(): Record<string, string> {
-  const set = Object.entries(process.env).filter((entry): entry is [string, string] => Boolean(entry[1]));
-  return { ...readDevAddress(), ...Object.fromEntries(set) };
+/** The environment, and beneath it what a running `bill dev` uses; PUBLIC_URL is where the other commands call. */
+export function serviceEnvironment(env: Environment = process.env, dev: DevAddress | undefined = readDevAddress()): Record<string, string> {
+  const set = Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  return { ...dev, ...Object.fromEntries(set), PUBLIC_URL: addressIn(env, dev) };
 }
 
 function readDevAddress(): DevAddress | undefined {
@@ -76,6 +76,7 @@ const EXIT_CODES: Readonly<Record<number, ExitCode>> = {
   401: EXIT.settings,
   403: EXIT.settings,
   404: EXIT.usage,
+  409: EXIT.usage,
   415: EXIT.usage,
   422: EXIT.usage,
 };
@@ -113,10 +114,22 @@ function jsonIn(text: string): { title?: string; detail?: string } | undefined {
   }
 }
 
-/** Where the service is: PUBLIC_URL, else HOST and PORT, else a running `bill dev`, else the default of HOST and PORT. */
-export function publicUrl(): string {
-  const { PUBLIC_URL, HOST, PORT } = process.env;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Where the service is: PUBLIC_URL, else HOST and PORT, else a running `bill dev`, else the default of HOST and PORT.
+ *
+ * @throws CommandError when these make no address.
+ */
+export function publicUrl(env: Environment = process.env, dev: DevAddress | undefined = readDevAddress()): string {
+  const address = addressIn(env, dev);
+  if (URL.canParse(address) && /^https?:\/\//.test(address)) return address;
+  const settings = env['PUBLIC_URL'] ? 'PUBLIC_URL is' : 'HOST and PORT make';
+  throw new CommandError(`${settings} no http:// or https:// address (${address}): set it to where the service is`, EXIT.settings);
+}
+
+function addressIn({ PUBLIC_URL, HOST, PORT }: Environment, dev: DevAddress | undefined): string {
   const byAddress = `http://${HOST || '127.0.0.1'}:${PORT || '8080'}`;
   if (!PUBLIC_URL && (HOST || PORT)) return byAddress;
-  return (PUBLIC_URL || readDevAddress()?.PUBLIC_URL || byAddress).replace(/\/+$/, '');
+  return (PUBLIC_URL || dev?.PUBLIC_URL || byAddress).replace(/\/+$/, '');
 }

@@ -18,7 +18,7 @@ export async function note(em: EntityManager, seen: readonly BalanceSeen[]): Pro
     if (isLow && !organization.lowSince) await tellLow(em, organization, formatQuota(balance));
     if (!isLow && organization.lowSince) await em.transactional((tx) => refusals.forget(tx, organization.id));
   }
-  const fit = seen.filter(({ budget }) => unfitness(budget) === null && !budget.blocked);
+  const fit = seen.filter(({ organization, budget }) => unfitness(budget) === null && !budget.blocked && !organization.blocked);
   await refusals.forgetUnfitness(
     em,
     fit.map(({ organization }) => organization.id),

@@ -2,13 +2,17 @@
 import { LockMode, type RequiredEntityData, UniqueConstraintViolationException } from '@mikro-orm/core';
 import { limitsOf } from '../domain/limits.ts';
 import { parseQuota, type QuotaMicros } from '../domain/money.ts';
+import type { ToldRefusal } from '../domain/outbound-event.ts';
 import type { RechargePolicy } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
+import { REFUSALS_ABOUT } from '../domain/refusal-causes.ts';
 import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
-import { now } from './clock.ts';
+import * as balanceSamples from './balance-samples.ts';
+import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Team } from './entities.ts';
 import { type Page, type PageRequest, pageByCreation } from './page.ts';
+import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
 
 export type OrganizationSettings = Pick<
@@ -87,6 +91,11 @@ export async function ofLitellmTeams(em: EntityManager, teamIds: readonly string
 /** The organizations that this Stripe customer pays for. */
 export async function ofCustomer(em: EntityManager, customerId: string): Promise<Organization[]> {
   return em.find(Organization, { stripeCustomerId: customerId });
+}
+
+/** The organizations that any of these Stripe customers pays for, by id. */
+export async function ofCustomers(em: EntityManager, customerIds: readonly string[]): Promise<Organization[]> {
+  return em.find(Organization, { stripeCustomerId: { $in: [...customerIds] } }, { orderBy: { id: 'asc' } });
 }
 
 /**
@@ -197,7 +206,12 @@ export async function budgetExpected(em: EntityManager, id: string): Promise<Quo
   return lower !== undefined && lower < left ? lower : left;
 }
 
-/** Null when the organization is not found. @throws OrganizationExistsError, OrganizationInUseError */
+/**
+ * Changes settings. A value that is there already changes nothing; what differs ends the pause of the sweep, and what was
+ * refused because of it is forgotten. Null when the organization is not found.
+ *
+ * @throws OrganizationExistsError, OrganizationInUseError
+ */
 export async function change(em: EntityManager, id: string, changes: Partial<OrganizationSettings>): Promise<Organization | null> {
   return em.transactional(async (tx) => {
     const organization = await tx.findOne(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
@@ -208,9 +222,25 @@ export async function change(em: EntityManager, id: string, changes: Partial<Org
     }
     // Nobody has seen the new team, and what was asked for was the old one.
     const ofNewTeam = movesTeam ? { litellmSeenAt: null, createTeam: false } : {};
-    await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: now() }));
+    const differing = differingOf(organization, changes);
+    if (differing.length === 0) return organization;
+    await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: statementTime() }));
+    if (movesTeam) await balanceSamples.forget(tx, id);
+    await refusals.forgetOf(
+      tx,
+      id,
+      differing.flatMap((property) => ABOUT[property]),
+    );
     return tx.findOne(Organization, id);
   });
+}
+
+// A setting that is missing there does not type-check.
+const ABOUT: Readonly<Record<keyof OrganizationSettings, readonly ToldRefusal[]>> = REFUSALS_ABOUT;
+
+function differingOf(organization: Organization, changes: Partial<OrganizationSettings>): (keyof OrganizationSettings)[] {
+  const properties = Object.keys(changes) as (keyof OrganizationSettings)[];
+  return properties.filter((property) => (changes[property] ?? null) !== (organization[property] ?? null));
 }
 
 /**

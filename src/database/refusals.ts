@@ -4,13 +4,12 @@
  */
 import { actionOnRefusal, type ToldRefusal } from '../domain/outbound-event.ts';
 import { REFUSALS } from '../domain/policy.ts';
+import { BY_CARD, BY_LITELLM } from '../domain/refusal-causes.ts';
 import type { EntityManager } from './database.ts';
 import { tell } from './outbound-events.ts';
+import { sqlList } from './sql.ts';
 
 export type NotedRefusal = { organizationId: string; reason: ToldRefusal; eventId: string; teamId: string | null };
-
-/** Refusals that a look at the team in LiteLLM disproves; the others pass with a recharge or the balance. */
-const BY_LITELLM: readonly ToldRefusal[] = ['team_not_found', 'team_blocked', 'unlimited_budget', 'budget_duration', 'budget_limits'];
 
 /** Counts a refusal, and tells it where the organization was not refused for this reason before. */
 export async function note(tx: EntityManager, { organizationId, reason, eventId, teamId }: NotedRefusal): Promise<void> {
@@ -37,6 +36,23 @@ export async function forget(tx: EntityManager, organizationId: string): Promise
   // Always the organization's lock first.
   await tx.execute('update organization_balance_config set low_since = null where c_organization_id = ?', [organizationId]);
   await tx.execute('delete from refusal where organization_id = ?', [organizationId]);
+}
+
+/** Stripe shows a card of the organization's customer that can be charged. */
+export async function forgetCardless(em: EntityManager, organizationId: string): Promise<void> {
+  await forgetOf(em, organizationId, BY_CARD);
+}
+
+/** What these were about has changed: it has to be seen anew. */
+export async function forgetOf(em: EntityManager, organizationId: string, reasons: readonly ToldRefusal[]): Promise<void> {
+  if (reasons.length === 0) return;
+  await em.execute(`delete from refusal where organization_id = ? and reason in (${sqlList(reasons)})`, [organizationId]);
+}
+
+/** Whether it is known of the organization that Stripe has shown no card of it. */
+export async function isCardless(em: EntityManager, organizationId: string): Promise<boolean> {
+  const rows = await em.execute(`select from refusal where organization_id = ? and reason in (${sqlList(BY_CARD)})`, [organizationId]);
+  return rows.length > 0;
 }
 
 /** LiteLLM has shown the teams of these organizations, and nothing about them forbids a recharge. */

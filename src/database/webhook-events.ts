@@ -4,6 +4,7 @@ import { type EventOutcome, isSuccess } from '../domain/event-outcome.ts';
 import { isToldRefusal } from '../domain/outbound-event.ts';
 import type { RechargeSource } from '../domain/recharge-source.ts';
 import { UNDER_WAY_STATUSES } from '../domain/recharge-status.ts';
+import { BY_CARD } from '../domain/refusal-causes.ts';
 import type { EntityManager } from './database.ts';
 import { WebhookEvent } from './entities.ts';
 import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
@@ -89,8 +90,9 @@ export type SweepStanding = { hasOpenEvent: boolean; fruitless: FailuresInARow }
 
 /**
  * What a sweep has to know before it reports an organization again. Fruitless are its own events that failed
- * since the last recharge that succeeded, or the last hold of it or of the service that ended. One that met an open recharge is left
- * out, because that recharge counts by itself.
+ * since the last recharge that succeeded, or the last hold of it or of the service that ended, and that arrived since
+ * its settings were last changed. One that met an open recharge is left out, because that recharge counts by itself;
+ * so is one that met no card, when Stripe has shown one since.
  */
 export async function sweepStandings(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, SweepStanding>> {
   const rows = await em.execute<{ id: string; open: boolean; fruitless: number; last_ago_ms: number | null }[]>(
@@ -101,7 +103,9 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
      lateral (
        select count(*)::integer as fruitless, (extract(epoch from now() - max(e.processed_at)) * 1000)::float as last_ago_ms
        from webhook_event e where e.organization_id = o.c_organization_id and e.source = 'sweep' and not e.success
-         and e.outcome <> 'recharge_open'
+         and e.outcome <> 'recharge_open' and e.received_at > o.updated_at
+         and (e.outcome not in (${sqlList(BY_CARD)}) or exists (
+           select from refusal f where f.organization_id = o.c_organization_id and f.reason = e.outcome and f.since <= e.processed_at))
          and e.processed_at > greatest(
            (select r.updated_at from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'
             order by r.created_at desc limit 1),

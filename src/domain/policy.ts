@@ -21,6 +21,8 @@ import { isRunaway, type RecentRecharges } from './runaway.ts';
 /** The limits are those that apply, defaults included; see limits.ts. */
 export type RechargePolicy = Limits & {
   autoRechargeEnabled: boolean;
+  /** LiteLLM is to refuse every call of the team, whether it does already or not. */
+  blocked: boolean;
   /** A balance at or below this is topped up. */
   minimumBalance: QuotaMicros;
   /** The balance that a recharge restores. */
@@ -71,7 +73,7 @@ export const REFUSALS = {
     'Stripe has taken money of this organization that the database does not know: it is entered again, and its run gives quota for it',
   customer_missing: 'Stripe has no such customer: correct stripe_customer_id',
   team_not_found: 'LiteLLM has no such team: create it or correct litellm_team_id',
-  team_blocked: 'the team is blocked in LiteLLM, so it spends nothing: unblock it',
+  team_blocked: 'the team is blocked, by its setting here or in LiteLLM, so nothing is bought for it: unblock it',
   unlimited_budget: 'the team has no max_budget in LiteLLM, so it can spend without limit: set one',
   budget_duration: 'the team has a budget_duration in LiteLLM, which gives spent quota back for free: remove it',
   budget_limits: 'the team has budget_limits in LiteLLM, which refuse whatever max_budget says: remove them',
@@ -153,7 +155,7 @@ export function decideRecharge({ policy, budget, history, occasion }: RechargeFa
   if (hold) return { kind: 'refuse', refusal: 'held', hold, balance };
   const unfit = unfitness(budget);
   if (unfit) return refuse(unfit);
-  if (budget.blocked) return refuse('team_blocked');
+  if (policy.blocked || budget.blocked) return refuse('team_blocked');
   if (history.hasOpenRecharge) return refuse('recharge_open');
   if (history.attemptsToday >= policy.maxDailyRecharges) return refuse('daily_limit_reached');
 

@@ -1,4 +1,5 @@
 /** Settings that are valid and likely not what is meant. */
+import { chargeThatBuys, chargeWithin, type MinorUnits, moneyText, quotaMicros } from './money.ts';
 import type { RechargePolicy } from './policy.ts';
 
 /**
@@ -6,12 +7,9 @@ import type { RechargePolicy } from './policy.ts';
  * `max_tokens`, or the model's longest answer, and LiteLLM shows neither. So only a minimum of zero is
  * certain to be too low.
  */
-export function warningsOf(
-  { minimumBalance }: Pick<RechargePolicy, 'minimumBalance'>,
-  { isTimeZoneUnknown = false }: { isTimeZoneUnknown?: boolean } = {},
-): string[] {
-  const warnings: string[] = [];
-  if (minimumBalance <= 0) {
+export function warningsOf(policy: RechargePolicy, { isTimeZoneUnknown = false }: { isTimeZoneUnknown?: boolean } = {}): string[] {
+  const warnings = neverCharged(policy);
+  if (policy.minimumBalance <= 0) {
     warnings.push(
       'minimum_balance is 0, and LiteLLM refuses a call that reserves more than is left while there is still something left: set it to more than one call can cost',
     );
@@ -20,6 +18,36 @@ export function warningsOf(
     warnings.push('time_zone is not known to PostgreSQL any more, so days and months are those of UTC: set it to a zone that is');
   }
   return warnings;
+}
+
+/**
+ * The limits that leave nothing to charge, whatever the balance, and a max_charge that holds every recharge of a balance
+ * at its minimum or below: it needs what lies between minimum and target at least.
+ */
+export function neverCharged({
+  maxDailyRecharges,
+  maxDailyAmount,
+  maxMonthlyAmount,
+  maxCharge,
+  minimumBalance,
+  targetBalance,
+  currency,
+  quotaPerUnit,
+}: RechargePolicy): string[] {
+  const money = (amount: MinorUnits) => moneyText(amount, currency);
+  const limits: string[] = [];
+  if (maxDailyRecharges === 0) limits.push('max_daily_recharges is 0, so nothing is ever charged: set it to 1 at least');
+  for (const [name, most] of Object.entries({ max_daily_amount: maxDailyAmount, max_monthly_amount: maxMonthlyAmount })) {
+    if (chargeWithin(most, currency) === undefined)
+      limits.push(`${name} is ${money(most)}, less than the least charge, so nothing is ever charged: raise it`);
+  }
+  const needed = chargeThatBuys(quotaMicros(targetBalance - minimumBalance), currency, quotaPerUnit);
+  if (needed !== undefined && needed > maxCharge) {
+    limits.push(
+      `max_charge is ${money(maxCharge)}, and a balance at its minimum needs ${money(needed)}, so each such charge is held until a person releases it: raise max_charge, or lower target_balance`,
+    );
+  }
+  return limits;
 }
 
 /** What to do about a time zone that PostgreSQL does not know. */

@@ -6,14 +6,15 @@
  * LiteLLM's is only read. No budget is written but the 0 that a new team starts with, so no recharge under
  * way is ever undone.
  */
-import { dollarsFromQuota, formatQuota, type QuotaMicros } from './money.ts';
+import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from './money.ts';
 import type { LiveBudget } from './policy.ts';
 
 /** Every kind of drift, and what a person should do where the service does nothing; see `adviceOn`. */
 export const DRIFT_ADVICE = {
-  team_missing: 'LiteLLM has never had the team, and it was asked for: it is made, with max_budget 0',
+  team_missing:
+    'LiteLLM does not have the team, no sweep or synchronisation has ever seen it, and it was asked for: it is made, with max_budget 0',
   team_not_found:
-    'LiteLLM has never had the team, and it was not asked for: correct litellm_team_id (bill org set --team), or have the team made (bill org set --create-team)',
+    'LiteLLM does not have the team, no sweep or synchronisation has ever seen it, and it was not asked for: correct litellm_team_id (bill org set --team), or have the team made (bill org set --create-team)',
   team_deleted: 'LiteLLM no longer has the team: correct litellm_team_id, or make the team again in LiteLLM',
   name_differs: 'the team in LiteLLM gets the name that it has here',
   block_differs: 'the team was blocked in LiteLLM by somebody else: unblock it there, or set blocked here',
@@ -67,6 +68,8 @@ export type OurTeam = {
   keysLeaving: number;
 };
 
+export type LastSeen = { quota: QuotaMicros; spend: QuotaMicros; at: Date };
+
 export type Ours = {
   organizationId: string;
   name: string;
@@ -82,6 +85,8 @@ export type Ours = {
   budgetLeft: QuotaMicros | null;
   /** The same also while one is under way. */
   lastBudget: QuotaMicros | null;
+  /** What a sweep saw of the team last; null: not known, or without a limit. */
+  lastSeen: LastSeen | null;
   teams: readonly OurTeam[];
 };
 
@@ -105,17 +110,38 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
   return [...drift, ...driftOfBudget(ours, theirs).map((item) => ({ ...about, ...item })), ...driftOfMembers(ours, theirs)];
 }
 
+/** What is known of a team that LiteLLM had and no longer has. */
+export type DeletedTeam = Pick<Ours, 'organizationId' | 'litellmTeamId' | 'lastBudget' | 'lastSeen'>;
+
 /**
- * A team that is made anew gets the budget that we expect: a lower one is held as lowered by somebody, and a higher
- * one is quota that nobody has paid for. So is what was spent of it, since LiteLLM counts from 0 again; only a person
- * can tell how much that was.
+ * How a deleted team is made again. With less than our last write left it is held as lowered by somebody, and more
+ * is quota that nobody has paid for. So is what was spent of it, since LiteLLM counts from 0 again: only a person may
+ * decide to give that back. Where no write of ours is known, what was left when it was last seen is right, and with
+ * less the next sweep would charge for it.
  */
-function adviceOnDeleted({ organizationId, litellmTeamId, lastBudget }: Ours): string {
-  const call = (dollars: number) => `POST /team/new ${JSON.stringify({ team_id: litellmTeamId, max_budget: dollars })}`;
-  const either = `LiteLLM no longer has the team: correct litellm_team_id (bill org set ${organizationId} --team <id>), or make the team again`;
-  if (lastBudget === null)
-    return `${either}: ${call(0)}, because no write of ours has left it a budget; it is recharged then like a new one, by the next sweep`;
-  return `${either}: ${call(dollarsFromQuota(lastBudget))}, the budget that our last write left; its spend begins at 0, so to take off what was spent before, make it with less and release the hold budget_lowered that follows`;
+export function adviceOnDeleted({ organizationId, litellmTeamId, lastBudget, lastSeen }: DeletedTeam): string {
+  const call = (budget: QuotaMicros) =>
+    `POST /team/new ${JSON.stringify({ team_id: litellmTeamId, max_budget: dollarsFromQuota(budget) })}`;
+  const either = `LiteLLM no longer has the team, and what was left of it is gone: correct litellm_team_id (bill org set ${organizationId} --team <id>), or make the team again`;
+  if (lastBudget === null) {
+    if (lastSeen === null)
+      return `${either}: ${call(NONE)}, because no write of ours has left it a budget; it is recharged then like a new one, by the next sweep`;
+    return `${either}: ${call(leftOf(lastSeen))}, ${whenSeen(lastSeen)}; made with less, it is charged for by the next sweep`;
+  }
+  // One from before our last write is no figure to start from.
+  const isOfLastBudget = lastSeen !== null && lastSeen.quota === lastBudget;
+  const less = isOfLastBudget ? `${formatQuota(leftOf(lastSeen))}, ${whenSeen(lastSeen)},` : 'less';
+  return `${either}: ${call(lastBudget)}, the budget that our last write left; its spend begins at 0, so to take off what was spent before, make it with ${less} and release the hold budget_lowered that follows`;
+}
+
+const NONE = quotaMicros(0);
+
+function leftOf({ quota, spend }: LastSeen): QuotaMicros {
+  return quotaMicros(Math.max(NONE, quota - spend));
+}
+
+function whenSeen({ at }: LastSeen): string {
+  return `what was left when a sweep saw it last (${at.toISOString()})`;
 }
 
 function actionOnBlock({ blocked, blockedByUs }: Ours): DriftAction | null {

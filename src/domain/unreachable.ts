@@ -1,5 +1,8 @@
 /** Why a server gave no answer, in words: Node's codes of sockets and names. Pure. */
 
+/** OpenSSL's words for an answer that is none of TLS. */
+const PLAIN = 'what listens there speaks no TLS, so its address begins with http:// and not https://';
+
 /** `where`: the address that Node says in its message, such as "connect ECONNREFUSED 127.0.0.1:1". */
 const REASONS: Readonly<Record<string, (where?: string) => string>> = {
   ECONNREFUSED: (where = 'its address') => `nothing listens at ${where}`,
@@ -10,6 +13,9 @@ const REASONS: Readonly<Record<string, (where?: string) => string>> = {
   ETIMEDOUT: () => 'no answer in time',
   ECONNRESET: () => 'it has closed the connection',
   EPIPE: () => 'it has closed the connection',
+  ERR_SSL_WRONG_VERSION_NUMBER: () => PLAIN,
+  ERR_SSL_TLS_VALIDATE_RECORD_HEADER: () => PLAIN,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: () => PLAIN,
 };
 
 type Failure = { code?: unknown; message?: unknown; cause?: unknown; errors?: unknown[] };

@@ -10,14 +10,14 @@ import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
 import * as status from '../database/status.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
-import { withDeadline } from '../deadline.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
-import { formatMoney, formatQuota, moneyText, quotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
 import type { RechargeHistory } from '../domain/policy.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
 import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
+import { type Forewarned, forewarningsOf } from './forewarnings.ts';
 import { presentHold } from './holds.ts';
 import {
   changedSettings,
@@ -28,7 +28,7 @@ import {
   type SettingsBody,
   settingsIn,
 } from './organization-settings.ts';
-import { decideNow, outlookOf } from './outlook.ts';
+import { outlookOf } from './outlook.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
 import { requireCustomer } from './required-customer.ts';
@@ -36,9 +36,6 @@ import { requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
 const resumption = z.strictObject({ by: text(100).default('admin key') });
-
-/** A caller waits for the answer to what is stored already: without a balance by then nothing is said. */
-const LOOK_AHEAD_MS = 3_000;
 
 /** Nothing is stored, and the answer is what it would have been. */
 const rehearsalQuery = z.strictObject({ dry_run: z.stringbool().default(false) });
@@ -69,8 +66,9 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
     const ofCustomer = isNew ? await requireCustomer({ payments }, settings.stripeCustomerId) : [];
     const { organization, shown, history } = await seenAfter(isRehearsal, (em) => organizations.create(em, id, settings));
-    const answer = withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : await chargeAhead(organization, history));
-    if (isRehearsal) response.json(answer);
+    const { warnings, budget } = await forewarned(organization, history, settings.createTeam);
+    const answer = { ...withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : warnings), ...balanceNow(budget) };
+    if (isRehearsal) response.json({ ...answer, created_at: null, updated_at: null });
     else
       response
         .status(201)
@@ -95,7 +93,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const { stripeCustomerId = present.stripeCustomerId } = changes;
     const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
     const { organization, shown, history } = await seenAfter(isRehearsal, (em) => change(em, present.id, changes));
-    const advance = ofCustomer.length > 0 ? ofCustomer : await chargeAhead(organization, history);
+    const { warnings } = await forewarned(organization, history, createTeam);
+    const advance = ofCustomer.length > 0 ? ofCustomer : warnings;
     response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance]));
   });
 
@@ -174,15 +173,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     }
   }
 
-  /** What is charged next, where that is soon: nobody should learn of it from the card's statement. */
-  async function chargeAhead(organization: Organization, history: RechargeHistory): Promise<string[]> {
-    const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch(() => undefined);
-    const decision = budget && decideNow(organization, budget, history);
-    if (decision?.kind !== 'recharge') return [];
-    const amount = moneyText(decision.amount, organization.currency);
-    return [
-      `the balance is ${formatQuota(decision.balance)}, so ${amount} is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first`,
-    ];
+  function forewarned(organization: Organization, history: RechargeHistory, isTeamWished: boolean): Promise<Forewarned> {
+    return forewarningsOf({ database, kms }, organization, { history, isTeamWished });
   }
 
   async function zonelessAmong(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
@@ -215,6 +207,11 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
 function withWarnings<Shown extends { warnings: string[] }>(shown: Shown, more: readonly string[]): Shown {
   return { ...shown, warnings: [...shown.warnings, ...more] };
+}
+
+/** Of a new organization, which no sweep has seen. */
+function balanceNow(budget: Forewarned['budget']) {
+  return { balance: balanceOf(budget), balance_at: budget === null ? null : new Date().toISOString() };
 }
 
 async function refusingConflicts<T>(write: () => Promise<T>): Promise<T> {
@@ -279,7 +276,7 @@ function presentOrganization(organization: Organization, { balance, state, why, 
     balance_at: balance?.at.toISOString() ?? null,
     ...presentSettings(organization),
     default_limits: defaultLimits(organization),
-    warnings: warningsOf(organization, { isTimeZoneUnknown }),
+    warnings: warningsOf(organizations.policyOf(organization), { isTimeZoneUnknown }),
     litellm_seen_at: organization.litellmSeenAt?.toISOString() ?? null,
     holds: held.map(presentHold),
     created_at: organization.createdAt.toISOString(),

@@ -13,6 +13,7 @@ import { formatMoney, formatQuota, type MinorUnits, minorUnits, type QuotaMicros
 import { isOpen, RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
 import { storyOf } from '../domain/story.ts';
+import { followReturnedMoney } from '../inbox/returned-money.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { presentHold } from './holds.ts';
@@ -81,7 +82,8 @@ export function rechargeRoutes({
     if (resolved.status === 'cancelled' || resolved.status === 'succeeded')
       await webhookEvents.close(em, recharge.eventId, resolved.status);
     // Its money may have been refunded or disputed meanwhile: then the quota follows it.
-    await startOrLeaveToReconciliation(() => workflows.followReversals(resolved), log);
+    const intentId = resolved.paymentIntentId;
+    if (intentId) await startOrLeaveToReconciliation(() => followReturnedMoney({ database, payments, workflows }, intentId), log);
     response.json(await presentWhole(resolved));
   });
 

@@ -5,16 +5,16 @@ import * as fraudWarnings from '../database/fraud-warnings.ts';
 import * as holds from '../database/holds.ts';
 import * as organizations from '../database/organizations.ts';
 import * as recharges from '../database/recharges.ts';
-import * as reversals from '../database/reversals.ts';
+import * as refusals from '../database/refusals.ts';
 import * as stripeEvents from '../database/stripe-events.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { waitsForStripe } from '../domain/recharge-status.ts';
-import { isToBeFollowed } from '../domain/reversal.ts';
 import type { StripeNotice } from '../domain/stripe-notice.ts';
 import type { PaymentsClient } from '../payments/client.ts';
 import { topicOf } from '../payments/events.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
 import type { Source } from './dispatcher.ts';
+import { followReturnedMoney } from './returned-money.ts';
 
 /** Alerts: each starts its workflow. */
 export function alertSource(
@@ -88,14 +88,7 @@ async function wakeRecharge(
 async function followReturn({ database, payments, workflows }: StripeSourceDependencies, notice: StripeNotice): Promise<void> {
   const { paymentIntentId } = notice;
   if (!paymentIntentId || !(await wakeRecharge(database.fork(), workflows, notice))) return;
-  const moneys = await payments.returnedMoneyOf(paymentIntentId);
-  // Read after Stripe: what has moved in between has an event of its own.
-  const em = database.fork();
-  const recharge = await recharges.findByIntent(em, paymentIntentId);
-  if (!recharge) return;
-  if (isToBeFollowed(recharge, moneys, await reversals.known(em, recharge))) await workflows.followReversals(recharge, moneys);
-  // One that waits for the end of a dispute ends with it.
-  else await workflows.wakeReversals(recharge);
+  await followReturnedMoney({ database, payments, workflows }, paymentIntentId);
 }
 
 /** Holds the organization whose charge is reported as fraudulent. */
@@ -118,8 +111,10 @@ async function releaseForCard(
 ): Promise<void> {
   if (!customerId) return;
   for (const { id } of await organizations.ofCustomer(em, customerId)) {
-    if (!(await holds.isCardInQuestion(em, id))) continue;
+    if (!(await holds.isCardInQuestion(em, id)) && !(await refusals.isCardless(em, id))) continue;
     const choice = await payments.chooseCard(customerId);
-    if (choice.kind === 'found') await holds.releaseForChangedCard(em, id, choice.card);
+    if (choice.kind !== 'found') continue;
+    await holds.releaseForChangedCard(em, id, choice.card);
+    await refusals.forgetCardless(em, id);
   }
 }

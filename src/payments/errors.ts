@@ -57,7 +57,7 @@ export function paymentsErrorFrom(error: unknown): unknown {
   }
   if (!(error instanceof Stripe.errors.StripeError)) return error;
   const kind = kindOf(error);
-  const message = describe(error);
+  const message = describe(kind, error);
   const isSentenceForUs = kind === 'refused' || kind === 'card';
   return new PaymentsError(message, {
     kind,
@@ -84,10 +84,20 @@ function kindOf({ statusCode, code }: Stripe.errors.StripeError): PaymentsErrorK
   return 'unknown';
 }
 
-function describe({ type, code, statusCode, requestId, detail }: Stripe.errors.StripeError): string {
+/** By kind, what Stripe has done, in words. */
+const DONE: Readonly<Record<PaymentsErrorKind, string>> = {
+  refused: 'Stripe refuses the request',
+  card: 'Stripe says that the card was refused',
+  key: 'Stripe refuses our key',
+  busy: 'Stripe is busy with other calls',
+  unknown: 'Stripe has failed',
+};
+
+function describe(kind: PaymentsErrorKind, { code, statusCode, requestId, detail }: Stripe.errors.StripeError): string {
   // Of Node's own error only its code and address are said.
   const unreachable = statusCode === undefined ? whyUnreachable(detail) : undefined;
   if (unreachable) return `Stripe did not answer: ${unreachable} (STRIPE_API_BASE)`;
   const facts = [code, statusCode && `status ${statusCode}`, requestId].filter(Boolean).join(', ');
-  return `Stripe: ${type} (${facts})`;
+  if (statusCode === undefined) return `Stripe did not answer${facts && ` (${facts})`}`;
+  return `${statusCode === 403 ? 'Stripe does not allow our key this' : DONE[kind]} (${facts})`;
 }

@@ -2,6 +2,7 @@
  * Settles the differences between LiteLLM and the database, each by itself, and records what came of each in
  * the run.
  */
+import * as balanceSamples from '../database/balance-samples.ts';
 import { tellDrift } from '../database/drift-events.ts';
 import type { Organization } from '../database/entities.ts';
 import * as litellmTeams from '../database/litellm-teams.ts';
@@ -82,6 +83,7 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
   const budgets = await organizations.budgetsLeft(em, ids);
   const missing = pairs.flatMap(({ organization, theirs }) => (theirs === null ? organization.id : []));
   const lastBudgets = await organizations.lastBudgets(em, missing);
+  const lastSeen = await balanceSamples.latest(em, missing);
   const blocked = await litellmTeams.blockedByUs(
     em,
     pairs.map(({ organization }) => organization.litellmTeamId),
@@ -94,6 +96,7 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
     const ours = oursOf(owned, {
       budgetLeft: budgets.get(id) ?? null,
       lastBudget: lastBudgets.get(id) ?? null,
+      lastSeen: lastSeen.get(id) ?? null,
       blockedByUs: blocked.has(litellmTeamId),
     });
     if (await settleAll(settling, driftOf(ours, theirs), owned)) present.push(litellmTeamId);
@@ -210,7 +213,10 @@ function isOneItems(error: unknown): error is Error {
   );
 }
 
-function oursOf({ organization, teams: rows, leavingKeys }: Owned, seen: Pick<Ours, 'budgetLeft' | 'lastBudget' | 'blockedByUs'>): Ours {
+function oursOf(
+  { organization, teams: rows, leavingKeys }: Owned,
+  seen: Pick<Ours, 'budgetLeft' | 'lastBudget' | 'lastSeen' | 'blockedByUs'>,
+): Ours {
   const { id: organizationId, name, litellmTeamId, blocked, createTeam, litellmSeenAt } = organization;
   return {
     ...seen,

@@ -1,5 +1,6 @@
 /** An error of Temporal for a person: which system, which setting, what to do next. */
 
+import { NamespaceNotFoundError } from '@temporalio/common';
 import type { TemporalConfig } from '../config.ts';
 import { whyUnreachable } from '../domain/unreachable.ts';
 import { namespaceOf } from './connection.ts';
@@ -21,6 +22,9 @@ export function temporalErrorOf(error: unknown, temporal: TemporalConfig): unkno
   const { code, details = '' } = grpcErrorIn(error) ?? {};
   const address = temporal.connect.connectionOptions.address ?? 'localhost:7233';
   const namespace = namespaceOf(temporal);
+  const noNamespace = () =>
+    new TemporalError(`Temporal at ${address} has no namespace ${namespace}: make it, or correct TEMPORAL_NAMESPACE`);
+  if (error instanceof NamespaceNotFoundError) return noNamespace();
   switch (code) {
     case UNAVAILABLE:
     case DEADLINE_EXCEEDED:
@@ -29,7 +33,7 @@ export function temporalErrorOf(error: unknown, temporal: TemporalConfig): unkno
       );
     case NOT_FOUND:
       if (!/namespace/i.test(details)) return error;
-      return new TemporalError(`Temporal at ${address} has no namespace ${namespace}: make it, or correct TEMPORAL_NAMESPACE`);
+      return noNamespace();
     case PERMISSION_DENIED:
     case UNAUTHENTICATED:
       return new TemporalError(

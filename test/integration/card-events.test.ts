@@ -122,26 +122,53 @@ test('what a person or Stripe has held stays, whatever the card', async () => {
   expect(await world.alerted(organization)).toEqual(HELD);
 });
 
+async function sweep({ id }: Organization): Promise<void> {
+  await world.temporal.workflow.execute('balanceSweepWorkflow', {
+    workflowId: `sweep/${id}/${Math.random()}`,
+    taskQueue: world.name,
+  });
+}
+
+/** How the sweep's own events of the organization have ended, the oldest first, when each is closed. */
+async function outcomesOfSweeps({ id }: Organization): Promise<string[]> {
+  const events = async () =>
+    (
+      await world.sql.query("select processed, outcome from webhook_event where organization_id = $1 and source = 'sweep' order by id", [
+        id,
+      ])
+    ).rows;
+  return world.eventually(async () => {
+    const rows = await events();
+    return rows.every(({ processed }) => processed) && rows.map(({ outcome }) => outcome);
+  }, 'every event of the sweep is closed');
+}
+
 test('the next sweep charges the new card, without a pause', async () => {
   const organization = await refusedForGood();
-  const sweep = async () => {
-    await world.temporal.workflow.execute('balanceSweepWorkflow', {
-      workflowId: `sweep/${organization.id}/${Math.random()}`,
-      taskQueue: world.name,
-    });
-  };
-  await sweep();
-  await world.eventually(
-    async () =>
-      (
-        await world.sql.query("select 1 from webhook_event where organization_id = $1 and source = 'sweep' and processed", [
-          organization.id,
-        ])
-      ).rowCount,
-    'the sweep has met the hold',
-  );
+  await sweep(organization);
+  expect(await outcomesOfSweeps(organization)).toEqual(['held']);
   await world.attachCard(organization.customerId, 'pm_card_visa');
   await isReleased(organization, 'card_refused');
-  await sweep();
+  await sweep(organization);
   await world.eventually(async () => (await world.books(organization)).charges === 1, 'the sweep has the new card charged');
+});
+
+test('the next sweep charges the first card of a customer who had none, without a pause, and the refusal is forgotten', async () => {
+  const organization = await world.organization();
+  await world.stripe.paymentMethods.detach(await cardOf(organization));
+  await handled();
+  for (let look = 0; look < 2; look++) await sweep(organization);
+  expect(await outcomesOfSweeps(organization)).toEqual(['no_payment_method']);
+  // Nothing of what the customer pays with.
+  await world.stripe.customers.update(organization.customerId, { name: 'another name' });
+  await handled();
+  await sweep(organization);
+  expect(await outcomesOfSweeps(organization)).toEqual(['no_payment_method']);
+
+  await world.attachCard(organization.customerId, 'pm_card_visa');
+  await handled();
+  const refusals = 'select from refusal where organization_id = $1';
+  expect((await world.sql.query(refusals, [organization.id])).rowCount).toBe(0);
+  await sweep(organization);
+  expect(await outcomesOfSweeps(organization)).toEqual(['no_payment_method', 'succeeded']);
 });

@@ -66,7 +66,8 @@ describe('a service that is well', () => {
     expect(of('clock', 'and Stripe')?.seen).toMatch(/^\d s apart$/);
     expect(of('webhooks', 'LiteLLM')?.seen).toMatch(/^last alert \d+ s ago$/);
     expect(of('webhooks', 'API')?.seen).toBe(`answers at ${world.apiUrl}`);
-    expect(of('teams', 'can be recharged')?.seen).toBe('1 of 1 can be recharged');
+    expect(of('teams', 'in LiteLLM')?.seen).toMatch(/^1 of 1 are as a recharge needs them there; bill status says what else/);
+    expect(of('Stripe', 'has our customers')?.seen).toBe('all 1');
     expect(of('LiteLLM', 'key')?.seen).toBe(`may call all ${PATHS.length} routes of the service`);
   });
 
@@ -221,8 +222,17 @@ describe('what stops charges', () => {
     await world.organization();
     const body = { error: { type: 'invalid_request_error', code: 'resource_missing', message: 'No such customer' } };
     await world.stripeFault({ method: 'GET', path: '/v1/customers/*', times: 100, action: { kind: 'respond', status: 404, body } });
-    expect(await changes()).toEqual({ 'Stripe knows our customers': expect.stringContaining('STRIPE_SECRET_KEY') });
+    expect(await changes()).toEqual({ 'Stripe has our customers': expect.stringContaining('STRIPE_SECRET_KEY') });
   });
+});
+
+test('a customer that was deleted at Stripe is to be changed, though the key is right', async () => {
+  const { id, customerId } = await world.organization({ spend: 0 });
+  await world.stripe.customers.del(customerId);
+  const reading = (await readings()).find(({ check }) => check === 'has our customers');
+  expect(reading).toMatchObject({ verdict: 'change', advice: `bill org set ${id} --customer cus_…` });
+  expect(reading?.seen).toMatch(new RegExp(`^1 of \\d+ that were looked at are not there or deleted: ${customerId} \\(${id}\\)$`));
+  await world.sql.query('delete from organization_balance_config where c_organization_id = $1', [id]);
 });
 
 /**

@@ -457,6 +457,22 @@ describe('a team that LiteLLM blocks while its charge waits', () => {
     expect(await world.alerted(organization)).toEqual(RECHARGED);
   });
 
+  test('is not charged for when its organization was blocked here, whatever LiteLLM shows', async () => {
+    const organization = await world.organization({ settings: { blocked: true } });
+    for (let alert = 0; alert < 2; alert++) expect(await world.alerted(organization)).toEqual(unsuccessful('team_blocked'));
+    await expectUncharged(world, organization);
+    expect(await told(organization)).toEqual(['refusal.new']);
+
+    await world.admin.patch(`/api/v1/organizations/${organization.id}`, { blocked: false });
+    const waiting = await world.stripeFault({ method: 'GET', path: '/v1/customers/*', contains: organization.customerId, action: HOLD });
+    const eventId = await world.accepted(organization);
+    await waiting.struck();
+    await world.admin.patch(`/api/v1/organizations/${organization.id}`, { blocked: true });
+    await waiting.remove();
+    expect(await world.closed(eventId)).toEqual(unsuccessful('team_blocked'));
+    await expectUncharged(world, organization);
+  });
+
   test('is not charged for before LiteLLM can be read again', async () => {
     const organization = await world.organization();
     const waiting = await world.stripeFault({ method: 'GET', path: '/v1/customers/*', contains: organization.customerId, action: HOLD });

@@ -225,6 +225,28 @@ describe('the synchronisation', () => {
   });
 });
 
+test('a team that a sweep alone has seen was there, and is made again with what was left: create_team says so, and makes none', async () => {
+  const body = draft({ stripe_customer_id: (await made()).customerId });
+  const { c_organization_id: id } = body;
+  await world.makeTeam({ team_id: id, max_budget: 15 });
+  await world.spend(id, 3);
+  expect((await world.admin.post(ORGANIZATIONS, body)).status).toBe(201);
+  await sweep();
+  await world.deleteTeam(id);
+
+  const left = new RegExp(`POST /team/new {"team_id":"${id}","max_budget":12}, what was left when a sweep saw it last`);
+  const { data } = await world.admin.patch(`${ORGANIZATIONS}/${id}`, { create_team: true });
+  expect(data.warnings).toEqual([expect.stringMatching(left)]);
+  expect(data.warnings).toEqual([expect.stringContaining('create_team makes no team again that was deleted')]);
+  expect(await synced(id)).toEqual([['team_deleted', null, 'needs_person']]);
+  const { rows } = await world.sql.query('select reason from sync_item where organization_id = $1', [id]);
+  expect(rows).toEqual([{ reason: expect.stringMatching(left) }]);
+  expect(JSON.stringify(await examineTeams(database.fork(), new KmsClient(world.config.kms)))).toContain('no longer has the team');
+
+  await world.makeTeam({ team_id: id, max_budget: 12 });
+  expect(await sweptFor({ id })).toEqual({ isUnused: false, eventId: undefined });
+});
+
 describe('a team that was made for an organization', () => {
   test('case 77: is not charged for by the sweep while nobody uses it, and the sweep says so', async () => {
     const organization = await made();

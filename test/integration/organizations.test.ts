@@ -47,7 +47,7 @@ describe('a new organization', () => {
       max_daily_amount: expect.stringMatching(/^\d+\.\d\d$/),
       max_monthly_amount: expect.stringMatching(/^\d+\.\d\d$/),
       default_limits: ['max_charge', 'max_daily_amount', 'max_monthly_amount'],
-      warnings: [],
+      warnings: [expect.stringMatching(/the next synchronisation makes it with max_budget 0, and its first call or alert has .* charged$/)],
       time_zone: 'UTC',
       blocked: false,
       litellm_seen_at: null,
@@ -55,7 +55,7 @@ describe('a new organization', () => {
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       updated_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
     });
-    expect((await world.admin.get(headers['location'])).data).toEqual(data);
+    expect((await world.admin.get(headers['location'])).data).toEqual({ ...data, warnings: [] });
   });
 
   describe('and its customer', () => {
@@ -100,6 +100,29 @@ describe('a new organization', () => {
     expect(enabled.warnings).toEqual([
       'the balance is -0.50, so 20.50 USD is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first',
     ]);
+  });
+
+  test('that is not charged as it is set is told why: by a limit, a hold, or its team', async () => {
+    await world.kms.post('/team/new', { team_id: 'never-charged', max_budget: 10 });
+    await world.spend('never-charged', 10.5);
+    const warnings = async (settings: object) => {
+      const wish = draft({ litellm_team_id: 'never-charged', create_team: false, ...settings });
+      return (await world.admin.post(ORGANIZATIONS, wish, { params: { dry_run: true } })).data.warnings;
+    };
+    expect(await warnings({ max_daily_recharges: 0 })).toEqual([expect.stringMatching(/^max_daily_recharges is 0/)]);
+    expect(await warnings({ max_charge: '3.00' })).toEqual([expect.stringMatching(/^max_charge is 3.00 USD/)]);
+    // A balance at its minimum needs less.
+    expect(await warnings({ max_charge: '20.49' })).toEqual([
+      expect.stringMatching(/^the balance is -0.50, and the next alert or sweep holds .*20.50 USD would bring/),
+    ]);
+    expect(await warnings({ max_daily_amount: '0.50' })).toEqual([
+      expect.stringMatching(/^the balance is -0.50, and nothing is charged: what is left of max_daily_amount/),
+    ]);
+    expect(await warnings({ blocked: true })).toEqual([]);
+    await world.editTeam('never-charged', { blocked: true });
+    expect(await warnings({})).toEqual([expect.stringMatching(/^the balance is -0.50, and nothing is charged: the team is blocked/)]);
+    await world.setBudget('never-charged', null);
+    expect(await warnings({})).toEqual([expect.stringMatching(/^nothing is charged: the team has no max_budget/)]);
   });
 
   test('has every setting that it was given, money exact to a millionth', async () => {
@@ -267,6 +290,7 @@ describe('a rehearsal', () => {
     const before = await tableCounts(world);
     const { status, data } = await world.admin.post(ORGANIZATIONS, body, REHEARSED);
     expect([status, data]).toMatchObject([200, { ...body, warnings: [expect.stringContaining('20.50 USD is charged within a minute')] }]);
+    expect(data).toMatchObject({ balance: '-0.50', balance_at: expect.any(String), created_at: null, updated_at: null });
     expectProblem(await world.admin.get(`${ORGANIZATIONS}/${body['c_organization_id']}`), NOT_FOUND);
     expect(await tableCounts(world)).toEqual(before);
   });

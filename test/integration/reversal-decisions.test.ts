@@ -92,6 +92,18 @@ test('a person grants what was disputed while it was held: the quota follows the
   await scene.expectBalanced(organization, { start: 12 });
 });
 
+test('a person grants what nobody has disputed: no run looks for what has gone back', async () => {
+  const organization = await world.organization();
+  const { eventId, rechargeId, goOn } = await world.chargedButNotGranted(organization);
+  await world.setBudget(organization.teamId, 12);
+  await goOn();
+  expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);
+  await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'grant', reason: 'the edit was ours' });
+  await world.rechargeIs(eventId, 'succeeded');
+  const later = await world.accepted(await world.organization({ settings: { auto_recharge_enabled: false } }));
+  expect(await world.runs(`WorkflowId = 'reversal/${rechargeId}'`, later)).toEqual([]);
+});
+
 test('case 43: our refund fails after a dispute was noted for it, and a person grants: the quota follows the dispute', async () => {
   const organization = await world.organization();
   const { eventId, rechargeId, intentId } = await scene.refundedByUs(organization);

@@ -257,6 +257,39 @@ describe('a sweep is silent about', () => {
   });
 });
 
+describe('a pause after events that came to nothing', () => {
+  const stateOf = async ({ id }: Organization) =>
+    (await world.admin.get('/api/v1/status', { params: { organization_id: id } })).data.organizations.data[0].state;
+
+  test('ends when the setting that they failed for is corrected, and the refusal is forgotten', async () => {
+    const [organization, payer] = [await world.organization(), await world.organization({ spend: 0 })];
+    await world.stripe.customers.del(organization.customerId);
+    expect(await outcomeOfSweep(organization)).toBe('customer_missing');
+    expect(await stateOf(organization)).not.toBe('ok');
+    await world.admin.patch(`/api/v1/organizations/${organization.id}`, { minimum_balance: '2.00' });
+    expect(await sweptFor(organization)).toBeUndefined();
+
+    await world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: payer.customerId });
+    expect(await stateOf(organization)).toBe('ok');
+    expect(await outcomeOfSweep(organization)).toBe('succeeded');
+  });
+
+  test('ends with another customer, and however often settings change, a dead card is not asked again before its time', async () => {
+    const organization = await world.organization({ card: DECLINING });
+    expect(await outcomeOfSweep(organization)).toBe('declined');
+    for (const minimum of ['2.10', '2.20', '2.30', '2.40']) {
+      await world.admin.patch(`/api/v1/organizations/${organization.id}`, { minimum_balance: minimum });
+      expect(await outcomeOfSweep(organization)).toBe('held');
+      expect(await sweptFor(organization)).toBeUndefined();
+    }
+    expect((await world.stripe.charges.list({ customer: organization.customerId })).data).toHaveLength(1);
+
+    const { customerId } = await world.organization({ spend: 0 });
+    await world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: customerId });
+    expect(await outcomeOfSweep(organization)).toBe('succeeded');
+  });
+});
+
 describe('one crossing is one charge', () => {
   test('when an alert and a sweep tell of it at the same moment', async () => {
     const organizations = await Promise.all(Array.from({ length: 5 }, () => world.organization()));

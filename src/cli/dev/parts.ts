@@ -53,7 +53,7 @@ export function mixtureRefusal(env: Environment, allowed: readonly Part[]): stri
     ...(own.includes('stripe') ? ['What a stand-in for Stripe calls paid becomes quota, and no money has moved.'] : []),
     ...(own.includes('litellm') ? ['A stand-in for LiteLLM gives nobody quota for the money that is charged.'] : []),
     `Unset ${asked.map((part) => PART_VARIABLES[part]).join(' and ')} (of .env, if it came by npm run bill), or say that you mean it:`,
-    `  --allow-real ${asked.join(',')}`,
+    `  --allow-real ${PARTS.filter((part) => asked.includes(part) || allowed.includes(part)).join(',')}`,
   ].join('\n');
 }
 

@@ -229,5 +229,5 @@ function textOf(readings: Reading[]): string {
     return advice ? `${line}\n${' '.repeat(width + 10)}→ ${advice}` : line;
   });
   const changes = readings.filter(({ verdict }) => verdict === 'change').length;
-  return `${lines.join('\n')}\n\n${changes === 0 ? 'Nothing has to be changed.' : `${changes} of ${readings.length} have to be changed.`}`;
+  return `${lines.join('\n')}\n\n${changes === 0 ? 'Nothing has to be changed.' : `${changes} of ${readings.length} checks ${changes === 1 ? 'has' : 'have'} found something to change.`}`;
 }

@@ -66,9 +66,9 @@ export async function examineTeams(em: EntityManager, kms: KmsClient): Promise<R
     ),
   );
   const unfit = readings.filter(({ verdict }) => verdict !== 'ok');
-  const seen = `${readings.length - unfit.length} of ${readings.length} can be recharged${nextCursor ? `; only the newest ${TEAMS_LIMIT} organizations were looked at` : ''}`;
+  const seen = `${readings.length - unfit.length} of ${readings.length} are as a recharge needs them there; bill status says what else keeps one away${nextCursor ? `; only the newest ${TEAMS_LIMIT} organizations were looked at` : ''}`;
   return [
-    { area: AREA_OF_TEAMS, check: 'can be recharged', verdict: 'ok', seen, advice: null },
+    { area: AREA_OF_TEAMS, check: 'in LiteLLM', verdict: 'ok', seen, advice: null },
     ...unfit,
     ...(await Promise.all(charged.flatMap(warnings))),
     ...(await examineStrayTeams(em, withoutTeam)),
@@ -80,11 +80,16 @@ async function fitnessOf(organization: Organization, kms: KmsClient, noteAbsence
   const { id, litellmTeamId, litellmSeenAt, createTeam } = organization;
   try {
     const reason = unfitness(await kms.teamBudget(litellmTeamId));
-    return reason ? change(...split(REFUSALS[reason])) : 'can be recharged';
+    return reason ? change(...split(REFUSALS[reason])) : 'as a recharge needs it';
   } catch (error) {
     if (!(error instanceof KmsError) || error.kind !== 'not_found') throw error;
     noteAbsence();
-    if (litellmSeenAt) return change(...split(REFUSALS.team_not_found));
+    if (litellmSeenAt) {
+      return change(
+        `LiteLLM no longer has the team ${litellmTeamId}`,
+        `bill sync --org ${id} --wait says how to make it again; or correct it: bill org set ${id} --team …`,
+      );
+    }
     if (createTeam) return note(`LiteLLM has no team ${litellmTeamId} yet`, 'none: the synchronisation makes it');
     return change(
       `LiteLLM has no team ${litellmTeamId}, and it was not asked for`,
@@ -95,7 +100,7 @@ async function fitnessOf(organization: Organization, kms: KmsClient, noteAbsence
 
 /** Settings with which it can be recharged, but later than it should be. */
 function warnings(organization: Organization): Promise<Reading>[] {
-  return warningsOf(organization).map((warning) =>
+  return warningsOf(organizations.policyOf(organization)).map((warning) =>
     runCheck({ area: AREA_OF_TEAMS, check: organization.id }, async () => note(...split(warning))),
   );
 }

@@ -74,12 +74,12 @@ describe('a failure has a type that stays, and a sentence', () => {
   });
 
   test.each<[number, string | undefined, string, string]>([
-    [401, undefined, 'StripeKeyRefused', 'Stripe: StripeAuthenticationError (status 401, req_1)'],
-    [403, undefined, 'StripeKeyRefused', 'Stripe: StripePermissionError (status 403, req_1)'],
-    [429, 'rate_limit', 'StripeBusy', 'Stripe: StripeRateLimitError (rate_limit, status 429, req_1)'],
-    [409, 'idempotency_key_in_use', 'StripeBusy', 'Stripe: StripeAPIError (idempotency_key_in_use, status 409, req_1)'],
-    [500, undefined, 'StripeUnavailable', 'Stripe: StripeAPIError (status 500, req_1)'],
-    [404, 'resource_missing', 'StripeUnavailable', 'Stripe: StripeInvalidRequestError (resource_missing, status 404, req_1)'],
+    [401, undefined, 'StripeKeyRefused', 'Stripe refuses our key (status 401, req_1)'],
+    [403, undefined, 'StripeKeyRefused', 'Stripe does not allow our key this (status 403, req_1)'],
+    [429, 'rate_limit', 'StripeBusy', 'Stripe is busy with other calls (rate_limit, status 429, req_1)'],
+    [409, 'idempotency_key_in_use', 'StripeBusy', 'Stripe is busy with other calls (idempotency_key_in_use, status 409, req_1)'],
+    [500, undefined, 'StripeUnavailable', 'Stripe has failed (status 500, req_1)'],
+    [404, 'resource_missing', 'StripeUnavailable', 'Stripe refuses the request (resource_missing, status 404, req_1)'],
   ])('Stripe, %d %s: %s', (status, code, type, message) => {
     expect(toApplicationFailure(stripeError(status, code))).toMatchObject({ type, message, nonRetryable: false });
   });

@@ -36,11 +36,15 @@ describe('bill dev', () => {
       expect(refusal).not.toContain('hunter2');
       for (const part of given) {
         const others = given.filter((other) => other !== part);
-        expect(mixtureRefusal(env, others)).toContain(`--allow-real ${part}\n`.trim());
+        expect(mixtureRefusal(env, others)).toMatch(new RegExp(`Unset ${PART_VARIABLES[part]} .*\n +--allow-real ${given.join(',')}$`));
       }
       expect(mixtureRefusal(env, given)).toBeUndefined();
     },
   );
+
+  test('keeps in the line to paste what was allowed already, also where nothing of yours is set for it', () => {
+    expect(mixtureRefusal({ DATABASE_URL: REAL.DATABASE_URL }, ['litellm'])).toMatch(/--allow-real database,litellm$/);
+  });
 
   test('takes a server on loopback for a real one: a tunnel ends there', () => {
     expect(mixtureRefusal({ DATABASE_URL: 'postgres://127.0.0.1:5432/bill' }, [])).toContain('--allow-real database');

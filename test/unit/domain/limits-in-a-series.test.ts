@@ -66,7 +66,7 @@ const policies = fc
       quotaPerUnit: parseQuota('1'),
     };
     const limits = limitsOf({ ...priced, ...(set as Partial<Record<keyof typeof set, MinorUnits>>) });
-    return { ...priced, ...limits, maxDailyRecharges, autoRechargeEnabled: true };
+    return { ...priced, ...limits, maxDailyRecharges, autoRechargeEnabled: true, blocked: false };
   });
 
 type Attempt = { at: number; amount: number; status: 'open' | 'succeeded' | 'declined' | 'refunded'; approved: boolean };

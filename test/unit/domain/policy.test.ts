@@ -21,6 +21,7 @@ import { currencies, NO_HISTORY, NO_LIMITS, USD } from '../arbitraries.ts';
 /** An organization at 10.00 of balance at least and 30.00 at best, its team just out of budget. */
 const policy: RechargePolicy = {
   autoRechargeEnabled: true,
+  blocked: false,
   minimumBalance: parseQuota('10'),
   targetBalance: parseQuota('30'),
   maxDailyRecharges: 3,
@@ -178,6 +179,9 @@ describe('no charge is made', () => {
   });
   test('for a team that LiteLLM blocks', () => {
     expect(refusalOf(decide({ budget: { ...budget, blocked: true } }))).toBe('team_blocked');
+  });
+  test('for an organization that is blocked here, though LiteLLM does not block its team yet', () => {
+    expect(refusalOf(decide({ policy: { ...policy, blocked: true } }))).toBe('team_blocked');
   });
   test('when auto-recharge is off', () => {
     expect(refusalOf(decide({ policy: { ...policy, autoRechargeEnabled: false } }))).toBe('auto_recharge_disabled');
@@ -499,7 +503,7 @@ describe('a refusal names the setting that an operator has to look at', () => {
     payment_unknown: /database does not know/,
     customer_missing: /stripe_customer_id/,
     team_not_found: /litellm_team_id/,
-    team_blocked: /blocked in LiteLLM.*unblock/,
+    team_blocked: /blocked, by its setting here or in LiteLLM.*unblock/,
     unlimited_budget: /max_budget.*without limit/,
     budget_duration: /budget_duration/,
     budget_limits: /budget_limits/,

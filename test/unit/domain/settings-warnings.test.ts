@@ -1,22 +1,51 @@
 import { expect, test } from '@jest/globals';
-import { parseQuota } from '../../../src/domain/money.ts';
-import { timeZoneAdvice, warningsOf } from '../../../src/domain/settings-warnings.ts';
+import { minorUnits, parseQuota } from '../../../src/domain/money.ts';
+import type { RechargePolicy } from '../../../src/domain/policy.ts';
+import { neverCharged, timeZoneAdvice, warningsOf } from '../../../src/domain/settings-warnings.ts';
+import { NO_LIMITS, USD } from '../arbitraries.ts';
+
+const policy: RechargePolicy = {
+  autoRechargeEnabled: true,
+  blocked: false,
+  minimumBalance: parseQuota('5'),
+  targetBalance: parseQuota('25'),
+  maxDailyRecharges: 10,
+  ...NO_LIMITS,
+  currency: USD,
+  quotaPerUnit: parseQuota('1'),
+};
 
 test('a minimum of zero is warned of: a call reserves more than is left before nothing is left', () => {
-  expect(warningsOf({ minimumBalance: parseQuota('0') })).toEqual([
+  expect(warningsOf({ ...policy, minimumBalance: parseQuota('0') })).toEqual([
     expect.stringMatching(/^minimum_balance is 0, .*reserves more than is left[^:]*: set it to more than one call can cost$/),
   ]);
 });
 
 test('any other minimum may be enough: what a call reserves is not known', () => {
-  expect(warningsOf({ minimumBalance: parseQuota('0.000001') })).toEqual([]);
+  expect(warningsOf({ ...policy, minimumBalance: parseQuota('0.000001') })).toEqual([]);
 });
 
 test('a time zone that PostgreSQL does not know is warned of, beside the rest', () => {
-  const warnings = warningsOf({ minimumBalance: parseQuota('0') }, { isTimeZoneUnknown: true });
+  const warnings = warningsOf({ ...policy, minimumBalance: parseQuota('0') }, { isTimeZoneUnknown: true });
   expect(warnings).toEqual([expect.stringMatching(/^minimum_balance/), expect.stringMatching(/^time_zone .*UTC[^:]*: set it/)]);
 });
 
 test('a time zone is set by a command that names the organization', () => {
   expect(timeZoneAdvice('acme')).toBe('bill org set acme --time-zone <IANA name>');
+});
+
+test('limits by which nothing is ever charged are warned of, each by its name', () => {
+  const cents = (amount: number) => minorUnits(amount);
+  expect(neverCharged(policy)).toEqual([]);
+  expect(neverCharged({ ...policy, maxDailyRecharges: 0 })).toEqual([expect.stringMatching(/^max_daily_recharges is 0, .*ever charged/)]);
+  expect(neverCharged({ ...policy, maxDailyAmount: cents(49) })).toEqual([
+    expect.stringMatching(/^max_daily_amount is 0.49 USD, .*ever charged/),
+  ]);
+  expect(neverCharged({ ...policy, maxMonthlyAmount: cents(0) })).toEqual([expect.stringMatching(/^max_monthly_amount is 0.00 USD/)]);
+  expect(neverCharged({ ...policy, maxDailyAmount: cents(50), maxMonthlyAmount: cents(50) })).toEqual([]);
+  expect(neverCharged({ ...policy, maxCharge: cents(1999) })).toEqual([
+    expect.stringMatching(/^max_charge is 19.99 USD, .*20.00 USD, .*held until a person releases it[^:]*: raise max_charge/),
+  ]);
+  expect(neverCharged({ ...policy, maxCharge: cents(2000) })).toEqual([]);
+  expect(warningsOf({ ...policy, maxDailyRecharges: 0 })).toHaveLength(1);
 });

@@ -12,6 +12,7 @@ const MINUTE_MS = 60_000;
 const facts: SweepFacts = {
   policy: {
     autoRechargeEnabled: true,
+    blocked: false,
     minimumBalance: parseQuota('10'),
     targetBalance: parseQuota('30'),
     maxDailyRecharges: 3,

@@ -34,6 +34,7 @@ const ours: Ours = {
   blockedByUs: false,
   budgetLeft: parseQuota('30.5'),
   lastBudget: parseQuota('30.5'),
+  lastSeen: null,
   teams: [team],
 };
 const theirs: Theirs = {
@@ -87,6 +88,17 @@ describe('the team in LiteLLM', () => {
       /bill org set acme --team.*POST \/team\/new {"team_id":"team-acme","max_budget":51.13}.*our last write.*budget_lowered/,
     );
     expect(advice(null)).toMatch(/POST \/team\/new {"team_id":"team-acme","max_budget":0}, because no write of ours.*next sweep/);
+  });
+  test('that was deleted says what was left when a sweep saw it last, and names that where no write of ours is known', () => {
+    const at = new Date('2026-11-27T02:32:00Z');
+    const advice = (quota: string, spend: string, lastBudget: QuotaMicros | null) =>
+      driftOf({ ...ours, lastBudget, lastSeen: { quota: parseQuota(quota), spend: parseQuota(spend), at } }, null).map(adviceOn)[0];
+    expect(advice('15', '3', null)).toMatch(
+      /what was left of it is gone.*"max_budget":12}, what was left when a sweep saw it last \(2026-11-27T02:32:00.000Z\); made with less, it is charged for/,
+    );
+    expect(advice('15', '15.5', null)).toMatch(/"max_budget":0}, what was left/);
+    expect(advice('51.13', '31.13', parseQuota('51.13'))).toMatch(/"max_budget":51.13}.*make it with 20.00, what was left.*budget_lowered/);
+    expect(advice('30', '29', parseQuota('51.13'))).toMatch(/"max_budget":51.13}.*make it with less and release/);
   });
   test('gets our name', () => {
     expect(driftOf(ours, { ...theirs, alias: null })).toEqual([
@@ -303,8 +315,8 @@ describe('a drift without an action', () => {
   });
   test('names what an operator has to look at', () => {
     const names: Record<DriftKind, RegExp> = {
-      team_missing: /never had the team.*made/,
-      team_not_found: /not asked for.*--team.*--create-team/,
+      team_missing: /has ever seen it.*made/,
+      team_not_found: /has ever seen it.*not asked for.*--team.*--create-team/,
       team_deleted: /litellm_team_id/,
       name_differs: /name/,
       block_differs: /unblock it there, or set blocked/,

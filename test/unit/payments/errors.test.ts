@@ -107,9 +107,10 @@ describe('anybody may read the message', () => {
     });
 
   test.each([
-    [400, 'Stripe: StripeInvalidRequestError (status 400, req_1)'],
-    [401, 'Stripe: StripeAuthenticationError (status 401, req_1)'],
-    [500, 'Stripe: StripeAPIError (status 500, req_1)'],
+    [400, 'Stripe refuses the request (status 400, req_1)'],
+    [401, 'Stripe refuses our key (status 401, req_1)'],
+    [403, 'Stripe does not allow our key this (status 403, req_1)'],
+    [500, 'Stripe has failed (status 500, req_1)'],
   ])('of a %d: it tells what came, and nothing that was sent', (status, message) => {
     const error = secretive(status);
     expect(error.message).toBe(message);

@@ -1,5 +1,6 @@
 /** What a failure of Temporal is for a person: the setting to look at, and no word of gRPC. */
 import { expect, test } from '@jest/globals';
+import { NamespaceNotFoundError } from '@temporalio/common';
 import type { TemporalConfig } from '../../../src/config.ts';
 import { TemporalError, temporalErrorOf } from '../../../src/temporal/errors.ts';
 
@@ -30,6 +31,12 @@ test.each<[number, string, RegExp]>([
     expect(found.message).toMatch(said);
     expect(found.message).not.toMatch(/UNAVAILABLE|ECONNREFUSED|Resolution note/);
   }
+});
+
+test('a namespace that is not there, as the SDK says it for a start', () => {
+  expect((temporalErrorOf(new NamespaceNotFoundError('billing'), temporal) as Error).message).toMatch(
+    /^Temporal at temporal:7233 has no namespace billing: make it, or correct TEMPORAL_NAMESPACE$/,
+  );
 });
 
 test.each([grpc(5, 'workflow not found'), grpc(3, 'bad request'), new Error('boom'), undefined])('%s stays as it is', (error) => {

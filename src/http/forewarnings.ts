@@ -1,0 +1,88 @@
+/**
+ * What happens next to an organization that is made or changed, or why nothing does: nobody should learn of it from
+ * the card's statement, or from calls that are refused.
+ */
+import * as balanceSamples from '../database/balance-samples.ts';
+import type { Organization } from '../database/entities.ts';
+import * as organizations from '../database/organizations.ts';
+import { withDeadline } from '../deadline.ts';
+import { describeHold } from '../domain/hold.ts';
+import { formatQuota, moneyText, quotaMicros } from '../domain/money.ts';
+import { type Decision, type LiveBudget, REFUSALS, type RechargeHistory, type Refusal } from '../domain/policy.ts';
+import { neverCharged } from '../domain/settings-warnings.ts';
+import { adviceOnDeleted } from '../domain/sync.ts';
+import { KmsError } from '../kms/errors.ts';
+import type { HttpDependencies } from './dependencies.ts';
+import { decideNow } from './outlook.ts';
+
+/** A caller waits for the answer to what is stored already: without a budget by then nothing is said. */
+const LOOK_AHEAD_MS = 3_000;
+
+/** A team that the synchronisation makes. */
+const NEW_TEAM: LiveBudget = {
+  quota: quotaMicros(0),
+  spend: quotaMicros(0),
+  softBudget: null,
+  budgetDuration: null,
+  hasBudgetLimits: false,
+  blocked: false,
+};
+
+/** Fine, or what whoever has set it knows. */
+const UNSAID: readonly Refusal[] = ['above_minimum', 'auto_recharge_disabled', 'recharge_open'];
+/** What `neverCharged` says of the settings is not said again of this moment. */
+const OF_LIMITS: readonly Refusal[] = ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached'];
+
+/** `budget`: what LiteLLM shows of the team; null where it has none, or cannot say now. */
+export type Forewarned = { warnings: string[]; budget: LiveBudget | null };
+
+/** @param isTeamWished create_team was given now. */
+export async function forewarningsOf(
+  { database, kms }: Pick<HttpDependencies, 'database' | 'kms'>,
+  organization: Organization,
+  { history, isTeamWished }: { history: RechargeHistory; isTeamWished: boolean },
+): Promise<Forewarned> {
+  const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch((error) =>
+    error instanceof KmsError && error.kind === 'not_found' ? null : undefined,
+  );
+  if (budget === undefined) return { warnings: [], budget: null };
+  if (budget === null) return { warnings: isTeamWished ? await ofMissingTeam() : [], budget };
+  return { warnings: ofDecision(decideNow(organization, budget, history), organization), budget };
+
+  async function ofMissingTeam(): Promise<string[]> {
+    const { id: organizationId, litellmTeamId, litellmSeenAt } = organization;
+    if (!litellmSeenAt) {
+      const made = `LiteLLM does not have the team ${litellmTeamId}: the next synchronisation makes it with max_budget 0`;
+      const decision = decideNow(organization, NEW_TEAM, history);
+      if (decision.kind !== 'recharge') return [made];
+      return [`${made}, and its first call or alert has ${moneyText(decision.amount, organization.currency)} charged`];
+    }
+    const em = database.fork();
+    const lastBudget = (await organizations.lastBudgets(em, [organizationId])).get(organizationId) ?? null;
+    const lastSeen = (await balanceSamples.latest(em, [organizationId])).get(organizationId) ?? null;
+    const advice = adviceOnDeleted({ organizationId, litellmTeamId, lastBudget, lastSeen });
+    return [`create_team makes no team again that was deleted. ${advice}`];
+  }
+}
+
+function ofDecision(decision: Decision, organization: Organization): string[] {
+  const balance = decision.balance === null ? '' : `the balance is ${formatQuota(decision.balance)}, and `;
+  const isSaid = neverCharged(organizations.policyOf(organization)).length > 0;
+  switch (decision.kind) {
+    case 'recharge': {
+      const amount = moneyText(decision.amount, organization.currency);
+      return [
+        `the balance is ${formatQuota(decision.balance)}, so ${amount} is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first`,
+      ];
+    }
+    case 'hold':
+      return isSaid ? [] : [`${balance}the next alert or sweep holds the organization (${decision.reason}): ${decision.detail}`];
+    case 'refuse': {
+      const { refusal } = decision;
+      if (UNSAID.includes(refusal) || (isSaid && OF_LIMITS.includes(refusal))) return [];
+      if (refusal === 'team_blocked' && organization.blocked) return [];
+      const why = decision.refusal === 'held' ? describeHold(decision.hold) : REFUSALS[decision.refusal];
+      return [`${balance}nothing is charged: ${why}`];
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/** Where a command finds the service, and what it says when nothing usable is there. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { EXIT } from '../../../src/cli/exit.ts';
+import { answerOf, type DevAddress, publicUrl, serviceEnvironment } from '../../../src/cli/service-client.ts';
+import { readConfig } from '../../../src/config.ts';
+
+/** What a `bill dev` that runs here has written. */
+const DEV = {
+  PUBLIC_URL: 'http://127.0.0.1:8080',
+  ADMIN_API_KEY: 'dev-admin-key',
+  DATABASE_URL: 'postgres://bill:dev@127.0.0.1:15432/bill',
+} as DevAddress;
+
+describe('every command goes to one service', () => {
+  test.each<[Record<string, string>, DevAddress | undefined, string]>([
+    [{}, DEV, 'http://127.0.0.1:8080'],
+    [{ PORT: '8090' }, DEV, 'http://127.0.0.1:8090'],
+    [{ HOST: 'bill.internal' }, DEV, 'http://bill.internal:8080'],
+    [{ PORT: '8090', PUBLIC_URL: 'https://bill.example.com/' }, DEV, 'https://bill.example.com'],
+    [{}, undefined, 'http://127.0.0.1:8080'],
+  ])('%j', (env, dev, address) => {
+    expect(publicUrl(env, dev)).toBe(address);
+    expect(serviceEnvironment(env, dev)['PUBLIC_URL']).toBe(address);
+    const { http } = readConfig({ ADMIN_API_KEY: 'a-long-enough-key', ...serviceEnvironment(env, dev) }, ['http']);
+    expect(http.publicUrl).toBe(address);
+  });
+});
+
+test.each([
+  [{ PUBLIC_URL: 'nonsense' }, /^PUBLIC_URL is no http:\/\/ or https:\/\/ address/],
+  [{ PUBLIC_URL: 'localhost:8080' }, /^PUBLIC_URL is no/],
+  [{ PORT: '99999' }, /^HOST and PORT make no/],
+] as const)('what is no address is a setting to correct: %j', (env, said) => {
+  expect(() => publicUrl(env, undefined)).toThrow(
+    expect.objectContaining({ exitCode: EXIT.settings, message: expect.stringMatching(said) }),
+  );
+});
+
+describe('a service that cannot be asked is told in a line', () => {
+  const server = createServer((_request, response) => response.end('{}'));
+  beforeAll(() => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve)));
+  afterAll(() => void server.close());
+  const port = () => (server.address() as AddressInfo).port;
+
+  test('one without TLS behind https://', async () => {
+    await expect(answerOf(`https://127.0.0.1:${port()}/`, 'ADMIN_API_KEY', {})).rejects.toThrow(
+      /^[^\n]*speaks no TLS[^\n]*http:\/\/[^\n]*PUBLIC_URL[^\n]*$/,
+    );
+  });
+
+  test('a port that HTTP does not ask', async () => {
+    await expect(answerOf('http://127.0.0.1:6000/', 'ADMIN_API_KEY', {})).rejects.toThrow(/its port belongs to another protocol/);
+  });
+});
