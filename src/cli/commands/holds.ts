@@ -43,12 +43,21 @@ export function addHoldCommands(bill: Command): void {
       .description('end a hold; the reason is kept'),
   ).action(async (id: string, reason: string, options: Output) => {
     const body = { reason, by: userInfo().username };
-    printRow(options, await callService<Row>('POST', `${HOLDS}/${encodeURIComponent(id)}/release`, { body }), [
-      ...COLUMNS,
-      'released_at',
-      'released_by',
-    ]);
+    const released = await callService<Row>('POST', `${HOLDS}/${encodeURIComponent(id)}/release`, { body });
+    printRow(options, released, [...COLUMNS, 'released_at', 'released_by']);
+    if (!options.json && released['organization_id']) await tellCharge(String(released['organization_id']));
   });
+}
+
+/** What is charged now that the hold has ended; it goes to the other stream. What cannot be foreseen is not told. */
+async function tellCharge(organizationId: string): Promise<void> {
+  const path = `/api/v1/organizations/${encodeURIComponent(organizationId)}/outlook`;
+  const outlook = await callService<Record<string, string | null>>('GET', path).catch(() => undefined);
+  if (outlook?.['would'] !== 'charge') return;
+  const { amount, currency, balance } = outlook;
+  console.error(
+    `the balance is ${balance}, so ${amount} ${currency?.toUpperCase()} is charged within a minute; to stop it: bill hold ${organizationId} "reason"`,
+  );
 }
 
 /**
