@@ -2,6 +2,7 @@
 import type { Recharge, SyncRun } from './database/entities.ts';
 import type { DispatchableEvent } from './database/webhook-events.ts';
 import type { ReturnedMoney } from './domain/reversal.ts';
+import type { RunTrouble } from './domain/status.ts';
 
 /** A refund or dispute by its kind and its id at Stripe. */
 export type MoneyName = Pick<ReturnedMoney, 'id' | 'kind'>;
@@ -21,6 +22,9 @@ export interface WorkflowStarter {
 
   /** Whether the event's `rechargeWorkflow` has a run that has not ended; a paused one has not. */
   isRechargeRunning(run: EventRun): Promise<boolean>;
+
+  /** What the event's run has failed with and tries again; undefined: nothing, or it has no run. */
+  troubleOf(run: EventRun): Promise<RunTrouble | undefined>;
 
   /** Signals the recharge's run that Stripe has changed something. A run that has ended needs no signal. */
   wakeRecharge(recharge: EventRun): Promise<void>;

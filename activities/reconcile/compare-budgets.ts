@@ -24,7 +24,7 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
     const em = database.fork();
     const data = await organizations.inOrderOfId(em, { after, limit: ORGANIZATIONS_A_PAGE });
     const ids = data.map(({ id }) => id);
-    const budgets = await organizations.budgetsLeft(em, ids);
+    const budgets = await organizations.budgetsExpected(em, ids);
     const faults = Map.groupBy(await ledger.verifyNew(em, ids), ({ organizationId }) => organizationId);
     const parked = await reversals.parkedOf(em, ids);
     const found = new Map<string, Finding[]>();
@@ -45,7 +45,7 @@ function ledgerFault({ organizationId, sequence, fault }: ledger.ChainFault): Fi
   return findingOf('ledger_changed', { subject: `transfer ${sequence}`, organizationId, seen: fault });
 }
 
-/** @param left the budget that our last write left; undefined when there was none, or one is under way. */
+/** @param left the budget that our last write left, or the lower one that a person has accepted since; undefined when there was none, or one is under way. */
 async function findBudgetDifference(
   { em, kms }: { em: EntityManager; kms: KmsClient },
   { id: organizationId, litellmTeamId: subject }: Organization,
@@ -54,7 +54,7 @@ async function findBudgetDifference(
   if (left === undefined) return [];
   const shown = await budgetShown(kms, subject);
   if (shown === left) return [];
-  const leftAfter = (await organizations.budgetsLeft(em, [organizationId])).get(organizationId);
+  const leftAfter = (await organizations.budgetsExpected(em, [organizationId])).get(organizationId);
   if (!isBudgetEdited({ leftBefore: left, shown, leftAfter })) return [];
   return [findingOf('budget_differs', { subject, organizationId, seen: describe(shown), left: formatQuota(left) })];
 }

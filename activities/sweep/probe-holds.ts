@@ -60,9 +60,9 @@ export function probeHolds({ database, kms, payments, log }: Pick<ActivityDepend
 
   async function isRestored(em: EntityManager, { subject }: Hold): Promise<boolean> {
     const organization = await organizations.find(em, subject);
-    const left = (await organizations.budgetsLeft(em, [subject])).get(subject);
-    if (!organization || left === undefined) return false;
+    const expected = await organizations.budgetExpected(em, subject);
+    if (!organization || expected === null) return false;
     const { quota } = await kms.teamBudget(organization.litellmTeamId);
-    return quota !== null && quota >= left;
+    return quota !== null && quota >= expected;
   }
 }

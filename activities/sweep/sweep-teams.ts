@@ -4,39 +4,69 @@
  */
 import { createHash } from 'node:crypto';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
+import { readTime } from '../../src/database/clock.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization } from '../../src/database/entities.ts';
 import { isDatabaseOutage } from '../../src/database/errors.ts';
 import * as lowBalances from '../../src/database/low-balances.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { historiesOf } from '../../src/database/recharge-history.ts';
+import * as refusals from '../../src/database/refusals.ts';
 import { tellUnknownTimeZones } from '../../src/database/time-zones.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type SweepEvent, sweepCrossing } from '../../src/domain/crossing.ts';
 import { expectedSpend, FORECAST_HORIZON_MS, SPEND_WINDOW_MS } from '../../src/domain/forecast.ts';
 import { dollarsFromQuota, formatQuota } from '../../src/domain/money.ts';
 import { decideSweep, type SweepDecision, type SweepFacts } from '../../src/domain/sweep.ts';
+import { KmsError } from '../../src/kms/errors.ts';
 import type { KmsTeam } from '../../src/kms/rows.ts';
+import { sideBySide } from '../../src/teams/side-by-side.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
-import type { SweepCounts, SweepPart } from './types.ts';
+import { readTeamPages } from '../team-pages.ts';
+import type { SweepCounts, SweepCursor, SweepPart } from './types.ts';
+
+/** More are looked up by the next sweep. */
+const MISSED_LIMIT = 50;
 
 /**
- * Reads some pages of LiteLLM's teams and reports those of ours that need a recharge. Idempotent: an open
- * event is not reported again.
+ * Reads some pages of LiteLLM's teams and reports those of ours that need a recharge; the last part also notes which
+ * teams of ours are gone. Idempotent: an open event is not reported again.
  */
 export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
-  return async (cursor: TeamsCursor): Promise<SweepPart> => {
+  return async (cursor: SweepCursor): Promise<SweepPart> => {
+    const before = cursor.sweep ?? (cursor.page === 1 ? { since: await readTime(database.fork()), isWhole: true } : undefined);
     const found: Swept = { organizations: 0, waiting: 0, unused: [], reported: [] };
-    const part = await readTeamPages({ kms, log }, cursor, async (teams) => {
+    const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams) => {
       const { organizations, waiting, unused, reported } = await sweepPage({ database, log }, teams);
       found.organizations += organizations;
       found.waiting += waiting;
       found.unused.push(...unused);
       found.reported.push(...reported);
     });
-    return { ...part, ...found };
+    const sweep = before && { ...before, isWhole: before.isWhole && part.unreadable === 0 && part.failedPages.length === 0 };
+    if (next === null && sweep?.isWhole) await noteGoneTeams({ database, kms, log }, new Date(sweep.since));
+    return { ...part, ...found, next: next && { ...next, ...(sweep && { sweep }) } };
   };
+}
+
+/**
+ * Notes the teams of ours that are gone from LiteLLM. A page may have left one out that is there, because LiteLLM pages
+ * by offset, so each is looked up by itself.
+ */
+async function noteGoneTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>, since: Date): Promise<void> {
+  const missed = await organizations.missedSince(database.fork(), since, MISSED_LIMIT);
+  const gone: string[] = [];
+  await sideBySide(missed, async ({ id, litellmTeamId }) => {
+    try {
+      await kms.teamAlone(litellmTeamId);
+    } catch (error) {
+      if (!(error instanceof KmsError)) throw error;
+      if (error.kind === 'not_found') gone.push(id);
+      else log.warn({ organization: id, reason: error.message }, 'a team that no page has shown cannot be looked up');
+    }
+  });
+  for (const organization of gone) log.warn({ organization }, 'its team is gone from LiteLLM');
+  await refusals.noteGone(database.fork(), gone);
 }
 
 type Swept = Required<Pick<SweepPart, 'organizations' | 'waiting' | 'unused' | 'reported'>>;
@@ -51,6 +81,10 @@ async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database
     teams.map(({ teamId }) => teamId),
   );
   if (ours.length === 0) return { organizations: 0, waiting: 0, unused: [], reported: [] };
+  await refusals.forgetGone(
+    em,
+    ours.map(({ id }) => id),
+  );
   await tellUnknownTimeZones(
     em,
     ours.map(({ id }) => id),

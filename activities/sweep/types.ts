@@ -1,5 +1,5 @@
 /** What the activity of the sweep returns: JSON that stays in workflow history. */
-import type { TeamsPart } from '../team-pages.ts';
+import type { TeamsCursor, TeamsPart } from '../team-pages.ts';
 
 export type SweepCounts = Omit<TeamsPart, 'next'> & {
   organizations: number;
@@ -13,4 +13,9 @@ export type SweepCounts = Omit<TeamsPart, 'next'> & {
   /** What was put into the inbox. `balance` in LiteLLM dollars, decimal. */
   reported: { organizationId: string; eventId: string; eventType: string; balance: string }[];
 };
-export type SweepPart = SweepCounts & Pick<TeamsPart, 'next'>;
+/**
+ * `sweep`: of the parts before. `since`: when the first one began, by the database's clock. `isWhole`: every page and row
+ * could be read. undefined: there was none, or a worker of the version before has made it.
+ */
+export type SweepCursor = TeamsCursor & { sweep?: { since: string; isWhole: boolean } };
+export type SweepPart = SweepCounts & { next: SweepCursor | null };

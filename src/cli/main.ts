@@ -68,10 +68,10 @@ withJson(
 addStatusCommand(bill);
 addOrganizationCommands(bill);
 addListCommands(bill);
-addShowCommands(bill);
 addWebhookCommands(bill);
 addResolveCommand(bill);
 addHoldCommands(bill);
+addShowCommands(bill);
 addOutboundCommands(bill);
 addReconcileCommand(bill);
 addSweepCommand(bill);

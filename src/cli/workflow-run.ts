@@ -8,7 +8,9 @@ import { workerLines } from '../domain/status.ts';
 import { openClient } from '../temporal/connection.ts';
 import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';
+import { CommandError } from './exit.ts';
 import { ServiceError, serviceEnvironment } from './service-client.ts';
+import { workerWait } from './worker-wait.ts';
 
 /** Between two queries of a run under way. */
 const PROGRESS_MS = 1_000;
@@ -28,7 +30,7 @@ export type RunByHand<W extends Workflow> = {
  * Starts a workflow on the running service's task queue and waits until it ends.
  *
  * @param progress called each second with the run's answer to the query.
- * @throws ServiceError with the reason when the run fails.
+ * @throws ServiceError with the reason when the run fails; CommandError when no worker takes it.
  */
 export async function runByHand<W extends Workflow>(
   { type, name, args, query }: RunByHand<W>,
@@ -41,19 +43,26 @@ export async function runByHand<W extends Workflow>(
   try {
     const run = await client.workflow.start(type, { workflowId: `${name}/by-hand-${Date.now()}`, taskQueue, args: args as unknown[] });
     let isOver = false;
+    const workers = workerWait(`run ${run.workflowId}`, console.error);
+    const { promise: givenUp, reject: giveUp } = Promise.withResolvers<never>();
     const look = async () => {
       const seen = await withDeadline(run.query(query), QUERY_MS).catch(() => undefined);
       if (isOver) return;
       if (seen) progress(seen);
-      else await tellGoneWorkers(client, temporal);
+      try {
+        workers(seen ? [] : await goneWorkers(client, temporal));
+      } catch (error) {
+        return giveUp(error);
+      }
       looking = setTimeout(look, PROGRESS_MS);
     };
     let looking = setTimeout(look, PROGRESS_MS);
-    return await run.result().finally(() => {
+    return await Promise.race([run.result(), givenUp]).finally(() => {
       isOver = true;
       clearTimeout(looking);
     });
   } catch (error) {
+    if (error instanceof CommandError) throw error;
     if (!(error instanceof WorkflowFailedError)) throw temporalErrorOf(error, temporal);
     throw new ServiceError(`${name} has failed: ${reasonOf(error)}`);
   } finally {
@@ -61,10 +70,10 @@ export async function runByHand<W extends Workflow>(
   }
 }
 
-/** A run that nobody works on waits for ever, so that is said while it waits. */
-async function tellGoneWorkers(client: Client, temporal: TemporalConfig): Promise<void> {
+/** What is said of the queues that no worker serves; empty where Temporal cannot say. */
+async function goneWorkers(client: Client, temporal: TemporalConfig): Promise<string[]> {
   const pollers = await pollersOf(client, temporal).catch(() => []);
-  for (const { check, isFine, seen, next } of workerLines(pollers, new Date())) if (!isFine) console.error(`${check}: ${seen}. ${next}`);
+  return workerLines(pollers, new Date()).flatMap(({ check, isFine, seen, next }) => (isFine ? [] : `${check}: ${seen}. ${next}`));
 }
 
 /** The innermost cause: a run's failure wraps the activity's, which wraps what happened. */

@@ -3,6 +3,7 @@
  * and every process has a clock of its own.
  */
 import { type RawQueryFragment, raw } from '@mikro-orm/core';
+import type { EntityManager } from './database.ts';
 
 /** The time of the transaction, the same in all of its statements. In SQL text it is `now()`. */
 export function now(): RawQueryFragment {
@@ -17,4 +18,10 @@ export function now(): RawQueryFragment {
  */
 export function statementTime(): RawQueryFragment {
   return raw('clock_timestamp()');
+}
+
+/** What it shows now, as JSON can carry it. */
+export async function readTime(em: EntityManager): Promise<string> {
+  const [row] = await em.execute<{ now: string }[]>('select now()');
+  return new Date(row?.now as string).toISOString();
 }

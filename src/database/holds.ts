@@ -269,6 +269,21 @@ export async function onOrganizations(em: EntityManager, organizationIds: readon
   return Map.groupBy(await em.find(Hold, open, { orderBy: { since: 'asc' } }), ({ subject }) => subject);
 }
 
+/** The oldest that applied to the organization at a time: its own, on its card, or of the service. */
+export async function appliedAt(em: EntityManager, organizationId: string, at: Date): Promise<Hold | null> {
+  const isOpenThen = { since: { $lte: at }, $or: [{ releasedAt: null }, { releasedAt: { $gte: at } }] };
+  const oldest = { orderBy: { since: 'asc' } } as const;
+  // Apart, because each has an index.
+  const own = await em.findOne(Hold, { organizationId, ...isOpenThen }, oldest);
+  const ofService = await em.findOne(Hold, { scope: 'service', ...isOpenThen }, oldest);
+  return own && ofService ? (own.since <= ofService.since ? own : ofService) : (own ?? ofService);
+}
+
+/** Those of the ids that there are, by id. */
+export async function ofIds(em: EntityManager, ids: readonly string[]): Promise<Map<string, Hold>> {
+  return new Map((await em.find(Hold, { id: { $in: [...ids] } })).map((hold) => [hold.id, hold]));
+}
+
 /** Those that a recharge has opened, or the reversals of its payment; the oldest first. */
 export async function openedBy(em: EntityManager, openers: readonly string[]): Promise<Hold[]> {
   return em.find(Hold, { openedBy: { $in: [...openers] } }, { orderBy: { since: 'asc' } });

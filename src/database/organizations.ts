@@ -126,6 +126,22 @@ export async function unseenSince(
   return em.find(Organization, where, { orderBy: { id: 'asc' }, limit });
 }
 
+/**
+ * Up to `limit` organizations whose team LiteLLM was seen to have, and that no sweep has seen since then. Those whose
+ * team is known to be gone are left out.
+ */
+export async function missedSince(em: EntityManager, since: Date, limit: number): Promise<Organization[]> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select o.c_organization_id as id from organization_balance_config o
+     left join lateral (select at from balance_sample where organization_id = o.c_organization_id order by at desc limit 1) seen on true
+     where o.litellm_seen_at < ? and coalesce(seen.at, '-infinity') < ?
+       and not exists (select from refusal f where f.organization_id = o.c_organization_id and f.reason = 'team_not_found')
+     order by o.c_organization_id limit ?`,
+    [since, since, limit],
+  );
+  return em.find(Organization, { id: { $in: rows.map(({ id }) => id) } }, { orderBy: { id: 'asc' } });
+}
+
 /** So many of the latest payments are looked at for customers: one may have made many of them. */
 const LATEST_PAYMENTS = 500;
 
@@ -188,22 +204,33 @@ async function lastBudgetsWhere(em: EntityManager, ids: readonly string[], condi
 }
 
 /**
- * The least budget that LiteLLM should show for an organization: what our last change left, or the lower one
- * that a person has accepted since. null: not known, or a change is under way.
+ * The least budget that LiteLLM should show for each organization: what our last change left, or the lower one that a
+ * person has accepted since, by releasing the hold on it. An organization has no entry as in `budgetsLeft`.
  */
-export async function budgetExpected(em: EntityManager, id: string): Promise<QuotaMicros | null> {
-  const left = (await budgetsLeft(em, [id])).get(id);
-  if (left === undefined) return null;
-  const [accepted] = await em.execute<{ quota: string }[]>(
-    `select h.quota::text as quota from hold h
-     where h.organization_id = ? and h.reason = 'budget_lowered' and h.released_at is not null and h.released_by <> 'probe'
-       and h.since > coalesce(
-         (select max(updated_at) from recharge r where r.organization_id = h.organization_id and r.status = 'succeeded'), '-infinity')
-     order by h.released_at desc limit 1`,
-    [id],
+export async function budgetsExpected(em: EntityManager, ids: readonly string[]): Promise<Map<string, QuotaMicros>> {
+  const expected = await budgetsLeft(em, ids);
+  if (expected.size === 0) return expected;
+  const accepted = await em.execute<{ id: string; quota: string }[]>(
+    `select distinct on (h.organization_id) h.organization_id as id, h.quota::text as quota from hold h
+     where h.organization_id in (select jsonb_array_elements_text(?::jsonb)) and h.reason = 'budget_lowered' and h.quota is not null
+       and h.released_at is not null and h.released_by <> 'probe'
+       and h.since > coalesce(greatest(
+         (select max(updated_at) from recharge r where r.organization_id = h.organization_id and r.status = 'succeeded'),
+         (select max(updated_at) from reversal v
+          where v.organization_id = h.organization_id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)}))), '-infinity')
+     order by h.organization_id, h.released_at desc`,
+    [JSON.stringify([...expected.keys()])],
   );
-  const lower = accepted && parseQuota(accepted.quota);
-  return lower !== undefined && lower < left ? lower : left;
+  for (const { id, quota } of accepted) {
+    const [lower, left] = [parseQuota(quota), expected.get(id)];
+    if (left !== undefined && lower < left) expected.set(id, lower);
+  }
+  return expected;
+}
+
+/** Of one organization. null: not known, or a change is under way. */
+export async function budgetExpected(em: EntityManager, id: string): Promise<QuotaMicros | null> {
+  return (await budgetsExpected(em, [id])).get(id) ?? null;
 }
 
 /**

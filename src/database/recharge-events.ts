@@ -131,7 +131,7 @@ function actionOnAuthentication({ stripeCustomerId }: Recharge): string {
 
 function actionOnOverdue({ id, status }: Recharge): string {
   const server = { charging: 'Stripe', charged: 'LiteLLM', refunding: 'Stripe' }[status as (typeof OVERDUE_STATUSES)[number]];
-  return `bill doctor says whether ${server} answers: then the run goes on; or end it: ${actionOnRecharge(id)}`;
+  return `bill doctor says whether ${server} answers: then the run goes on; or end it, by ${actionOnRecharge(id)}`;
 }
 
 /** How often the recharge has come to the status. A step that leaves it where it is, is no arrival. */

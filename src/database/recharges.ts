@@ -311,15 +311,19 @@ export async function find(em: EntityManager, id: string): Promise<Recharge | nu
 
 /**
  * The recharge that an id leads to: its own, its event's, its PaymentIntent's or refund's, that of a refund or dispute
- * of its payment, or the id of one of its workflows. null: it leads to none.
+ * of its payment, of a hold that one of these has opened, of Stripe's event about it, or the id of one of its workflows.
+ * null: it leads to none.
  */
 export async function findByAnyId(em: EntityManager, anyId: string): Promise<Recharge | null> {
   const id = anyId.replace(/^(recharge|reversal)\/([^/]*\/)?/, '');
   const [row] = await em.execute<{ id: string }[]>(
     `select id from recharge where id = ? union select id from recharge where event_id = ?
      union select id from recharge where payment_intent_id = ? union select id from recharge where refund_id = ?
-     union select recharge_id from reversal where id = ? limit 1`,
-    [id, id, id, id, id],
+     union select recharge_id from reversal where id = ?
+     union select r.id from hold h join recharge r on r.id = any (string_to_array(h.opened_by, ' ')) where h.id = ?
+     union select v.recharge_id from hold h join reversal v on v.id = any (string_to_array(h.opened_by, ' ')) where h.id = ?
+     union select r.id from stripe_event s join recharge r on r.payment_intent_id = s.payment_intent_id where s.id = ? limit 1`,
+    Array(8).fill(id),
   );
   return row ? get(em, row.id) : null;
 }

@@ -31,6 +31,11 @@ export async function note(tx: EntityManager, { organizationId, reason, eventId,
   await tell(tx, { type: 'refusal.new', organizationId, key: `refusal/${organizationId}/${reason}/${eventId}`, data });
 }
 
+/** Whether the organization is refused for this reason until something changes. */
+export async function stands(em: EntityManager, organizationId: string, reason: ToldRefusal): Promise<boolean> {
+  return (await em.execute('select from refusal where organization_id = ? and reason = ?', [organizationId, reason])).length > 0;
+}
+
 /** The organization was recharged, or its balance is above the minimum again. In a transaction. */
 export async function forget(tx: EntityManager, organizationId: string): Promise<void> {
   // Always the organization's lock first.
@@ -53,6 +58,24 @@ export async function forgetOf(em: EntityManager, organizationId: string, reason
 export async function isCardless(em: EntityManager, organizationId: string): Promise<boolean> {
   const rows = await em.execute(`select from refusal where organization_id = ? and reason in (${sqlList(BY_CARD)})`, [organizationId]);
   return rows.length > 0;
+}
+
+/** LiteLLM no longer has the teams of these organizations: known before anything was asked for, so no refusal is counted or told. */
+export async function noteGone(em: EntityManager, organizationIds: readonly string[]): Promise<void> {
+  if (organizationIds.length === 0) return;
+  await em.execute(
+    `insert into refusal (organization_id, reason, times)
+     select id, 'team_not_found', 0 from jsonb_array_elements_text(?::jsonb) o (id) order by id on conflict do nothing`,
+    [JSON.stringify(organizationIds)],
+  );
+}
+
+/** LiteLLM has shown the teams of these organizations. */
+export async function forgetGone(em: EntityManager, organizationIds: readonly string[]): Promise<void> {
+  await em.execute(
+    `delete from refusal where reason = 'team_not_found' and organization_id in (select jsonb_array_elements_text(?::jsonb))`,
+    [JSON.stringify(organizationIds)],
+  );
 }
 
 /** LiteLLM has shown the teams of these organizations, and nothing about them forbids a recharge. */

@@ -6,7 +6,7 @@
 import { type FilterQuery, LockMode } from '@mikro-orm/core';
 import { parkedReversal } from '../domain/finding.ts';
 import type { TransferKind } from '../domain/ledger.ts';
-import { formatMoney, formatQuota, type MinorUnits, minorUnits, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, type MinorUnits, minorUnits, moneyText, type QuotaMicros } from '../domain/money.ts';
 import { actionOnReversal } from '../domain/outbound-event.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import {
@@ -143,12 +143,17 @@ function withoutQuota(quota: QuotaMicros): string {
   return quota === 0 ? '/without_quota' : '';
 }
 
-async function hold(tx: EntityManager, { id: rechargeId, organizationId }: Recharge, { id, kind }: OpenedReversal): Promise<void> {
+async function hold(tx: EntityManager, recharge: Recharge, { id, kind, amountMinor, reason }: OpenedReversal): Promise<void> {
+  const { id: rechargeId, organizationId } = recharge;
+  const amount = `${moneyText(amountMinor, recharge.currency)}${reason ? `, ${reason}` : ''}`;
   await holds.open(tx, {
     scope: 'organization',
     subject: organizationId,
     reason: kind === 'dispute' ? 'disputed' : 'operator',
-    detail: kind === 'dispute' ? `dispute ${id} of recharge ${rechargeId}` : `refund ${id} of recharge ${rechargeId} was made in Stripe`,
+    detail:
+      kind === 'dispute'
+        ? `dispute ${id} of recharge ${rechargeId}: ${amount}`
+        : `refund ${id} of recharge ${rechargeId} was made in Stripe: ${amount}`,
     openedBy: id,
     organizationId,
   });

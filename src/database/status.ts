@@ -1,13 +1,23 @@
 /** How organizations stand, as domain/status judges it, and what waits to be handed on. */
-import { moneyText, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import { formatQuota, moneyText, parseQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { isToldRefusal } from '../domain/outbound-event.ts';
 import { underWaySince } from '../domain/overdue.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
-import { UNSETTLED_REVERSAL_STATUSES } from '../domain/reversal.ts';
-import type { Lag, OpenRecharge, OrganizationFacts, ServiceFacts, StandingDrift, StandingHold } from '../domain/status.ts';
+import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
+import type {
+  Lag,
+  OpenEvent,
+  OpenRecharge,
+  OrganizationFacts,
+  RunsUnderWay,
+  ServiceFacts,
+  StandingDrift,
+  StandingHold,
+} from '../domain/status.ts';
 import type { EntityManager } from './database.ts';
 import { Recharge, Reversal } from './entities.ts';
 import { list as listHolds } from './holds.ts';
+import { budgetsExpected, lastBudgets as budgetsOfLastWrite } from './organizations.ts';
 import { sqlList } from './sql.ts';
 
 /** An organization with what is known of its balance: what the last sweep has seen, and when. */
@@ -27,6 +37,7 @@ const CONCERNED = `
   union select organization_id from hold where released_at is null and organization_id is not null
   union select organization_id from refusal
   union select organization_id from recharge where status in (${sqlList(OPEN_STATUSES)})
+  union select organization_id from webhook_event where not processed and organization_id is not null
   union select organization_id from reversal where status in (${sqlList(UNSETTLED_REVERSAL_STATUSES)})
   union select i.organization_id from sync_item i join sync_run s on s.id = i.run_id
     where s.started_at > now() - interval '${DRIFT_WINDOW}' and not s.dry_run and s.status = 'succeeded'
@@ -63,12 +74,18 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
   const own = { organizationId: { $in: [...ids] } };
   const open = await em.find(Recharge, { ...own, status: { $in: [...OPEN_STATUSES] } }, { orderBy: { createdAt: 'asc' } });
   const parked = await em.find(Reversal, { ...own, status: 'needs_attention' }, { orderBy: { createdAt: 'asc' } });
-  const [holds, refusals, drifts, others] = [
+  const [holds, events, refusals, drifts, others] = [
     await holdsOf(em, ids),
+    await openEventsOf(em, ids),
     await refusalsOf(em, ids),
     await driftsOf(em, ids),
     await restOf(em, ids),
   ];
+  const isGone = ({ kind }: StandingDrift) => kind === 'team_deleted';
+  const lastBudgets = await budgetsOfLastWrite(
+    em,
+    ids.filter((id) => drifts.get(id)?.some(isGone)),
+  );
   return ids.flatMap((id): SeenOrganization[] => {
     const rest = others.get(id);
     if (!rest) return [];
@@ -78,26 +95,48 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         id,
         ...rest,
         recharge: recharge ? openRecharge(recharge) : null,
+        event: events.get(id) ?? null,
         reversals: parked
           .filter(({ organizationId }) => organizationId === id)
           .map(({ id: reversalId, updatedAt, failureMessage }) => ({ id: reversalId, since: updatedAt, why: failureMessage ?? null })),
         holds: holds.get(id) ?? [],
         refusals: refusals.get(id) ?? [],
         drifts: drifts.get(id) ?? [],
+        budgetAnew: lastBudgets.get(id) ?? leftOf(rest.balance),
       },
     ];
   });
 }
 
-function openRecharge({ id, status, timeline, updatedAt, amountMinor, currency, failureMessage }: Recharge): OpenRecharge {
+/** Of a team that no write of ours has left a budget: what was left when it was last seen. */
+function leftOf(balance: SeenOrganization['balance']): QuotaMicros | null {
+  if (balance === null || balance.quota === null) return null;
+  return quotaMicros(Math.max(0, balance.quota - balance.spend));
+}
+
+function openRecharge({ id, eventId, status, timeline, updatedAt, amountMinor, currency, failureMessage }: Recharge): OpenRecharge {
   return {
     id,
+    eventId,
     status,
     since: new Date(timeline.at(-1)?.at ?? updatedAt),
     underWaySince: underWaySince(timeline)?.since ?? null,
     why: failureMessage ?? null,
     amount: moneyText(amountMinor, currency),
   };
+}
+
+/** The oldest event of each that is open and has no recharge: nothing is decided on it. */
+async function openEventsOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, OpenEvent>> {
+  const rows = await em.execute<{ organization: string; id: string; team_id: string; since: string }[]>(
+    `select distinct on (e.organization_id) e.organization_id as organization, e.id, e.team_id, e.received_at as since
+     from webhook_event e
+     where not e.processed and e.organization_id is not null and e.organization_id in (select jsonb_array_elements_text(?::jsonb))
+       and not exists (select from recharge r where r.event_id = e.id)
+     order by e.organization_id, e.id`,
+    [JSON.stringify(ids)],
+  );
+  return new Map(rows.map(({ organization, id, team_id: teamId, since }) => [organization, { id, teamId, since: new Date(since) }]));
 }
 
 /** The holds on each: its own, and those on the card of its last recharge. */
@@ -124,10 +163,13 @@ async function holdsOf(em: EntityManager, ids: readonly string[]): Promise<Map<s
   return Map.groupBy(holds, ({ organization }) => organization);
 }
 
+/** A team that is gone is a difference of LiteLLM's, whoever has found that. */
 async function refusalsOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, OrganizationFacts['refusals'][number][]>> {
   const rows = await em.execute<{ organization: string; reason: string; since: string }[]>(
-    `select organization_id as organization, reason, since from refusal
-     where organization_id in (select jsonb_array_elements_text(?::jsonb)) order by since`,
+    `select f.organization_id as organization, f.reason, f.since
+     from refusal f join organization_balance_config o on o.c_organization_id = f.organization_id
+     where f.organization_id in (select jsonb_array_elements_text(?::jsonb))
+       and not (f.reason = 'team_not_found' and o.litellm_seen_at is not null) order by f.since`,
     [JSON.stringify(ids)],
   );
   const told = rows.flatMap(({ organization, reason, since }) =>
@@ -136,10 +178,28 @@ async function refusalsOf(em: EntityManager, ids: readonly string[]): Promise<Ma
   return Map.groupBy(told, ({ organization }) => organization);
 }
 
-/** What the last synchronisation of each could not settle, and since when that has been so. */
+/** Where LiteLLM differs: what the last synchronisation could not settle, unless that has passed, and what the sweep has found gone. */
 async function driftsOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, StandingDrift[]>> {
-  const rows = await em.execute<(Omit<StandingDrift, 'at'> & { organization: string; at: string })[]>(
-    `select o.id as organization, i.kind, i.subject, i.ours, i.theirs, i.reason,
+  const [ofSyncs, gone] = [await unsettledOf(em, ids), await goneOf(em, ids)];
+  const edited = ofSyncs.filter(({ kind }) => kind === 'budget_edited').map(({ organization }) => organization);
+  const expected = await budgetsExpected(em, edited);
+  // Another budget is expected by now: a write of ours has followed, or a person has accepted what LiteLLM shows.
+  const hasPassed = ({ organization, kind, ours }: OwnedDrift) => {
+    const budget = expected.get(organization);
+    return kind === 'budget_edited' && (budget === undefined || formatQuota(budget) !== ours);
+  };
+  const standing = ofSyncs.filter((drift) => !hasPassed(drift));
+  const isKnown = ({ organization, kind }: OwnedDrift) =>
+    standing.some((drift) => drift.organization === organization && drift.kind === kind);
+  return Map.groupBy([...standing, ...gone.filter((drift) => !isKnown(drift))], ({ organization }) => organization);
+}
+
+type OwnedDrift = StandingDrift & { organization: string };
+
+/** What the last synchronisation of each could not settle, and since when that has been so. */
+async function unsettledOf(em: EntityManager, ids: readonly string[]): Promise<OwnedDrift[]> {
+  const rows = await em.execute<(Omit<OwnedDrift, 'at' | 'hasFailed'> & { at: string; failed: boolean })[]>(
+    `select o.id as organization, i.kind, i.subject, i.ours, i.theirs, i.reason, i.outcome = 'failed' as failed,
        (select min(e.at) from sync_item e where e.organization_id = i.organization_id and e.kind = i.kind and e.subject = i.subject
           and e.theirs is not distinct from i.theirs) as at
      from jsonb_array_elements_text(?::jsonb) o (id)
@@ -147,18 +207,31 @@ async function driftsOf(em: EntityManager, ids: readonly string[]): Promise<Map<
        select id from sync_run s where s.status = 'succeeded' and not s.dry_run and s.started_at > now() - interval '${DRIFT_WINDOW}'
          and (s.organization_ids is null or s.organization_ids @> to_jsonb(o.id)) order by s.id desc limit 1) run on true
      join sync_item i on i.run_id = run.id and i.organization_id = o.id and i.outcome in (${sqlList(UNSETTLED_OUTCOMES)})
+     -- A team that a sweep has seen since is there again.
+     where not (i.kind in ('team_deleted', 'team_not_found')
+       and exists (select from balance_sample b where b.organization_id = o.id and b.at > i.at))
      order by i.at`,
     [JSON.stringify(ids)],
   );
-  return Map.groupBy(
-    rows.map((row) => ({ ...row, at: new Date(row.at) })),
-    ({ organization }) => organization,
-  );
+  return rows.map(({ failed, ...row }) => ({ ...row, hasFailed: failed, at: new Date(row.at) }));
 }
 
-type Rest = Pick<SeenOrganization, 'isAutoRecharged' | 'balance' | 'nextDay' | 'nextMonth'>;
+/** The teams that LiteLLM had and no longer has, since an alert or a complete sweep has looked for them. */
+async function goneOf(em: EntityManager, ids: readonly string[]): Promise<OwnedDrift[]> {
+  const rows = await em.execute<{ organization: string; subject: string; ours: string; at: string }[]>(
+    `select o.c_organization_id as organization, o.litellm_team_id as subject, o.name as ours, f.since as at
+     from refusal f join organization_balance_config o on o.c_organization_id = f.organization_id
+     where f.organization_id in (select jsonb_array_elements_text(?::jsonb)) and f.reason = 'team_not_found' and o.litellm_seen_at is not null`,
+    [JSON.stringify(ids)],
+  );
+  const gone = { kind: 'team_deleted', theirs: null, reason: null, hasFailed: false } as const;
+  return rows.map(({ at, ...row }) => ({ ...row, ...gone, at: new Date(at) }));
+}
+
+type Rest = Pick<SeenOrganization, 'isAutoRecharged' | 'isLow' | 'balance' | 'nextDay' | 'nextMonth'>;
 type RestRow = Record<'id' | 'next_day' | 'next_month', string> & {
   auto: boolean;
+  low: boolean;
   quota: string | null;
   spend: string | null;
   at: string | null;
@@ -169,21 +242,43 @@ function beginningOfNext(unit: 'day' | 'month'): string {
   return `(date_trunc('${unit}', now() at time zone o.zone) + interval '1 ${unit}') at time zone o.zone`;
 }
 
+/**
+ * SQL for what is known of the balance of `o`: the newest of what a sweep has seen and what our own writes have left. A
+ * write says nothing of the spend, which is that of the newest look; a recharge has looked when it was reserved.
+ */
+const BALANCE = `
+  select figure.quota, look.spend, greatest(figure.at, look.at) as at from (
+    select * from (
+      (select quota, spend, at from balance_sample where organization_id = o.id order by at desc limit 1)
+      union all (select quota_before, quota_before - balance_seen, created_at from recharge
+        where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' order by created_at desc limit 1)) seen
+    order by at desc limit 1) look,
+  lateral (
+    select * from (
+      select look.quota, look.at
+      union all (select quota_after, updated_at from recharge
+        where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' order by created_at desc limit 1)
+      union all (select coalesce(given_after, taken_after), updated_at from reversal
+        where organization_id = o.id and litellm_team_id = o.team and status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
+          and taken_after is not null order by updated_at desc limit 1)) written
+    order by at desc limit 1) figure`;
+
 async function restOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, Rest>> {
   const rows = await em.execute<RestRow[]>(
-    `select o.id, o.auto, ${beginningOfNext('day')} as next_day,
+    `select o.id, o.auto, o.low, ${beginningOfNext('day')} as next_day,
        ${beginningOfNext('month')} as next_month, b.quota::text as quota, b.spend::text as spend, b.at
      from (
-       select c_organization_id as id, auto_recharge_enabled as auto, known_time_zone(time_zone) as zone from organization_balance_config
+       select c_organization_id as id, litellm_team_id as team, auto_recharge_enabled as auto, low_since is not null as low, known_time_zone(time_zone) as zone from organization_balance_config
        where c_organization_id in (select jsonb_array_elements_text(?::jsonb)) offset 0) o
-     left join lateral (select quota, spend, at from balance_sample where organization_id = o.id order by at desc limit 1) b on true`,
+     left join lateral (${BALANCE}) b on true`,
     [JSON.stringify(ids)],
   );
   return new Map(
-    rows.map(({ id, auto, next_day: nextDay, next_month: nextMonth, quota, spend, at }) => [
+    rows.map(({ id, auto, low, next_day: nextDay, next_month: nextMonth, quota, spend, at }) => [
       id,
       {
         isAutoRecharged: auto,
+        isLow: low,
         nextDay: new Date(nextDay),
         nextMonth: new Date(nextMonth),
         balance:
@@ -196,9 +291,19 @@ async function restOf(em: EntityManager, ids: readonly string[]): Promise<Map<st
 }
 
 /** What the database tells of the service itself. */
-export async function serviceFacts(em: EntityManager): Promise<Pick<ServiceFacts, 'holds' | 'lags'>> {
+export async function serviceFacts(em: EntityManager): Promise<Pick<ServiceFacts, 'holds' | 'lags' | 'underWay'>> {
   const { data } = await listHolds(em, { scope: 'service', isOpen: true }, { limit: MAX_SERVICE_HOLDS, cursor: undefined });
-  return { holds: data.map((hold) => ({ ...hold, until: hold.until ?? null })), lags: await lags(em) };
+  return { holds: data.map((hold) => ({ ...hold, until: hold.until ?? null })), lags: await lags(em), underWay: await runsUnderWay(em) };
+}
+
+/** Without those whose recharge a bank processes: that takes days. */
+async function runsUnderWay(em: EntityManager): Promise<RunsUnderWay> {
+  const [row] = await em.execute<{ count: string; oldest: number | null }[]>(
+    `select count(*) as count, (extract(epoch from now() - min(dispatched_at)) * 1000)::float as oldest
+     from webhook_event e where not processed and organization_id is not null and dispatched_at is not null
+       and not exists (select from recharge r where r.event_id = e.id and r.status = 'processing')`,
+  );
+  return { count: Number(row?.count ?? 0), oldestMs: row?.oldest ?? null };
 }
 
 /** What has arrived and waits to be handed on, by the inboxes of LiteLLM and Stripe and by the outbox. */

@@ -114,6 +114,7 @@ export function parkedReversal({
   return findingOf('reversal_parked', { subject: id, organizationId, seen: failureMessage ?? 'needs attention' });
 }
 
+/** In one line: a finding is a row of a table. */
 function resolveRecharge(rechargeId: string): string {
-  return `bill resolve ${rechargeId} --grant | --refund | --accept "reason"`;
+  return `bill resolve ${rechargeId} --grant "reason", or --refund "reason", or --accept "reason"`;
 }

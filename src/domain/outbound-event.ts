@@ -173,7 +173,12 @@ export function actionOnReversal(reversalId: string): string {
   return `bill resolve ${reversalId} --accept "reason", when max_budget in LiteLLM is right`;
 }
 
-/** What settles a recharge that needs a person, with the command. */
+/** What settles a recharge that needs a person: a line for each command. */
 export function actionOnRecharge(rechargeId: string): string {
-  return `bill resolve ${rechargeId} --grant | --refund | --accept "reason"`;
+  return [
+    'one of:',
+    `bill resolve ${rechargeId} --grant "reason"     # raise the quota by what is held`,
+    `bill resolve ${rechargeId} --refund "reason"    # give back what is held`,
+    `bill resolve ${rechargeId} --accept "reason"    # it is right as it is`,
+  ].join('\n');
 }

@@ -56,6 +56,8 @@ export type ReturnedMoney = {
   isFinal: boolean;
   /** The bank only asks, and no money has moved; it may become a dispute under the same id. */
   isInquiry: boolean;
+  /** Why, in Stripe's word; null where it gives none. */
+  reason?: string | null;
   /** The recharge that has asked for this refund itself; null for what was made elsewhere. */
   rechargeId: string | null;
 };
@@ -80,7 +82,12 @@ export type KnownReversal = {
 };
 
 /** A reversal to enter, or one without quota that opens anew. */
-export type OpenedReversal = KnownReversal & { kind: ReversalKind; status: 'open' | 'given_back' | 'needs_attention' };
+export type OpenedReversal = KnownReversal & {
+  kind: ReversalKind;
+  status: 'open' | 'given_back' | 'needs_attention';
+  /** Why, in Stripe's word. */
+  reason?: string | null;
+};
 
 /** `dismiss`: the money came back before its quota was taken. */
 export type ReversalStep = 'take_back' | 'give_back' | 'dismiss';
@@ -124,7 +131,7 @@ export function decideReversals(
   for (const money of others) {
     const opening = openingOf(recharge, money, { known, opened, others });
     if (opening === 'wait') isWaiting = true;
-    else if (opening) opened.push(opening);
+    else if (opening) opened.push({ ...opening, ...(money.reason && { reason: money.reason }) });
   }
   // One that opens anew stands for itself as it is then.
   const standing = [...known.filter(({ id }) => !opened.some((other) => other.id === id)), ...opened].sort(byId);

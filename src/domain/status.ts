@@ -5,9 +5,9 @@
  */
 import { ago, duration } from './elapsed.ts';
 import { type AppliedHold, HOLDS, type HoldReason } from './hold.ts';
-import { formatQuota, type QuotaMicros } from './money.ts';
+import { dollarsFromQuota, formatQuota, type QuotaMicros } from './money.ts';
 import { actionOnRecharge, actionOnRefusal, actionOnReversal, type ToldRefusal } from './outbound-event.ts';
-import { overdueAfter } from './overdue.ts';
+import { overdueAfter, UNDECIDED_AFTER_MS, undecidedEvent } from './overdue.ts';
 import { REFUSALS } from './policy.ts';
 import type { RechargeStatus } from './recharge-status.ts';
 import { DRIFT_ADVICE, type DriftKind } from './sync.ts';
@@ -45,25 +45,35 @@ export function isQuiet(state: OrganizationState): boolean {
 /** `next`: what happens by itself, and when, or what a person does, with the command. */
 export type Standing = { state: OrganizationState; since: Date | null; why: string | null; next: string | null };
 
+/** What a run has failed with, and is about to try again. `nextAt`: null while it tries. */
+export type RunTrouble = { step: string; attempts: number; reason: string; nextAt: Date | null };
+
+/** An event that nothing is decided on yet. */
+export type OpenEvent = { id: string; teamId: string; since: Date; trouble?: RunTrouble | undefined };
+
 /** A recharge that is not settled. `since`: when it came into its status; `underWaySince`: since when money may be held. */
 export type OpenRecharge = {
   id: string;
+  eventId: string;
   status: RechargeStatus;
   since: Date;
   underWaySince: Date | null;
   why: string | null;
   amount: string;
+  trouble?: RunTrouble | undefined;
 };
 export type ParkedReversal = { id: string; since: Date; why: string | null };
 export type StandingHold = AppliedHold & { since: Date };
 export type StandingRefusal = { reason: ToldRefusal; since: Date };
-/** A difference that the last synchronisation could not settle. */
+/** A difference that the last synchronisation could not settle, or a team that the sweep has found gone. */
 export type StandingDrift = {
   kind: DriftKind;
   subject: string;
   ours: string | null;
   theirs: string | null;
+  /** What a person should do, where that takes more than DRIFT_ADVICE knows, or why settling it has failed. */
   reason: string | null;
+  hasFailed: boolean;
   at: Date;
 };
 
@@ -71,12 +81,18 @@ export type StandingDrift = {
 export type OrganizationFacts = {
   id: string;
   isAutoRecharged: boolean;
+  /** The last sweep has seen its balance at or below the minimum. */
+  isLow: boolean;
   recharge: OpenRecharge | null;
+  /** The oldest that has no recharge. */
+  event: OpenEvent | null;
   reversals: readonly ParkedReversal[];
   /** Its own, and those on the card of its last recharge. Those of the service are the service's. */
   holds: readonly StandingHold[];
   refusals: readonly StandingRefusal[];
   drifts: readonly StandingDrift[];
+  /** What its team gets that is made again: what our last write left, else what was left of it; null: not known. */
+  budgetAnew: QuotaMicros | null;
   /** When its next day and month begin, in its time zone. */
   nextDay: Date;
   nextMonth: Date;
@@ -108,9 +124,17 @@ const REFUSAL_STATES: Readonly<Record<ToldRefusal, OrganizationState>> = {
  * How an organization stands: what most needs somebody, of all that there is.
  *
  * @param now when it is asked.
+ * @param stop what keeps every run from going on, where that is known: no worker, for example.
  */
-export function standingOf(facts: OrganizationFacts, now: Date): Standing {
-  const found = [...parked(facts, now), ...held(facts), ...refused(facts), ...differing(facts), ...underWay(facts)];
+export function standingOf(facts: OrganizationFacts, now: Date, stop: string | null = null): Standing {
+  const found = [
+    ...parked(facts, now),
+    ...undecided(facts, now),
+    ...held(facts),
+    ...refused(facts),
+    ...differing(facts),
+    ...underWay(facts, { now, stop }),
+  ];
   const off: Standing = {
     state: 'off',
     since: null,
@@ -140,21 +164,25 @@ function parked({ recharge, reversals }: OrganizationFacts, now: Date): Standing
   );
   if (!recharge) return found;
   const { id, status, since, underWaySince, amount, why } = recharge;
-  const settle = `nothing more is charged until it is settled: ${actionOnRecharge(id)}`;
+  const settle = `nothing more is charged until it is settled, by ${actionOnRecharge(id)}`;
   if (status === 'needs_attention') {
     return [...found, { state: 'needs_person', since, why: `${amount} of ${id}: ${why ?? 'a person has to decide'}`, next: settle }];
   }
   if (underWaySince === null || overdueAfter(underWaySince, now) === undefined) return found;
-  const stuck = `${amount} of ${id} is ${status}, and is tried again and again${why ? `: ${why}` : ''}`;
-  return [...found, { state: 'needs_person', since: underWaySince, why: stuck, next: `bill doctor; or ${actionOnRecharge(id)}` }];
+  const stuck = withTrouble(`${amount} of ${id} is ${status}, and is tried again and again${why ? `: ${why}` : ''}`, recharge.trouble);
+  return [
+    ...found,
+    { state: 'needs_person', since: underWaySince, why: stuck, next: `bill doctor; or end it, by ${actionOnRecharge(id)}` },
+  ];
 }
 
-function held({ holds }: OrganizationFacts): Standing[] {
+function held({ holds, isLow, isAutoRecharged }: OrganizationFacts): Standing[] {
+  const then = isLow && isAutoRecharged ? '\nthen: its balance is low, so it is charged within a minute' : '';
   return holds.map(({ id, reason, detail, since, until }) => ({
     state: CARD_REASONS.includes(reason) ? 'card_declined' : 'held',
     since,
     why: `${detail} (${reason})`,
-    next: `${until ? `it ends at ${shown(until)}, or sooner: ` : ''}${HOLDS[reason].endedBy}: ${releaseOf(id)}`,
+    next: `${until ? `it ends at ${shown(until)}, or sooner: ` : ''}${HOLDS[reason].endedBy}: ${releaseOf(id)}${then}`,
   }));
 }
 
@@ -177,29 +205,99 @@ function refused({ id, refusals, nextDay, nextMonth }: OrganizationFacts): Stand
   });
 }
 
-function differing({ drifts }: OrganizationFacts): Standing[] {
-  return drifts.map(({ kind, subject, ours, theirs, reason, at }) => ({
+function differing({ id, drifts, budgetAnew }: OrganizationFacts): Standing[] {
+  return drifts.map((drift) => ({
     state: 'litellm_differs',
-    since: at,
-    why: `${subject} in LiteLLM: ${DRIFT_ADVICE[kind]}${figures(ours, theirs)}${reason ? `; ${reason}` : ''}`,
-    next: kind === 'budget_edited' && ours !== null ? restoreBudget(subject, ours) : 'settle it in LiteLLM, then bill sync',
+    since: drift.at,
+    why: `${drift.subject} in LiteLLM: ${whyOf(drift)}${figures(drift)}`,
+    next: NEXT_ON_DRIFT[drift.kind]?.(drift, { id, budgetAnew }) ?? `bill sync --org ${id} --wait tries it again, and says what it meets`,
   }));
 }
 
-function figures(ours: string | null, theirs: string | null): string {
-  return ours === null && theirs === null ? '' : ` (${theirs ?? 'nothing'}, where ${ours ?? 'nothing'} is expected)`;
+/** The advice, and what was tried and has failed. */
+function whyOf({ kind, reason, hasFailed }: StandingDrift): string {
+  if (reason === null) return DRIFT_ADVICE[kind];
+  return hasFailed ? `${DRIFT_ADVICE[kind]}, which has failed: ${reason}` : reason;
 }
 
-function restoreBudget(teamId: string, ours: string): string {
-  const body = JSON.stringify({ team_id: teamId, max_budget: Number(ours) });
-  return `if it was not meant: curl "$KMS_BASE_URL/team/update" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '${body}', then bill sync`;
+function figures({ kind, ours, theirs }: StandingDrift): string {
+  return kind !== 'budget_edited' ? '' : ` (${theirs ?? 'nothing'}, where ${ours ?? 'nothing'} is expected)`;
 }
 
-function underWay({ recharge }: OrganizationFacts): Standing[] {
-  if (!recharge || recharge.status === 'needs_attention') return [];
-  const { id, status, since, amount } = recharge;
-  const next = status === 'processing' ? 'quota follows when the bank has settled it, which takes days' : 'it goes on by itself';
-  return [{ state: 'recharging', since, why: `${amount} by ${id} is ${status}`, next }];
+/** What settles a difference that the synchronisation does not settle, to be pasted where it is a command. */
+const NEXT_ON_DRIFT: Partial<
+  Record<DriftKind, (drift: StandingDrift, organization: { id: string; budgetAnew: QuotaMicros | null }) => string>
+> = {
+  team_not_found: (_drift, { id }) =>
+    `one of:\nbill org set ${id} --team <id>      # it is another team\nbill org set ${id} --create-team    # it is to be made, with max_budget 0`,
+  team_deleted: ({ subject }, { id, budgetAnew }) =>
+    `one of:\nbill org set ${id} --team <id>      # it is another team\n${litellmCall('/team/new', { team_id: subject, max_budget: dollars(budgetAnew), budget_duration: null })}    # it is made again; its spend begins at 0\nthen: bill sweep`,
+  block_differs: ({ subject, theirs }, { id }) =>
+    theirs === 'blocked'
+      ? `one of:\nbill org set ${id} --blocked on    # it was meant\n${litellmCall('/team/update', { team_id: subject, blocked: false })}    # it was not meant\nthen: bill sync --org ${id} --wait`
+      : `bill sync --org ${id} --wait`,
+  budget_edited: ({ subject, ours, theirs }, { id }) => {
+    const restore = `${litellmCall('/team/update', { team_id: subject, max_budget: Number(ours) })}    # it was not meant\nthen: bill sync --org ${id} --wait`;
+    const isLower = ours !== null && theirs !== null && Number(theirs) < Number(ours);
+    return isLower
+      ? `${restore}\nif it was meant: the next alert holds the organization (budget_lowered), and bill release of that hold accepts it`
+      : `${restore}\nif it was meant, nothing: it ends with the next recharge, which starts from the budget in LiteLLM`;
+  },
+  budget_unlimited: ({ subject, ours }, { id }) =>
+    `${litellmCall('/team/update', { team_id: subject, max_budget: ours === null ? '<dollars>' : Number(ours) })}\nthen: bill sync --org ${id} --wait`,
+  budget_duration: ({ subject }, { id }) => `remove budget_duration of team ${subject} in LiteLLM, then: bill sync --org ${id} --wait`,
+  budget_limits: ({ subject }, { id }) => `remove budget_limits of team ${subject} in LiteLLM, then: bill sync --org ${id} --wait`,
+  team_claimed: ({ subject }, { id }) =>
+    `take c_organization_id out of the metadata of team ${subject} in LiteLLM, or bill org set ${id} --team ${subject}; then bill sync`,
+};
+
+function litellmCall(path: string, body: object): string {
+  return `curl "$KMS_BASE_URL${path}" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '${JSON.stringify(body)}'`;
+}
+
+/** A team of which nothing is known begins with none. */
+function dollars(quota: QuotaMicros | null): number {
+  return quota === null ? 0 : dollarsFromQuota(quota);
+}
+
+/** An event that has been open for so long has met what no retry has ended. */
+function undecided({ event }: OrganizationFacts, now: Date): Standing[] {
+  if (!event || now.getTime() - event.since.getTime() < UNDECIDED_AFTER_MS) return [];
+  const { seen, action } = undecidedEvent({ eventId: event.id, teamId: event.teamId });
+  return [{ state: 'needs_person', since: event.since, why: `${event.id}: ${withTrouble(seen, event.trouble)}`, next: action }];
+}
+
+function underWay({ recharge, event }: OrganizationFacts, { now, stop }: { now: Date; stop: string | null }): Standing[] {
+  const found: Standing[] = [];
+  if (recharge && recharge.status !== 'needs_attention') {
+    const { id, status, since, amount, trouble } = recharge;
+    const why = withTrouble(`${amount} by ${id} is ${status}`, trouble);
+    const next = status === 'processing' ? 'quota follows when the bank has settled it, which takes days' : goesOn(trouble, stop);
+    found.push({ state: 'recharging', since, why, next });
+  }
+  if (event && now.getTime() - event.since.getTime() < UNDECIDED_AFTER_MS) {
+    const { id, since, trouble } = event;
+    found.push({ state: 'recharging', since, why: withTrouble(`nothing is decided on ${id} yet`, trouble), next: goesOn(trouble, stop) });
+  }
+  return found;
+}
+
+/** What happens to a run by itself. */
+export function goesOn(trouble: RunTrouble | undefined, stop: string | null): string {
+  if (stop !== null) return `it goes on when this is put right: ${stop}`;
+  if (trouble === undefined) return 'it goes on by itself';
+  return trouble.nextAt === null ? 'it is being tried again' : `it is tried again at ${shownToTheSecond(trouble.nextAt)}`;
+}
+
+/** `what`, and what its run fails with. */
+export function withTrouble(what: string, trouble: RunTrouble | undefined): string {
+  if (trouble === undefined) return what;
+  const { step, attempts, reason } = trouble;
+  return `${what}; ${step} has failed ${attempts === 1 ? 'once' : `${attempts} times`}: ${reason}`;
+}
+
+function shownToTheSecond(time: Date): string {
+  return `${time.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }
 
 function shown(time: Date): string {
@@ -246,12 +344,13 @@ export type TemporalFacts = { pollers: readonly Pollers[]; schedules: readonly S
 /** One line about the service. `next`: null where nothing has to be done. */
 export type ServiceLine = { check: string; isFine: boolean; seen: string; next: string | null };
 
-export function workerLines(pollers: readonly Pollers[], now: Date): ServiceLine[] {
+/** @param lastWorkAt when a worker has last ended a run of ours, where that is known: Temporal forgets who polls in minutes. */
+export function workerLines(pollers: readonly Pollers[], now: Date, lastWorkAt: Date | null = null): ServiceLine[] {
   return pollers.map(({ taskQueue, count, lastPollAt }) => {
     const check = `workers of ${taskQueue}`;
-    if (lastPollAt && now.getTime() - lastPollAt.getTime() <= WORKER_GONE_MS)
-      return { check, isFine: true, seen: `${count}, the last one asked ${ago(lastPollAt, now)}`, next: null };
-    const seen = lastPollAt ? `the last one asked for work ${ago(lastPollAt, now)}` : 'none asks for work';
+    if (isPolled(lastPollAt, now)) return { check, isFine: true, seen: `${count}, the last one asked ${ago(lastPollAt, now)}`, next: null };
+    const since = lastWorkAt ? `, and the last scheduled run ended ${ago(lastWorkAt, now)}` : '';
+    const seen = lastPollAt ? `the last one asked for work ${ago(lastPollAt, now)}` : `none asks for work${since}`;
     return { check, isFine: false, seen: `${seen}: nothing is charged, swept or synchronised`, next: 'start one: bill worker' };
   });
 }
@@ -259,6 +358,10 @@ export function workerLines(pollers: readonly Pollers[], now: Date): ServiceLine
 /** Whether a schedule is there, not paused, and starts its runs where our workers poll. */
 export function isSchedulePlaced({ isMade, pausedFor, taskQueue, wantedTaskQueue }: ScheduleFacts): boolean {
   return isMade && pausedFor === null && taskQueue === wantedTaskQueue;
+}
+
+function isPolled(lastPollAt: Date | null, now: Date): lastPollAt is Date {
+  return lastPollAt !== null && now.getTime() - lastPollAt.getTime() <= WORKER_GONE_MS;
 }
 
 export function scheduleLine(facts: ScheduleFacts, now: Date): ServiceLine {
@@ -285,7 +388,7 @@ export function scheduleLine(facts: ScheduleFacts, now: Date): ServiceLine {
 }
 
 export function lagLine({ what, waiting, oldestMs }: Lag): ServiceLine {
-  if (oldestMs === null) return { check: what, isFine: true, seen: 'nothing waits', next: null };
+  if (oldestMs === null) return { check: what, isFine: true, seen: 'nothing waits to be handed on', next: null };
   const isFine = oldestMs <= LAG_MS;
   const next = isFine ? null : 'bill doctor says what cannot be reached; bill serve hands on what waits';
   return { check: what, isFine, seen: `${waiting} wait, the oldest for ${duration(oldestMs)}`, next };
@@ -300,11 +403,65 @@ export function serviceHoldLine({ id, reason, detail }: StandingHold): ServiceLi
   };
 }
 
-/** What the service itself is judged by. `holds`: those of the service. */
-export type ServiceFacts = { holds: readonly StandingHold[]; temporal: TemporalFacts; lags: readonly Lag[] };
+/** A system that charges or quota depend on. `failure`: why it cannot be used now; null: it can. */
+export type Dependency = { name: keyof typeof DEPENDENCIES; failure: string | null };
 
-export function serviceLines({ holds, temporal, lags }: ServiceFacts, now: Date): ServiceLine[] {
-  return [...holds.map(serviceHoldLine), ...temporalLines(temporal, now), ...lags.map(lagLine)];
+/** What to look at where one does not answer. */
+const DEPENDENCIES = {
+  LiteLLM: 'is it up, and is KMS_BASE_URL where it is? What needs it is tried again by itself: bill doctor says more',
+  Stripe:
+    'is STRIPE_SECRET_KEY right, and does status.stripe.com say something? What needs it is tried again by itself: bill doctor says more',
+} as const;
+
+export function dependencyLine({ name, failure }: Dependency): ServiceLine {
+  if (failure === null) return { check: name, isFine: true, seen: 'answers', next: null };
+  return { check: name, isFine: false, seen: failure, next: DEPENDENCIES[name] };
+}
+
+/** Events that were handed to their runs and are not settled, without those whose payment a bank is processing. */
+export type RunsUnderWay = { count: number; oldestMs: number | null };
+
+/**
+ * One run that is tried again and again is its organization's; only what stops every run is the service's.
+ *
+ * @param stop what keeps every run from going on; null: nothing that is known.
+ */
+export function underWayLine({ count, oldestMs }: RunsUnderWay, stop: string | null): ServiceLine {
+  const check = 'alerts under way';
+  if (oldestMs === null) return { check, isFine: true, seen: 'none', next: null };
+  const seen = `${count}, the oldest for ${duration(oldestMs)}`;
+  if (stop === null) return { check, isFine: true, seen, next: null };
+  return { check, isFine: false, seen: `${seen}: not settled before this is put right: ${stop}`, next: null };
+}
+
+/**
+ * What the service itself is judged by. `holds`: those of the service. `dependencies`: left out where they are told
+ * of elsewhere, as in `/ready`.
+ */
+export type ServiceFacts = {
+  holds: readonly StandingHold[];
+  temporal: TemporalFacts;
+  lags: readonly Lag[];
+  underWay: RunsUnderWay;
+  dependencies?: readonly Dependency[];
+};
+
+export function serviceLines(facts: ServiceFacts, now: Date): ServiceLine[] {
+  const { holds, temporal, lags, underWay: runs, dependencies = [] } = facts;
+  return [
+    ...holds.map(serviceHoldLine),
+    ...dependencies.map(dependencyLine),
+    ...temporalLines(temporal, now),
+    ...lags.map(lagLine),
+    underWayLine(runs, stopOf(facts, now)),
+  ];
+}
+
+/** What keeps every run from going on: Temporal, or that no worker asks for its tasks. null: nothing that is known. */
+export function stopOf({ temporal }: Pick<ServiceFacts, 'temporal'>, now: Date): string | null {
+  const [queue, ...others] = temporalLines('failure' in temporal ? temporal : { ...temporal, schedules: [] }, now);
+  const gone = [queue, ...others].find((line) => line && !line.isFine);
+  return gone ? `${gone.check}: ${gone.seen.replace(/: nothing is charged.*/, '')}` : null;
 }
 
 /** Of Temporal and its queues and schedules; one line where it cannot be asked. */
@@ -313,5 +470,7 @@ export function temporalLines(facts: TemporalFacts, now: Date): ServiceLine[] {
     const next = 'set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE, or start it: what arrives is kept meanwhile';
     return [{ check: 'Temporal', isFine: false, seen: facts.failure, next }];
   }
-  return [...workerLines(facts.pollers, now), ...facts.schedules.map((schedule) => scheduleLine(schedule, now))];
+  const ends = facts.schedules.flatMap(({ lastSuccessAt }) => lastSuccessAt?.getTime() ?? []);
+  const lastWorkAt = ends.length > 0 ? new Date(Math.max(...ends)) : null;
+  return [...workerLines(facts.pollers, now, lastWorkAt), ...facts.schedules.map((schedule) => scheduleLine(schedule, now))];
 }

@@ -2,12 +2,13 @@
  * What has become of a recharge, in words: each step with its time, how it stands now, and the command that settles it
  * where a person has to.
  */
-import type { HoldReason } from './hold.ts';
+import { HOLDS, type HoldReason } from './hold.ts';
 import { type Currency, formatQuota, type MinorUnits, moneyText, type QuotaMicros } from './money.ts';
 import { actionOnRecharge, actionOnReversal } from './outbound-event.ts';
 import { overdueAfter, underWaySince } from './overdue.ts';
 import type { RechargeStatus } from './recharge-status.ts';
 import type { ReversalKind, ReversalStatus } from './reversal.ts';
+import { goesOn, type RunTrouble, releaseOf, withTrouble } from './status.ts';
 
 /** One step of a timeline; which facts it has depends on the step. */
 type Step = { at: string; status: RechargeStatus; [fact: string]: string | number | null };
@@ -52,7 +53,11 @@ export type ToldHold = {
   since: Date;
   releasedAt?: Date | null | undefined;
   releasedBy?: string | null | undefined;
+  releaseReason?: string | null | undefined;
 };
+
+/** What keeps the run of a recharge from going on: what it fails with, and what stops every run. */
+export type Hindrance = { trouble: RunTrouble | undefined; stop: string | null };
 
 /** What asked for the recharge. */
 export type ToldEvent = { id: string; source: string; eventType: string; receivedAt: Date };
@@ -67,15 +72,15 @@ export type Story = {
 };
 
 /**
- * @param facts the recharge's event, reversals, and the holds that it has opened.
+ * @param facts the recharge's event, reversals, and the holds that it has opened; of one that is under way, what hinders it.
  * @param now when it is asked.
  */
 export function storyOf(
   recharge: ToldRecharge,
-  facts: { event: ToldEvent | null; reversals: readonly ToldReversal[]; holds: readonly ToldHold[] },
+  facts: { event: ToldEvent | null; reversals: readonly ToldReversal[]; holds: readonly ToldHold[]; hindrance?: Hindrance | undefined },
   now: Date,
 ): Story {
-  const { event, reversals, holds } = facts;
+  const { event, reversals, holds, hindrance } = facts;
   const steps = [
     ...(event ? [{ at: event.receivedAt, what: eventText(event) }] : []),
     ...recharge.timeline.map((step) => ({ at: timeOf(step), what: stepText(recharge, step) })),
@@ -83,8 +88,8 @@ export function storyOf(
     ...holds.flatMap(holdSteps),
   ];
   return {
-    summary: [summaryOf(recharge), ...reversals.map(reversalSummary)].join('; '),
-    next: nextOf(recharge, reversals, now),
+    summary: [withTrouble(summaryOf(recharge), hindrance?.trouble), ...reversals.map(reversalSummary)].join('; '),
+    next: nextOf(recharge, facts, now),
     steps: steps.toSorted((one, other) => one.at.getTime() - other.at.getTime()),
   };
 }
@@ -118,7 +123,7 @@ export function stepText(recharge: ToldRecharge, step: Step): string {
       return `the budget was raised from ${quotaText(quotaBefore)} to ${quotaText(quotaAfter)}`;
     case 'declined':
     case 'action_required':
-      return `the card was not charged: ${failureMessage ?? 'no reason was given'} (${step['code'] ?? step.status})`;
+      return `the card was not charged: ${withoutStop(failureMessage ?? 'no reason was given')} (${step['code'] ?? step.status})`;
     case 'refunding':
       return `the money goes back: ${step['reason']}`;
     case 'refunded':
@@ -141,9 +146,11 @@ function reversalSteps(reversal: ToldReversal): Story['steps'] {
   return steps;
 }
 
-function holdSteps({ id, reason, detail, since, releasedAt, releasedBy }: ToldHold): Story['steps'] {
+function holdSteps({ id, reason, detail, since, releasedAt, releasedBy, releaseReason }: ToldHold): Story['steps'] {
   const opened = { at: since, what: `hold ${id} (${reason}) began: ${detail}` };
-  return releasedAt ? [opened, { at: releasedAt, what: `hold ${id} ended, by ${releasedBy}` }] : [opened];
+  return releasedAt
+    ? [opened, { at: releasedAt, what: `hold ${id} ended, by ${releasedBy}${releaseReason ? `: ${releaseReason}` : ''}` }]
+    : [opened];
 }
 
 function summaryOf(recharge: ToldRecharge): string {
@@ -156,7 +163,7 @@ function summaryOf(recharge: ToldRecharge): string {
       return `${amount} was paid, and refunded by ${refundId}: ${failureMessage ?? 'the budget could not be raised'}`;
     case 'declined':
     case 'action_required':
-      return `${amount} was not paid: ${failureMessage ?? status}`;
+      return `${amount} was not paid: ${withoutStop(failureMessage ?? status)}`;
     case 'cancelled':
       return `nothing was charged: ${failureMessage ?? 'it was cancelled'}`;
     case 'needs_attention':
@@ -176,12 +183,22 @@ function reversalSummary({ id, kind, status }: ToldReversal): string {
   return `${kind} ${id} took money back: ${ends[status]}`;
 }
 
-function nextOf({ id, status, timeline }: ToldRecharge, reversals: readonly ToldReversal[], now: Date): string | null {
+type StoryFacts = { reversals: readonly ToldReversal[]; holds: readonly ToldHold[]; hindrance?: Hindrance | undefined };
+
+function nextOf({ id, status, timeline }: ToldRecharge, { reversals, holds, hindrance }: StoryFacts, now: Date): string | null {
   const parked = reversals.find((reversal) => reversal.status === 'needs_attention');
   if (parked) return actionOnReversal(parked.id);
   if (status === 'needs_attention') return actionOnRecharge(id);
   const underWay = underWaySince(timeline);
-  return underWay && overdueAfter(underWay.since, now) ? `bill doctor; or ${actionOnRecharge(id)}` : null;
+  if (underWay && overdueAfter(underWay.since, now)) return `bill doctor; or end it, by ${actionOnRecharge(id)}`;
+  if (hindrance) return goesOn(hindrance.trouble, hindrance.stop);
+  const hold = holds.find(({ releasedAt }) => !releasedAt);
+  return hold ? `${hold.id} (${hold.reason}) stops further charges; ${HOLDS[hold.reason].endedBy}: ${releaseOf(hold.id)}` : null;
+}
+
+/** Stripe ends its sentences; ours go on. */
+function withoutStop(sentence: string): string {
+  return sentence.replace(/\.$/, '');
 }
 
 function quotaText(quota: Quota): string {

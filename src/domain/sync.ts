@@ -81,7 +81,10 @@ export type Ours = {
   wasSeen: boolean;
   /** We have set the block that LiteLLM shows. */
   blockedByUs: boolean;
-  /** The budget that our last write left; null when there was none, or one is under way. */
+  /**
+   * The budget that our last write left, or the lower one that a person has accepted since; null when there was no write,
+   * or one is under way.
+   */
   budgetLeft: QuotaMicros | null;
   /** The same also while one is under way. */
   lastBudget: QuotaMicros | null;

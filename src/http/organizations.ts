@@ -147,12 +147,21 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
   /** What is shown of each organization beside its settings. */
   async function standingsOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, Shown>> {
-    const [held, zoneless, facts] = [await holds.onOrganizations(em, ids), await zonelessAmong(em, ids), await status.factsOf(em, ids)];
+    const [zoneless, facts] = [await zonelessAmong(em, ids), await status.factsOf(em, ids)];
+    const open = await holds.ofIds(
+      em,
+      facts.flatMap((each) => each.holds.map(({ id }) => id)),
+    );
     const now = new Date();
     return new Map(
       facts.map((each) => [
         each.id,
-        { held: held.get(each.id) ?? [], isTimeZoneUnknown: zoneless.has(each.id), balance: each.balance, ...standingOf(each, now) },
+        {
+          held: each.holds.flatMap(({ id }) => open.get(id) ?? []),
+          isTimeZoneUnknown: zoneless.has(each.id),
+          balance: each.balance,
+          ...standingOf(each, now),
+        },
       ]),
     );
   }
@@ -261,7 +270,7 @@ function presentBalance({ currency: code, paid, held, granted, quotaGranted }: l
   };
 }
 
-/** What is shown of an organization beside its settings. `held`: the open holds on the organization itself. */
+/** What is shown of an organization beside its settings. `held`: the open holds on the organization and its card. */
 type Shown = Pick<status.SeenOrganization, 'balance'> &
   Pick<Standing, 'state' | 'why'> & { held: readonly Hold[]; isTimeZoneUnknown: boolean };
 /** Of one that was removed meanwhile. */

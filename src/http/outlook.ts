@@ -49,7 +49,8 @@ export async function outlookOf(
   const history = await historyOf(em, organization.id, choice.kind === 'found' ? { card: choice.card } : {});
   const decision = decideNow(organization, budget, history);
   if (decision.kind === 'recharge' && choice.kind !== 'found') {
-    return refused(choice.kind, balanceText(budget), `${choice.message}: ${REFUSALS[choice.kind]}`);
+    // What is wrong with the card in the words of the look at it, and what to do in those of the refusal.
+    return refused(choice.kind, balanceText(budget), `${choice.message}: ${REFUSALS[choice.kind].replace(/^[^:]*: /, '')}`);
   }
   return outlook(decision, organization);
 }

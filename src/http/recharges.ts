@@ -14,6 +14,7 @@ import { isOpen, RECHARGE_STATUSES, type RechargeStatus } from '../domain/rechar
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
 import { storyOf } from '../domain/story.ts';
 import { followReturnedMoney } from '../inbox/returned-money.ts';
+import { ANY_ID, rechargeByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { presentHold } from './holds.ts';
@@ -21,6 +22,7 @@ import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { resolveRecharge } from './resolve-recharge.ts';
 import { presentReversal } from './reversals.ts';
+import { hindranceOf } from './service-now.ts';
 import { startOrLeaveToReconciliation } from './start-or-leave.ts';
 
 const listQuery = z.strictObject({
@@ -42,7 +44,9 @@ export function rechargeRoutes({
   workflows,
   links,
   log,
-}: Pick<HttpDependencies, 'database' | 'payments' | 'workflows' | 'links' | 'log'>): Router {
+  probes,
+  temporalFacts,
+}: Pick<HttpDependencies, 'database' | 'payments' | 'workflows' | 'links' | 'log' | 'probes' | 'temporalFacts'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -61,7 +65,7 @@ export function rechargeRoutes({
   });
 
   router.get('/:id', async (request, response) => {
-    const recharge = await recharges.findByAnyId(database.fork(), request.params.id);
+    const recharge = await rechargeByAnyId({ em: database.fork(), payments }, request.params.id);
     if (!recharge) throw missing(request.params.id);
     response.json(await presentWhole(recharge));
   });
@@ -92,7 +96,10 @@ export function rechargeRoutes({
     const event = await webhookEvents.find(em, recharge.eventId);
     const returned = await reversals.ofRecharge(em, recharge.id);
     const opened = await holds.openedBy(em, [recharge.id, ...returned.map(({ id }) => id)]);
-    const { summary, next, steps } = storyOf(recharge, { event, reversals: returned, holds: opened }, new Date());
+    const now = new Date();
+    const isUnderWay = isOpen(recharge.status) && recharge.status !== 'needs_attention' && recharge.status !== 'processing';
+    const hindrance = isUnderWay ? await hindranceOf({ workflows, probes, temporalFacts }, { em, run: recharge, now }) : undefined;
+    const { summary, next, steps } = storyOf(recharge, { event, reversals: returned, holds: opened, hindrance }, now);
     return {
       ...present(recharge, (await reversals.returnedOf(em, [recharge.id])).get(recharge.id)),
       summary,
@@ -110,10 +117,7 @@ export function rechargeRoutes({
 }
 
 function missing(id: string): Problem {
-  return new Problem(
-    'not-found',
-    `no recharge belongs to ${id}: it takes the id of a recharge, event, PaymentIntent, refund, dispute or workflow`,
-  );
+  return new Problem('not-found', `no recharge belongs to ${id}: it takes the id of ${ANY_ID}`);
 }
 
 /** What was to be written was not written, or was taken back. */

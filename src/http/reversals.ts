@@ -7,6 +7,7 @@ import * as recharges from '../database/recharges.ts';
 import * as reversals from '../database/reversals.ts';
 import { formatMoney, formatQuota } from '../domain/money.ts';
 import { isMoneyGone, REVERSAL_STATUSES, type ReturnedMoney } from '../domain/reversal.ts';
+import { ANY_ID, rechargeByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
@@ -42,8 +43,7 @@ export function reversalRoutes({
   });
 
   router.get('/:id', async (request, response) => {
-    const reversal = await reversals.find(database.fork(), request.params.id);
-    if (!reversal) throw new Problem('not-found', `there is no reversal ${request.params.id}`);
+    const reversal = await byAnyId(request.params.id);
     response.json(presentReversal(reversal));
   });
 
@@ -61,6 +61,18 @@ export function reversalRoutes({
     await startOrLeaveToReconciliation(() => workflows.followReversals(recharge), log);
     response.json(presentReversal(await reversals.get(em, reversal.id)));
   });
+
+  /** By its own id, or the last one of the recharge that the id leads to. */
+  async function byAnyId(id: string): Promise<Reversal> {
+    const em = database.fork();
+    const own = await reversals.find(em, id);
+    if (own) return own;
+    const recharge = await rechargeByAnyId({ em, payments }, id);
+    if (!recharge) throw new Problem('not-found', `there is no reversal ${id}: it takes the id of ${ANY_ID}`);
+    const last = (await reversals.ofRecharge(em, recharge.id)).at(-1);
+    if (!last) throw new Problem('not-found', `no money of recharge ${recharge.id} has gone back to the customer without us`);
+    return last;
+  }
 
   /** Every refund and dispute of the recharge as Stripe has them now. @throws PaymentsError */
   async function moneysOf({ paymentIntentId }: Recharge): Promise<ReturnedMoney[]> {

@@ -3,10 +3,12 @@ import express, { type Router } from 'express';
 import { z } from 'zod';
 import * as names from '../database/names.ts';
 import * as status from '../database/status.ts';
-import { balanceOf, type ServiceLine, serviceLines, standingOf } from '../domain/status.ts';
+import { withDeadline } from '../deadline.ts';
+import { balanceOf, type RunTrouble, type ServiceLine, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { pageQuery } from './paging.ts';
 import { Problem, parse } from './problem.ts';
+import { serviceNow } from './service-now.ts';
 
 const statusQuery = z.strictObject({
   ...pageQuery,
@@ -15,7 +17,9 @@ const statusQuery = z.strictObject({
   organization_id: z.string().optional(),
 });
 
-export function statusRoutes({ database, temporalFacts }: Pick<HttpDependencies, 'database' | 'temporalFacts'>): Router {
+type StatusDependencies = Pick<HttpDependencies, 'database' | 'temporalFacts' | 'probes' | 'workflows'>;
+
+export function statusRoutes({ database, temporalFacts, probes, workflows }: StatusDependencies): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -25,10 +29,12 @@ export function statusRoutes({ database, temporalFacts }: Pick<HttpDependencies,
     const wanted = id === undefined ? (all ? 'all' : 'concerned') : { id };
     const { data, next } = await status.organizationFacts(em, wanted, { limit, after });
     if (id !== undefined && data.length === 0) throw new Problem('not-found', await names.absenceOfOrganizations(em, [id]));
-    const organizations = data.map((facts) => present(facts, now));
+    const { lines, stop } = await serviceNow({ temporalFacts, probes }, em, now);
+    const withTroubles = await troubled(data, { workflows });
+    const organizations = withTroubles.map((facts) => present(facts, now, stop));
     response.json({
       at: now.toISOString(),
-      service: serviceLines({ ...(await status.serviceFacts(em)), temporal: await temporalFacts() }, now).map(presentLine),
+      service: lines.map(presentLine),
       organizations: {
         total: await status.countOrganizations(em),
         data: wanted === 'concerned' ? organizations.filter(({ state }) => state !== 'ok') : organizations,
@@ -44,8 +50,30 @@ function presentLine({ check, isFine, seen, next }: ServiceLine) {
   return { check, state: isFine ? 'ok' : 'wrong', seen, next };
 }
 
-function present(facts: status.SeenOrganization, now: Date) {
-  const { state, since, why, next } = standingOf(facts, now);
+/** Those whose run is under way, with what it fails with: Temporal is asked for so many, and waited for no longer. */
+const MAX_TROUBLES_ASKED = 20;
+const TROUBLES_DEADLINE_MS = 3_000;
+
+async function troubled(
+  organizations: status.SeenOrganization[],
+  { workflows }: Pick<HttpDependencies, 'workflows'>,
+): Promise<status.SeenOrganization[]> {
+  const runs = organizations.flatMap(({ id, recharge, event }) => {
+    const eventId = recharge?.eventId ?? event?.id;
+    return eventId === undefined || recharge?.status === 'needs_attention' ? [] : [{ organizationId: id, eventId }];
+  });
+  const asked = runs.slice(0, MAX_TROUBLES_ASKED).map(async (run) => [run.eventId, await workflows.troubleOf(run)] as const);
+  const found = await withDeadline(Promise.all(asked), TROUBLES_DEADLINE_MS).catch(() => []);
+  const troubles = new Map<string, RunTrouble | undefined>(found);
+  return organizations.map(({ recharge, event, ...rest }) => ({
+    ...rest,
+    recharge: recharge && { ...recharge, trouble: troubles.get(recharge.eventId) },
+    event: event && { ...event, trouble: troubles.get(event.id) },
+  }));
+}
+
+function present(facts: status.SeenOrganization, now: Date, stop: string | null) {
+  const { state, since, why, next } = standingOf(facts, now, stop);
   return {
     organization_id: facts.id,
     balance: balanceOf(facts.balance),

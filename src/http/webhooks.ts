@@ -14,6 +14,7 @@ import { authenticate } from '../inbox/signatures.ts';
 import type { Logger } from '../observability/log.ts';
 import { MalformedStripeEventError, readStripeEvent } from '../payments/events.ts';
 import type { HttpDependencies } from './dependencies.ts';
+import { type EventStoryDependencies, eventByAnyId, eventStory } from './event-story.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { rawBody } from './raw-body.ts';
@@ -142,7 +143,8 @@ const eventsQuery = z.strictObject({
   outcome: z.enum(EVENT_OUTCOMES).optional(),
 });
 
-export function eventRoutes({ database }: Pick<HttpDependencies, 'database'>): Router {
+export function eventRoutes(dependencies: EventStoryDependencies): Router {
+  const { database } = dependencies;
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -164,9 +166,8 @@ export function eventRoutes({ database }: Pick<HttpDependencies, 'database'>): R
   });
 
   router.get('/:id', async (request, response) => {
-    const event = await webhookEvents.find(database.fork(), request.params.id);
-    if (!event) throw new Problem('not-found', `there is no event ${request.params.id}`);
-    response.json(present(event));
+    const event = await eventByAnyId(dependencies, request.params.id);
+    response.json({ ...present(event), ...(await eventStory(dependencies, event)) });
   });
 
   return router;

@@ -329,6 +329,17 @@ export class PaymentsClient {
     return this.gate.load;
   }
 
+  /** The PaymentIntent of a charge; null where Stripe has no such charge, or it has none. @throws PaymentsError */
+  async intentOfCharge(chargeId: string): Promise<string | null> {
+    try {
+      const { payment_intent: intent } = await this.ask('charges.retrieve', () => this.stripe.charges.retrieve(chargeId));
+      return typeof intent === 'string' ? intent : (intent?.id ?? null);
+    } catch (error) {
+      if (error instanceof PaymentsError && error.kind === 'refused') return null;
+      throw error;
+    }
+  }
+
   /** Round trip in milliseconds of a call that needs a valid key. */
   async ping(): Promise<number> {
     const started = performance.now();

@@ -60,6 +60,7 @@ export function ofDispute(dispute: Stripe.Dispute): ReturnedMoney {
     isGone: status !== 'won' && !isInquiry,
     isFinal: ['won', 'lost', 'prevented', 'warning_closed'].includes(status),
     isInquiry,
+    reason: dispute.reason ? String(dispute.reason) : null,
     rechargeId: null,
   };
 }

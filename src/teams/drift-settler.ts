@@ -80,7 +80,7 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
   const ids = pairs.map(({ organization }) => organization.id);
   const allTeams = await teams.ofOrganizations(em, ids);
   const allLeavingKeys = await teams.leavingKeys(em, ids);
-  const budgets = await organizations.budgetsLeft(em, ids);
+  const budgets = await organizations.budgetsExpected(em, ids);
   const missing = pairs.flatMap(({ organization, theirs }) => (theirs === null ? organization.id : []));
   const lastBudgets = await organizations.lastBudgets(em, missing);
   const lastSeen = await balanceSamples.latest(em, missing);
@@ -117,7 +117,7 @@ async function settleAll(settling: Settling, drifts: readonly Drift[], owned: Ow
 /** Looks at the budget once more: the page that showed it may be older than a recharge. */
 async function isEdited(settling: Settling, organization: Organization): Promise<boolean> {
   const em = settling.database.fork();
-  const budgetLeft = async () => (await organizations.budgetsLeft(em, [organization.id])).get(organization.id);
+  const budgetLeft = async () => (await organizations.budgetsExpected(em, [organization.id])).get(organization.id);
   const leftBefore = await budgetLeft();
   const own = await lookUp(settling, organization);
   if (own.kind !== 'found') return false;

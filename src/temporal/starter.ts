@@ -22,6 +22,7 @@ import {
 import type { TemporalConfig } from '../config.ts';
 import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
+import type { RunTrouble } from '../domain/status.ts';
 import type { EventRun, MoneyName, WorkflowStarter } from '../workflow-starter.ts';
 import { temporalErrorOf } from './errors.ts';
 import { amountMinorKey, organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
@@ -49,6 +50,8 @@ export function syncWorkflowId({ id, workflow }: SyncRun): string {
 const TRY_AGAIN_MS = 5 * 60 * 1000;
 // gRPC
 const INVALID_ARGUMENT = 3;
+// temporal.api.enums.v1.PendingActivityState
+const ACTIVITY_SCHEDULED = 1;
 
 /** `WorkflowStarter` documents the methods. */
 export class TemporalStarter implements WorkflowStarter {
@@ -111,6 +114,16 @@ export class TemporalStarter implements WorkflowStarter {
     return false;
   }
 
+  async troubleOf(run: EventRun): Promise<RunTrouble | undefined> {
+    const described = await unlessNotFound(this.client.workflow.getHandle(rechargeWorkflowId(run)).describe());
+    const failing = described?.raw.pendingActivities?.find(({ lastFailure }) => lastFailure);
+    if (!failing) return undefined;
+    const { activityType, attempt, scheduledTime, lastFailure } = failing;
+    // The attempt that Temporal counts is the next one, or the one under way.
+    const nextAt = failing.state === ACTIVITY_SCHEDULED && scheduledTime ? new Date(Number(scheduledTime.seconds ?? 0) * 1000) : null;
+    return { step: activityType?.name ?? 'a step', attempts: (attempt ?? 2) - 1, reason: innermost(lastFailure), nextAt };
+  }
+
   async wakeRecharge(recharge: EventRun): Promise<void> {
     await Promise.all([this.wake(rechargeWorkflowId(recharge)), this.wake(formerWorkflowId(recharge))]);
   }
@@ -169,6 +182,13 @@ export class TemporalStarter implements WorkflowStarter {
       await this.startShowing(attributes, start);
     }
   }
+}
+
+type Failure = { message?: string | null | undefined; cause?: Failure | null | undefined };
+
+/** A failure wraps what has happened. */
+function innermost(failure: Failure | null | undefined): string {
+  return failure?.cause ? innermost(failure.cause) : (failure?.message ?? 'no reason was given');
 }
 
 /**

@@ -48,6 +48,7 @@ const CALLS: Record<Call, (scene: Scene) => Promise<unknown>> = {
   disputesOf: ({ payments, paidIntentId }) => payments.disputesOf(paidIntentId),
   returnedMoneyOf: ({ payments, paidIntentId }) => payments.returnedMoneyOf(paidIntentId),
   returnedSince: ({ payments }) => Array.fromAsync(payments.returnedSince(new Date())),
+  intentOfCharge: ({ payments, warning }) => payments.intentOfCharge(warning.chargeId ?? 'ch_1'),
   fraudWarning: ({ payments, warning }) => payments.fraudWarning(warning),
   fraudWarningsSince: ({ payments }) => Array.fromAsync(payments.fraudWarningsSince(new Date())),
   forbiddenCalls: ({ payments }) => payments.forbiddenCalls(),

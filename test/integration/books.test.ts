@@ -60,7 +60,7 @@ describe('case 80: what waits', () => {
     await goOn();
     expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);
     const seen = expect.stringMatching(/^needs_attention since \d{4}-.*Z, 20\.50 USD held: max_budget is 11\.00, expected/);
-    const command = `bill resolve ${rechargeId} --grant | --refund | --accept "reason"`;
+    const command = `bill resolve ${rechargeId} --grant "reason", or --refund "reason", or --accept "reason"`;
     for (const _run of ['first', 'second'])
       expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'recharge_parked', subject: rechargeId, seen, command }]);
     // The recharge has told of itself when it was parked.

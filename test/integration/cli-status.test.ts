@@ -74,20 +74,47 @@ test('bill recharges show tells the story, by any id', async () => {
   });
 });
 
-test.each([['sweep'], ['reconcile'], ['sync', '--wait']])(
-  'bill %s says that no worker is there to do it, while it waits',
-  async (...command) => {
-    const nobodys = `${world.name}-nobody`;
-    await world.withAnotherApi({ TEMPORAL_TASK_QUEUE: nobodys }, async (url) => {
-      const { child, ended } = startBillCommand(command, { ...world.env, PUBLIC_URL: url, TEMPORAL_TASK_QUEUE: nobodys });
-      let said = '';
-      child.stderr?.on('data', (text) => {
-        said += text;
-      });
-      const line = `workers of ${nobodys}: none asks for work: nothing is charged, swept or synchronised. start one: bill worker`;
-      await world.eventually(async () => said.includes(line), 'it is said');
-      child.kill();
-      await ended;
-    });
-  },
-);
+test('bill recharges show says that the money went back, and bill holds show what stops charges', async () => {
+  const { organization, rechargeId, intentId } = await world.recharged();
+  const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+  await world.findingsOf(organization);
+  await world.reversalIs(id, 'taken_back');
+  expect((await bill('recharges', 'show', rechargeId)).out).toMatch(
+    new RegExp(`^${rechargeId} of ${organization.id}: succeeded, returned\n`),
+  );
+  const [hold] = (await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`)).data.data;
+  expect((await bill('holds', 'show', hold.id)).out).toContain(
+    `${hold.id} (disputed) on organization ${organization.id}\ndispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent.\n`,
+  );
+});
+
+test('the words of Stripe end once, and a hold on the card is one of the organization', async () => {
+  const organization = await world.organization({ card: 'pm_card_chargeCustomerFail' });
+  await world.alerted(organization);
+  const { id } = await world.rechargeOf(organization);
+  const { out } = await bill('recharges', 'show', id);
+  expect(out).toContain('20.50 USD was not paid: ');
+  expect(out).not.toContain('..');
+  expect((await bill('org', 'show', organization.id)).out).toMatch(/^holds +declined: .*\(hld_\w+\)$/m);
+});
+
+test('bill release says what is charged then', async () => {
+  const { out, err } = await bill('release', holdId, 'paid');
+  expect(out).toMatch(/^released_by +/m);
+  expect(err).toBe(`the balance is -0.50, so 20.50 USD is charged within a minute; to stop it: bill hold ${held.id} "reason"\n`);
+});
+
+test('without a worker, what waits for one says so once and ends with 1; and somebody has to act', async () => {
+  const nobodys = `${world.name}-nobody`;
+  await world.withAnotherApi({ TEMPORAL_TASK_QUEUE: nobodys }, async (url) => {
+    const run = (...command: string[]) => runBill(command, { ...world.env, PUBLIC_URL: url, TEMPORAL_TASK_QUEUE: nobodys });
+    const line = `workers of ${nobodys}: none asks for work: nothing is charged, swept or synchronised. start one: bill worker`;
+    const [status, ...waits] = await Promise.all([run('status'), run('sweep'), run('reconcile'), run('sync', '--wait')]);
+    expect(status.out).toContain('Somebody has to act on the service, as WRONG says; ');
+    expect(status.out).not.toContain('Nobody has to act');
+    for (const { code, out, err } of waits) {
+      expect({ code, out, said: err.split(line).length - 1 }).toEqual({ code: 1, out: '', said: 1 });
+      expect(err).toMatch(/bill: no worker for 20 s: start one \(bill worker\), and (run|synchronisation) \S+ goes on by itself\n$/);
+    }
+  });
+});

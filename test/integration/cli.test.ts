@@ -404,11 +404,26 @@ describe('bill sweep', () => {
 });
 
 describe('bill hold', () => {
-  test('with an organization and no reason is wrong usage: it does not hold the whole service', async () => {
-    const ended = await bill(['hold', organization.id]);
-    expect(ended).toMatchObject({ code: 2, out: '', err: expect.stringContaining(`bill hold ${organization.id} "reason"`) });
-    const { data } = (await world.admin.get('/api/v1/holds', { params: { scope: 'service', open: 'true' } })).data;
-    expect(data).toEqual([]);
+  const ofService = async () => (await world.admin.get('/api/v1/holds', { params: { scope: 'service', open: 'true' } })).data.data;
+
+  test('with half of a command is wrong usage: it does not hold the whole service', async () => {
+    const mistyped = organization.id.slice(0, -1);
+    for (const [given, said] of [
+      [organization.id, `${organization.id} is an organization. To hold one organization: bill hold ${organization.id} "reason"`],
+      [`${organization.id} does not pay`, `${organization.id} is an organization`],
+      [mistyped, `there is no organization ${mistyped}; like it: `],
+      ['incident', 'To hold the whole service: bill hold --service "incident"'],
+      ['', 'there is no reason'],
+    ] as const)
+      expect(await bill(['hold', given])).toMatchObject({ code: 2, out: '', err: expect.stringContaining(said) });
+    expect(await bill(['hold', organization.id, 'unpaid', '--service'])).toMatchObject({ code: 2, out: '' });
+    expect(await ofService()).toEqual([]);
+  });
+
+  test.each([[['--service', 'incident']], [['cards are charged twice']]])('%j holds the whole service', async (args) => {
+    expect(await bill(['hold', ...args])).toMatchObject({ code: 0, err: '' });
+    expect(await ofService()).toMatchObject([{ scope: 'service', detail: args.at(-1) }]);
+    await world.releaseService();
   });
 });
 

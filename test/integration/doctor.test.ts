@@ -60,7 +60,7 @@ describe('a service that is well', () => {
     for (const queue of [world.name, `${world.name}-charges`, `${world.name}-bulk`])
       expect(of('Temporal', `workers of ${queue}`)?.seen).toMatch(/^\d+, the last one asked \d+ (s|minutes?) ago$/);
     expect(of('organizations', 'states')).toMatchObject({ verdict: 'ok', seen: expect.stringMatching(/^all \d+ are ok$/) });
-    expect(of('waiting', 'alerts')?.seen).toBe('nothing waits');
+    expect(of('waiting', 'alerts')?.seen).toBe('nothing waits to be handed on');
     expect(of('Temporal', 'schedule reconcile')?.verdict).toMatch(/ok|note/);
     expect(of('Stripe', 'key')?.seen).toBe('a test key, may make every call');
     expect(of('clock', 'and Stripe')?.seen).toMatch(/^\d s apart$/);

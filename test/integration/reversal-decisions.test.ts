@@ -69,7 +69,7 @@ describe('money that goes twice, or that was never granted', () => {
     expect(await world.closed(eventId)).toEqual(REFUNDED);
     const dispute = await world.stripeKnob('disputes', { payment_intent: intentId, amount: 2050 });
     expect((await world.reversalIs(dispute.id, 'needs_attention')).failure_message).toContain('settle it at Stripe');
-    expect(await scene.heldFor(organization)).toBe(`dispute ${dispute.id} of recharge ${rechargeId}`);
+    expect(await scene.heldFor(organization)).toBe(`dispute ${dispute.id} of recharge ${rechargeId}: 20.50 USD, fraudulent`);
     const { data: answer } = await world.admin.post(`/api/v1/reversals/${dispute.id}/resolve`, {
       resolution: 'accept',
       reason: 'answered',

@@ -31,7 +31,7 @@ describe('case 44: a refund made elsewhere', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund']);
     await scene.expectBalanced(organization);
-    expect(await scene.heldFor(organization)).toBe(`refund ${refund.id} of recharge ${rechargeId} was made in Stripe`);
+    expect(await scene.heldFor(organization)).toBe(`refund ${refund.id} of recharge ${rechargeId} was made in Stripe: 20.50 USD`);
 
     expect(await world.alerted(organization)).toEqual(HELD);
     await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
@@ -130,7 +130,7 @@ describe('case 44: a dispute', () => {
     await world.reversalIs(id, 'taken_back');
     expect(await world.budgetOf(organization.teamId)).toBe(10);
     await scene.expectBalanced(organization);
-    expect(await scene.heldFor(organization)).toBe(`dispute ${id} of recharge ${rechargeId}`);
+    expect(await scene.heldFor(organization)).toBe(`dispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent`);
     expect(await world.rechargeOf(organization)).toMatchObject({ status: 'succeeded', amount: '20.50', returned: '20.50' });
     expect(await world.alerted(organization)).toEqual(HELD);
 

@@ -2,8 +2,11 @@
  * What is wrong now: five faults are brought about on the running service. For each the status alone says who, what,
  * since when, why and what to do, and doing it settles it.
  */
+import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { HELD, RECHARGED, unsuccessful } from '../support/books.ts';
+import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { type Organization, World } from '../support/world.ts';
 
 type Standing = { organization_id: string; balance: string | null; state: string; since: string | null; why: string; next: string };
@@ -30,8 +33,19 @@ async function listed(): Promise<string[]> {
 
 /** The hold that the words tell to release. */
 async function releaseAsTold({ next }: Standing): Promise<void> {
-  const [, id] = next.match(/bill release (hld_\w+) "reason"$/) ?? [];
+  const [, id] = next.match(/bill release (hld_\w+) "reason"$/m) ?? [];
   expect((await world.admin.post(`/api/v1/holds/${id}/release`, { reason: 'it was looked at' })).status).toBe(200);
+}
+
+async function sweep(): Promise<void> {
+  const workflowId = `balance-sweep/${randomUUID()}`;
+  await world.temporal.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', { workflowId, taskQueue: world.name, args: [] });
+}
+
+/** The body of the call of LiteLLM that the words tell to make. */
+function callAsTold({ next }: Standing): Record<string, unknown> {
+  const [, body = ''] = next.match(/-d '([^']*)'/) ?? [];
+  return JSON.parse(body);
 }
 
 async function sync(): Promise<void> {
@@ -71,11 +85,17 @@ describe('of an organization', () => {
     await world.spend(organization.teamId, 20);
     await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
     expect(await world.alerted(organization)).toEqual(unsuccessful('team_not_found'));
-    const refused = { state: 'litellm_differs', why: expect.stringContaining('LiteLLM has no such team') };
+    const refused = { state: 'litellm_differs', why: expect.stringContaining('LiteLLM no longer has the team') };
     expect(await standingOf(organization)).toMatchObject({
       ...refused,
       next: expect.stringContaining(`bill org set ${organization.id} --team`),
     });
+    await sync();
+    expect(await standingOf(organization)).toMatchObject(refused);
+    await world.kms.post('/team/new', { team_id: organization.teamId, max_budget: 30.5 });
+    await sweep();
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
     await sync();
     expect(await standingOf(organization)).toMatchObject(refused);
 
@@ -83,6 +103,90 @@ describe('of an organization', () => {
     expect(await world.alerted({ teamId })).toEqual(RECHARGED);
     await sync();
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+  });
+
+  test('a team that is gone is known from the next sweep on, until LiteLLM shows it again', async () => {
+    const { organization: paying } = await world.recharged();
+    const seen = await world.organization({ budget: 10, spend: 1 });
+    await sweep();
+    for (const { teamId } of [paying, seen]) await world.kms.post('/team/delete', { team_ids: [teamId] });
+    expect(await standingOf(seen)).toMatchObject({ state: 'ok' });
+    await sweep();
+    for (const organization of [paying, seen]) {
+      expect(await standingOf(organization)).toMatchObject({
+        state: 'litellm_differs',
+        since: expect.any(String),
+        why: expect.stringContaining('LiteLLM no longer has the team'),
+        next: expect.stringContaining(`bill org set ${organization.id} --team <id>`),
+      });
+      expect(await listed()).toContain(organization.id);
+    }
+    const told = callAsTold(await standingOf(paying));
+    expect(told).toEqual({ team_id: paying.teamId, max_budget: 30.5, budget_duration: null });
+    expect(callAsTold(await standingOf(seen))).toMatchObject({ max_budget: 9 });
+    await world.kms.post('/team/new', told);
+    await sweep();
+    expect(await standingOf(paying)).toMatchObject({ state: 'ok', balance: '30.50' });
+  });
+
+  test('a team that no sweep could look for is not called gone', async () => {
+    const organization = await world.organization({ budget: 10, spend: 1 });
+    await sweep();
+    await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
+    await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
+    await sweep();
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+  });
+
+  test('a lower budget, until a person has accepted it', async () => {
+    const { organization } = await world.recharged();
+    await world.setBudget(organization.teamId, 12);
+    await sync();
+    expect(await standingOf(organization)).toMatchObject({
+      state: 'litellm_differs',
+      next: expect.stringContaining('if it was meant: the next alert holds the organization (budget_lowered)'),
+    });
+    expect(await world.alerted(organization)).toEqual(HELD);
+    await releaseAsTold(await standingOf(organization));
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    await sync();
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  test('a balance that our own write has changed', async () => {
+    const { organization, intentId } = await world.recharged();
+    expect(await standingOf(organization)).toMatchObject({ balance: '20.00' });
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.findingsOf(organization);
+    await world.reversalIs(id, 'taken_back');
+    expect(await standingOf(organization)).toMatchObject({ balance: '-0.50' });
+    await sweep();
+    await world.spend(organization.teamId, 1);
+    await sweep();
+    expect(await standingOf(organization)).toMatchObject({ balance: '-1.50' });
+  });
+
+  test('a charge whose quota LiteLLM does not take: what fails, how often, and when it is tried again', async () => {
+    const organization = await world.organization();
+    const refusal = await world.refuseBudget(organization, {
+      kind: 'respond',
+      status: 500,
+      body: { error: { message: 'no write today' } },
+    });
+    const eventId = await world.accepted(organization);
+    const { rechargeId } = await world.rechargeIs(eventId, 'charged');
+    const standing = await world.eventually(async () => {
+      const now = await standingOf(organization);
+      return now.why.includes('has failed') && now;
+    }, 'it has failed');
+    expect(standing.why).toMatch(new RegExp(`^20\\.50 USD by ${rechargeId} is charged; updateKmsQuota has failed .*: .*500`));
+    expect(standing.next).toMatch(/^(it is tried again at .* UTC|it is being tried again)$/);
+    const { data: shown } = await world.admin.get(`/api/v1/recharges/${rechargeId}`);
+    expect(shown.summary).toMatch(/^20\.50 USD is under way: charged; updateKmsQuota has failed /);
+    expect(shown.next).toMatch(/^it is/);
+    await refusal.remove();
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
 
   test('a budget that somebody has edited', async () => {
@@ -94,8 +198,7 @@ describe('of an organization', () => {
     expect(standing.why).toContain('max_budget is not what the last recharge or reversal left');
     expect(standing.why).toContain('(31.00, where 30.50 is expected)');
 
-    const [, body = ''] = standing.next.match(/-d '(.*)', then bill sync$/) ?? [];
-    await world.kms.post('/team/update', JSON.parse(body));
+    await world.kms.post('/team/update', callAsTold(standing));
     await sync();
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
   });
@@ -106,7 +209,7 @@ describe('of an organization', () => {
     await world.findingsOf(organization);
     await world.reversalIs(id, 'taken_back');
     const standing = await standingOf(organization);
-    expect(standing).toMatchObject({ state: 'held', why: `dispute ${id} of recharge ${rechargeId} (disputed)` });
+    expect(standing).toMatchObject({ state: 'held', why: `dispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent (disputed)` });
     expect(await world.alerted(organization)).toEqual(HELD);
     await releaseAsTold(standing);
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
@@ -115,7 +218,10 @@ describe('of an organization', () => {
   test('a recharge that a person has to settle, and one that goes on', async () => {
     const organization = await world.organization();
     const { goOn, rechargeId } = await world.chargedButNotGranted(organization);
-    expect(await standingOf(organization)).toMatchObject({ state: 'recharging', why: `20.50 USD by ${rechargeId} is charged` });
+    expect(await standingOf(organization)).toMatchObject({
+      state: 'recharging',
+      why: expect.stringContaining(`20.50 USD by ${rechargeId} is charged`),
+    });
     await world.setBudget(organization.teamId, 11);
     await goOn();
     await world.eventually(async () => (await standingOf(organization)).state === 'needs_person', 'it is parked');
@@ -170,6 +276,44 @@ describe('of the service', () => {
       expect([status, data.status, data.dependencies.service.status]).toEqual([200, 'degraded', 'failing']);
     });
     expect(await lines()).toContainEqual(expect.objectContaining({ check: `workers of ${world.name}`, state: 'ok' }));
+  });
+
+  test('a LiteLLM and a Stripe that do not answer', async () => {
+    await world.withAnotherApi({ KMS_BASE_URL: 'http://127.0.0.1:1', STRIPE_API_BASE: 'http://127.0.0.1:1' }, async (url) => {
+      for (const check of ['LiteLLM', 'Stripe'])
+        expect(await lines(url)).toContainEqual({
+          check,
+          state: 'wrong',
+          seen: expect.any(String),
+          next: expect.stringContaining('bill doctor'),
+        });
+    });
+    for (const check of ['LiteLLM', 'Stripe']) expect(await lines()).toContainEqual({ check, state: 'ok', seen: 'answers', next: null });
+  });
+
+  test('an alert that has its run, and no worker', async () => {
+    const organization = await world.organization();
+    await world.stopApi();
+    try {
+      await world.withAnotherApi({ TEMPORAL_TASK_QUEUE: `${world.name}-idle` }, async (url) => {
+        world.apiUrl = url;
+        const eventId = await world.accepted(organization);
+        const stop = `this is put right: workers of ${world.name}-idle: none asks for work`;
+        const waits = { check: 'alerts under way', state: 'wrong', seen: expect.stringContaining(`not settled before ${stop}`) };
+        await world.eventually(async () => (await lines(url)).some(({ seen }) => seen.includes('not settled before')), 'it has its run');
+        expect(await lines(url)).toContainEqual(expect.objectContaining(waits));
+        const waiting = { state: 'recharging', why: `nothing is decided on ${eventId} yet`, next: `it goes on when ${stop}` };
+        expect(await standingOf(organization)).toMatchObject(waiting);
+        expect(await listed()).toContain(organization.id);
+        const { data: event } = await world.admin.get(`/webhooks/events/${eventId}`);
+        expect(event).toMatchObject({ summary: 'its run has not settled it yet', next: waiting.next });
+        await world.sql.query(`update webhook_event set received_at = now() - interval '15 minutes' where id = $1`, [eventId]);
+        expect(await standingOf(organization)).toMatchObject({ state: 'needs_person', next: expect.stringContaining('bill doctor') });
+        await world.sql.query('delete from webhook_event where id = $1', [eventId]);
+      });
+    } finally {
+      await world.startApi();
+    }
   });
 
   test('a hold of the service', async () => {

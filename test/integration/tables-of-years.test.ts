@@ -30,6 +30,10 @@ const MAY_READ_ALL: readonly { statement: RegExp; because: string }[] = [
     because: 'once in each synchronisation, which has read as many teams from LiteLLM',
   },
   {
+    statement: /^select o\.c_organization_id as id from organization_balance_config o left join lateral \(select at from balance_sample/,
+    because: 'once in each sweep, which has read as many teams from LiteLLM: which of ours it has not seen',
+  },
+  {
     statement: /^select c_organization_id .* where true and known_time_zone/,
     because: 'bill doctor looks at every organization',
   },
@@ -87,6 +91,8 @@ async function oneOfEverything(): Promise<void> {
   await world.alert(`${world.name}-of-nobody`);
   await world.alerted(await world.organization({ card: 'pm_card_chargeCustomerFail' }));
   const refused = await world.organization({ settings: { max_daily_recharges: 0 } });
+  await world.alerted(refused);
+  await world.admin.post('/api/v1/holds', { scope: 'organization', subject: refused.id, reason: 'a test' });
   await world.alerted(refused);
 
   const { id: dispute } = await world.stripeKnob('disputes', { payment_intent: intentId });
@@ -149,6 +155,8 @@ async function readEverything({ id, teamId }: Organization): Promise<void> {
   }
   const recharge = (await world.admin.get(`/api/v1/recharges?organization_id=${id}&limit=1`)).data.data[0];
   for (const anyId of [recharge.id, recharge.event_id, recharge.payment_intent_id]) await world.admin.get(`/api/v1/recharges/${anyId}`);
+  const { data: held } = (await world.admin.get('/webhooks/events?outcome=held&limit=1')).data;
+  for (const event of [recharge.event_id, held[0]?.id]) await world.admin.get(`/webhooks/events/${event}`);
   for (const path of [`organizations/${id}`, `organizations/${id}/balance`, `organizations/${id}/teams`])
     await world.admin.get(`/api/v1/${path}`);
 }

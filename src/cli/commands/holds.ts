@@ -5,6 +5,8 @@ import { EXIT, usageError } from '../exit.ts';
 import { type List, type Output, type Paged, pageOf, printList, printRow, type Row, withJson, withPages } from '../output.ts';
 import { callService, ServiceError } from '../service-client.ts';
 
+type HoldOptions = Output & { until?: string; service?: boolean };
+
 const HOLDS = '/api/v1/holds';
 const COLUMNS = ['since', 'scope', 'subject', 'organization_id', 'reason', 'until', 'detail', 'ended_by', 'id'];
 
@@ -12,12 +14,14 @@ export function addHoldCommands(bill: Command): void {
   withJson(
     bill
       .command('hold')
-      .argument('<organization-or-reason>', 'an organization, then the reason; the reason alone holds the whole service')
+      .argument('<organization-or-reason>', 'an organization, then the reason; a sentence alone holds the whole service')
       .argument('[reason]')
+      .option('--service', 'of the whole service, also where the reason is a single word')
       .option('--until <time>', 'when it ends by itself, such as 2026-12-01T00:00:00Z')
       .description('stop new charges of one organization, or of all: what is taken already goes on to its end'),
-  ).action(async (first: string, second: string | undefined, options: Output & { until?: string }) => {
-    if (second === undefined) await refuseOrganization(first);
+  ).action(async (first: string, second: string | undefined, options: HoldOptions) => {
+    if (options.service && second !== undefined) throw usageError('--service holds all of them: leave the organization out');
+    if (second === undefined && !options.service) await refuseHalf(first);
     const of = second === undefined ? { scope: 'service', reason: first } : { scope: 'organization', subject: first, reason: second };
     const body = { ...of, until: options.until ?? null, by: userInfo().username };
     printRow(options, await callService<Row>('POST', HOLDS, { body }), COLUMNS);
@@ -39,19 +43,45 @@ export function addHoldCommands(bill: Command): void {
       .description('end a hold; the reason is kept'),
   ).action(async (id: string, reason: string, options: Output) => {
     const body = { reason, by: userInfo().username };
-    printRow(options, await callService<Row>('POST', `${HOLDS}/${encodeURIComponent(id)}/release`, { body }), [
-      ...COLUMNS,
-      'released_at',
-      'released_by',
-    ]);
+    const released = await callService<Row>('POST', `${HOLDS}/${encodeURIComponent(id)}/release`, { body });
+    printRow(options, released, [...COLUMNS, 'released_at', 'released_by']);
+    if (!options.json && released['organization_id']) await tellCharge(String(released['organization_id']));
   });
 }
 
-/** An organization without a reason is half a command: it must not hold the whole service, with its name as the reason. */
-async function refuseOrganization(name: string): Promise<void> {
-  const found = await callService<Row>('GET', `/api/v1/organizations/${encodeURIComponent(name)}`).catch((error) => {
-    if (error instanceof ServiceError && error.exitCode === EXIT.usage) return undefined;
+/** What is charged now that the hold has ended; it goes to the other stream. What cannot be foreseen is not told. */
+async function tellCharge(organizationId: string): Promise<void> {
+  const path = `/api/v1/organizations/${encodeURIComponent(organizationId)}/outlook`;
+  const outlook = await callService<Record<string, string | null>>('GET', path).catch(() => undefined);
+  if (outlook?.['would'] !== 'charge') return;
+  const { amount, currency, balance } = outlook;
+  console.error(
+    `the balance is ${balance}, so ${amount} ${currency?.toUpperCase()} is charged within a minute; to stop it: bill hold ${organizationId} "reason"`,
+  );
+}
+
+/**
+ * An organization without a reason, mistyped or not, is half a command: it must not hold the whole service, with its
+ * name as the reason. A reason is a sentence, or begins at least with no name of an organization.
+ */
+async function refuseHalf(given: string): Promise<void> {
+  const [name = '', ...rest] = given.trim().split(/\s+/);
+  const absence = name === '' ? 'there is no reason' : await absenceOf(name);
+  if (absence !== undefined && rest.length > 0) return;
+  const what = absence ?? `${name} is an organization`;
+  const of = absence === undefined ? name : '<organization>';
+  throw usageError(
+    `${what}. To hold one organization: bill hold ${of} "reason". To hold the whole service: bill hold --service "${given || 'reason'}"`,
+  );
+}
+
+/** Why nothing has the name, with those that may be meant; undefined: it is an organization. */
+async function absenceOf(name: string): Promise<string | undefined> {
+  try {
+    await callService<Row>('GET', `/api/v1/organizations/${encodeURIComponent(name)}`);
+    return undefined;
+  } catch (error) {
+    if (error instanceof ServiceError && error.exitCode === EXIT.usage) return error.message.replace(/^[^:]*: /, '');
     throw error;
-  });
-  if (found) throw usageError(`${name} is an organization: give the reason too, bill hold ${name} "reason"`);
+  }
 }

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { forPeople, type List, type Paged, pageOf, printList, type Row, withPages } from '../output.ts';
 import { callService } from '../service-client.ts';
 import { withUnits } from '../units.ts';
+import { type ShownRecharge, statusWithReturned } from './show.ts';
 
 const RECHARGE_COLUMNS = ['created_at', 'organization_id', 'amount', 'status', 'quota_before', 'quota_after', 'id'];
 const STUCK_COLUMNS = ['created_at', 'organization_id', 'amount', 'status', 'payment_intent_id', 'command'];
@@ -53,16 +54,14 @@ function inUnits(row: Row): Row {
   return withUnits(row, { money: ['amount'], dollars: ['quota', 'quota_before', 'quota_after'] });
 }
 
-/** A recharge stays `succeeded` when its money goes back: the list says both. */
 function withReturned(recharge: Row): Row {
-  const { status, returned, amount } = recharge;
-  if (!Number(returned)) return recharge;
-  return { ...recharge, status: returned === amount ? `${status}, returned` : `${status}, ${returned} returned` };
+  return { ...recharge, status: statusWithReturned(recharge as ShownRecharge) };
 }
 
 function withCommand(recharge: Row): Row {
-  const choices = (recharge['resolutions'] as string[]).map((resolution) => `--${resolution}`).join(' | ');
-  return { ...recharge, command: `bill resolve ${recharge['id']} ${choices} "reason"` };
+  // In one line, and no pipe of a shell.
+  const choices = (recharge['resolutions'] as string[]).map((resolution) => `--${resolution} "reason"`).join(', or ');
+  return { ...recharge, command: `bill resolve ${recharge['id']} ${choices}` };
 }
 
 function withNeedsAttention(command: Command): Command {

@@ -1,13 +1,17 @@
-/** `bill recharges show`, `events show` and `reversals show`: the story of one thing, by any id that leads to it. */
+/** `bill recharges show`, `events show`, `reversals show` and `holds show`: the story of one thing, by any id that leads to it. */
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
+import { releaseOf } from '../../domain/status.ts';
 import { type Output, print, type Row, withJson } from '../output.ts';
 import { callService } from '../service-client.ts';
+import { toDo } from './status.ts';
 
 export type ShownRecharge = {
   id: string;
   organization_id: string;
   status: string;
+  amount: string;
+  returned: string;
   summary: string;
   next: string | null;
   story: { at: string; what: string }[];
@@ -19,25 +23,38 @@ type ShownEvent = Row & {
   event_type: string;
   organization_id: string | null;
   outcome: string | null;
-  processed: boolean;
   received_at: string;
+  summary: string;
+  next: string | null;
 };
+type ShownHold = Row &
+  Record<'id' | 'scope' | 'subject' | 'reason' | 'detail' | 'opened_by' | 'since' | 'ended_by', string> &
+  Record<'until' | 'released_at' | 'released_by' | 'release_reason', string | null>;
 
 /** To the commands that list them. */
 export function addShowCommands(bill: Command): void {
-  show(bill, 'recharges', 'a recharge, by its id or that of its event, PaymentIntent, refund, dispute or workflow', async (id) => {
-    const recharge = await rechargeOf(id);
-    return { value: recharge, text: () => textOf(recharge) };
-  });
-  show(bill, 'reversals', 'a refund or dispute made elsewhere, with the recharge that it is of', async (id) => {
+  show(
+    bill,
+    'recharges',
+    'a recharge, by its id or that of its event, PaymentIntent, charge, refund, dispute, hold or workflow',
+    async (id) => {
+      const recharge = await rechargeOf(id);
+      return { value: recharge, text: () => textOf(recharge) };
+    },
+  );
+  show(bill, 'reversals', 'a refund or dispute made elsewhere, by its id or any that leads to its recharge', async (id) => {
     const reversal = await callService<Row & { recharge_id: string }>('GET', `/api/v1/reversals/${encodeURIComponent(id)}`);
     const recharge = await rechargeOf(reversal.recharge_id);
     return { value: { ...reversal, recharge }, text: () => textOf(recharge) };
   });
-  show(bill, 'events', 'what came into the inbox, and what became of it', async (id) => {
+  show(bill, 'events', 'what came into the inbox, and what became of it, by its id or any that leads to its recharge', async (id) => {
     const event = await callService<ShownEvent>('GET', `/webhooks/events/${encodeURIComponent(id)}`);
-    const recharge = await rechargeOf(id).catch(() => undefined);
+    const recharge = await rechargeOf(event.id).catch(() => undefined);
     return { value: { ...event, recharge: recharge ?? null }, text: () => eventText(event, recharge) };
+  });
+  show(bill, 'holds', 'what stops charges, since when and why, and what ends it', async (id) => {
+    const hold = await callService<ShownHold>('GET', `/api/v1/holds/${encodeURIComponent(id)}`);
+    return { value: hold, text: () => holdText(hold) };
   });
 }
 
@@ -62,22 +79,14 @@ function rechargeOf(id: string): Promise<ShownRecharge> {
 }
 
 /** How it stands, what to do, what has happened, what the ledger has, and where its run is. */
-export function textOf({
-  id,
-  organization_id: of,
-  status,
-  summary,
-  next,
-  story,
-  ledger_transfers: transfers,
-  temporal_ui_url: link,
-}: ShownRecharge): string {
+export function textOf(recharge: ShownRecharge): string {
+  const { id, organization_id: of, summary, next, story, ledger_transfers: transfers, temporal_ui_url: link } = recharge;
   return [
-    `${styleText('bold', id)} of ${of}: ${status}`,
-    `${summary}.`,
-    ...(next ? [`→ ${next}`] : []),
+    `${styleText('bold', id)} of ${of}: ${statusWithReturned(recharge)}`,
+    sentence(summary),
+    ...(next ? [toDo(next)] : []),
     '',
-    ...story.map(({ at, what }) => `${at.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')}  ${what}`),
+    ...story.map(({ at, what }) => `${timeText(at)}  ${what}`),
     ...(transfers.length > 0 ? ['', 'ledger'] : []),
     ...transfers.map(({ kind, debit_account: from, credit_account: to, amount, currency, quota }) => {
       return `  ${kind.padEnd(10)}  ${from} → ${to}  ${amount} ${currency.toUpperCase()}  (${quota} of quota)`;
@@ -86,11 +95,34 @@ export function textOf({
   ].join('\n');
 }
 
+/** A recharge stays `succeeded` when its money goes back: both are said. */
+export function statusWithReturned({ status, amount, returned }: Pick<ShownRecharge, 'status' | 'amount' | 'returned'>): string {
+  if (!Number(returned)) return status;
+  return returned === amount ? `${status}, returned` : `${status}, ${returned} returned`;
+}
+
 function eventText(
-  { id, event_type: type, organization_id: of, outcome, processed, received_at: at }: ShownEvent,
+  { id, event_type: type, organization_id: of, outcome, received_at: at, summary, next }: ShownEvent,
   recharge: ShownRecharge | undefined,
 ): string {
-  const ending = processed ? (outcome ?? 'handled') : 'its run goes on';
-  const head = `${styleText('bold', id)}, ${type} of ${of ?? 'no organization'}, ${at}: ${ending}`;
-  return recharge ? `${head}\n\n${textOf(recharge)}` : head;
+  const head = `${styleText('bold', id)}, ${type} of ${of ?? 'no organization'}, ${timeText(at)}: ${outcome ?? 'open'}`;
+  return [head, sentence(summary), ...(next ? [toDo(next)] : []), ...(recharge ? ['', textOf(recharge)] : [])].join('\n');
+}
+
+function holdText({ id, scope, subject, reason, detail, opened_by: opener, since, until, ended_by: endedBy, ...end }: ShownHold): string {
+  const on = scope === 'service' ? 'the service' : `${scope} ${subject}`;
+  const ending = end.released_at
+    ? [`${timeText(end.released_at)}  it ended, by ${end.released_by}${end.release_reason ? `: ${end.release_reason}` : ''}`]
+    : [toDo(`${until ? `it ends at ${timeText(until)}, or sooner: ` : ''}${endedBy}: ${releaseOf(id)}`)];
+  return [`${styleText('bold', id)} (${reason}) on ${on}`, sentence(detail), `${timeText(since)}  it began, by ${opener}`, ...ending].join(
+    '\n',
+  );
+}
+
+function timeText(time: string): string {
+  return time.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC');
+}
+
+function sentence(text: string): string {
+  return text.endsWith('.') ? text : `${text}.`;
 }

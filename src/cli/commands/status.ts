@@ -57,15 +57,36 @@ export function textOf({ at, service, organizations: { total, data, next_cursor:
   const width = Math.max(...service.map(({ check }) => check.length));
   const lines = service.flatMap(({ check, state, seen, next }) => [
     `${state === 'ok' ? styleText('green', 'ok   ') : styleText('red', 'WRONG')}  ${check.padEnd(width)}  ${seen}`,
-    ...(next ? [`${' '.repeat(width + 9)}→ ${next}`] : []),
+    ...(next ? [toDo(next, width + 9)] : []),
   ]);
   const sorted = data.toSorted((one, other) => ORGANIZATION_STATES.indexOf(one.state) - ORGANIZATION_STATES.indexOf(other.state));
   const wrong = data.filter(({ state }) => !isQuiet(state)).length;
   const more = cursor ? `\nmore: --cursor ${cursor}` : '';
-  const count = `${wrong === 0 ? 'Nobody has to act' : `Somebody has to act on ${wrong}${cursor ? ' or more' : ''}`}, of ${total} organizations.`;
+  const counts = { wrong, total, isMore: cursor !== null, isServiceWrong: service.some(({ state }) => state === 'wrong') };
   return (
-    [`service at ${at}`, ...lines, '', count, ...sorted.flatMap((standing) => organizationLines(standing, new Date(at)))].join('\n') + more
+    [
+      `service at ${at}`,
+      ...lines,
+      '',
+      whoHasToAct(counts),
+      ...sorted.flatMap((standing) => organizationLines(standing, new Date(at))),
+    ].join('\n') + more
   );
+}
+
+/** What to do, behind an arrow; further lines stand below the first. */
+export function toDo(next: string, indent = 0): string {
+  return `${' '.repeat(indent)}→ ${next.replaceAll('\n', `\n${' '.repeat(indent + 2)}`)}`;
+}
+
+type Counts = { wrong: number; total: number; isMore: boolean; isServiceWrong: boolean };
+
+function whoHasToAct({ wrong, total, isMore, isServiceWrong }: Counts): string {
+  const organizations = `${wrong}${isMore ? ' or more' : ''}`;
+  if (!isServiceWrong)
+    return `${wrong === 0 ? 'Nobody has to act' : `Somebody has to act on ${organizations}`}, of ${total} organizations.`;
+  const others = wrong === 0 ? `no organization of ${total} needs somebody by itself` : `and on ${organizations} of ${total} organizations`;
+  return `Somebody has to act on the service, as WRONG says; ${others}.`;
 }
 
 function organizationLines({ organization_id: id, balance, balance_at: seenAt, state, since, why, next }: Standing, now: Date): string[] {
@@ -75,5 +96,5 @@ function organizationLines({ organization_id: id, balance, balance_at: seenAt, s
     `balance ${balance ?? 'unknown'}${seenAt ? ` (${ago(new Date(seenAt), now)})` : ''}`,
     ...(since ? [`since ${since.slice(0, 16).replace('T', ' ')} (${ago(new Date(since), now)})`] : []),
   ].join('  ');
-  return [head, ...(why ? [`                  ${why}`] : []), ...(next ? [`                  → ${next}`] : [])];
+  return [head, ...(why ? [`                  ${why}`] : []), ...(next ? [toDo(next, 18)] : [])];
 }

@@ -4,6 +4,7 @@ import { list } from '../arguments.ts';
 import { type Output, print, withJson } from '../output.ts';
 import { callService } from '../service-client.ts';
 import { tableBelow } from '../table.ts';
+import { workerWait } from '../worker-wait.ts';
 import type { Status } from './status.ts';
 
 /** Between two reads of a run under way. */
@@ -35,13 +36,15 @@ export function addSyncCommand(bill: Command): void {
 async function sync(options: SyncOptions): Promise<void> {
   const body = { organization_ids: options.org ?? null, dry_run: options.dryRun ?? false };
   let run = await callService<SyncRun>('POST', '/api/v1/sync', { body });
+  const workers = workerWait(`synchronisation ${run.id}`, (line) => console.error(line));
+  let said = '';
   while (options.wait && run.status === 'running') {
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
     run = await callService<SyncRun>('GET', `/api/v1/sync/${run.id}`);
-    if (options.json) continue;
-    console.error(`${compared(run)} …`);
+    if (!options.json && compared(run) !== said) console.error(`${compared(run)} …`);
+    said = compared(run);
     // Nothing moves before there is a team.
-    if (run.counts.teams === 0) await tellGoneWorkers();
+    if (run.status === 'running') workers(run.counts.teams === 0 ? await goneWorkers() : []);
   }
   if (run.status === 'failed') process.exitCode = 1;
   if (options.wait) {
@@ -52,11 +55,11 @@ async function sync(options: SyncOptions): Promise<void> {
   }
 }
 
-/** A run that nobody works on waits for ever, so that is said while it waits. */
-async function tellGoneWorkers(): Promise<void> {
+/** What is said of the queues that no worker serves. */
+async function goneWorkers(): Promise<string[]> {
   const { service } = await callService<Status>('GET', '/api/v1/status', { query: { limit: '1' } });
   const gone = service.filter(({ check, state }) => check.startsWith('workers of') && state === 'wrong');
-  for (const { check, seen, next } of gone) console.error(`${check}: ${seen}. ${next}`);
+  return gone.map(({ check, seen, next }) => `${check}: ${seen}. ${next}`);
 }
 
 function compared({ counts }: SyncRun): string {

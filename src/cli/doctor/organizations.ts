@@ -1,7 +1,15 @@
 /** How organizations stand, as `bill status` has it: nothing is fine here that is not fine there. */
 import type { EntityManager } from '../../database/database.ts';
 import * as status from '../../database/status.ts';
-import { isQuiet, lagLine, ORGANIZATION_STATES, type OrganizationState, STATE_NAMES, standingOf } from '../../domain/status.ts';
+import {
+  isQuiet,
+  lagLine,
+  ORGANIZATION_STATES,
+  type OrganizationState,
+  STATE_NAMES,
+  standingOf,
+  underWayLine,
+} from '../../domain/status.ts';
 import { change, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const PAGE = 200;
@@ -11,8 +19,9 @@ export async function examineStandings(em: EntityManager): Promise<Reading[]> {
   const standings = await runCheck({ area: 'organizations', check: 'states', advice: 'see the line about the database' }, () =>
     statesOf(em),
   );
-  const lags = (await status.serviceFacts(em)).lags.map(lagLine);
-  const waiting = lags.map(
+  const { lags, underWay } = await status.serviceFacts(em);
+  // What stops every run has lines of its own.
+  const waiting = [...lags.map(lagLine), underWayLine(underWay, null)].map(
     ({ check, isFine, seen, next }): Reading => ({ area: 'waiting', check, verdict: isFine ? 'ok' : 'change', seen, advice: next }),
   );
   return [standings, ...waiting];

@@ -3,7 +3,7 @@ import { FINDING_KINDS, type Finding, type FindingKind, findingOf, parkedReversa
 
 const sighting = { subject: 'rch_1', organizationId: 'acme', seen: 'something else' };
 const FIX = 'bill reconcile --fix';
-const RESOLVE = 'bill resolve rch_1 --grant | --refund | --accept "reason"';
+const RESOLVE = 'bill resolve rch_1 --grant "reason", or --refund "reason", or --accept "reason"';
 
 /** Each kind with what it expects and the command that settles it. */
 const WORDS: Record<FindingKind, { finding: Finding; expected: string; command: string }> = {

@@ -3,15 +3,20 @@ import { describe, expect, test } from '@jest/globals';
 import { parseQuota } from '../../../src/domain/money.ts';
 import {
   balanceOf,
+  dependencyLine,
   isQuiet,
   lagLine,
   type OrganizationFacts,
+  type StandingDrift,
   scheduleLine,
   serviceHoldLine,
   standingOf,
+  stopOf,
   temporalLines,
+  underWayLine,
   workerLines,
 } from '../../../src/domain/status.ts';
+import { DRIFT_ADVICE, type DriftKind } from '../../../src/domain/sync.ts';
 
 const NOW = new Date('2026-11-26T12:00:00Z');
 const minutesAgo = (minutes: number) => new Date(NOW.getTime() - minutes * 60_000);
@@ -19,16 +24,20 @@ const minutesAgo = (minutes: number) => new Date(NOW.getTime() - minutes * 60_00
 const FINE: OrganizationFacts = {
   id: 'acme',
   isAutoRecharged: true,
+  isLow: false,
   recharge: null,
+  event: null,
   reversals: [],
   holds: [],
   refusals: [],
   drifts: [],
+  budgetAnew: null,
   nextDay: new Date('2026-11-26T23:00:00Z'),
   nextMonth: new Date('2026-11-30T23:00:00Z'),
 };
 const recharge = (status: 'charging' | 'processing' | 'charged' | 'needs_attention', underWaySince: Date | null = minutesAgo(1)) => ({
   id: 'rch_1',
+  eventId: 'evt_1',
   status,
   since: minutesAgo(1),
   underWaySince,
@@ -66,7 +75,9 @@ describe('an organization', () => {
       {
         state: 'needs_person',
         why: '20.50 USD of rch_1: max_budget is 25.00, expected 10.00 or 30.50',
-        next: expect.stringContaining('bill resolve rch_1 --grant | --refund | --accept "reason"'),
+        next: expect.stringContaining(
+          'one of:\nbill resolve rch_1 --grant "reason"     # raise the quota by what is held\nbill resolve rch_1 --refund "reason"',
+        ),
       },
     ],
     [
@@ -83,6 +94,11 @@ describe('an organization', () => {
       'a hold',
       { holds: [hold('disputed')] },
       { state: 'held', since: minutesAgo(30), next: expect.stringContaining('bill release hld_1 "reason"') },
+    ],
+    [
+      'a hold and a low balance',
+      { holds: [hold('disputed')], isLow: true },
+      { state: 'held', next: expect.stringMatching(/ "reason"\nthen: its balance is low, so it is charged within a minute$/) },
     ],
     [
       'a declined card',
@@ -115,7 +131,19 @@ describe('an organization', () => {
     ],
     [
       'a budget that somebody has edited',
-      { drifts: [{ kind: 'budget_edited', subject: 'acme-team', ours: '30.50', theirs: '31.00', reason: null, at: minutesAgo(9) }] },
+      {
+        drifts: [
+          {
+            kind: 'budget_edited',
+            subject: 'acme-team',
+            ours: '30.50',
+            theirs: '31.00',
+            reason: null,
+            hasFailed: false,
+            at: minutesAgo(9),
+          },
+        ],
+      },
       {
         state: 'litellm_differs',
         since: minutesAgo(9),
@@ -123,9 +151,98 @@ describe('an organization', () => {
         next: expect.stringContaining('"max_budget":30.5'),
       },
     ],
+    [
+      'a run that fails and tries again',
+      {
+        recharge: {
+          ...recharge('charged'),
+          trouble: { step: 'updateKmsQuota', attempts: 7, reason: 'LiteLLM answered 500', nextAt: minutesAgo(-1) },
+        },
+      },
+      {
+        state: 'recharging',
+        why: '20.50 USD by rch_1 is charged; updateKmsQuota has failed 7 times: LiteLLM answered 500',
+        next: 'it is tried again at 2026-11-26 12:01:00 UTC',
+      },
+    ],
+    [
+      'an alert that is looked at',
+      { event: { id: 'evt_1', teamId: 'acme-team', since: minutesAgo(14) } },
+      { state: 'recharging', since: minutesAgo(14), why: 'nothing is decided on evt_1 yet', next: 'it goes on by itself' },
+    ],
+    [
+      'an alert that nothing is decided on for 15 minutes',
+      {
+        event: {
+          id: 'evt_1',
+          teamId: 'acme-team',
+          since: minutesAgo(15),
+          trouble: { step: 'checkLimits', attempts: 1, reason: 'LiteLLM does not answer', nextAt: null },
+        },
+      },
+      {
+        state: 'needs_person',
+        since: minutesAgo(15),
+        why: expect.stringMatching(
+          /^evt_1: the event has been open for 15 minutes.*; checkLimits has failed once: LiteLLM does not answer$/,
+        ),
+      },
+    ],
     ['no wish to be recharged', { isAutoRecharged: false }, { state: 'off', next: 'bill org set acme --auto-recharge on' }],
   ])('with %s says so, and what happens next', (_what, facts, standing) => {
     expect(standingOf({ ...FINE, ...facts }, NOW)).toMatchObject(standing);
+  });
+
+  const drift = (kind: DriftKind, more: Partial<StandingDrift> = {}) => ({
+    kind,
+    subject: 'acme-team',
+    ours: null,
+    theirs: null,
+    reason: null,
+    hasFailed: false,
+    at: minutesAgo(9),
+    ...more,
+  });
+  const nextOn = (kind: DriftKind, more: Partial<StandingDrift> = {}) =>
+    standingOf({ ...FINE, drifts: [drift(kind, more)], budgetAnew: parseQuota('30.50') }, NOW).next;
+
+  test('that differs in LiteLLM says why once, and what failed where that was tried', () => {
+    const why = (more: Partial<StandingDrift>) => standingOf({ ...FINE, drifts: [drift('team_not_found', more)] }, NOW).why;
+    expect(why({ reason: DRIFT_ADVICE.team_not_found })).toBe(`acme-team in LiteLLM: ${DRIFT_ADVICE.team_not_found}`);
+    expect(why({ reason: null })).toBe(`acme-team in LiteLLM: ${DRIFT_ADVICE.team_not_found}`);
+    const failed = { ...FINE, drifts: [drift('name_differs', { reason: 'LiteLLM answered 500', hasFailed: true })] };
+    expect(standingOf(failed, NOW)).toMatchObject({
+      why: 'acme-team in LiteLLM: the team in LiteLLM gets the name that it has here, which has failed: LiteLLM answered 500',
+      next: 'bill sync --org acme --wait tries it again, and says what it meets',
+    });
+  });
+
+  test.each<[DriftKind, Partial<StandingDrift>, string[]]>([
+    ['team_not_found', {}, ['bill org set acme --team <id> ', 'bill org set acme --create-team ']],
+    [
+      'team_deleted',
+      {},
+      ['bill org set acme --team <id> ', `$KMS_BASE_URL/team/new"`, `'{"team_id":"acme-team","max_budget":30.5,"budget_duration":null}'`],
+    ],
+    ['block_differs', { theirs: 'blocked' }, ['bill org set acme --blocked on ', `'{"team_id":"acme-team","blocked":false}'`]],
+    [
+      'budget_edited',
+      { ours: '30.50', theirs: '20.00' },
+      [`'{"team_id":"acme-team","max_budget":30.5}'`, 'bill release of that hold accepts it'],
+    ],
+    ['budget_edited', { ours: '30.50', theirs: '31.00' }, ['if it was meant, nothing']],
+    ['budget_unlimited', { ours: '30.50' }, [`'{"team_id":"acme-team","max_budget":30.5}'`]],
+    ['budget_duration', {}, ['remove budget_duration of team acme-team in LiteLLM']],
+    ['team_claimed', {}, ['bill org set acme --team acme-team']],
+  ])('that differs by %s has the command that settles it', (kind, more, commands) => {
+    for (const command of commands) expect(nextOn(kind, more)).toContain(command);
+  });
+
+  test('does not go on by itself where no run does', () => {
+    const stop = 'workers of bill-service: none asks for work';
+    const waiting = { ...FINE, event: { id: 'evt_1', teamId: 'acme-team', since: minutesAgo(1) } };
+    for (const facts of [waiting, { ...FINE, recharge: recharge('charged') }])
+      expect(standingOf(facts, NOW, stop)).toMatchObject({ state: 'recharging', next: `it goes on when this is put right: ${stop}` });
   });
 
   test('says what most needs somebody, and of the same kind what has lasted longest', () => {
@@ -199,7 +316,7 @@ describe('the service', () => {
   });
 
   test.each([
-    [{ waiting: 0, oldestMs: null }, true, 'nothing waits'],
+    [{ waiting: 0, oldestMs: null }, true, 'nothing waits to be handed on'],
     [{ waiting: 2, oldestMs: 30_000 }, true, '2 wait, the oldest for 30 s'],
     [{ waiting: 2, oldestMs: 30_001 }, false, '2 wait, the oldest for 30 s'],
   ])('hands on what arrives: %j', (lag, isFine, seen) => {
@@ -213,6 +330,35 @@ describe('the service', () => {
       seen: 'is held, nothing is charged: an incident (operator)',
       next: 'a person releases it: bill release hld_1 "reason"',
     });
+  });
+
+  test.each([
+    [null, true, 'answers', null],
+    ['LiteLLM does not answer', false, 'LiteLLM does not answer', expect.stringContaining('KMS_BASE_URL')],
+  ])('has a line for what it depends on: %s', (failure, isFine, seen, next) => {
+    expect(dependencyLine({ name: 'LiteLLM', failure })).toEqual({ check: 'LiteLLM', isFine, seen, next });
+  });
+
+  test.each([
+    [{ count: 0, oldestMs: null }, 'no worker', true, 'none'],
+    [{ count: 1, oldestMs: 180_000 }, null, true, '1, the oldest for 3 minutes'],
+    [{ count: 1, oldestMs: 1_000 }, 'no worker', false, '1, the oldest for 1 s: not settled before this is put right: no worker'],
+  ])('counts the alerts that have a run: %j, stopped by %s', (runs, stop, isFine, seen) => {
+    expect(underWayLine(runs, stop)).toMatchObject({ check: 'alerts under way', isFine, seen });
+  });
+
+  test('knows what stops every run', () => {
+    const temporal = { pollers: pollers(null), schedules: [schedule] };
+    expect(stopOf({ temporal }, NOW)).toBe('workers of bill-service: none asks for work');
+    expect(stopOf({ temporal: { pollers: pollers(NOW), schedules: [{ ...schedule, isMade: false }] } }, NOW)).toBeNull();
+    expect(stopOf({ temporal: { failure: 'no connection' } }, NOW)).toBe('Temporal: no connection');
+  });
+
+  test('without a worker says since when about nothing was done', () => {
+    const [workers] = temporalLines({ pollers: pollers(null), schedules: [{ ...schedule, lastSuccessAt: minutesAgo(12) }] }, NOW);
+    expect(workers?.seen).toBe(
+      'none asks for work, and the last scheduled run ended 12 minutes ago: nothing is charged, swept or synchronised',
+    );
   });
 
   test('says why Temporal cannot be asked', () => {

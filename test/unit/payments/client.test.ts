@@ -45,6 +45,7 @@ const CALLS: Record<Exclude<keyof PaymentsClient, 'load'>, (payments: PaymentsCl
   disputesOf: (payments) => payments.disputesOf('pi_1'),
   returnedMoneyOf: (payments) => payments.returnedMoneyOf('pi_1'),
   returnedSince: (payments) => Array.fromAsync(payments.returnedSince(new Date())),
+  intentOfCharge: (payments) => payments.intentOfCharge('ch_1'),
   fraudWarning: (payments) => payments.fraudWarning({ id: 'issfr_1', chargeId: 'ch_1' }),
   fraudWarningsSince: (payments) => Array.fromAsync(payments.fraudWarningsSince(new Date())),
   forbiddenCalls: (payments) => payments.forbiddenCalls(),

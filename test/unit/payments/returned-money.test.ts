@@ -56,7 +56,12 @@ describe('a dispute', () => {
     ['warning_closed', { isGone: false, isFinal: true, isInquiry: true }],
     ['levitating', { isGone: true, isFinal: false, isInquiry: false }],
   ])('that is %s', (status, meaning) => {
-    expect(dispute(status)).toEqual({ id: 'du_1', kind: 'dispute', amountMinor: 2050, currency: 'eur', rechargeId: null, ...meaning });
+    const given = { id: 'du_1', kind: 'dispute', amountMinor: 2050, currency: 'eur', reason: null, rechargeId: null };
+    expect(dispute(status)).toEqual({ ...given, ...meaning });
+  });
+
+  test("says why, in Stripe's word", () => {
+    expect(ofDispute({ id: 'du_1', reason: 'fraudulent' } as unknown as Stripe.Dispute)).toMatchObject({ reason: 'fraudulent' });
   });
 
   test('without a status or an amount has taken the money, nobody knows how much', () => {

@@ -1,0 +1,43 @@
+/** How the service itself stands now, from the database, Temporal and the probes of `/ready`. */
+import type { EntityManager } from '../database/database.ts';
+import { serviceFacts } from '../database/status.ts';
+import { withDeadline } from '../deadline.ts';
+import { type Dependency, type ServiceLine, serviceLines, stopOf } from '../domain/status.ts';
+import type { Hindrance } from '../domain/story.ts';
+import type { EventRun } from '../workflow-starter.ts';
+import type { HttpDependencies, Probe } from './dependencies.ts';
+import { readingOf } from './readings.ts';
+
+/** `stop`: what keeps every run from going on; null: nothing that is known. */
+export type ServiceNow = { lines: ServiceLine[]; stop: string | null };
+
+export async function serviceNow(
+  { probes, temporalFacts }: Pick<HttpDependencies, 'probes' | 'temporalFacts'>,
+  em: EntityManager,
+  now: Date,
+): Promise<ServiceNow> {
+  const [temporal, ...dependencies] = await Promise.all([
+    temporalFacts(),
+    dependency('LiteLLM', probes.kms),
+    dependency('Stripe', probes.stripe),
+  ]);
+  const facts = { ...(await serviceFacts(em)), temporal, dependencies };
+  return { lines: serviceLines(facts, now), stop: stopOf(facts, now) };
+}
+
+/** Temporal's answer to one question takes milliseconds. */
+const TROUBLE_DEADLINE_MS = 3_000;
+
+/** What keeps the run of an event from going on, as far as Temporal says it. */
+export async function hindranceOf(
+  { workflows, ...service }: Pick<HttpDependencies, 'workflows' | 'probes' | 'temporalFacts'>,
+  { em, run, now }: { em: EntityManager; run: EventRun; now: Date },
+): Promise<Hindrance> {
+  const trouble = await withDeadline(workflows.troubleOf(run), TROUBLE_DEADLINE_MS).catch(() => undefined);
+  return { trouble, stop: (await serviceNow(service, em, now)).stop };
+}
+
+async function dependency(name: Dependency['name'], probe: Probe): Promise<Dependency> {
+  const reading = await readingOf(probe);
+  return { name, failure: reading.status === 'ok' ? null : reading.reason };
+}
