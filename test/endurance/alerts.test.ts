@@ -90,7 +90,7 @@ async function trigger(id: string): Promise<void> {
   await world.temporal.schedule
     .getHandle(id)
     .trigger()
-    .catch(() => {}); // Temporal is away: that is one of the faults.
+    .catch(() => {}); // One of the faults is a Temporal that is away.
 }
 
 async function watch(): Promise<void> {

@@ -37,11 +37,15 @@ beforeAll(async () => {
   await world.recharged();
   // A rate takes two samples, with something between them.
   for (let n = 0; n < 4; n++) {
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    const before = await looks();
+    await world.eventually(async () => (await looks()) > before + 2, 'Prometheus has looked again');
     await world.recharged();
   }
-  await new Promise((resolve) => setTimeout(resolve, 12_000));
 });
+/** How often Prometheus has looked at the targets. */
+async function looks(): Promise<number> {
+  return Number((await prometheus.query('sum(count_over_time(up[1h]))'))[0]?.value[1] ?? 0);
+}
 afterAll(async () => {
   await prometheus?.stop();
   await processes.killAll();
@@ -49,10 +53,16 @@ afterAll(async () => {
 });
 
 test.each(DASHBOARDS)('Prometheus understands each query of the dashboard %s, and most have an answer', async (name) => {
-  const empty: string[] = [];
-  for (const { panel, expr } of queriesOf(name)) {
-    const result = await prometheus.query(expr);
-    if (result.length === 0 && !EMPTY_WHERE_ALL_IS_WELL.has(panel)) empty.push(`${panel}: ${expr}`);
-  }
+  let empty: string[] = [];
+  await world
+    .eventually(async () => {
+      empty = [];
+      for (const { panel, expr } of queriesOf(name)) {
+        const result = await prometheus.query(expr);
+        if (result.length === 0 && !EMPTY_WHERE_ALL_IS_WELL.has(panel)) empty.push(`${panel}: ${expr}`);
+      }
+      return empty.length === 0;
+    }, 'each has an answer')
+    .catch(() => {});
   expect(empty).toEqual([]);
 });

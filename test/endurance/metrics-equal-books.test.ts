@@ -92,8 +92,12 @@ test(
     const isOver = async () => (await world.sql.query('select from webhook_event where not processed')).rowCount === 0;
     await world.eventually(isOver, 'every event has ended', SETTLE_MS);
 
-    // The figures are at most five seconds old.
-    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    // Figures are kept for some seconds.
+    const { rows: transferred } = await world.sql.query<{ sum: number }>('select sum(amount_minor)::float as sum from ledger_transfer');
+    await world.eventually(async () => {
+      const pages = await Promise.all(apis.map(({ metrics }) => pagesOf([metrics])));
+      return pages.every((page) => totalOf(page, 'bill_ledger_transferred_minor_units_total', {}) === transferred[0]?.sum);
+    }, 'each API shows every transfer');
     const [ofApis, ofWorkers] = [await pagesOf(apis.map(({ metrics }) => metrics)), await pagesOf(workers)];
 
     // Each answer of a webhook.

@@ -42,12 +42,7 @@ export const BRANCHES: Record<string, Branch> = {
   'recharge-refunded': async ({ world }) => run(await chargedAndTeamGone(world)),
   'recharge-refund-pending-then-refunded': ({ world }) => refundPending(world, 'succeeded'),
   'recharge-refund-pending-then-failed': ({ world }) => refundPending(world, 'failed'),
-  'recharge-needs-attention': async ({ world }) => {
-    const { organization, eventId } = await charged(world);
-    await world.setBudget(organization.teamId, 99);
-    await world.clearFaults();
-    return run({ organization, eventId });
-  },
+  'recharge-needs-attention': ({ world }) => chargedAndEdited(world),
   'recharge-cancelled-while-looking': async ({ world, client }) => {
     const organization = await world.organization();
     await world.kmsFault({ ...READ, times: FOR_EVER, action: away });
@@ -56,14 +51,7 @@ export const BRANCHES: Record<string, Branch> = {
     await client.workflow.getHandle(run({ organization, eventId })).cancel();
     return run({ organization, eventId });
   },
-  'recharge-cancelled-while-reserved': async ({ world, client }) => {
-    const organization = await world.organization();
-    await world.stripeFault({ path: '/v1/customers/*', times: FOR_EVER, action: away });
-    const { eventId } = await alertOf(world, organization);
-    await becomes(world, eventId, 'reserved');
-    await client.workflow.getHandle(run({ organization, eventId })).cancel();
-    return run({ organization, eventId });
-  },
+  'recharge-cancelled-while-reserved': (stage) => cancelledWhileReserved(stage),
   'recharge-cancelled-too-late': async ({ world, client }) => {
     await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', action: { kind: 'delay', ms: 2_000 } });
     const { organization, eventId } = await alert(world);
@@ -75,12 +63,7 @@ export const BRANCHES: Record<string, Branch> = {
   'recharge-told-by-its-moves-declined': async ({ world }) => run(await alert(world, { card: 'pm_card_chargeCustomerFail' })),
   'recharge-told-by-its-moves-processing-then-captured': ({ world }) => bankDebit(world, 'succeeded'),
   'recharge-told-by-its-moves-refunded': async ({ world }) => run(await chargedAndTeamGone(world)),
-  'recharge-told-by-its-moves-needs-attention': async ({ world }) => {
-    const { organization, eventId } = await charged(world);
-    await world.setBudget(organization.teamId, 99);
-    await world.clearFaults();
-    return run({ organization, eventId });
-  },
+  'recharge-told-by-its-moves-needs-attention': ({ world }) => chargedAndEdited(world),
   'recharge-local-first-recharged': async ({ world }) => run(await alert(world)),
   'recharge-local-first-then-as-an-activity': async ({ world }) => {
     const organization = await world.organization();
@@ -91,20 +74,8 @@ export const BRANCHES: Record<string, Branch> = {
   'recharge-local-first-declined': async ({ world }) => run(await alert(world, { card: 'pm_card_chargeCustomerFail' })),
   'recharge-local-first-processing-then-captured': ({ world }) => bankDebit(world, 'succeeded'),
   'recharge-local-first-refund-pending-then-refunded': ({ world }) => refundPending(world, 'succeeded'),
-  'recharge-local-first-needs-attention': async ({ world }) => {
-    const { organization, eventId } = await charged(world);
-    await world.setBudget(organization.teamId, 99);
-    await world.clearFaults();
-    return run({ organization, eventId });
-  },
-  'recharge-local-first-cancelled-while-reserved': async ({ world, client }) => {
-    const organization = await world.organization();
-    await world.stripeFault({ path: '/v1/customers/*', times: FOR_EVER, action: away });
-    const { eventId } = await alertOf(world, organization);
-    await becomes(world, eventId, 'reserved');
-    await client.workflow.getHandle(run({ organization, eventId })).cancel();
-    return run({ organization, eventId });
-  },
+  'recharge-local-first-needs-attention': ({ world }) => chargedAndEdited(world),
+  'recharge-local-first-cancelled-while-reserved': (stage) => cancelledWhileReserved(stage),
   'reversal-taken-back': async ({ world }) => {
     const { rechargeId, intentId } = await recharged(world);
     await world.stripe.refunds.create({ payment_intent: intentId });
@@ -225,6 +196,23 @@ async function charged(world: World): Promise<Alerted> {
   const alerted = await alert(world);
   await world.eventually(async () => (await world.strikes()) > 0, 'LiteLLM is asked to raise the budget');
   return alerted;
+}
+
+/** Somebody edits the budget between the charge and the raise. */
+async function chargedAndEdited(world: World): Promise<string> {
+  const alerted = await charged(world);
+  await world.setBudget(alerted.organization.teamId, 99);
+  await world.clearFaults();
+  return run(alerted);
+}
+
+async function cancelledWhileReserved({ world, client }: Stage): Promise<string> {
+  const organization = await world.organization();
+  await world.stripeFault({ path: '/v1/customers/*', times: FOR_EVER, action: away });
+  const alerted = await alertOf(world, organization);
+  await becomes(world, alerted.eventId, 'reserved');
+  await client.workflow.getHandle(run(alerted)).cancel();
+  return run(alerted);
 }
 
 async function chargedAndTeamGone(world: World): Promise<Alerted> {
