@@ -36,11 +36,24 @@ export async function stands(em: EntityManager, organizationId: string, reason: 
   return (await em.execute('select from refusal where organization_id = ? and reason = ?', [organizationId, reason])).length > 0;
 }
 
-/** The organization was recharged, or its balance is above the minimum again. In a transaction. */
+/** The organization was recharged. In a transaction. */
 export async function forget(tx: EntityManager, organizationId: string): Promise<void> {
+  await forgetLow(tx, organizationId);
+  await forgetCardless(tx, organizationId);
+}
+
+/** Its balance is above the minimum again, which is no card. In a transaction. */
+export async function forgetLow(tx: EntityManager, organizationId: string): Promise<void> {
   // Always the organization's lock first.
   await tx.execute('update organization_balance_config set low_since = null where c_organization_id = ?', [organizationId]);
-  await tx.execute('delete from refusal where organization_id = ?', [organizationId]);
+  await tx.execute(`delete from refusal where organization_id = ? and reason not in (${sqlList(BY_CARD)})`, [organizationId]);
+}
+
+/** Stripe shows no card that could be charged: known before anything was asked for, so no refusal is counted or told. */
+export async function noteCardless(em: EntityManager, organizationId: string): Promise<void> {
+  await em.execute(`insert into refusal (organization_id, reason, times) values (?, 'no_payment_method', 0) on conflict do nothing`, [
+    organizationId,
+  ]);
 }
 
 /** Stripe shows a card of the organization's customer that can be charged. */

@@ -33,7 +33,7 @@ export const STATE_NAMES: Readonly<Record<OrganizationState, string>> = {
   litellm_differs: 'LiteLLM differs',
   limit_reached: 'limit reached',
   recharging: 'recharging',
-  off: 'auto-recharge is off',
+  off: 'charging is off',
   ok: 'ok',
 };
 
@@ -80,9 +80,17 @@ export type StandingDrift = {
 /** Everything that says how an organization stands. */
 export type OrganizationFacts = {
   id: string;
+  stripeCustomerId: string;
+  litellmTeamId: string;
   isAutoRecharged: boolean;
-  /** The last sweep has seen its balance at or below the minimum. */
-  isLow: boolean;
+  /** Since when its balance is at or below the minimum, as far as that was seen; null: it is not. */
+  lowSince: Date | null;
+  /** Here, by its setting. */
+  isBlocked: boolean;
+  /** Its team was made for it, and nobody has used it. */
+  isUnused: boolean;
+  /** The limits that leave nothing to charge, each with what to change. */
+  limitsOfNothing: readonly string[];
   recharge: OpenRecharge | null;
   /** The oldest that has no recharge. */
   event: OpenEvent | null;
@@ -91,6 +99,8 @@ export type OrganizationFacts = {
   holds: readonly StandingHold[];
   refusals: readonly StandingRefusal[];
   drifts: readonly StandingDrift[];
+  /** Where somebody has lowered the budget, what it was; null: it is as expected, or nothing is known. */
+  budgetExpected: QuotaMicros | null;
   /** What its team gets that is made again: what our last write left, else what was left of it; null: not known. */
   budgetAnew: QuotaMicros | null;
   /** When its next day and month begin, in its time zone. */
@@ -133,16 +143,14 @@ export function standingOf(facts: OrganizationFacts, now: Date, stop: string | n
     ...held(facts),
     ...refused(facts),
     ...differing(facts),
+    ...limited(facts),
     ...underWay(facts, { now, stop }),
   ];
-  const off: Standing = {
-    state: 'off',
-    since: null,
-    why: REFUSALS.auto_recharge_disabled,
-    next: actionOnRefusal('auto_recharge_disabled', facts.id),
-  };
-  if (!facts.isAutoRecharged) found.push(off);
-  return found.toSorted(byUrgency)[0] ?? { state: 'ok', since: null, why: null, next: null };
+  const { id, isAutoRecharged, isBlocked } = facts;
+  const off = (why: string, next: string): Standing => ({ state: 'off', since: null, why, next });
+  if (!isAutoRecharged) found.push(off(REFUSALS.auto_recharge_disabled, actionOnRefusal('auto_recharge_disabled', id)));
+  if (isBlocked) found.push(off('it is blocked, so LiteLLM refuses its calls and nothing is charged', `bill org set ${id} --blocked off`));
+  return found.toSorted(byUrgency)[0] ?? unremarkable(facts, stop);
 }
 
 function byUrgency(one: Standing, other: Standing): number {
@@ -176,14 +184,42 @@ function parked({ recharge, reversals }: OrganizationFacts, now: Date): Standing
   ];
 }
 
-function held({ holds, isLow, isAutoRecharged }: OrganizationFacts): Standing[] {
-  const then = isLow && isAutoRecharged ? '\nthen: its balance is low, so it is charged within a minute' : '';
+/** Nobody has to act. One whose balance is low is about to be charged, which nobody should learn from the card. */
+function unremarkable({ lowSince, isUnused }: OrganizationFacts, stop: string | null): Standing {
+  const fine = { state: 'ok', since: null, next: null } as const;
+  if (isUnused) return { ...fine, why: 'its team was made for it, and nothing is charged before its first call or alert' };
+  if (lowSince === null) return { ...fine, why: null };
+  const next = stop === null ? 'the next sweep, within a minute, has it charged, or says why not' : goesOn(undefined, stop);
+  return { state: 'recharging', since: lowSince, why: 'its balance is at or below its minimum', next };
+}
+
+function held(facts: OrganizationFacts): Standing[] {
+  const { holds, lowSince, isAutoRecharged } = facts;
+  const then = lowSince && isAutoRecharged ? '\nthen: its balance is low, so it is charged within a minute' : '';
   return holds.map(({ id, reason, detail, since, until }) => ({
     state: CARD_REASONS.includes(reason) ? 'card_declined' : 'held',
     since,
     why: `${detail} (${reason})`,
-    next: `${until ? `it ends at ${shown(until)}, or sooner: ` : ''}${HOLDS[reason].endedBy}: ${releaseOf(id)}${then}`,
+    next: `${until ? `it ends at ${shown(until)}, or sooner: ` : ''}${endOf({ id, reason }, facts)}${then}`,
   }));
+}
+
+/** What ends a hold, to be pasted where it is a command. */
+function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization: OrganizationFacts): string {
+  const { id: organizationId, stripeCustomerId, litellmTeamId, budgetExpected } = organization;
+  if (reason === 'budget_lowered' && budgetExpected !== null) {
+    const restore = litellmCall('/team/update', { team_id: litellmTeamId, max_budget: dollars(budgetExpected) });
+    return `one of:\n${acceptBudget(organizationId)}    # it was meant\n${restore}    # it was not meant: a probe each minute sees it`;
+  }
+  if (CARD_REASONS.includes(reason)) {
+    return `one of:\ngive ${stripeCustomerId} another card at Stripe, as its default: the hold ends by itself\n${releaseOf(id)}    # the same card is asked again`;
+  }
+  return `${HOLDS[reason].endedBy}: ${releaseOf(id)}`;
+}
+
+/** Settings under which no recharge is possible, whatever the balance. */
+function limited({ id, limitsOfNothing }: OrganizationFacts): Standing[] {
+  return limitsOfNothing.map((why) => ({ state: 'limit_reached', since: null, why, next: `bill org set ${id}; --help lists its flags` }));
 }
 
 /** The command that ends a hold. */
@@ -191,18 +227,21 @@ export function releaseOf(holdId: string): string {
   return `bill release ${holdId} "reason"`;
 }
 
-function refused({ id, refusals, nextDay, nextMonth }: OrganizationFacts): Standing[] {
-  return refusals.map(({ reason, since }) => {
-    const state = REFUSAL_STATES[reason];
-    const ends = reason === 'monthly_limit_reached' ? nextMonth : nextDay;
-    const action = actionOnRefusal(reason, id);
-    return {
-      state,
-      since,
-      why: REFUSALS[reason],
-      next: state === 'limit_reached' ? `it is charged again from ${shown(ends)} on; ${action}` : action,
-    };
-  });
+function refused({ id, refusals, isBlocked, nextDay, nextMonth }: OrganizationFacts): Standing[] {
+  const meant: ToldRefusal | null = isBlocked ? 'team_blocked' : null;
+  return refusals
+    .filter(({ reason }) => reason !== meant)
+    .map(({ reason, since }) => {
+      const state = REFUSAL_STATES[reason];
+      const ends = reason === 'monthly_limit_reached' ? nextMonth : nextDay;
+      const action = actionOnRefusal(reason, id);
+      return {
+        state,
+        since,
+        why: REFUSALS[reason],
+        next: state === 'limit_reached' ? `it is charged again from ${shown(ends)} on; ${action}` : action,
+      };
+    });
 }
 
 function differing({ id, drifts, budgetAnew }: OrganizationFacts): Standing[] {
@@ -236,12 +275,9 @@ const NEXT_ON_DRIFT: Partial<
     theirs === 'blocked'
       ? `one of:\nbill org set ${id} --blocked on    # it was meant\n${litellmCall('/team/update', { team_id: subject, blocked: false })}    # it was not meant\nthen: bill sync --org ${id} --wait`
       : `bill sync --org ${id} --wait`,
-  budget_edited: ({ subject, ours, theirs }, { id }) => {
-    const restore = `${litellmCall('/team/update', { team_id: subject, max_budget: Number(ours) })}    # it was not meant\nthen: bill sync --org ${id} --wait`;
-    const isLower = ours !== null && theirs !== null && Number(theirs) < Number(ours);
-    return isLower
-      ? `${restore}\nif it was meant: the next alert holds the organization (budget_lowered), and bill release of that hold accepts it`
-      : `${restore}\nif it was meant, nothing: it ends with the next recharge, which starts from the budget in LiteLLM`;
+  budget_edited: ({ subject, ours }, { id }) => {
+    const restore = litellmCall('/team/update', { team_id: subject, max_budget: Number(ours) });
+    return `one of:\n${acceptBudget(id)}    # it was meant\n${restore}    # it was not meant\nthen: bill sync --org ${id} --wait`;
   },
   budget_unlimited: ({ subject, ours }, { id }) =>
     `${litellmCall('/team/update', { team_id: subject, max_budget: ours === null ? '<dollars>' : Number(ours) })}\nthen: bill sync --org ${id} --wait`,
@@ -250,6 +286,10 @@ const NEXT_ON_DRIFT: Partial<
   team_claimed: ({ subject }, { id }) =>
     `take c_organization_id out of the metadata of team ${subject} in LiteLLM, or bill org set ${id} --team ${subject}; then bill sync`,
 };
+
+function acceptBudget(organizationId: string): string {
+  return `bill org accept-budget ${organizationId} "reason"`;
+}
 
 function litellmCall(path: string, body: object): string {
   return `curl "$KMS_BASE_URL${path}" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '${JSON.stringify(body)}'`;
