@@ -255,12 +255,15 @@ export async function change(em: EntityManager, id: string, changes: Partial<Org
     const ofNewTeam = movesTeam ? { litellmSeenAt: null, createTeam: false } : {};
     const differing = differingOf(organization, changes);
     if (differing.length === 0) return organization;
+    // No team is made again that LiteLLM has had.
+    const mayBeMade = movesTeam || !organization.litellmSeenAt;
+    const settling = differing.filter((property) => property !== 'createTeam' || mayBeMade);
     await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: statementTime() }));
     if (movesTeam) await balanceSamples.forget(tx, id);
     await refusals.forgetOf(
       tx,
       id,
-      differing.flatMap((property) => ABOUT[property]),
+      settling.flatMap((property) => ABOUT[property]),
     );
     return tx.findOne(Organization, id);
   });

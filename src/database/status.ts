@@ -41,6 +41,8 @@ const CONCERNED = `
   select c_organization_id as id from organization_balance_config where not auto_recharge_enabled
   union select c_organization_id from organization_balance_config where ${QUESTIONABLE}
   union select organization_id from hold where released_at is null and organization_id is not null
+  union select a.organization_id from hold h join card_attempt a on a.fingerprint = split_part(h.subject, ' ', 1)
+    where h.released_at is null and h.scope = 'card'
   union select organization_id from refusal
   union select organization_id from recharge where status in (${sqlList(OPEN_STATUSES)})
   union select organization_id from webhook_event where not processed and organization_id is not null
@@ -124,13 +126,13 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         refusals: refusals.get(id) ?? [],
         drifts: drifts.get(id) ?? [],
         budgetExpected: expected.get(id) ?? null,
-        budgetAnew: lastBudgets.get(id) ?? leftOf(rest.balance),
+        gone: { left: leftOf(rest.balance), lastBudget: lastBudgets.get(id) ?? null },
       },
     ];
   });
 }
 
-/** Of a team that no write of ours has left a budget: what was left when it was last seen. */
+/** What was left of a budget when it was last seen. */
 function leftOf(balance: SeenOrganization['balance']): QuotaMicros | null {
   if (balance === null || balance.quota === null) return null;
   return quotaMicros(Math.max(0, balance.quota - balance.spend));

@@ -101,8 +101,8 @@ export type OrganizationFacts = {
   drifts: readonly StandingDrift[];
   /** Where somebody has lowered the budget, what it was; null: it is as expected, or nothing is known. */
   budgetExpected: QuotaMicros | null;
-  /** What its team gets that is made again: what our last write left, else what was left of it; null: not known. */
-  budgetAnew: QuotaMicros | null;
+  /** Of a team that is gone: what was left of it when it was last seen, and what our last write left. null: not known. */
+  gone: { left: QuotaMicros | null; lastBudget: QuotaMicros | null };
   /** When its next day and month begin, in its time zone. */
   nextDay: Date;
   nextMonth: Date;
@@ -130,13 +130,16 @@ const REFUSAL_STATES: Readonly<Record<ToldRefusal, OrganizationState>> = {
   soft_budget: 'litellm_differs',
 };
 
+/** What is known of the service: what keeps every run from going on, such as no worker, and what holds every charge. */
+export type Obstacles = { stop: string | null; hold: string | null };
+const NONE: Obstacles = { stop: null, hold: null };
+
 /**
  * How an organization stands: what most needs somebody, of all that there is.
  *
  * @param now when it is asked.
- * @param stop what keeps every run from going on, where that is known: no worker, for example.
  */
-export function standingOf(facts: OrganizationFacts, now: Date, stop: string | null = null): Standing {
+export function standingOf(facts: OrganizationFacts, now: Date, obstacles = NONE): Standing {
   const found = [
     ...parked(facts, now),
     ...undecided(facts, now),
@@ -144,13 +147,13 @@ export function standingOf(facts: OrganizationFacts, now: Date, stop: string | n
     ...refused(facts),
     ...differing(facts),
     ...limited(facts),
-    ...underWay(facts, { now, stop }),
+    ...underWay(facts, { now, stop: obstacles.stop }),
   ];
   const { id, isAutoRecharged, isBlocked } = facts;
   const off = (why: string, next: string): Standing => ({ state: 'off', since: null, why, next });
   if (!isAutoRecharged) found.push(off(REFUSALS.auto_recharge_disabled, actionOnRefusal('auto_recharge_disabled', id)));
   if (isBlocked) found.push(off('it is blocked, so LiteLLM refuses its calls and nothing is charged', `bill org set ${id} --blocked off`));
-  return found.toSorted(byUrgency)[0] ?? unremarkable(facts, stop);
+  return found.toSorted(byUrgency)[0] ?? unremarkable(facts, obstacles);
 }
 
 function byUrgency(one: Standing, other: Standing): number {
@@ -185,11 +188,12 @@ function parked({ recharge, reversals }: OrganizationFacts, now: Date): Standing
 }
 
 /** Nobody has to act. One whose balance is low is about to be charged, which nobody should learn from the card. */
-function unremarkable({ lowSince, isUnused }: OrganizationFacts, stop: string | null): Standing {
+function unremarkable({ lowSince, isUnused }: OrganizationFacts, { stop, hold }: Obstacles): Standing {
   const fine = { state: 'ok', since: null, next: null } as const;
   if (isUnused) return { ...fine, why: 'its team was made for it, and nothing is charged before its first call or alert' };
   if (lowSince === null) return { ...fine, why: null };
-  const next = stop === null ? 'the next sweep, within a minute, has it charged, or says why not' : goesOn(undefined, stop);
+  const obstacle = stop ?? hold;
+  const next = obstacle === null ? 'the next sweep, within a minute, has it charged, or says why not' : goesOn(undefined, obstacle);
   return { state: 'recharging', since: lowSince, why: 'its balance is at or below its minimum', next };
 }
 
@@ -219,7 +223,7 @@ function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization
 
 /** Settings under which no recharge is possible, whatever the balance. */
 function limited({ id, limitsOfNothing }: OrganizationFacts): Standing[] {
-  return limitsOfNothing.map((why) => ({ state: 'limit_reached', since: null, why, next: `bill org set ${id}; --help lists its flags` }));
+  return limitsOfNothing.map((why) => ({ state: 'limit_reached', since: null, why, next: `change it: bill org set ${id}` }));
 }
 
 /** The command that ends a hold. */
@@ -244,12 +248,12 @@ function refused({ id, refusals, isBlocked, nextDay, nextMonth }: OrganizationFa
     });
 }
 
-function differing({ id, drifts, budgetAnew }: OrganizationFacts): Standing[] {
+function differing({ id, drifts, gone }: OrganizationFacts): Standing[] {
   return drifts.map((drift) => ({
     state: 'litellm_differs',
     since: drift.at,
     why: `${drift.subject} in LiteLLM: ${whyOf(drift)}${figures(drift)}`,
-    next: NEXT_ON_DRIFT[drift.kind]?.(drift, { id, budgetAnew }) ?? `bill sync --org ${id} --wait tries it again, and says what it meets`,
+    next: NEXT_ON_DRIFT[drift.kind]?.(drift, { id, gone }) ?? `bill sync --org ${id} --wait tries it again, and says what it meets`,
   }));
 }
 
@@ -264,13 +268,11 @@ function figures({ kind, ours, theirs }: StandingDrift): string {
 }
 
 /** What settles a difference that the synchronisation does not settle, to be pasted where it is a command. */
-const NEXT_ON_DRIFT: Partial<
-  Record<DriftKind, (drift: StandingDrift, organization: { id: string; budgetAnew: QuotaMicros | null }) => string>
-> = {
+const NEXT_ON_DRIFT: Partial<Record<DriftKind, (drift: StandingDrift, organization: Pick<OrganizationFacts, 'id' | 'gone'>) => string>> = {
   team_not_found: (_drift, { id }) =>
     `one of:\nbill org set ${id} --team <id>      # it is another team\nbill org set ${id} --create-team    # it is to be made, with max_budget 0`,
-  team_deleted: ({ subject }, { id, budgetAnew }) =>
-    `one of:\nbill org set ${id} --team <id>      # it is another team\n${litellmCall('/team/new', { team_id: subject, max_budget: dollars(budgetAnew), budget_duration: null })}    # it is made again; its spend begins at 0\nthen: bill sweep`,
+  team_deleted: ({ subject }, { id, gone }) =>
+    `one of:\nbill org set ${id} --team <id>      # it is another team\n${madeAgain(id, subject, gone)}`,
   block_differs: ({ subject, theirs }, { id }) =>
     theirs === 'blocked'
       ? `one of:\nbill org set ${id} --blocked on    # it was meant\n${litellmCall('/team/update', { team_id: subject, blocked: false })}    # it was not meant\nthen: bill sync --org ${id} --wait`
@@ -286,6 +288,20 @@ const NEXT_ON_DRIFT: Partial<
   team_claimed: ({ subject }, { id }) =>
     `take c_organization_id out of the metadata of team ${subject} in LiteLLM, or bill org set ${id} --team ${subject}; then bill sync`,
 };
+
+/**
+ * LiteLLM counts the spend of a team that is made again from 0. So it gets what was left of it, which a person accepts
+ * where our last write had left more: with all of that, what was spent would be given a second time.
+ */
+function madeAgain(organizationId: string, teamId: string, { left, lastBudget }: OrganizationFacts['gone']): string {
+  const call = (budget: QuotaMicros | null) =>
+    litellmCall('/team/new', { team_id: teamId, max_budget: dollars(budget), budget_duration: null });
+  if (left === null && lastBudget !== null) {
+    return `${call(lastBudget)}    # it is made again, with what our last write left: take off what was spent of it since\nthen, where that is less: ${acceptBudget(organizationId)}`;
+  }
+  const accept = lastBudget !== null && lastBudget !== left ? `\nthen: ${acceptBudget(organizationId)}` : '';
+  return `${call(left)}    # it is made again, with what was left of it${accept}\nthen: bill sweep`;
+}
 
 function acceptBudget(organizationId: string): string {
   return `bill org accept-budget ${organizationId} "reason"`;
@@ -358,7 +374,7 @@ const MISSED_INTERVALS = 3;
 /** At least this long, so that one that has just been made is not reported. */
 const LEAST_GRACE_MS = 5 * 60_000;
 
-/** Who asks for work of one queue. `lastPollAt`: null where nobody has for minutes. */
+/** Who asks for work of one queue: `count` in the last WORKER_GONE_MS. `lastPollAt`: null where nobody has for minutes. */
 export type Pollers = { taskQueue: string; count: number; lastPollAt: Date | null };
 
 export type ScheduleFacts = {

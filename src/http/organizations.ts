@@ -72,7 +72,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const ofCustomer = isNew ? await requireCustomer({ payments }, settings.stripeCustomerId) : [];
     const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
       const created = await organizations.create(em, id, settings);
-      if (ofCustomer.length > 0) await refusals.noteCardless(em, id);
+      if (ofCustomer.length > 0) await refusals.foresee(em, [{ id, reason: 'no_payment_method' }]);
       return created;
     });
     const { warnings, budget } = await forewarned(organization, history, settings.createTeam);
@@ -104,7 +104,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
     const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
       const changed = await change(em, present.id, changes);
-      if (ofCustomer.length > 0) await refusals.noteCardless(em, present.id);
+      if (ofCustomer.length > 0) await refusals.foresee(em, [{ id: present.id, reason: 'no_payment_method' }]);
       return changed;
     });
     const { warnings } = await forewarned(organization, history, createTeam);

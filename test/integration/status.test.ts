@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { HELD, RECHARGED, unsuccessful } from '../support/books.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
+import { newFingerprint } from '../support/stand-ins.ts';
 import { type Organization, World } from '../support/world.ts';
 
 type Standing = { organization_id: string; balance: string | null; state: string; since: string | null; why: string; next: string };
@@ -130,12 +131,15 @@ describe('of an organization', () => {
       });
       expect(await listed()).toContain(organization.id);
     }
-    const told = callAsTold(await standingOf(paying));
-    expect(told).toEqual({ team_id: paying.teamId, max_budget: 30.5, budget_duration: null });
+    const lost = await standingOf(paying);
+    expect(callAsTold(lost)).toEqual({ team_id: paying.teamId, max_budget: 20, budget_duration: null });
     expect(callAsTold(await standingOf(seen))).toMatchObject({ max_budget: 9 });
-    await world.kms.post('/team/new', told);
+    await world.admin.patch(`/api/v1/organizations/${paying.id}`, { create_team: true });
+    expect(await standingOf(paying)).toMatchObject({ state: 'litellm_differs' });
+    await world.kms.post('/team/new', callAsTold(lost));
+    await acceptAsTold(lost);
     await sweep();
-    expect(await standingOf(paying)).toMatchObject({ state: 'ok', balance: '30.50' });
+    expect(await standingOf(paying)).toMatchObject({ state: 'ok', balance: '20.00' });
   });
 
   test('a team that no sweep could look for is not called gone', async () => {
@@ -222,6 +226,42 @@ describe('of an organization', () => {
     await sync();
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
     expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  test('what would refuse a recharge, from the next sweep on, and before anything asks for one', async () => {
+    const limited = await world.organization({ settings: { max_monthly_amount: '1.00' } });
+    const reset = await world.organization({ spend: 1 });
+    await world.editTeam(reset.teamId, { budget_duration: '30d' });
+    const blocked = await world.organization({ spend: 1 });
+    await world.editTeam(blocked.teamId, { blocked: true });
+    await sweep();
+    expect(await standingOf(limited)).toMatchObject({ state: 'limit_reached', why: expect.stringContaining('monthly') });
+    expect(await standingOf(reset)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('budget_duration') });
+    expect(await standingOf(blocked)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('blocked') });
+    expect(await listed()).toEqual(expect.arrayContaining([limited.id, reset.id, blocked.id]));
+
+    await world.admin.patch(`/api/v1/organizations/${limited.id}`, { max_monthly_amount: null });
+    await world.editTeam(reset.teamId, { budget_duration: null });
+    await world.editTeam(blocked.teamId, { blocked: false });
+    await sweep();
+    for (const organization of [reset, blocked]) expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    await world.eventually(async () => (await standingOf(limited)).state === 'ok', 'it is recharged');
+  });
+
+  test('a card that is held because of another organization', async () => {
+    const fingerprint = newFingerprint();
+    const { organization: paying } = await world.recharged({ fingerprint });
+    const declined = await world.organization({ fingerprint });
+    const [card] = (await world.stripe.customers.listPaymentMethods(declined.customerId)).data;
+    await world.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: 'pm_card_chargeDeclinedInsufficientFunds' });
+    await world.alerted(declined);
+    for (const organization of [paying, declined]) {
+      expect(await standingOf(organization)).toMatchObject({ state: 'card_declined' });
+      expect(await listed()).toContain(organization.id);
+      const { data } = await world.admin.get('/api/v1/holds', { params: { organization_id: organization.id, open: true } });
+      expect(data.data).toMatchObject([{ scope: 'card', reason: 'declined' }]);
+    }
+    await releaseAsTold(await standingOf(paying));
   });
 
   test('a customer without a card, from when it is named until it has one', async () => {

@@ -37,7 +37,7 @@ const FINE: OrganizationFacts = {
   refusals: [],
   drifts: [],
   budgetExpected: null,
-  budgetAnew: null,
+  gone: { left: null, lastBudget: null },
   nextDay: new Date('2026-11-26T23:00:00Z'),
   nextMonth: new Date('2026-11-30T23:00:00Z'),
 };
@@ -248,7 +248,7 @@ describe('an organization', () => {
     ...more,
   });
   const nextOn = (kind: DriftKind, more: Partial<StandingDrift> = {}) =>
-    standingOf({ ...FINE, drifts: [drift(kind, more)], budgetAnew: parseQuota('30.50') }, NOW).next;
+    standingOf({ ...FINE, drifts: [drift(kind, more)], gone: { left: parseQuota('9.50'), lastBudget: parseQuota('30.50') } }, NOW).next;
 
   test('that differs in LiteLLM says why once, and what failed where that was tried', () => {
     const why = (more: Partial<StandingDrift>) => standingOf({ ...FINE, drifts: [drift('team_not_found', more)] }, NOW).why;
@@ -266,7 +266,12 @@ describe('an organization', () => {
     [
       'team_deleted',
       {},
-      ['bill org set acme --team <id> ', `$KMS_BASE_URL/team/new"`, `'{"team_id":"acme-team","max_budget":30.5,"budget_duration":null}'`],
+      [
+        'bill org set acme --team <id> ',
+        `$KMS_BASE_URL/team/new"`,
+        `'{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}'`,
+        'then: bill org accept-budget acme',
+      ],
     ],
     ['block_differs', { theirs: 'blocked' }, ['bill org set acme --blocked on ', `'{"team_id":"acme-team","blocked":false}'`]],
     [
@@ -285,7 +290,10 @@ describe('an organization', () => {
     const stop = 'workers of bill-service: none asks for work';
     const waiting = { ...FINE, event: { id: 'evt_1', teamId: 'acme-team', since: minutesAgo(1) } };
     for (const facts of [waiting, { ...FINE, recharge: recharge('charged') }, { ...FINE, lowSince: minutesAgo(1) }])
-      expect(standingOf(facts, NOW, stop)).toMatchObject({ state: 'recharging', next: `it goes on when this is put right: ${stop}` });
+      expect(standingOf(facts, NOW, { stop, hold: null })).toMatchObject({
+        state: 'recharging',
+        next: `it goes on when this is put right: ${stop}`,
+      });
   });
 
   test('says what most needs somebody, and of the same kind what has lasted longest', () => {
