@@ -5,7 +5,7 @@
  * -- --only ack,storm        some of the measurements: ack, storm, recharge, latency
  * -- --rounds 5              counted rounds of each
  * -- --long                  ten times the alerts
- * -- --profile FOLDER        writes a profile of the API's processor time, for Chrome's developer tools
+ * -- --profile FOLDER        writes profiles of the service's processor time, for Chrome's developer tools
  * -- --json FILE             the figures for a program
  */
 import { writeFileSync } from 'node:fs';

@@ -16,36 +16,59 @@ import { BUDGET_AFTER, CHARGED_ONCE } from '../test/support/books.ts';
 import { createDatabase, TEMPLATE_DATABASE } from '../test/support/databases.ts';
 import { Processes } from '../test/support/processes.ts';
 import { type Organization, World } from '../test/support/world.ts';
+import { cpuOf } from './cpu.ts';
 import { inTurns, median, quantile, type Row, rowOf } from './rounds.ts';
 
 /** Between two looks at whether one is done, and whether all are: what looks takes the cores from what works. */
 const LOOK_MS = 2;
 const LOOK_AT_ALL_MS = 50;
 
-export type RechargeSizes = { rounds: number; recharges: number; oneByOne: number };
+export type RechargeSizes = { rounds: number; recharges: number; oneByOne: number; profile: string | undefined };
 
-export async function measureRecharges({ rounds, recharges }: RechargeSizes, say: (line: string) => void): Promise<Row[]> {
-  return inWorld(say, async (world) => {
+/** What uses processor time while recharges, or runs of the floor, are under way. */
+const PARTS = ['worker', 'API', 'stand-ins', 'PostgreSQL', 'Temporal', 'the bench itself'] as const;
+type Used = Record<(typeof PARTS)[number], number>;
+
+type Bench = {
+  world: World;
+  /** Microseconds of processor so far. */
+  used: (which: 'service' | 'floor') => Used;
+};
+
+export async function measureRecharges({ rounds, recharges, profile }: RechargeSizes, say: (line: string) => void): Promise<Row[]> {
+  return inWorld({ profile, say }, async ({ world, used }) => {
     const eventIds: string[] = [];
     const { service, floor } = await inTurns(rounds, async (which, round) => {
       const organizations = which === 'service' ? await organizationsOf(world, recharges) : [];
+      const before = used(which);
       const started = performance.now();
       if (which === 'service') eventIds.push(...(await rechargeAll(world, organizations)));
       else await Promise.all(Array.from({ length: recharges }, () => fourSteps(world)));
       const rate = recharges / ((performance.now() - started) / 1000);
+      const after = used(which);
       for (const organization of organizations) await check(world, organization);
-      say(`  round ${round}, ${which}: ${rate.toFixed(1)} a second`);
-      return rate;
+      const ms = PARTS.map((part) => [part, (after[part] - before[part]) / recharges / 1000] as const);
+      say(`  round ${round}, ${which}: ${rate.toFixed(1)} a second; ms of processor each: ${shown(ms)}`);
+      return { rate, ...(Object.fromEntries(ms) as Used) };
+    });
+    const of = (figure: 'rate' | (typeof PARTS)[number]) => ({
+      service: service.map((each) => each[figure]),
+      floor: floor.map((each) => each[figure]),
     });
     return [
-      rowOf('recharges, from alert to raised quota', 'a second', { service, floor }),
+      rowOf('recharges, from alert to raised quota', 'a second', of('rate')),
+      ...PARTS.map((part) => rowOf(`· processor time of one: ${part}`, 'ms', of(part))),
       ...(await countsOf(world, eventIds.at(-1) as string)),
     ];
   });
 }
 
-export async function measureLatency({ rounds, oneByOne }: RechargeSizes, say: (line: string) => void): Promise<Row[]> {
-  return inWorld(say, async (world) => {
+function shown(ms: readonly (readonly [part: string, ms: number])[]): string {
+  return ms.map(([part, each]) => `${part} ${each.toFixed(1)}`).join(', ');
+}
+
+export async function measureLatency({ rounds, oneByOne, profile }: RechargeSizes, say: (line: string) => void): Promise<Row[]> {
+  return inWorld({ profile, say }, async ({ world }) => {
     const took = await inTurns(rounds, async (which, round) => {
       const times: number[] = [];
       for (let each = 0; each < oneByOne; each++) {
@@ -114,31 +137,54 @@ async function countsOf(world: World, eventId: string): Promise<Row[]> {
   return counts.map(([what, service, floor]) => rowOf(what, '', { service: [service], floor: [floor] }));
 }
 
-async function inWorld<Result>(say: (line: string) => void, work: (world: World) => Promise<Result>): Promise<Result> {
+type Start = {
+  /** Where worker, API and stand-ins write a profile of their processor time. */
+  profile: string | undefined;
+  say: (line: string) => void;
+};
+
+async function inWorld<Result>({ profile, say }: Start, work: (bench: Bench) => Promise<Result>): Promise<Result> {
   say('starting PostgreSQL, Temporal, the stand-ins, the API, a worker and the floor');
   const folder = mkdtempSync(join(tmpdir(), 'bill-bench-'));
-  const servers = await Promise.all([
+  const [postgres, temporal] = await Promise.all([
     launch('postgres', { data: join(folder, 'postgres'), port: 0 }),
     launch('temporal', { port: 0, 'ui-port': 0 }),
   ]);
   // Where a world looks for them.
-  process.env['TEST_POSTGRES_URL'] = servers[0].ready['url'];
-  process.env['TEST_TEMPORAL_ADDRESS'] = servers[1].ready['address'];
+  process.env['TEST_POSTGRES_URL'] = postgres.ready['url'];
+  process.env['TEST_TEMPORAL_ADDRESS'] = temporal.ready['address'];
   const database = await Database.open(await createDatabase(TEMPLATE_DATABASE));
   await database.migrate();
   await database.close();
+  const profiled = profile === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` };
+  // The stand-ins have our environment.
+  Object.assign(process.env, profiled);
   const world = await World.create();
   const processes = new Processes();
-  const floors: ChildProcess[] = [];
+  let floor: ChildProcess | undefined;
   try {
-    await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
-    floors.push(await startFloor(world.env['TEMPORAL_ADDRESS'] ?? ''));
-    return await work(world);
+    const [api, worker] = await Promise.all([processes.start('serve', world, profiled), processes.start('worker', world, profiled)]);
+    floor = await startFloor(world.env['TEMPORAL_ADDRESS'] ?? '');
+    const usedBy = (...children: (ChildProcess | undefined)[]) => children.reduce((sum, child) => sum + cpuOf(child?.pid ?? 0), 0);
+    const used = (which: 'service' | 'floor'): Used => {
+      const { user, system } = process.cpuUsage();
+      return {
+        worker: usedBy(which === 'service' ? worker.process : floor),
+        API: which === 'service' ? usedBy(api.process) : 0,
+        'stand-ins': which === 'service' ? usedBy(...world.servers.map((server) => server.process)) : 0,
+        PostgreSQL: which === 'service' ? usedBy(postgres.process) : 0,
+        Temporal: usedBy(temporal.process),
+        'the bench itself': user + system,
+      };
+    };
+    const result = await work({ world, used });
+    if (profile !== undefined) await Promise.all([api.terminate(), worker.terminate()]);
+    return result;
   } finally {
-    for (const floor of floors) floor.kill('SIGKILL');
+    floor?.kill('SIGKILL');
     await processes.killAll();
     await world.close();
-    await Promise.all(servers.map((server) => server.stop()));
+    await Promise.all([postgres.stop(), temporal.stop()]);
     rmSync(folder, { recursive: true, force: true });
   }
 }
