@@ -16,6 +16,12 @@ import type { Logger } from '../observability/log.ts';
 /** Activities that run at once; each uses at most one of its pool's connections at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
 /**
+ * Workflow tasks that are worked on at once, each with its short step. What is beyond waits at Temporal, where waiting
+ * costs nothing: with forty in one process every step took so long that each was left to an activity, 36 events of the
+ * history rather than 24. A healthy step takes 30 ms, so ten are more than two cores can do.
+ */
+const MAX_CONCURRENT_WORKFLOW_TASKS = 10;
+/**
  * The same of bulk work. The schedules run three, one each; the others are for runs by hand. Each works on five items
  * at a time at most (`sideBySide`): 40 calls for the gate of LiteLLM, which takes 50, and 40 statements that wait for
  * a pool of their own, milliseconds each.
@@ -148,6 +154,7 @@ export async function createWorkers({
     activities,
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
+    maxConcurrentWorkflowTaskExecutions: MAX_CONCURRENT_WORKFLOW_TASKS,
   });
   const ofCharges = await Worker.create({
     ...temporal,
