@@ -39,8 +39,12 @@ export async function stands(em: EntityManager, organizationId: string, reason: 
 /** The organization was recharged, or its balance is above the minimum again. In a transaction. */
 export async function forget(tx: EntityManager, organizationId: string): Promise<void> {
   // Always the organization's lock first.
-  await tx.execute('update organization_balance_config set low_since = null where c_organization_id = ?', [organizationId]);
-  await tx.execute('delete from refusal where organization_id = ?', [organizationId]);
+  await tx.execute(
+    `with organization as (
+       update organization_balance_config set low_since = null where c_organization_id = ? returning c_organization_id)
+     delete from refusal where organization_id in (select c_organization_id from organization)`,
+    [organizationId],
+  );
 }
 
 /** Stripe shows a card of the organization's customer that can be charged. */

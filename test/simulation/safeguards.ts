@@ -210,7 +210,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/charge-stripe.ts',
-        'const lost = await lostPayment(em, recharge, intents);',
+        'const lost = await lostPayment(em, recharge, { newest: intents, installation });',
         'const lost = undefined as Awaited<ReturnType<typeof lostPayment>> | typeof intents[number];',
       ],
     ],
