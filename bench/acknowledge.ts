@@ -209,7 +209,8 @@ async function startServers({ alerts, profile }: Sizes, say: (line: string) => v
   };
 }
 
-async function startFloor(env: Record<string, string>): Promise<{ port: number; child: ChildProcess }> {
+/** The floor's API. */
+export async function startFloor(env: Record<string, string>): Promise<{ port: number; child: ChildProcess }> {
   const main = fileURLToPath(new URL('./floors/acknowledge.ts', import.meta.url));
   const child = spawn(process.execPath, [main], {
     env: { PATH: process.env['PATH'], NODE_ENV: 'production', ...env },

@@ -14,7 +14,7 @@ import { launch } from '../sandbox/launch.ts';
 import { Database } from '../src/database/database.ts';
 import { BUDGET_AFTER, CHARGED_ONCE } from '../test/support/books.ts';
 import { createDatabase, TEMPLATE_DATABASE } from '../test/support/databases.ts';
-import { Processes } from '../test/support/processes.ts';
+import { type BillProcess, Processes } from '../test/support/processes.ts';
 import { type Organization, World } from '../test/support/world.ts';
 import { cpuOf } from './cpu.ts';
 import { inTurns, median, quantile, type Row, rowOf } from './rounds.ts';
@@ -31,6 +31,9 @@ type Used = Record<(typeof PARTS)[number], number>;
 
 type Bench = {
   world: World;
+  /** The processes of the service, and the floor's worker. */
+  processes: { api: BillProcess; worker: BillProcess; floor: ChildProcess };
+
   /** Microseconds of processor so far. */
   used: (which: 'service' | 'floor') => Used;
 };
@@ -58,7 +61,7 @@ export async function measureRecharges({ rounds, recharges, profile }: RechargeS
     return [
       rowOf('recharges, from alert to raised quota', 'a second', of('rate')),
       ...PARTS.map((part) => rowOf(`· processor time of one: ${part}`, 'ms', of(part))),
-      ...(await countsOf(world, eventIds.at(-1) as string)),
+      ...(await countsOf(world, eventIds.slice(-recharges))),
     ];
   });
 }
@@ -127,14 +130,13 @@ async function check(world: World, organization: Organization): Promise<void> {
   throw new Error(`the books of ${organization.id} are wrong: ${JSON.stringify({ books, budget })}`);
 }
 
-/** What is the same on every machine. Calls and statements of a recharge are held by test/integration/recharge.test.ts. */
-async function countsOf(world: World, eventId: string): Promise<Row[]> {
-  const history = await (await world.runOf(eventId)).fetchHistory();
-  const ofFloor = await world.temporal.workflow.getHandle(await fourSteps(world)).fetchHistory();
-  const counts: [what: string, service: number, floor: number][] = [
-    ['history events of a recharge', history.events?.length ?? 0, ofFloor.events?.length ?? 0],
-  ];
-  return counts.map(([what, service, floor]) => rowOf(what, '', { service: [service], floor: [floor] }));
+/** The events of the histories, on average: short steps that were left to an activity cost some. */
+async function countsOf(world: World, eventIds: readonly string[]): Promise<Row[]> {
+  const sizes: number[] = [];
+  for (const eventId of eventIds) sizes.push((await (await world.runOf(eventId)).fetchHistory()).events?.length ?? 0);
+  const { events } = await world.temporal.workflow.getHandle(await fourSteps(world)).fetchHistory();
+  const mean = sizes.reduce((sum, size) => sum + size, 0) / sizes.length;
+  return [rowOf('history events of one', '', { service: [mean], floor: [events?.length ?? 0] })];
 }
 
 type Start = {
@@ -143,7 +145,7 @@ type Start = {
   say: (line: string) => void;
 };
 
-async function inWorld<Result>({ profile, say }: Start, work: (bench: Bench) => Promise<Result>): Promise<Result> {
+export async function inWorld<Result>({ profile, say }: Start, work: (bench: Bench) => Promise<Result>): Promise<Result> {
   say('starting PostgreSQL, Temporal, the stand-ins, the API, a worker and the floor');
   const folder = mkdtempSync(join(tmpdir(), 'bill-bench-'));
   const [postgres, temporal] = await Promise.all([
@@ -177,7 +179,7 @@ async function inWorld<Result>({ profile, say }: Start, work: (bench: Bench) => 
         'the bench itself': user + system,
       };
     };
-    const result = await work({ world, used });
+    const result = await work({ world, processes: { api, worker, floor }, used });
     if (profile !== undefined) await Promise.all([api.terminate(), worker.terminate()]);
     return result;
   } finally {
@@ -189,7 +191,8 @@ async function inWorld<Result>({ profile, say }: Start, work: (bench: Bench) => 
   }
 }
 
-async function startFloor(address: string): Promise<ChildProcess> {
+/** The floor's worker. */
+export async function startFloor(address: string): Promise<ChildProcess> {
   const main = fileURLToPath(new URL('./floors/recharge.ts', import.meta.url));
   const child = spawn(process.execPath, [main], {
     env: { PATH: process.env['PATH'], TEMPORAL_ADDRESS: address },
