@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import type { Organization, World } from '../test/support/world.ts';
 import { startFloor } from './acknowledge.ts';
-import { inWorld } from './recharge.ts';
+import { allClosed, inWorld } from './recharge.ts';
 import { type Row, rowOf } from './rounds.ts';
 
 /** Long enough for what a start leaves behind to be collected. */
@@ -18,7 +18,7 @@ const RECHARGED_OF_ALERTS = 15;
 export type MemorySizes = { loadSeconds: number };
 
 export async function measureMemory({ loadSeconds }: MemorySizes, say: (line: string) => void): Promise<Row[]> {
-  return inWorld({ profile: undefined, say }, async ({ world, processes }) => {
+  return inWorld({ say }, async ({ world, processes }) => {
     const express = await startFloor({ DATABASE_URL: world.env['DATABASE_URL'] ?? '', SECRET: 'of-no-importance' });
     try {
       const pairs = [
@@ -58,6 +58,7 @@ async function sendAlerts(world: World, seconds: number, look: (seconds: number)
     if (n > 0 && n % (30 * ALERTS_A_SECOND) === 0) look(n / ALERTS_A_SECOND);
   }
   await Promise.all(sent);
+  await allClosed(world);
 }
 
 /** What the process holds, as Linux counts it: shared libraries too. */

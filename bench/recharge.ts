@@ -36,6 +36,8 @@ type Bench = {
 
   /** Microseconds of processor so far. */
   used: (which: 'service' | 'floor') => Used;
+  /** kill -9 of API and worker at once; both are started again. */
+  killAndStart: () => Promise<void>;
 };
 
 export async function measureRecharges({ rounds, recharges, profile }: RechargeSizes, say: (line: string) => void): Promise<Row[]> {
@@ -91,7 +93,7 @@ export async function measureLatency({ rounds, oneByOne, profile }: RechargeSize
   });
 }
 
-async function organizationsOf(world: World, count: number): Promise<Organization[]> {
+export async function organizationsOf(world: World, count: number): Promise<Organization[]> {
   const made: Organization[] = [];
   for (let each = 0; each < count; each++) made.push(await world.organization());
   return made;
@@ -116,6 +118,12 @@ async function closed(world: World, eventIds: readonly string[], lookMs: number)
   while ((await world.sql.query(open, [eventIds])).rowCount !== 0) await new Promise((resolve) => setTimeout(resolve, lookMs));
 }
 
+/** Waits until every event that was acknowledged has ended. */
+export async function allClosed(world: World): Promise<void> {
+  const open = 'select from webhook_event where not processed limit 1';
+  while ((await world.sql.query(open)).rowCount !== 0) await new Promise((resolve) => setTimeout(resolve, LOOK_AT_ALL_MS));
+}
+
 /** Returns the id of the run, which has ended. */
 async function fourSteps(world: World): Promise<string> {
   const workflowId = `floor/${randomUUID()}`;
@@ -123,8 +131,8 @@ async function fourSteps(world: World): Promise<string> {
   return workflowId;
 }
 
-/** Charge, quota and ledger agree. */
-async function check(world: World, organization: Organization): Promise<void> {
+/** Charge, quota and ledger agree. @throws when they do not. */
+export async function check(world: World, organization: Organization): Promise<void> {
   const [books, budget] = [await world.books(organization), await world.budgetOf(organization.teamId)];
   if (isDeepStrictEqual(books, CHARGED_ONCE) && budget === BUDGET_AFTER) return;
   throw new Error(`the books of ${organization.id} are wrong: ${JSON.stringify({ books, budget })}`);
@@ -141,11 +149,13 @@ async function countsOf(world: World, eventIds: readonly string[]): Promise<Row[
 
 type Start = {
   /** Where worker, API and stand-ins write a profile of their processor time. */
-  profile: string | undefined;
+  profile?: string | undefined;
+  /** In which the world's environment differs. */
+  env?: Record<string, string>;
   say: (line: string) => void;
 };
 
-export async function inWorld<Result>({ profile, say }: Start, work: (bench: Bench) => Promise<Result>): Promise<Result> {
+export async function inWorld<Result>({ profile, env = {}, say }: Start, work: (bench: Bench) => Promise<Result>): Promise<Result> {
   say('starting PostgreSQL, Temporal, the stand-ins, the API, a worker and the floor');
   const folder = mkdtempSync(join(tmpdir(), 'bill-bench-'));
   const [postgres, temporal] = await Promise.all([
@@ -161,11 +171,12 @@ export async function inWorld<Result>({ profile, say }: Start, work: (bench: Ben
   const profiled = profile === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` };
   // The stand-ins have our environment.
   Object.assign(process.env, profiled);
-  const world = await World.create();
+  const world = await World.create(env);
   const processes = new Processes();
   let floor: ChildProcess | undefined;
   try {
-    const [api, worker] = await Promise.all([processes.start('serve', world, profiled), processes.start('worker', world, profiled)]);
+    const startBoth = () => Promise.all([processes.start('serve', world, profiled), processes.start('worker', world, profiled)]);
+    const [api, worker] = await startBoth();
     floor = await startFloor(world.env['TEMPORAL_ADDRESS'] ?? '');
     const usedBy = (...children: (ChildProcess | undefined)[]) => children.reduce((sum, child) => sum + cpuOf(child?.pid ?? 0), 0);
     const used = (which: 'service' | 'floor'): Used => {
@@ -179,7 +190,11 @@ export async function inWorld<Result>({ profile, say }: Start, work: (bench: Ben
         'the bench itself': user + system,
       };
     };
-    const result = await work({ world, processes: { api, worker, floor }, used });
+    const killAndStart = async () => {
+      await processes.killAll();
+      await startBoth();
+    };
+    const result = await work({ world, processes: { api, worker, floor }, used, killAndStart });
     if (profile !== undefined) await Promise.all([api.terminate(), worker.terminate()]);
     return result;
   } finally {
