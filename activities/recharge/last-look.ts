@@ -43,11 +43,15 @@ export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promi
   return attempt.kind === 'held' ? { refusal: 'held', reason: describeHold(attempt.hold) } : undefined;
 }
 
-/** A reservation has counted its amount under the organization's lock: it fits while the settings are those of then. */
+/**
+ * A reservation has counted its amount under the organization's lock. While the settings are those of then, it is still
+ * within the limits of the day and the month; one above `max_charge` is looked at anew, because a person approves it.
+ */
 async function isWithinLimits(em: EntityManager, recharge: Recharge, organization: Organization): Promise<boolean> {
-  if (isJustReserved(recharge) && organization.updatedAt < recharge.createdAt) return true;
-  const history = await paidBy(em, organization.id, { except: recharge.id });
-  return withinLimits(organizations.policyOf(organization), history, recharge.amountMinor);
+  const policy = organizations.policyOf(organization);
+  const isAsReserved = isJustReserved(recharge) && organization.updatedAt < recharge.createdAt;
+  if (isAsReserved && recharge.amountMinor <= policy.maxCharge) return true;
+  return withinLimits(policy, await paidBy(em, organization.id, { except: recharge.id }), recharge.amountMinor);
 }
 
 function isJustReserved({ createdAt }: Recharge): boolean {
