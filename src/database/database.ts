@@ -14,8 +14,8 @@ export type { SchemaDifference } from './schema-version.ts';
 const STATEMENT_TIMEOUT_MS = 15_000;
 const POOL_MAX = 20;
 /**
- * A connection that is not used for so long is closed. A new one costs PostgreSQL a process that has to read its
- * catalogue anew, as much as ten recharges' statements.
+ * A connection that is not used for so long is closed, and no sooner: a new one costs PostgreSQL a process that has to
+ * read its catalogue anew.
  */
 const IDLE_TIMEOUT_MS = 60_000;
 /** The look at the server has a connection of its own: a pool that is busy to the last one is no outage. */
