@@ -61,19 +61,22 @@ export async function measureLimit({ crossings }: BurstSizes, say: (line: string
     await Promise.all(others.map((organization) => world.accepted(organization)));
     await allClosed(world);
     await checkAll(world, organizations);
-    const { rows } = await world.sql.query<{ seconds: number }>(
-      `select extract(epoch from max(at) - min(at))::float as seconds from (
-         select (step->>'at')::timestamptz as at from recharge, jsonb_array_elements(timeline) step
-         where step->>'status' = 'charged' order by at offset 1) charged`,
+    const { rows } = await world.sql.query<{ at: number }>(
+      `select extract(epoch from (step->>'at')::timestamptz)::float as at from recharge, jsonb_array_elements(timeline) step
+       where step->>'status' = 'charged' order by at offset 1`,
     );
-    const charges = others.length - 1;
+    const [begun, ...charged] = rows.map(({ at }) => at);
+    // Temporal divides the limit among the four partitions of a task queue, and one of them is through before the others.
+    const half = Math.floor(charged.length / 2);
+    const share = (count: number) => count / ((charged[count - 1] ?? 0) - (begun ?? 0)) / STRIPE_LIMIT;
     const refused = (await world.stripeState()).requests.filter(({ status }) => status === 429).length;
     return [
       figure(
-        `charges a second of ${crossings} crossings, STRIPE_RATE_LIMIT being ${STRIPE_LIMIT}`,
+        `charges a second of ${crossings} crossings, STRIPE_RATE_LIMIT being ${STRIPE_LIMIT}: the first half`,
         'of the limit',
-        charges / (rows[0]?.seconds ?? 0) / STRIPE_LIMIT,
+        share(half),
       ),
+      figure('· all', 'of the limit', share(charged.length)),
       figure('· answers 429 of Stripe', '', refused),
     ];
   });
