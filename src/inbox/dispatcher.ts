@@ -21,9 +21,9 @@ const LEASE_BEYOND_DEADLINE_MS = 5_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 10_000;
 /**
- * So many different rows have failed and none has succeeded since: that is an outage of what they all need. Then one row
- * at a time tries whether it is over, and not all of them again and again, which would take processor and connections from
- * what comes in.
+ * So many different rows have failed and none has succeeded since: that is an outage of what they all need. Then as many
+ * at a time try whether it is over, and not all of them again and again, which would take processor and connections from
+ * what comes in. More than one, so that a few rows that always fail do not stand before one that would not.
  */
 const FAILED_IN_OUTAGE = 5;
 /** Between two such tries. What is stored meanwhile waits so long when the outage is over. */
@@ -108,7 +108,7 @@ export class Dispatcher<Row extends { id: string }> {
   /** How many rows may be begun now. */
   private room(): number {
     if (this.failed.size < FAILED_IN_OUTAGE) return MAX_UNDER_WAY - this.underWay.size;
-    return this.underWay.size === 0 && performance.now() >= this.tryAgainAt ? 1 : 0;
+    return this.underWay.size === 0 && performance.now() >= this.tryAgainAt ? FAILED_IN_OUTAGE : 0;
   }
 
   private begin(row: Row, deadlineMs: number): void {
