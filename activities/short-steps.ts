@@ -7,10 +7,10 @@ import { ApplicationFailure, type Context } from '@temporalio/activity';
 import type { ActivityInterceptors } from '@temporalio/worker';
 import { FAILURE } from '../src/domain/failures.ts';
 
-/** About as many as find a connection at once; each beyond would wait for one of these. */
+/** About as many as find a connection at once; each beyond would wait for one of these. A worker begins fewer by itself. */
 const MAX_AT_ONCE = 20;
-/** A healthy one takes some 30 ms. */
-const SLOW_MS = 500;
+/** A healthy one takes some 30 ms, on a starved machine ten times that; one of two seconds is given up. */
+const SLOW_MS = 1_000;
 /** After a slow one, none is tried for so long. */
 const PAUSE_MS = 10_000;
 

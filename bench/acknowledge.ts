@@ -16,7 +16,7 @@ import { launch } from '../sandbox/launch.ts';
 import { freePort } from '../sandbox/ports.ts';
 import { Database } from '../src/database/database.ts';
 import { startBill } from '../test/support/processes.ts';
-import { cpuOf, cpuOfPostgres } from './cpu.ts';
+import { cpuOf } from './cpu.ts';
 import { inTurns, quantile, type Row, rowOf } from './rounds.ts';
 import { type Load, type Sender, type Sent, startSender } from './sender.ts';
 
@@ -160,8 +160,7 @@ async function onServers<Result>(sizes: Sizes, say: (line: string) => void, work
 async function startServers({ alerts, profile }: Sizes, say: (line: string) => void): Promise<Bench> {
   say('starting PostgreSQL, the API and the floor');
   const folder = mkdtempSync(join(tmpdir(), 'bill-bench-'));
-  const data = join(folder, 'postgres');
-  const postgres = await launch('postgres', { data, port: 0 });
+  const postgres = await launch('postgres', { data: join(folder, 'postgres'), port: 0 });
   const databaseUrl = postgres.ready['url'] ?? '';
   const database = await Database.open(databaseUrl);
   await database.migrate();
@@ -194,7 +193,10 @@ async function startServers({ alerts, profile }: Sizes, say: (line: string) => v
   return {
     sql,
     sender,
-    used: (which) => ({ node: cpuOf((which === 'service' ? service.process : floor.child).pid ?? 0), postgres: cpuOfPostgres(data) }),
+    used: (which) => ({
+      node: cpuOf((which === 'service' ? service.process : floor.child).pid ?? 0),
+      postgres: cpuOf(postgres.process.pid ?? 0),
+    }),
     ports: { service: service.ready.port ?? 0, floor: floor.port },
     stop: async () => {
       sender.stop();
@@ -207,7 +209,8 @@ async function startServers({ alerts, profile }: Sizes, say: (line: string) => v
   };
 }
 
-async function startFloor(env: Record<string, string>): Promise<{ port: number; child: ChildProcess }> {
+/** The floor's API. */
+export async function startFloor(env: Record<string, string>): Promise<{ port: number; child: ChildProcess }> {
   const main = fileURLToPath(new URL('./floors/acknowledge.ts', import.meta.url));
   const child = spawn(process.execPath, [main], {
     env: { PATH: process.env['PATH'], NODE_ENV: 'production', ...env },

@@ -2,20 +2,32 @@
  * `npm run bench`: the service beside the least that could do the same durable work, in turns on the same machine.
  * Prints a table of medians. What each figure means and what limits it is in docs/performance.md.
  *
- * -- --only ack,storm        some of the measurements: ack, storm, recharge, latency
+ * -- --only ack,storm        some of the measurements: ack, storm, recharge, latency, memory, sustained,
+ *                            killed, limit
  * -- --rounds 5              counted rounds of each
- * -- --long                  ten times the alerts
- * -- --profile FOLDER        writes a profile of the API's processor time, for Chrome's developer tools
+ * -- --long                  ten times the alerts, recharges and time of load
+ * -- --profile FOLDER        writes profiles of the service's processor time, for Chrome's developer tools
  * -- --json FILE             the figures for a program
  */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { measureAcknowledgements, measureStorm, type Sizes } from './acknowledge.ts';
+import { type BurstSizes, measureKilled, measureLimit, measureSustained } from './bursts.ts';
+import { type MemorySizes, measureMemory } from './memory.ts';
 import { measureLatency, measureRecharges, type RechargeSizes } from './recharge.ts';
 import { type Row, tableOf } from './rounds.ts';
 
-const MEASUREMENTS = { ack: measureAcknowledgements, storm: measureStorm, recharge: measureRecharges, latency: measureLatency } as const;
+const MEASUREMENTS = {
+  ack: measureAcknowledgements,
+  storm: measureStorm,
+  recharge: measureRecharges,
+  latency: measureLatency,
+  memory: measureMemory,
+  sustained: measureSustained,
+  killed: measureKilled,
+  limit: measureLimit,
+} as const;
 
 const { values } = parseArgs({
   options: {
@@ -31,7 +43,7 @@ const unknown = names.filter((name) => !Object.hasOwn(MEASUREMENTS, name));
 if (unknown.length > 0) throw new Error(`--only takes ${Object.keys(MEASUREMENTS).join(', ')}, not ${unknown.join(', ')}`);
 
 const scale = values.long ? 10 : 1;
-const sizes: Sizes & RechargeSizes = {
+const sizes: Sizes & RechargeSizes & MemorySizes & BurstSizes = {
   rounds: Number(values.rounds),
   alerts: 5_000 * scale,
   storm: 10_000,
@@ -39,6 +51,10 @@ const sizes: Sizes & RechargeSizes = {
   latencySeconds: 5 * scale,
   recharges: 100 * scale,
   oneByOne: 20 * scale,
+  loadSeconds: 60 * scale,
+  sustainedSeconds: 10 * scale,
+  killed: 100 * scale,
+  crossings: 60 * scale,
   profile: values.profile,
 };
 const started = performance.now();

@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from './node-flags.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -18,7 +19,10 @@ const windows = process.platform === 'win32';
 const node = join(ROOT, 'node_modules/.bin', windows ? 'node.cmd' : 'node');
 const envFile = join(ROOT, '.env');
 const settings = existsSync(envFile) ? [`--env-file=${envFile}`] : [];
-const command = spawn(node, [...settings, join(ROOT, 'src/cli/main.ts'), ...process.argv.slice(2)], { stdio: 'inherit', shell: windows });
+const command = spawn(node, [...NODE_FLAGS, ...settings, join(ROOT, 'src/cli/main.ts'), ...process.argv.slice(2)], {
+  stdio: 'inherit',
+  shell: windows,
+});
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => command.kill(signal));
 command.on('error', (error) => {

@@ -67,7 +67,8 @@ type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind:
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
 async function createIntent({ em, payments, kms, workflows }: Tools, recharge: Recharge): Promise<Created> {
   const { choice, intents } = await payments.cardAndNewestIntents(recharge.stripeCustomerId, NEWEST_INTENTS);
-  const lost = await lostPayment(em, recharge, intents);
+  const installation = await installationId(em);
+  const lost = await lostPayment(em, recharge, { newest: intents, installation });
   if (lost?.metadata?.rechargeId === recharge.id) return takeOver(em, payments, recharge, lost);
   if (lost) {
     const reason = `${REFUSALS.payment_unknown} (PaymentIntent ${lost.id})`;
@@ -81,7 +82,7 @@ async function createIntent({ em, payments, kms, workflows }: Tools, recharge: R
   const obstacle = await obstacleTo({ em, kms, recharge }, card);
   if (obstacle) return { kind: 'ended', recharge: await callOff(em, recharge, obstacle, card) };
   try {
-    const intent = await payments.createIntent(recharge, { paymentMethodId: card.id, installation: await installationId(em) });
+    const intent = await payments.createIntent(recharge, { paymentMethodId: card.id, installation });
     const charging = await recharges.move(em, recharge, {
       to: 'charging',
       changes: { paymentIntentId: intent.id, ...noted(card) },

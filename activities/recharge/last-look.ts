@@ -2,9 +2,9 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import * as cardAttempts from '../../src/database/card-attempts.ts';
 import type { EntityManager } from '../../src/database/database.ts';
-import type { Recharge } from '../../src/database/entities.ts';
+import type { Organization, Recharge } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
-import { historyOf } from '../../src/database/recharge-history.ts';
+import { paidBy } from '../../src/database/recharge-history.ts';
 import type { Card } from '../../src/domain/card.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { describeHold } from '../../src/domain/hold.ts';
@@ -12,8 +12,8 @@ import { REFUSALS, type Refusal, unfitness, withinLimits } from '../../src/domai
 import { KmsError } from '../../src/kms/errors.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 
-/** What LiteLLM said of the team when the recharge was reserved is believed for so long. */
-const TEAM_READ_LASTS_MS = 5_000;
+/** What was seen when the recharge was reserved is believed for so long: what LiteLLM said of the team, and the limits. */
+const RESERVATION_LASTS_MS = 5_000;
 
 /** `refusal`: the policy's word, where it has one. */
 export type Obstacle = { refusal?: Refusal; reason: string };
@@ -31,12 +31,11 @@ export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promi
   const organization = await organizations.get(em, recharge.organizationId);
   if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) return refused('auto_recharge_disabled');
   if (organization.blocked) return refused('team_blocked');
-  const history = await historyOf(em, organization.id, { except: recharge.id });
-  if (!withinLimits(organizations.policyOf(organization), history, recharge.amountMinor)) {
-    return { reason: 'the limits were lowered after the amount was reserved' };
-  }
+  if (!(await isWithinLimits(em, recharge, organization))) return { reason: 'the limits were lowered after the amount was reserved' };
   const unfit = await unfitnessNow(kms, recharge);
   if (unfit) return refused(unfit);
+  // Right before the confirm that follows at once, one statement says that the look before the intent was made stands.
+  if (recharge.status === 'charging' && (await cardAttempts.stands(em, recharge, card))) return undefined;
   const attempt = await cardAttempts.begin(em, recharge, card);
   if (attempt.kind === 'busy') {
     throw ApplicationFailure.retryable(`the same card is being charged for recharge ${attempt.rechargeId}`, FAILURE.cardBusy);
@@ -44,11 +43,26 @@ export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promi
   return attempt.kind === 'held' ? { refusal: 'held', reason: describeHold(attempt.hold) } : undefined;
 }
 
+/**
+ * A reservation has counted its amount under the organization's lock. While the settings are those of then, it is still
+ * within the limits of the day and the month; one above `max_charge` is looked at anew, because a person approves it.
+ */
+async function isWithinLimits(em: EntityManager, recharge: Recharge, organization: Organization): Promise<boolean> {
+  const policy = organizations.policyOf(organization);
+  const isAsReserved = isJustReserved(recharge) && organization.updatedAt < recharge.createdAt;
+  if (isAsReserved && recharge.amountMinor <= policy.maxCharge) return true;
+  return withinLimits(policy, await paidBy(em, organization.id, { except: recharge.id }), recharge.amountMinor);
+}
+
+function isJustReserved({ createdAt }: Recharge): boolean {
+  return Date.now() - createdAt.getTime() < RESERVATION_LASTS_MS;
+}
+
 /** Why quota would help this team no more; null when it would. */
-async function unfitnessNow(kms: Look['kms'], { createdAt, litellmTeamId }: Recharge): Promise<Refusal | null> {
-  if (Date.now() - createdAt.getTime() < TEAM_READ_LASTS_MS) return null;
+async function unfitnessNow(kms: Look['kms'], recharge: Recharge): Promise<Refusal | null> {
+  if (isJustReserved(recharge)) return null;
   try {
-    const budget = await kms.teamBudget(litellmTeamId);
+    const budget = await kms.teamBudget(recharge.litellmTeamId);
     return budget.blocked ? 'team_blocked' : unfitness(budget);
   } catch (error) {
     if (error instanceof KmsError && error.kind === 'not_found') return 'team_not_found';

@@ -107,8 +107,15 @@ async function holdRefused(
 /** The best probe is a raise that LiteLLM takes. */
 async function releaseRefused(tx: EntityManager, { id, organizationId }: Recharge): Promise<void> {
   const release = { by: id, reason: 'LiteLLM has taken a raise' };
-  await holds.releaseOf(tx, { scope: 'service', subject: '', reasons: ['raise_refused'] }, release);
-  await holds.releaseOf(tx, { scope: 'organization', subject: organizationId, reasons: ['raise_refused'] }, release);
+  const reasons = ['raise_refused'] as const;
+  await holds.releaseEachOf(
+    tx,
+    [
+      { scope: 'service', subject: '', reasons },
+      { scope: 'organization', subject: organizationId, reasons },
+    ],
+    release,
+  );
 }
 
 function granted({ quotaBefore, quotaAfter }: Recharge): Extract<QuotaResult, { kind: 'granted' }> {

@@ -5,12 +5,12 @@
  */
 import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker } from '@temporalio/worker';
-import { bundleWorkflows } from '../../src/temporal/workflow-bundle.ts';
+import { bundleApart } from '../../src/temporal/workflow-bundle.ts';
 
 const worker = await Worker.create({
   connection: await NativeConnection.connect({ address: process.env['TEMPORAL_ADDRESS'] ?? '' }),
   taskQueue: 'floor',
-  workflowBundle: await bundleWorkflows(fileURLToPath(new URL('./workflow.ts', import.meta.url))),
+  workflowBundle: { code: await bundleApart(fileURLToPath(new URL('./workflow.ts', import.meta.url))) },
   activities: { nothing: async () => {} },
   maxConcurrentActivityTaskExecutions: 40,
 });

@@ -48,6 +48,29 @@ export async function begin(em: EntityManager, recharge: Pick<Recharge, 'id' | '
   });
 }
 
+/** An attempt that was entered so long ago is looked at anew. */
+const STANDS_FOR_MS = 5_000;
+
+/**
+ * Whether the recharge's attempt on this card was entered moments ago, and no hold applies by now: while it is entered
+ * nobody else begins one on the card.
+ */
+export async function stands(
+  em: EntityManager,
+  { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
+  card: Card,
+): Promise<boolean> {
+  const rows = await em.execute(
+    `select from card_attempt a where a.recharge_id = ? and a.fingerprint = ? and a.outcome is null
+       and a.begun_at > now() - ? * interval '1 millisecond'
+       and not exists (
+         select from hold where released_at is null and (until is null or until > now())
+           and (scope = 'service' or scope = 'organization' and subject = ? or scope = 'card' and subject in (?, ?)))`,
+    [id, card.fingerprint, STANDS_FOR_MS, organizationId, holdSubjectOf(card), card.id],
+  );
+  return rows.length > 0;
+}
+
 /** Whoever has released the hold of the last failure, or saved the card anew: a network counts by the card. */
 async function holdIfWindowIsFull(tx: EntityManager, recharge: Pick<Recharge, 'id' | 'organizationId'>, card: Card): Promise<void> {
   const before = await failuresBefore(tx, recharge.organizationId, card);
@@ -71,10 +94,17 @@ export async function succeed(tx: EntityManager, recharge: Recharge): Promise<vo
   await end(tx, recharge.id, 'succeeded');
   const release = { by: recharge.id, reason: 'a payment has succeeded' };
   const { organizationId } = recharge;
-  await holds.releaseOf(tx, { scope: 'organization', subject: organizationId, reasons: ['three_failures'] }, release);
-  await holds.releaseOf(tx, { scope: 'service', subject: 'stripe', reasons: ['key_refused'] }, release);
   const card = cardOf(recharge);
-  if (card) await holds.releaseOf(tx, { scope: 'card', subject: holdSubjectOf(card), reasons: ['declined', 'card_refused'] }, release);
+  const ofCard = card ? [{ scope: 'card', subject: holdSubjectOf(card), reasons: ['declined', 'card_refused'] } as const] : [];
+  await holds.releaseEachOf(
+    tx,
+    [
+      { scope: 'organization', subject: organizationId, reasons: ['three_failures'] },
+      { scope: 'service', subject: 'stripe', reasons: ['key_refused'] },
+      ...ofCard,
+    ],
+    release,
+  );
 }
 
 /** The card's network has declined: opens the holds that follow. */

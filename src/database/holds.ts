@@ -99,13 +99,18 @@ export async function release(tx: EntityManager, id: string, release: Release): 
   return (await releaseWhere(tx, 'id = ?', [id], release)) > 0;
 }
 
+export type Releasable = { scope: HoldScope; subject: string; reasons: readonly HoldReason[] };
+
 /** Releases the open holds of these reasons on one subject. */
-export async function releaseOf(
-  tx: EntityManager,
-  { scope, subject, reasons }: { scope: HoldScope; subject: string; reasons: readonly HoldReason[] },
-  release: Release,
-): Promise<void> {
-  await releaseWhere(tx, `scope = ? and subject = ? and reason in (${sqlList(reasons)})`, [scope, subject], release);
+export async function releaseOf(tx: EntityManager, releasable: Releasable, release: Release): Promise<void> {
+  await releaseEachOf(tx, [releasable], release);
+}
+
+/** The same for several subjects. Where nothing is open, which is nearly always, it is one statement. */
+export async function releaseEachOf(tx: EntityManager, releasable: readonly Releasable[], release: Release): Promise<void> {
+  const conditions = releasable.map(({ reasons }) => `scope = ? and subject = ? and reason in (${sqlList(reasons)})`);
+  const values = releasable.flatMap(({ scope, subject }) => [scope, subject]);
+  await releaseWhere(tx, `(${conditions.join(' or ')})`, values, release);
 }
 
 /** Releases every hold whose time is over: it ended then, and is told now. */

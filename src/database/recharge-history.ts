@@ -5,7 +5,7 @@
 
 import type { Card } from '../domain/card.ts';
 import { minorUnits } from '../domain/money.ts';
-import { APPROVAL_LASTS_MS, type RechargeHistory } from '../domain/policy.ts';
+import { APPROVAL_LASTS_MS, type PaidHistory, type RechargeHistory } from '../domain/policy.ts';
 import { ATTEMPTED_STATUSES, CHARGED_STATUSES, NOT_CHARGED_STATUSES, OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { SERIES } from '../domain/runaway.ts';
 import type { EntityManager } from './database.ts';
@@ -25,17 +25,33 @@ export function beginningOf(unit: 'day' | 'month', zone: string, instant = 'now(
  * The history of one organization. Its limits hold only where the caller has locked the organization.
  *
  * @param card where it is known; its holds apply too then.
- * @param except a recharge that is left out, as if it had never been reserved: what `withinLimits` looks at.
  * @throws when it is not found.
  */
 export async function historyOf(
   tx: EntityManager,
   organizationId: string,
-  { card, except }: { card?: Card | undefined; except?: string } = {},
+  { card }: { card?: Card | undefined } = {},
 ): Promise<RechargeHistory> {
-  const history = (await historiesOf(tx, [organizationId], { except })).get(organizationId);
+  return { ...(await paidBy(tx, organizationId)), holds: await holds.applyingTo(tx, organizationId, card) };
+}
+
+/**
+ * The same without the holds.
+ *
+ * @param except a recharge that is left out, as if it had never been reserved: what `withinLimits` looks at.
+ * @throws when it is not found.
+ */
+export async function paidBy(em: EntityManager, organizationId: string, { except }: { except?: string } = {}): Promise<PaidHistory> {
+  const history = (await paidByEach(em, [organizationId], { except })).get(organizationId);
   if (!history) throw new Error(`organization ${organizationId} is not in the database`);
-  return { ...history, holds: await holds.applyingTo(tx, organizationId, card) };
+  return history;
+}
+
+/** By organization: its history, with the holds that apply whatever its card. */
+export async function historiesOf(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, RechargeHistory>> {
+  const histories = await paidByEach(em, organizationIds);
+  const held = await holds.applyingToEach(em, organizationIds);
+  return new Map([...histories].map(([id, history]) => [id, { ...history, holds: held.get(id) ?? [] }]));
 }
 
 type HistoryRow = {
@@ -53,19 +69,19 @@ type HistoryRow = {
 
 /**
  * By organization: the attempts of its calendar day, what its calendar day and month have cost or may still
- * cost, whether a recharge is open, the holds that apply whatever its card, how often it was recharged lately,
- * and what a person has approved. Which statuses count for what is in domain/recharge-status.
+ * cost, whether a recharge is open, how often it was recharged lately, and what a person has approved. Which
+ * statuses count for what is in domain/recharge-status.
  *
  * Only a person releases a runaway hold: the series of the last hour begins anew then, and the amount of the
  * hold is approved until a recharge that may have been charged uses it. The busiest hour is computed only for
  * a series that could be above it: each hour that ends with a recharge that succeeded, of the 30 days before
  * the last hour.
  */
-export async function historiesOf(
+async function paidByEach(
   em: EntityManager,
   organizationIds: readonly string[],
   { except }: { except?: string | undefined } = {},
-): Promise<Map<string, RechargeHistory>> {
+): Promise<Map<string, PaidHistory>> {
   const rows = await em.execute<HistoryRow[]>(
     `with recharge as not materialized (select * from recharge where id is distinct from ?),
      -- Materialized: the zone is looked up once for an organization, and not for each of its recharges.
@@ -115,7 +131,6 @@ export async function historiesOf(
          and r.created_at > greatest(now() - interval '1 hour', release.at)) hour`,
     [except ?? null, JSON.stringify(organizationIds), SERIES, APPROVAL_LASTS_MS],
   );
-  const held = await holds.applyingToEach(em, organizationIds);
   return new Map(
     rows.map((row) => [
       row.id,
@@ -125,7 +140,6 @@ export async function historiesOf(
         chargedToday: minorUnits(Number(row.charged_today)),
         chargedThisMonth: minorUnits(Number(row.charged_this_month)),
         hasOpenRecharge: row.open,
-        holds: held.get(row.id) ?? [],
         recent: { lastHour: row.last_hour, busiestHourBefore: row.busiest_hour_before, firstAgoMs: row.first_ago_ms },
         approvedAmount: row.approved === null ? null : minorUnits(Number(row.approved)),
       },

@@ -23,6 +23,7 @@ import { tellStatus } from './recharge-events.ts';
 import { historyOf } from './recharge-history.ts';
 import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
+import { inTransaction } from './transaction.ts';
 
 /** The recharge is in a status from which the move does not start: another writer has moved it. */
 export class UnexpectedStatusError extends Error {
@@ -184,7 +185,7 @@ export async function move(
   recharge: Recharge,
   { to, changes = {}, facts = {}, transfer, portions, captured, from = statusesBefore(to) }: Move,
 ): Promise<Recharge> {
-  return em.transactional(async (tx) => {
+  return inTransaction(em, async (tx) => {
     // Also the organization's lock, which `reserve` takes first too: so no two wait for each other.
     await tx.execute('update organization_balance_config set version = version + ? where c_organization_id = ?', [
       isOpen(to) ? 0 : 1,

@@ -38,15 +38,22 @@ export async function stands(em: EntityManager, organizationId: string, reason: 
 
 /** The organization was recharged. In a transaction. */
 export async function forget(tx: EntityManager, organizationId: string): Promise<void> {
-  await forgetLow(tx, organizationId);
-  await forgetCardless(tx, organizationId);
+  await forgetWhere(tx, organizationId, 'true');
 }
 
 /** Its balance is above the minimum again, which is no card. In a transaction. */
 export async function forgetLow(tx: EntityManager, organizationId: string): Promise<void> {
-  // Always the organization's lock first.
-  await tx.execute('update organization_balance_config set low_since = null where c_organization_id = ?', [organizationId]);
-  await tx.execute(`delete from refusal where organization_id = ? and reason not in (${sqlList(BY_CARD)})`, [organizationId]);
+  await forgetWhere(tx, organizationId, `reason not in (${sqlList(BY_CARD)})`);
+}
+
+/** With its lock, and that first. */
+async function forgetWhere(tx: EntityManager, organizationId: string, condition: string): Promise<void> {
+  await tx.execute(
+    `with organization as (
+       update organization_balance_config set low_since = null where c_organization_id = ? returning c_organization_id)
+     delete from refusal where organization_id in (select c_organization_id from organization) and ${condition}`,
+    [organizationId],
+  );
 }
 
 /** Stripe shows a card of the organization's customer that can be charged. */

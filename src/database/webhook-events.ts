@@ -11,6 +11,7 @@ import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
+import { inTransaction } from './transaction.ts';
 
 export { type IncomingEvent, type Receipt, receive } from './receiving.ts';
 
@@ -49,7 +50,7 @@ export type ClosedEvent = { organizationId: string | null; teamId: string | null
  * @returns what was closed, and how many seconds it took from its receipt; undefined where it was closed before.
  */
 export async function close(em: EntityManager, id: string, outcome: EventOutcome): Promise<ClosedEvent | undefined> {
-  return em.transactional(async (tx) => {
+  return inTransaction(em, async (tx) => {
     const [closed] = await tx.execute<ClosedEvent[]>(
       `update webhook_event set processed = true, success = ?, outcome = ?, processed_at = now()
        where id = ? and (not processed or outcome <> ? and (outcome = 'needs_attention'

@@ -124,6 +124,9 @@ export type Occasion =
   | { kind: 'sweep'; expectedSpend: QuotaMicros };
 
 /** Everything that a decision depends on. */
+/** The same without the holds: what an organization has tried and paid. */
+export type PaidHistory = Omit<RechargeHistory, 'holds'>;
+
 export type RechargeFacts = { policy: RechargePolicy; budget: LiveBudget; history: RechargeHistory; occasion: Occasion };
 
 /**
@@ -134,7 +137,11 @@ export type RechargeFacts = { policy: RechargePolicy; budget: LiveBudget; histor
 const LEAST_SHARE_AHEAD = 1 / 4;
 
 /** Why no recharge could help a team, whatever its balance; null when one can. */
-export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget): 'unlimited_budget' | 'budget_duration' | 'budget_limits' | null {
+export function unfitness({
+  quota,
+  budgetDuration,
+  hasBudgetLimits,
+}: LiveBudget): 'unlimited_budget' | 'budget_duration' | 'budget_limits' | null {
   if (quota === null) return 'unlimited_budget';
   if (budgetDuration !== null) return 'budget_duration';
   return hasBudgetLimits ? 'budget_limits' : null;
@@ -205,7 +212,7 @@ function runawayDetail(needed: MinorUnits, { policy, history, balance }: Needed)
 }
 
 /** What the day and the month leave, and the refusal for what is more. */
-function leftOf(policy: RechargePolicy, history: RechargeHistory): { amount: MinorUnits; refusal: Exclude<Refusal, 'held'> } {
+function leftOf(policy: RechargePolicy, history: PaidHistory): { amount: MinorUnits; refusal: Exclude<Refusal, 'held'> } {
   const day = Math.max(0, policy.maxDailyAmount - history.chargedToday);
   const month = Math.max(0, policy.maxMonthlyAmount - history.chargedThisMonth);
   // Where both leave the same, the next day helps nobody.
@@ -219,9 +226,9 @@ function leftOf(policy: RechargePolicy, history: RechargeHistory): { amount: Min
  * amount was counted under the lock when it was reserved, so no other recharge can have taken its place: only
  * a limit that was lowered since, or an approval that has lapsed, makes this false.
  *
- * @param history without the recharge itself; see `historyOf`.
+ * @param history without the recharge itself; see `paidBy`.
  */
-export function withinLimits(policy: RechargePolicy, history: RechargeHistory, amount: MinorUnits): boolean {
+export function withinLimits(policy: RechargePolicy, history: PaidHistory, amount: MinorUnits): boolean {
   if (amount <= (history.approvedAmount ?? 0)) return true;
   return amount <= policy.maxCharge && amount <= leftOf(policy, history).amount;
 }

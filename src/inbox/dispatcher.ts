@@ -20,6 +20,14 @@ const LEASE_BEYOND_DEADLINE_MS = 5_000;
 /** Pause after a failure, of any row: doubles until one succeeds, because most failures are an outage of all. */
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 10_000;
+/**
+ * So many different rows have failed and none has succeeded since: that is an outage of what they all need. Then as many
+ * at a time try whether it is over, and not all of them again and again, which would take processor and connections from
+ * what comes in. More than one, so that a few rows that always fail do not stand before one that would not.
+ */
+const FAILED_IN_OUTAGE = 5;
+/** Between two such tries. What is stored meanwhile waits so long when the outage is over. */
+const OUTAGE_PAUSE_MS = 1_000;
 
 /** A table that is dispatched from. */
 export type Source<Row extends { id: string }> = {
@@ -48,6 +56,9 @@ export class Dispatcher<Row extends { id: string }> {
   private wake: () => void = () => {};
   private poked = false;
   private failures = 0;
+  /** The rows that have failed since one has succeeded, as many of them as make an outage. */
+  private readonly failed = new Set<string>();
+  private tryAgainAt = 0;
   private readonly underWay = new Set<Promise<void>>();
   /** When half of the rows under way have ended the table is read again: one read for several rows. */
   private claimAgainAt = 0;
@@ -79,12 +90,12 @@ export class Dispatcher<Row extends { id: string }> {
     const { claim, deadlineMs = HANDLE_DEADLINE_MS } = this.source;
     while (!this.stopped) {
       this.poked = false;
-      const free = MAX_UNDER_WAY - this.underWay.size;
+      const free = this.room();
       try {
         const rows = free > 0 ? await claim(free, deadlineMs + LEASE_BEYOND_DEADLINE_MS) : [];
         for (const row of rows) this.begin(row, deadlineMs);
         this.claimAgainAt = Math.floor(this.underWay.size / 2);
-        if (free > 0 && rows.length === free) continue;
+        if (this.room() > 0 && rows.length === free) continue;
       } catch (error) {
         this.logDatabaseError(error);
       }
@@ -92,6 +103,12 @@ export class Dispatcher<Row extends { id: string }> {
     }
     // Nothing may still run when the database is closed.
     await Promise.all(this.underWay);
+  }
+
+  /** How many rows may be begun now. */
+  private room(): number {
+    if (this.failed.size < FAILED_IN_OUTAGE) return MAX_UNDER_WAY - this.underWay.size;
+    return this.underWay.size === 0 && performance.now() >= this.tryAgainAt ? FAILED_IN_OUTAGE : 0;
   }
 
   private begin(row: Row, deadlineMs: number): void {
@@ -115,8 +132,11 @@ export class Dispatcher<Row extends { id: string }> {
       const seconds = await this.source.done(row.id);
       if (seconds !== undefined) this.watcher.dispatched(seconds);
       this.failures = 0;
+      this.failed.clear();
     } catch (error) {
       this.watcher.failed();
+      if (this.failed.size < FAILED_IN_OUTAGE) this.failed.add(row.id);
+      this.tryAgainAt = performance.now() + OUTAGE_PAUSE_MS;
       const delay = Math.min(RETRY_FIRST_MS * 2 ** this.failures++, RETRY_LAST_MS);
       this.log.warn({ source: this.source.name, id: row.id, reason: (error as Error).message, again_in_ms: delay }, 'not dispatched');
       await this.source.release(row.id, delay);

@@ -16,6 +16,19 @@ import type { Logger } from '../observability/log.ts';
 /** Activities that run at once; each uses at most one of its pool's connections at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
 /**
+ * Workflow tasks that are worked on at once, each with its short step. What is beyond waits at Temporal, where waiting
+ * costs nothing: with forty in one process every step took so long that each was left to an activity, 36 events of the
+ * history rather than 24. A healthy step takes 30 ms, so twenty are more than two cores can do, and while LiteLLM takes half
+ * a second they still do forty steps a second.
+ */
+const MAX_CONCURRENT_WORKFLOW_TASKS = 20;
+/**
+ * Long polls that wait for them, half of them for new runs. Each holds one of the twenty for itself while it waits: of the
+ * SDK's own ten, eight would, for runs under way that there may be none of, and two would be left for all new runs.
+ */
+const WORKFLOW_POLLS = 4;
+const SHARE_FOR_NEW_RUNS = 0.5;
+/**
  * The same of bulk work. The schedules run three, one each; the others are for runs by hand. Each works on five items
  * at a time at most (`sideBySide`): 40 calls for the gate of LiteLLM, which takes 50, and 40 statements that wait for
  * a pool of their own, milliseconds each.
@@ -148,6 +161,9 @@ export async function createWorkers({
     activities,
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
+    maxConcurrentWorkflowTaskExecutions: MAX_CONCURRENT_WORKFLOW_TASKS,
+    maxConcurrentWorkflowTaskPolls: WORKFLOW_POLLS,
+    nonStickyToStickyPollRatio: SHARE_FOR_NEW_RUNS,
   });
   const ofCharges = await Worker.create({
     ...temporal,

@@ -1,16 +1,20 @@
 /** The way of one alert, and what it costs: counts that no machine changes. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import axios from 'axios';
 import { BUDGET_AFTER, RECHARGED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { READ_BUDGET, UNAVAILABLE } from '../support/faults.ts';
+import { recordStatements } from '../support/statements.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
 beforeAll(async () => {
   world = await World.start();
 });
-afterEach(() => world.clearFaults());
+afterEach(() => {
+  jest.restoreAllMocks();
+  return world.clearFaults();
+});
 afterAll(() => world.close());
 
 test('an alert charges the organization once and raises the budget by exactly what was paid', async () => {
@@ -74,6 +78,23 @@ describe('a recharge', () => {
     expect(kms.slice(before[1]?.length)).toEqual(['GET /team/info', 'GET /team/info', 'POST /team/update', 'GET /team/info']);
   });
 
+  test('sends PostgreSQL seventy statements, begin and commit among them', async () => {
+    const { organization, eventId } = await world.recharged();
+    await (await world.runOf(eventId)).result();
+    const sent = recordStatements();
+    const counts: number[] = [];
+    // On a machine that is slow at the moment a short step may be begun twice.
+    for (let budget = BUDGET_AFTER; counts.length < 3 && counts.at(-1) !== 70; budget += 20) {
+      await world.spend(organization.teamId, 20);
+      const before = sent.length;
+      const again = await world.accepted(organization, { max_budget: budget });
+      expect(await world.closed(again)).toEqual(RECHARGED);
+      await (await world.runOf(again)).result();
+      counts.push(sent.length - before);
+    }
+    expect(Math.min(...counts)).toBe(70);
+  });
+
   test('whose short step fails within the workflow task goes on with an activity', async () => {
     const organization = await world.organization();
     await world.kmsFault({ ...READ_BUDGET, times: 3, action: UNAVAILABLE });
@@ -91,6 +112,25 @@ describe('a recharge', () => {
     expect((await stepsOf(eventId)).steps.slice(0, 3)).toEqual(['local checkLimits', 'checkLimits', 'chargeStripe']);
     await expectChargedOnce(world, organization);
   });
+});
+
+test('an acknowledgement is one statement', async () => {
+  const sent = recordStatements();
+  const { data } = await world.alert('a-team-of-nobody');
+  expect([data.status, sent.length]).toEqual(['accepted', 1]);
+});
+
+test('a synchronisation that finds nothing to do asks LiteLLM once a page', async () => {
+  const sync = async () => {
+    const { id } = (await world.admin.post('/api/v1/sync', {})).data;
+    const isOver = async () => (await world.admin.get(`/api/v1/sync/${id}`)).data.status !== 'running';
+    await world.eventually(isOver, 'the synchronisation is over');
+  };
+  await sync();
+  const before = (await world.kmsState()).requests.length;
+  await sync();
+  const asked = (await world.kmsState()).requests.slice(before);
+  expect(asked.map(({ method, path }) => `${method} ${path}`)).toEqual(['GET /v2/team/list']);
 });
 
 test('charges of all organizations together keep to STRIPE_RATE_LIMIT, and every one is made', async () => {

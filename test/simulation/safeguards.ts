@@ -151,8 +151,8 @@ export const MUTATIONS: readonly Mutation[] = [
       ['src/domain/policy.ts', '  if (needed > maxCharge) return', '  if (needed > Number.MAX_VALUE) return'],
       [
         'activities/recharge/last-look.ts',
-        '  if (!withinLimits(organizations.policyOf(organization), history, recharge.amountMinor)) {',
-        '  if (!withinLimits(organizations.policyOf(organization), history, 0 as typeof recharge.amountMinor)) {',
+        '  return withinLimits(policy, await paidBy(em, organization.id, { except: recharge.id }), recharge.amountMinor);',
+        '  return withinLimits(policy, await paidBy(em, organization.id, { except: recharge.id }), 0 as typeof recharge.amountMinor);',
       ],
     ],
   },
@@ -210,7 +210,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/charge-stripe.ts',
-        'const lost = await lostPayment(em, recharge, intents);',
+        'const lost = await lostPayment(em, recharge, { newest: intents, installation });',
         'const lost = undefined as Awaited<ReturnType<typeof lostPayment>> | typeof intents[number];',
       ],
     ],

@@ -3,6 +3,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '../../setup/node-flags.mjs';
 import type { World } from './world.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
@@ -28,7 +29,7 @@ export type BillProcess = {
  */
 export async function startBill(command: 'serve' | 'worker', env: Record<string, string>): Promise<BillProcess> {
   const readyMessage = command === 'serve' ? 'the API listens' : 'the worker polls';
-  const child = spawn(process.execPath, [MAIN, command], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, command], {
     env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env, LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -5,23 +5,39 @@ import { newId } from '../../src/database/ids.ts';
 import { LimitedClient } from '../../src/database/limited-client.ts';
 
 const READS_OR_WRITES = /^\s*(with|select|insert|update|delete)\b/i;
+/** What a dispatcher sends each half second, whatever happens. */
+const POLLS = /^\s*with (claimable|fresh) as materialized/;
 
 /** Collects every statement of this process from now on, one of each shape: its latest, with its values. */
 export function collectStatements(): Map<string, string> {
   const byShape = new Map<string, string>();
+  onEachStatement((statement) => {
+    if (READS_OR_WRITES.test(statement)) byShape.set(shapeOf(statement), statement);
+  });
+  return byShape;
+}
+
+/** What this process sends to PostgreSQL from now on, in its order, but for the dispatchers' polls: each costs a round trip. */
+export function recordStatements(): string[] {
+  const sent: string[] = [];
+  onEachStatement((statement) => {
+    if (!POLLS.test(statement)) sent.push(statement);
+  });
+  return sent;
+}
+
+function onEachStatement(see: (statement: string) => void): void {
   const query = LimitedClient.prototype.query;
   jest.spyOn(LimitedClient.prototype, 'query').mockImplementation(function (this: LimitedClient, ...args: unknown[]) {
-    const [statement] = args as [string];
-    if (READS_OR_WRITES.test(statement)) byShape.set(shapeOf(statement), statement);
+    see((args as [string])[0]);
     return query.apply(this, args as never);
   });
   const alone = LimitedClient.prototype.alone;
   jest.spyOn(LimitedClient.prototype, 'alone').mockImplementation(function (this: LimitedClient, prepared, settings) {
     const statement = prepared.text.replaceAll(/\$(\d+)/g, (_, n) => pg.escapeLiteral(prepared.values[Number(n) - 1] ?? ''));
-    byShape.set(shapeOf(statement), statement);
+    see(statement);
     return alone.call(this, prepared, settings) as never;
   });
-  return byShape;
 }
 
 /** A statement without its values, lists of them as one. */

@@ -65,7 +65,8 @@ export class World extends StandIns {
   apiUrl = '';
   /** Where the service's log goes; standard output unless `start` was told otherwise. */
   private logDestination: DestinationStream | undefined;
-  private readonly servers: LaunchedServer[];
+  /** The stand-ins. */
+  readonly servers: readonly LaunchedServer[];
   private api: Running | undefined;
   private worker: Running | undefined;
   private temporalClient: Client | undefined;

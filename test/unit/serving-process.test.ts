@@ -1,0 +1,38 @@
+/** What a process loads that serves: each module costs memory for as long as it runs. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, expect, test } from '@jest/globals';
+import { NODE_FLAGS } from '../../setup/node-flags.mjs';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Loads the API and the worker, and prints the address of every module that this takes. */
+const LOADING = `
+  import { registerHooks } from 'node:module';
+  const loaded = [];
+  registerHooks({ load: (url, context, next) => { loaded.push(url); return next(url, context); } });
+  await import('${ROOT}src/api.ts');
+  await import('${ROOT}src/worker.ts');
+  console.log(JSON.stringify(loaded));
+`;
+
+let loaded: string[];
+beforeAll(() => {
+  loaded = JSON.parse(execFileSync(process.execPath, ['--input-type=module', '--eval', LOADING], { encoding: 'utf8' }));
+}, 120_000);
+
+test('neither the API nor a worker loads a migration, or what applies them', () => {
+  expect(loaded).toContainEqual(expect.stringContaining('/src/worker.ts'));
+  expect(loaded.filter((url) => /@mikro-orm\/migrations|\/src\/database\/migrat/.test(url))).toEqual([]);
+});
+
+test('neither loads the bundler: of webpack only its index, which loads the rest when it is asked', () => {
+  const ofWebpack = loaded.filter((url) => url.includes('/node_modules/webpack/'));
+  expect(ofWebpack.filter((url) => !/webpack\/lib\/(index|util\/memoize)\.js$/.test(url))).toEqual([]);
+  expect(loaded.filter((url) => /node_modules\/(@swc|terser|swc-loader)\//.test(url))).toEqual([]);
+});
+
+test('the image starts Node with the same flags as the command line', () => {
+  expect(readFileSync(`${ROOT}Dockerfile`, 'utf8')).toContain(`NODE_OPTIONS=${NODE_FLAGS.join(' ')}\n`);
+});
