@@ -5,6 +5,8 @@
  */
 import { withDeadline } from '../deadline.ts';
 import type { Logger } from '../observability/log.ts';
+import type { SpanWish } from '../observability/span.ts';
+import { failInTrace, traced } from '../observability/tracing.ts';
 
 /**
  * Between two reads of a table when nothing pokes the dispatcher: a row that another process has stored waits
@@ -26,6 +28,8 @@ export type Source<Row extends { id: string }> = {
   /** For the log. */
   name: string;
   claim: (limit: number, leaseMs: number) => Promise<Row[]>;
+  /** What an attempt to handle a row is in its trace. */
+  span: (row: Row) => SpanWish;
   /** How long `handle` may take, where that is longer than a start of a workflow. */
   deadlineMs?: number;
   /** Idempotent: a crash between it and `done` repeats it. */
@@ -95,7 +99,7 @@ export class Dispatcher<Row extends { id: string }> {
   }
 
   private begin(row: Row, deadlineMs: number): void {
-    const handling = this.dispatch(row, deadlineMs)
+    const handling = traced(this.source.span(row), () => this.dispatch(row, deadlineMs))
       .catch((error) => this.logDatabaseError(error))
       .finally(() => {
         this.underWay.delete(handling);
@@ -117,6 +121,7 @@ export class Dispatcher<Row extends { id: string }> {
       this.failures = 0;
     } catch (error) {
       this.watcher.failed();
+      failInTrace((error as Error).name, (error as Error).message);
       const delay = Math.min(RETRY_FIRST_MS * 2 ** this.failures++, RETRY_LAST_MS);
       this.log.warn({ source: this.source.name, id: row.id, reason: (error as Error).message, again_in_ms: delay }, 'not dispatched');
       await this.source.release(row.id, delay);

@@ -32,6 +32,7 @@ export async function loadWorkflowBundle(path = KEPT): Promise<WorkflowBundle> {
 export async function bundleWorkflows(workflowsPath = join(ROOT, 'workflows/index.ts')): Promise<WorkflowBundle> {
   return bundleWorkflowCode({
     workflowsPath,
+    workflowInterceptorModules: [join(ROOT, 'workflows/trace.ts')],
     // Webpack's list of modules does not help an operator.
     logger: new DefaultLogger('WARN'),
   });
