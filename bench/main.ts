@@ -2,7 +2,7 @@
  * `npm run bench`: the service beside the least that could do the same durable work, in turns on the same machine.
  * Prints a table of medians. What each figure means and what limits it is in docs/performance.md.
  *
- * -- --only ack,storm        some of the measurements: ack, storm, recharge, latency
+ * -- --only ack,storm        some of the measurements: ack, storm, recharge, latency, observed
  * -- --rounds 5              counted rounds of each
  * -- --long                  ten times the alerts
  * -- --profile FOLDER        writes a profile of the API's processor time, for Chrome's developer tools
@@ -12,10 +12,17 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { measureAcknowledgements, measureStorm, type Sizes } from './acknowledge.ts';
+import { measureObserved, type ObservedSizes } from './observed.ts';
 import { measureLatency, measureRecharges, type RechargeSizes } from './recharge.ts';
 import { type Row, tableOf } from './rounds.ts';
 
-const MEASUREMENTS = { ack: measureAcknowledgements, storm: measureStorm, recharge: measureRecharges, latency: measureLatency } as const;
+const MEASUREMENTS = {
+  ack: measureAcknowledgements,
+  storm: measureStorm,
+  recharge: measureRecharges,
+  latency: measureLatency,
+  observed: measureObserved,
+} as const;
 
 const { values } = parseArgs({
   options: {
@@ -31,7 +38,7 @@ const unknown = names.filter((name) => !Object.hasOwn(MEASUREMENTS, name));
 if (unknown.length > 0) throw new Error(`--only takes ${Object.keys(MEASUREMENTS).join(', ')}, not ${unknown.join(', ')}`);
 
 const scale = values.long ? 10 : 1;
-const sizes: Sizes & RechargeSizes = {
+const sizes: Sizes & RechargeSizes & ObservedSizes = {
   rounds: Number(values.rounds),
   alerts: 5_000 * scale,
   storm: 10_000,
