@@ -175,6 +175,13 @@ test('the budget is raised, and that is told', () => {
     expect(succeeded?.traceparent).toContain(traceId);
   });
 
+  test('of a request to the admin API has the calls that it makes', () => {
+    const request = collector.spans.find(({ name }) => name === 'POST /api/v1/organizations');
+    const calls = collector.spans.filter(({ parentSpanId }) => parentSpanId === request?.spanId).map(({ name }) => name);
+    expect(calls).toContain('litellm GET /team/info');
+    expect(collector.spans.filter(({ name }) => /health|ready|metrics/.test(name))).toEqual([]);
+  });
+
   test('is recorded by no replay of its run', async () => {
     let ended = 0;
     const sinks: InjectedSinks<{ trace: { ended(): void } }> = { trace: { ended: { callDuringReplay: false, fn: () => void ended++ } } };
