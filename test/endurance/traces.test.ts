@@ -50,6 +50,7 @@ beforeAll(async () => {
   const dispatching = await start('serve');
   const dying = await start('worker');
   organization = await world.organization();
+  await world.admin.get(`/api/v1/organizations/${organization.id}/balance`);
   // The one that takes the alert comes to Temporal never: the other one dispatches it.
   const taking = await start('serve', { TEMPORAL_ADDRESS: '127.0.0.1:1' });
   const refused = await world.kmsFault({ ...WRITE_BUDGET, contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
@@ -176,7 +177,7 @@ test('the budget is raised, and that is told', () => {
   });
 
   test('of a request to the admin API has the calls that it makes', () => {
-    const request = collector.spans.find(({ name }) => name === 'POST /api/v1/organizations');
+    const request = collector.spans.find(({ name }) => name === 'GET /api/v1/organizations/:id/balance');
     const calls = collector.spans.filter(({ parentSpanId }) => parentSpanId === request?.spanId).map(({ name }) => name);
     expect(calls).toContain('litellm GET /team/info');
     expect(collector.spans.filter(({ name }) => /health|ready|metrics/.test(name))).toEqual([]);
