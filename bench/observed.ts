@@ -1,7 +1,7 @@
 /**
  * What it costs to be watched: acknowledgements and recharges with metrics that are scraped every five seconds, and with
- * traces of everything, each beside the same service without. Three services run on one PostgreSQL and one Temporal,
- * each with an API, a worker and stand-ins of its own, and are measured in turns.
+ * traces of everything and of a tenth, each beside the same service without. Four services run on one PostgreSQL and one
+ * Temporal, each with an API, a worker and stand-ins of its own, and are measured in turns.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -28,7 +28,8 @@ const LOOK_MS = 50;
  */
 const TURNS = 4;
 
-const VARIANTS = ['unwatched', 'metrics', 'traces'] as const;
+/** `sampled`: one trace of ten. */
+const VARIANTS = ['unwatched', 'metrics', 'traces', 'sampled'] as const;
 type Variant = (typeof VARIANTS)[number];
 
 export type ObservedSizes = { rounds: number; alerts: number; recharges: number };
@@ -51,24 +52,24 @@ export async function measureObserved({ rounds, alerts, recharges }: ObservedSiz
 
 type Turns = { rounds: number; say: (line: string) => void };
 
-/** In turns, each round in another order. The first one is a warm-up and is not counted. */
+/** In turns, so that each comes before and after each other one. The first round is a warm-up and is not counted. */
 async function compared(
   what: string,
   { rounds: asked, say }: Turns,
   each: (variant: Variant, round: number) => Promise<Figures>,
 ): Promise<Row[]> {
-  const figures: Record<Variant, Figures[]> = { unwatched: [], metrics: [], traces: [] };
+  const figures: Record<Variant, Figures[]> = { unwatched: [], metrics: [], traces: [], sampled: [] };
   const rounds = asked * TURNS;
   for (let round = 0; round <= rounds; round++) {
-    for (let turn = 0; turn < VARIANTS.length; turn++) {
-      const variant = VARIANTS[(round + turn) % VARIANTS.length] as Variant;
+    const order = VARIANTS.map((_, turn) => VARIANTS[(round + turn) % VARIANTS.length] as Variant);
+    for (const variant of round % 2 === 0 ? order : order.toReversed()) {
       const { rate, cpu } = await each(variant, round);
       say(`  round ${round}, ${what}, ${variant}: ${rate.toFixed(1)} a second, ${Math.round(cpu)} µs each`);
       if (round > 0) figures[variant].push({ rate, cpu });
     }
   }
   const of = (variant: Variant, figure: keyof Figures) => figures[variant].map((all) => all[figure]);
-  return (['metrics', 'traces'] as const).flatMap((variant) => [
+  return (['metrics', 'traces', 'sampled'] as const).flatMap((variant) => [
     rowOf(`${what} with ${variant}; floor: without`, 'a second', { service: of(variant, 'rate'), floor: of('unwatched', 'rate') }),
     rowOf('· processor time of one', 'µs', { service: of(variant, 'cpu'), floor: of('unwatched', 'cpu') }),
   ]);
@@ -113,7 +114,7 @@ async function recharge({ watched, data }: Bench, variant: Variant, count: numbe
 }
 
 async function startServices(say: (line: string) => void): Promise<Bench> {
-  say('starting PostgreSQL, Temporal, and three services with their stand-ins');
+  say('starting PostgreSQL, Temporal, and four services with their stand-ins');
   const folder = mkdtempSync(join(tmpdir(), 'bill-bench-'));
   const data = join(folder, 'postgres');
   const servers = await Promise.all([launch('postgres', { data, port: 0 }), launch('temporal', { port: 0, 'ui-port': 0 })]);
@@ -127,10 +128,13 @@ async function startServices(say: (line: string) => void): Promise<Bench> {
   await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
   const { port } = collector.address() as AddressInfo;
   const ports = [await freePort(), await freePort()] as const;
+  const traced = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` };
+  const sampled = { ...traced, OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.1' };
   const watched = {
     unwatched: await startWatched([{}, {}]),
     metrics: await startWatched([{ METRICS_PORT: String(ports[0]) }, { METRICS_PORT: String(ports[1]) }]),
-    traces: await startWatched(Array(2).fill({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` })),
+    traces: await startWatched([traced, traced]),
+    sampled: await startWatched([sampled, sampled]),
   };
   const scrape = async (at: number) => (await fetch(`http://127.0.0.1:${at}/metrics`)).text();
   const scraping = setInterval(() => void Promise.allSettled(ports.map(scrape)), SCRAPE_MS);

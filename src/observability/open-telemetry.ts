@@ -82,7 +82,8 @@ class RecordedSpan implements Span {
   }
 
   note(attributes: Attributes): void {
-    this.span.setAttributes(definedOf(attributes));
+    // The SDK leaves out what is undefined.
+    this.span.setAttributes(attributes);
   }
 
   rename(name: string): void {
