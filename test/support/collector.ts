@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
 import protobuf from 'protobufjs';
+import type { SamplerName } from '../../src/observability/span.ts';
+import { startTracing, stopTracing } from '../../src/observability/tracing.ts';
 
 /** Of opentelemetry-proto, trace/v1 and common/v1: the fields that are read here, by their numbers. */
 const { root } = protobuf.parse(`
@@ -72,7 +74,7 @@ export class Collector {
   private take(body: Buffer): void {
     const { resourceSpans = [] } = Request.toObject(Request.decode(body), { longs: Number }) as OtlpRequest;
     for (const { resource, scopeSpans = [] } of resourceSpans)
-      for (const { spans = [] } of scopeSpans) this.spans.push(...spans.map((span) => collected(span, resource?.attributes)));
+      for (const { spans = [] } of scopeSpans) this.spans.push(...spans.map((span) => read(span, resource?.attributes)));
   }
 }
 
@@ -92,7 +94,7 @@ type OtlpRequest = { resourceSpans?: { resource?: { attributes?: KeyValue[] }; s
 /** OpenTelemetry's code of a status. */
 const ERROR = 2;
 
-function collected(span: OtlpSpan, resource: KeyValue[] = []): CollectedSpan {
+function read(span: OtlpSpan, resource: KeyValue[] = []): CollectedSpan {
   return {
     traceId: span.traceId.toString('hex'),
     spanId: span.spanId.toString('hex'),
@@ -108,4 +110,28 @@ function collected(span: OtlpSpan, resource: KeyValue[] = []): CollectedSpan {
 
 function valuesOf(attributes: KeyValue[] = []): Record<string, string | number | boolean> {
   return Object.fromEntries(attributes.map(({ key, value = {} }) => [key, Object.values(value)[0] ?? '']));
+}
+
+/** How a test traces. */
+export const TRACING = {
+  service: 'bill-test',
+  version: '1',
+  sampler: 'parentbased_always_on',
+  ratio: 1,
+  batches: { scheduledDelayMillis: 50, maxQueueSize: undefined, maxExportBatchSize: undefined, exportTimeoutMillis: undefined },
+} as const;
+
+/** What a collector gets of `work` in this process. */
+export async function collected(work: () => Promise<void>, sampler: SamplerName = TRACING.sampler): Promise<CollectedSpan[]> {
+  const collector = await Collector.start();
+  process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
+  await startTracing({ ...TRACING, sampler, unsent: () => {} });
+  try {
+    await work();
+  } finally {
+    await stopTracing();
+    await collector.stop();
+    delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
+  }
+  return collector.spans;
 }

@@ -7,7 +7,7 @@ import { readTraceparent, spanOfRun, subjectOfRun, writeTraceparent } from '../.
 import { reported } from '../../../src/gate.ts';
 import { createLogger } from '../../../src/observability/log.ts';
 import { activeTraceparent, beginSpan, failInTrace, startTracing, stopTracing, traced } from '../../../src/observability/tracing.ts';
-import { type CollectedSpan, Collector } from '../../support/collector.ts';
+import { collected, TRACING } from '../../support/collector.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -60,29 +60,11 @@ test('the span of a run is made of its id, and what it works for is read from th
 });
 
 describe('what is traced', () => {
-  const OPTIONS = { service: 'bill-test', version: '1', sampler: 'parentbased_always_on', ratio: 1 } as const;
-  const batches = { scheduledDelayMillis: 50, maxQueueSize: undefined, maxExportBatchSize: undefined, exportTimeoutMillis: undefined };
-  const unsent: string[] = [];
-
   afterEach(async () => {
     await stopTracing();
     delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
     delete process.env['OTEL_EXPORTER_OTLP_TIMEOUT'];
   });
-
-  /** What a collector has got of `work`. */
-  async function collected(
-    work: () => Promise<void>,
-    sampler: 'always_off' | 'parentbased_always_on' = OPTIONS.sampler,
-  ): Promise<CollectedSpan[]> {
-    const collector = await Collector.start();
-    process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
-    await startTracing({ ...OPTIONS, sampler, batches, unsent: (reason) => unsent.push(reason) });
-    await work();
-    await stopTracing();
-    await collector.stop();
-    return collector.spans;
-  }
 
   test('belongs to what it is done in, also over a wait', async () => {
     const spans = await collected(() =>
@@ -155,11 +137,11 @@ describe('what is traced', () => {
   });
 
   test('is lost, and that is told, where no collector takes it', async () => {
-    unsent.length = 0;
     process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = 'http://127.0.0.1:1';
     // Until then it is tried again.
     process.env['OTEL_EXPORTER_OTLP_TIMEOUT'] = '300';
-    await startTracing({ ...OPTIONS, batches, unsent: (reason) => unsent.push(reason) });
+    const unsent: string[] = [];
+    await startTracing({ ...TRACING, unsent: (reason) => unsent.push(reason) });
     expect(await traced({ name: 'work' }, async () => 'done')).toBe('done');
     await stopTracing();
     expect(unsent.length).toBeGreaterThan(0);
