@@ -11,17 +11,18 @@ const spans = new WeakMap<Response, Span>();
 
 /** Never the path, the query, a header or the body: they may hold ids and tokens that a trace does not. */
 export const traceRequest: RequestHandler = (request, response, next) => {
-  const { traceparent } = request.headersDistinct;
   if (UNTRACED.test(request.path)) return next();
   const span = beginSpan({
     name: request.method,
     kind: 'server',
-    parent: traceparent?.length === 1 ? traceparent[0] : undefined,
+    // Several of them are one text with a comma, which is none.
+    parent: request.headers['traceparent'] as string | undefined,
     attributes: { 'http.request.method': request.method },
   });
   if (!span) return next();
   spans.set(response, span);
   response.once('close', () => {
+    if (!span.isRecorded) return;
     const route = routeOf(request);
     span.rename(`${request.method} ${route}`);
     span.note({

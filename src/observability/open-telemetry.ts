@@ -72,12 +72,14 @@ class RecordedSpan implements Span {
   readonly traceId: string;
   readonly spanId: string;
   readonly traceparent: string;
+  readonly isRecorded: boolean;
 
   constructor(span: OtelSpan) {
     this.span = span;
     const { traceId, spanId, traceFlags } = span.spanContext();
     this.traceId = traceId;
     this.spanId = spanId;
+    this.isRecorded = span.isRecording();
     this.traceparent = writeTraceparent({ traceId, spanId, flags: traceFlags });
   }
 

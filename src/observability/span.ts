@@ -20,6 +20,8 @@ export interface Span {
   readonly spanId: string;
   /** For what is handed on: what is done for it belongs to this span. */
   readonly traceparent: string;
+  /** false: the sampler leaves its trace out. What it belongs to has to be handed on all the same. */
+  readonly isRecorded: boolean;
   note(attributes: Attributes): void;
   rename(name: string): void;
   /** Marks it as failed. @param message for everybody to read: no text that may repeat what was sent. */
