@@ -27,7 +27,7 @@ import { IndexesForGrowth } from './migrations/0019-indexes-for-growth.ts';
 import { IgnoredStripeEvents } from './migrations/0020-ignored-stripe-events.ts';
 import { IndexesForStories } from './migrations/0021-indexes-for-stories.ts';
 import { CopiesAndDeliveries } from './migrations/0022-copies-and-deliveries.ts';
-import { Traces } from './migrations/0023-traces.ts';
+import { Traces } from './migrations/0024-traces.ts';
 import { PreparedStatement } from './prepared.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
