@@ -1,5 +1,6 @@
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { countClosed } from '../closed-event.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef } from './types.ts';
 
@@ -8,13 +9,14 @@ import type { EventRef } from './types.ts';
  * cancels what was reserved. `released` is false when it is too late: the card may have been charged.
  * Harmless when repeated.
  */
-export function releaseReservation({ database }: Pick<ActivityDependencies, 'database'>) {
+export function releaseReservation({ database, log, metrics }: Pick<ActivityDependencies, 'database' | 'log' | 'metrics'>) {
   return async ({ eventId }: EventRef): Promise<{ released: boolean }> => {
-    const em = database.fork();
-    const recharge = await recharges.findByEvent(em, eventId);
-    if (recharge && recharge.status !== 'reserved' && recharge.status !== 'cancelled') return { released: false };
-    if (recharge) await recharges.move(em, recharge, { to: 'cancelled', facts: { reason: 'the run was cancelled' } });
-    await webhookEvents.close(em, eventId, 'cancelled');
-    return { released: true };
+    const ended = await database.fork().transactional(async (tx) => {
+      const recharge = await recharges.cancelReservation(tx, eventId, 'the run was cancelled');
+      if (recharge && recharge.status !== 'cancelled') return { released: false };
+      return { released: true, closed: await webhookEvents.close(tx, eventId, 'cancelled') };
+    });
+    countClosed({ log, metrics }, { eventId, outcome: 'cancelled' }, ended.closed);
+    return { released: ended.released };
   };
 }

@@ -67,7 +67,10 @@ async function noteGoneTeams({ database, kms, log }: Pick<ActivityDependencies, 
     }
   });
   for (const organization of gone) log.warn({ organization }, 'its team is gone from LiteLLM');
-  await refusals.noteGone(database.fork(), gone);
+  await refusals.foresee(
+    database.fork(),
+    gone.map((id) => ({ id, reason: 'team_not_found' })),
+  );
 }
 
 type Swept = Required<Pick<SweepPart, 'organizations' | 'waiting' | 'unused' | 'reported'>>;
@@ -111,6 +114,10 @@ async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database
   await lowBalances.note(
     em,
     spending.map(({ organization, team: budget }) => ({ organization, budget })),
+  );
+  await refusals.foresee(
+    em,
+    decided.flatMap(({ organization: { id }, decision }) => (decision.kind === 'refused' ? [{ id, reason: decision.refusal }] : [])),
   );
   const waiting = decided.filter(({ decision }) => decision.kind === 'wait').length;
   const unused = decided.flatMap(({ organization, decision }) => (decision.kind === 'unused' ? [organization.id] : []));

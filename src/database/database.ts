@@ -27,6 +27,7 @@ import { IndexesForGrowth } from './migrations/0019-indexes-for-growth.ts';
 import { IgnoredStripeEvents } from './migrations/0020-ignored-stripe-events.ts';
 import { IndexesForStories } from './migrations/0021-indexes-for-stories.ts';
 import { CopiesAndDeliveries } from './migrations/0022-copies-and-deliveries.ts';
+import { AcceptedBudgets } from './migrations/0023-accepted-budgets.ts';
 import { Traces } from './migrations/0024-traces.ts';
 import { PreparedStatement } from './prepared.ts';
 
@@ -64,6 +65,7 @@ const MIGRATIONS = [
   IgnoredStripeEvents,
   IndexesForStories,
   CopiesAndDeliveries,
+  AcceptedBudgets,
   Traces,
 ];
 

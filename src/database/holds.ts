@@ -304,8 +304,26 @@ export async function get(em: EntityManager, id: string): Promise<Hold> {
 
 export type HoldFilter = Partial<Pick<Hold, 'organizationId' | 'scope' | 'reason'>> & { isOpen?: boolean };
 
-/** Newest first. @throws BadCursorError */
-export async function list(em: EntityManager, { isOpen, ...filter }: HoldFilter, page: PageRequest): Promise<Page<Hold>> {
+/**
+ * Newest first. Of an organization: those that it has led to, and those on the card of its last recharge, whoever has
+ * led to them.
+ *
+ * @throws BadCursorError
+ */
+export async function list(em: EntityManager, { isOpen, organizationId, ...filter }: HoldFilter, page: PageRequest): Promise<Page<Hold>> {
   const open = isOpen ? { releasedAt: null } : {};
-  return pageById(em, Hold, { prefix: 'hld', filter: { ...filter, ...open }, ...page });
+  const own = organizationId
+    ? { $or: [{ organizationId }, { scope: 'card' as const, subject: await lastCardOf(em, organizationId) }] }
+    : {};
+  return pageById(em, Hold, { prefix: 'hld', filter: { ...filter, ...open, ...own }, ...page });
+}
+
+/** What a hold on the card of its last recharge may apply to. */
+async function lastCardOf(em: EntityManager, organizationId: string): Promise<string[]> {
+  const [last] = await em.execute<{ card: string; payment_method_id: string }[]>(
+    `select concat_ws(' ', card_fingerprint, nullif(card_expiry, '')) as card, payment_method_id from recharge
+     where organization_id = ? and payment_method_id is not null order by created_at desc limit 1`,
+    [organizationId],
+  );
+  return last ? [last.card, last.payment_method_id] : [];
 }

@@ -16,7 +16,7 @@ export async function note(em: EntityManager, seen: readonly BalanceSeen[]): Pro
     const balance = quotaMicros(budget.quota - budget.spend);
     const isLow = balance <= organization.minimumBalance;
     if (isLow && !organization.lowSince) await tellLow(em, organization, formatQuota(balance));
-    if (!isLow && organization.lowSince) await em.transactional((tx) => refusals.forget(tx, organization.id));
+    if (!isLow && organization.lowSince) await em.transactional((tx) => refusals.forgetLow(tx, organization.id));
   }
   const fit = seen.filter(({ organization, budget }) => unfitness(budget) === null && !budget.blocked && !organization.blocked);
   await refusals.forgetUnfitness(

@@ -204,26 +204,30 @@ async function lastBudgetsWhere(em: EntityManager, ids: readonly string[], condi
 }
 
 /**
- * The least budget that LiteLLM should show for each organization: what our last change left, or the lower one that a
- * person has accepted since, by releasing the hold on it. An organization has no entry as in `budgetsLeft`.
+ * The budget that LiteLLM should show for each organization: what our last change left, or the one that a person has
+ * accepted since; releasing the hold on a lowered one accepts it too. An organization has no entry as in `budgetsLeft`.
  */
 export async function budgetsExpected(em: EntityManager, ids: readonly string[]): Promise<Map<string, QuotaMicros>> {
   const expected = await budgetsLeft(em, ids);
   if (expected.size === 0) return expected;
-  const accepted = await em.execute<{ id: string; quota: string }[]>(
-    `select distinct on (h.organization_id) h.organization_id as id, h.quota::text as quota from hold h
-     where h.organization_id in (select jsonb_array_elements_text(?::jsonb)) and h.reason = 'budget_lowered' and h.quota is not null
-       and h.released_at is not null and h.released_by <> 'probe'
-       and h.since > coalesce(greatest(
-         (select max(updated_at) from recharge r where r.organization_id = h.organization_id and r.status = 'succeeded'),
+  const accepted = await em.execute<{ id: string; quota: string; by_release: boolean }[]>(
+    `select distinct on (a.id) a.id, a.quota::text as quota, a.by_release from (
+       select organization_id as id, quota, since, released_at as at, true as by_release from hold
+       where reason = 'budget_lowered' and quota is not null and released_at is not null and released_by <> 'probe'
+       union all select b.organization_id, b.quota, b.at, b.at, false from accepted_budget b
+         join organization_balance_config o on o.c_organization_id = b.organization_id and o.litellm_team_id = b.litellm_team_id) a
+     where a.id in (select jsonb_array_elements_text(?::jsonb))
+       and a.since > coalesce(greatest(
+         (select max(updated_at) from recharge r where r.organization_id = a.id and r.status = 'succeeded'),
          (select max(updated_at) from reversal v
-          where v.organization_id = h.organization_id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)}))), '-infinity')
-     order by h.organization_id, h.released_at desc`,
+          where v.organization_id = a.id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)}))), '-infinity')
+     order by a.id, a.at desc`,
     [JSON.stringify([...expected.keys()])],
   );
-  for (const { id, quota } of accepted) {
-    const [lower, left] = [parseQuota(quota), expected.get(id)];
-    if (left !== undefined && lower < left) expected.set(id, lower);
+  for (const { id, quota, by_release: isByRelease } of accepted) {
+    const [budget, left] = [parseQuota(quota), expected.get(id)];
+    // A hold does not say of which team it was: of a former one, it may be above what the present one was left.
+    if (!isByRelease || (left !== undefined && budget < left)) expected.set(id, budget);
   }
   return expected;
 }
@@ -251,12 +255,15 @@ export async function change(em: EntityManager, id: string, changes: Partial<Org
     const ofNewTeam = movesTeam ? { litellmSeenAt: null, createTeam: false } : {};
     const differing = differingOf(organization, changes);
     if (differing.length === 0) return organization;
+    // No team is made again that LiteLLM has had.
+    const mayBeMade = movesTeam || !organization.litellmSeenAt;
+    const settling = differing.filter((property) => property !== 'createTeam' || mayBeMade);
     await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: statementTime() }));
     if (movesTeam) await balanceSamples.forget(tx, id);
     await refusals.forgetOf(
       tx,
       id,
-      differing.flatMap((property) => ABOUT[property]),
+      settling.flatMap((property) => ABOUT[property]),
     );
     return tx.findOne(Organization, id);
   });

@@ -36,11 +36,17 @@ export async function stands(em: EntityManager, organizationId: string, reason: 
   return (await em.execute('select from refusal where organization_id = ? and reason = ?', [organizationId, reason])).length > 0;
 }
 
-/** The organization was recharged, or its balance is above the minimum again. In a transaction. */
+/** The organization was recharged. In a transaction. */
 export async function forget(tx: EntityManager, organizationId: string): Promise<void> {
+  await forgetLow(tx, organizationId);
+  await forgetCardless(tx, organizationId);
+}
+
+/** Its balance is above the minimum again, which is no card. In a transaction. */
+export async function forgetLow(tx: EntityManager, organizationId: string): Promise<void> {
   // Always the organization's lock first.
   await tx.execute('update organization_balance_config set low_since = null where c_organization_id = ?', [organizationId]);
-  await tx.execute('delete from refusal where organization_id = ?', [organizationId]);
+  await tx.execute(`delete from refusal where organization_id = ? and reason not in (${sqlList(BY_CARD)})`, [organizationId]);
 }
 
 /** Stripe shows a card of the organization's customer that can be charged. */
@@ -60,13 +66,13 @@ export async function isCardless(em: EntityManager, organizationId: string): Pro
   return rows.length > 0;
 }
 
-/** LiteLLM no longer has the teams of these organizations: known before anything was asked for, so no refusal is counted or told. */
-export async function noteGone(em: EntityManager, organizationIds: readonly string[]): Promise<void> {
-  if (organizationIds.length === 0) return;
+/** What would be refused, and is known before anything was asked for: it stands, and is neither counted nor told. */
+export async function foresee(em: EntityManager, refused: readonly { id: string; reason: ToldRefusal }[]): Promise<void> {
+  if (refused.length === 0) return;
   await em.execute(
     `insert into refusal (organization_id, reason, times)
-     select id, 'team_not_found', 0 from jsonb_array_elements_text(?::jsonb) o (id) order by id on conflict do nothing`,
-    [JSON.stringify(organizationIds)],
+     select id, reason, 0 from jsonb_to_recordset(?::jsonb) o (id text, reason text) order by id, reason on conflict do nothing`,
+    [JSON.stringify(refused)],
   );
 }
 

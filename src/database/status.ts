@@ -4,6 +4,7 @@ import { isToldRefusal } from '../domain/outbound-event.ts';
 import { underWaySince } from '../domain/overdue.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
+import { limitsOfNothing } from '../domain/settings-warnings.ts';
 import type {
   Lag,
   OpenEvent,
@@ -15,10 +16,11 @@ import type {
   StandingHold,
 } from '../domain/status.ts';
 import type { EntityManager } from './database.ts';
-import { Recharge, Reversal } from './entities.ts';
+import { Organization, Recharge, Reversal } from './entities.ts';
 import { list as listHolds } from './holds.ts';
-import { budgetsExpected, lastBudgets as budgetsOfLastWrite } from './organizations.ts';
+import { budgetsExpected, lastBudgets as budgetsOfLastWrite, policyOf } from './organizations.ts';
 import { sqlList } from './sql.ts';
+import { askedForQuota } from './webhook-events.ts';
 
 /** An organization with what is known of its balance: what the last sweep has seen, and when. */
 export type SeenOrganization = OrganizationFacts & { balance: { quota: QuotaMicros | null; spend: QuotaMicros; at: Date } | null };
@@ -31,10 +33,16 @@ const DRIFT_WINDOW = '6 hours';
 /** More are in the list of holds. */
 const MAX_SERVICE_HOLDS = 20;
 
+/** One whose balance is low, that is blocked, or whose limits may leave nothing to charge in some currency. */
+const QUESTIONABLE = 'low_since is not null or blocked or max_daily_recharges = 0 or least(max_daily_amount, max_monthly_amount) < 1000';
+
 /** What anything at all may be said of. Ordered by id, behind `after`. */
 const CONCERNED = `
   select c_organization_id as id from organization_balance_config where not auto_recharge_enabled
+  union select c_organization_id from organization_balance_config where ${QUESTIONABLE}
   union select organization_id from hold where released_at is null and organization_id is not null
+  union select a.organization_id from hold h join card_attempt a on a.fingerprint = split_part(h.subject, ' ', 1)
+    where h.released_at is null and h.scope = 'card'
   union select organization_id from refusal
   union select organization_id from recharge where status in (${sqlList(OPEN_STATUSES)})
   union select organization_id from webhook_event where not processed and organization_id is not null
@@ -81,19 +89,34 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
     await driftsOf(em, ids),
     await restOf(em, ids),
   ];
+  const settings = new Map((await em.find(Organization, { id: { $in: [...ids] } })).map((each) => [each.id, each]));
+  const isLowered = ({ reason }: StandingHold) => reason === 'budget_lowered';
+  const expected = await budgetsExpected(
+    em,
+    ids.filter((id) => holds.get(id)?.some(isLowered)),
+  );
+  const mayBeUnused = ids.filter((id) => settings.get(id)?.createTeam && others.get(id)?.balance?.spend === 0);
+  const asked = await askedForQuota(em, mayBeUnused);
   const isGone = ({ kind }: StandingDrift) => kind === 'team_deleted';
   const lastBudgets = await budgetsOfLastWrite(
     em,
     ids.filter((id) => drifts.get(id)?.some(isGone)),
   );
   return ids.flatMap((id): SeenOrganization[] => {
-    const rest = others.get(id);
-    if (!rest) return [];
+    const [rest, organization] = [others.get(id), settings.get(id)];
+    if (!rest || !organization) return [];
     const recharge = open.find(({ organizationId }) => organizationId === id);
     return [
       {
         id,
         ...rest,
+        stripeCustomerId: organization.stripeCustomerId,
+        litellmTeamId: organization.litellmTeamId,
+        isAutoRecharged: organization.autoRechargeEnabled,
+        isBlocked: organization.blocked,
+        isUnused: mayBeUnused.includes(id) && !asked.has(id),
+        lowSince: organization.lowSince ?? null,
+        limitsOfNothing: limitsOfNothing(policyOf(organization)),
         recharge: recharge ? openRecharge(recharge) : null,
         event: events.get(id) ?? null,
         reversals: parked
@@ -102,13 +125,14 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         holds: holds.get(id) ?? [],
         refusals: refusals.get(id) ?? [],
         drifts: drifts.get(id) ?? [],
-        budgetAnew: lastBudgets.get(id) ?? leftOf(rest.balance),
+        budgetExpected: expected.get(id) ?? null,
+        gone: { left: leftOf(rest.balance), lastBudget: lastBudgets.get(id) ?? null },
       },
     ];
   });
 }
 
-/** Of a team that no write of ours has left a budget: what was left when it was last seen. */
+/** What was left of a budget when it was last seen. */
 function leftOf(balance: SeenOrganization['balance']): QuotaMicros | null {
   if (balance === null || balance.quota === null) return null;
   return quotaMicros(Math.max(0, balance.quota - balance.spend));
@@ -228,10 +252,8 @@ async function goneOf(em: EntityManager, ids: readonly string[]): Promise<OwnedD
   return rows.map(({ at, ...row }) => ({ ...row, ...gone, at: new Date(at) }));
 }
 
-type Rest = Pick<SeenOrganization, 'isAutoRecharged' | 'isLow' | 'balance' | 'nextDay' | 'nextMonth'>;
+type Rest = Pick<SeenOrganization, 'balance' | 'nextDay' | 'nextMonth'>;
 type RestRow = Record<'id' | 'next_day' | 'next_month', string> & {
-  auto: boolean;
-  low: boolean;
   quota: string | null;
   spend: string | null;
   at: string | null;
@@ -251,7 +273,7 @@ const BALANCE = `
     select * from (
       (select quota, spend, at from balance_sample where organization_id = o.id order by at desc limit 1)
       union all (select quota_before, quota_before - balance_seen, created_at from recharge
-        where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' order by created_at desc limit 1)) seen
+        where organization_id = o.id and litellm_team_id = o.team order by created_at desc limit 1)) seen
     order by at desc limit 1) look,
   lateral (
     select * from (
@@ -265,20 +287,18 @@ const BALANCE = `
 
 async function restOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, Rest>> {
   const rows = await em.execute<RestRow[]>(
-    `select o.id, o.auto, o.low, ${beginningOfNext('day')} as next_day,
+    `select o.id, ${beginningOfNext('day')} as next_day,
        ${beginningOfNext('month')} as next_month, b.quota::text as quota, b.spend::text as spend, b.at
      from (
-       select c_organization_id as id, litellm_team_id as team, auto_recharge_enabled as auto, low_since is not null as low, known_time_zone(time_zone) as zone from organization_balance_config
+       select c_organization_id as id, litellm_team_id as team, known_time_zone(time_zone) as zone from organization_balance_config
        where c_organization_id in (select jsonb_array_elements_text(?::jsonb)) offset 0) o
      left join lateral (${BALANCE}) b on true`,
     [JSON.stringify(ids)],
   );
   return new Map(
-    rows.map(({ id, auto, low, next_day: nextDay, next_month: nextMonth, quota, spend, at }) => [
+    rows.map(({ id, next_day: nextDay, next_month: nextMonth, quota, spend, at }) => [
       id,
       {
-        isAutoRecharged: auto,
-        isLow: low,
         nextDay: new Date(nextDay),
         nextMonth: new Date(nextMonth),
         balance:

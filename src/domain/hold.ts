@@ -69,7 +69,7 @@ export const HOLDS = {
   budget_lowered: {
     scopes: ['organization'],
     openedWhen: 'the budget in LiteLLM is below what the last recharge or reversal left',
-    endedBy: 'a person restores the budget in LiteLLM, or releases the hold to accept it',
+    endedBy: 'a person restores the budget in LiteLLM, or accepts it: `bill org accept-budget`, or releases the hold',
   },
   key_refused: {
     scopes: ['service'],

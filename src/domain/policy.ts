@@ -134,7 +134,7 @@ export type RechargeFacts = { policy: RechargePolicy; budget: LiveBudget; histor
 const LEAST_SHARE_AHEAD = 1 / 4;
 
 /** Why no recharge could help a team, whatever its balance; null when one can. */
-export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget): Exclude<Refusal, 'held'> | null {
+export function unfitness({ quota, budgetDuration, hasBudgetLimits }: LiveBudget): 'unlimited_budget' | 'budget_duration' | 'budget_limits' | null {
   if (quota === null) return 'unlimited_budget';
   if (budgetDuration !== null) return 'budget_duration';
   return hasBudgetLimits ? 'budget_limits' : null;

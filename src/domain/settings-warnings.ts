@@ -24,28 +24,27 @@ export function warningsOf(policy: RechargePolicy, { isTimeZoneUnknown = false }
  * The limits that leave nothing to charge, whatever the balance, and a max_charge that holds every recharge of a balance
  * at its minimum or below: it needs what lies between minimum and target at least.
  */
-export function neverCharged({
-  maxDailyRecharges,
-  maxDailyAmount,
-  maxMonthlyAmount,
-  maxCharge,
-  minimumBalance,
-  targetBalance,
-  currency,
-  quotaPerUnit,
-}: RechargePolicy): string[] {
+export function neverCharged(policy: RechargePolicy): string[] {
+  const { maxCharge, minimumBalance, targetBalance, currency, quotaPerUnit } = policy;
+  const limits = limitsOfNothing(policy);
+  const needed = chargeThatBuys(quotaMicros(targetBalance - minimumBalance), currency, quotaPerUnit);
+  if (needed !== undefined && needed > maxCharge) {
+    const [most, money] = [moneyText(maxCharge, currency), moneyText(needed, currency)];
+    limits.push(
+      `max_charge is ${most}, and a balance at its minimum needs ${money}, so each such charge is held until a person releases it: raise max_charge, or lower target_balance`,
+    );
+  }
+  return limits;
+}
+
+/** The limits that leave nothing to charge. */
+export function limitsOfNothing({ maxDailyRecharges, maxDailyAmount, maxMonthlyAmount, currency }: RechargePolicy): string[] {
   const money = (amount: MinorUnits) => moneyText(amount, currency);
   const limits: string[] = [];
   if (maxDailyRecharges === 0) limits.push('max_daily_recharges is 0, so nothing is ever charged: set it to 1 at least');
   for (const [name, most] of Object.entries({ max_daily_amount: maxDailyAmount, max_monthly_amount: maxMonthlyAmount })) {
     if (chargeWithin(most, currency) === undefined)
       limits.push(`${name} is ${money(most)}, less than the least charge, so nothing is ever charged: raise it`);
-  }
-  const needed = chargeThatBuys(quotaMicros(targetBalance - minimumBalance), currency, quotaPerUnit);
-  if (needed !== undefined && needed > maxCharge) {
-    limits.push(
-      `max_charge is ${money(maxCharge)}, and a balance at its minimum needs ${money(needed)}, so each such charge is held until a person releases it: raise max_charge, or lower target_balance`,
-    );
   }
   return limits;
 }

@@ -33,7 +33,7 @@ export const STATE_NAMES: Readonly<Record<OrganizationState, string>> = {
   litellm_differs: 'LiteLLM differs',
   limit_reached: 'limit reached',
   recharging: 'recharging',
-  off: 'auto-recharge is off',
+  off: 'charging is off',
   ok: 'ok',
 };
 
@@ -80,9 +80,17 @@ export type StandingDrift = {
 /** Everything that says how an organization stands. */
 export type OrganizationFacts = {
   id: string;
+  stripeCustomerId: string;
+  litellmTeamId: string;
   isAutoRecharged: boolean;
-  /** The last sweep has seen its balance at or below the minimum. */
-  isLow: boolean;
+  /** Since when its balance is at or below the minimum, as far as that was seen; null: it is not. */
+  lowSince: Date | null;
+  /** Here, by its setting. */
+  isBlocked: boolean;
+  /** Its team was made for it, and nobody has used it. */
+  isUnused: boolean;
+  /** The limits that leave nothing to charge, each with what to change. */
+  limitsOfNothing: readonly string[];
   recharge: OpenRecharge | null;
   /** The oldest that has no recharge. */
   event: OpenEvent | null;
@@ -91,8 +99,10 @@ export type OrganizationFacts = {
   holds: readonly StandingHold[];
   refusals: readonly StandingRefusal[];
   drifts: readonly StandingDrift[];
-  /** What its team gets that is made again: what our last write left, else what was left of it; null: not known. */
-  budgetAnew: QuotaMicros | null;
+  /** Where somebody has lowered the budget, what it was; null: it is as expected, or nothing is known. */
+  budgetExpected: QuotaMicros | null;
+  /** Of a team that is gone: what was left of it when it was last seen, and what our last write left. null: not known. */
+  gone: { left: QuotaMicros | null; lastBudget: QuotaMicros | null };
   /** When its next day and month begin, in its time zone. */
   nextDay: Date;
   nextMonth: Date;
@@ -120,29 +130,30 @@ const REFUSAL_STATES: Readonly<Record<ToldRefusal, OrganizationState>> = {
   soft_budget: 'litellm_differs',
 };
 
+/** What is known of the service: what keeps every run from going on, such as no worker, and what holds every charge. */
+export type Obstacles = { stop: string | null; hold: string | null };
+const NONE: Obstacles = { stop: null, hold: null };
+
 /**
  * How an organization stands: what most needs somebody, of all that there is.
  *
  * @param now when it is asked.
- * @param stop what keeps every run from going on, where that is known: no worker, for example.
  */
-export function standingOf(facts: OrganizationFacts, now: Date, stop: string | null = null): Standing {
+export function standingOf(facts: OrganizationFacts, now: Date, obstacles = NONE): Standing {
   const found = [
     ...parked(facts, now),
     ...undecided(facts, now),
     ...held(facts),
     ...refused(facts),
     ...differing(facts),
-    ...underWay(facts, { now, stop }),
+    ...limited(facts),
+    ...underWay(facts, { now, stop: obstacles.stop }),
   ];
-  const off: Standing = {
-    state: 'off',
-    since: null,
-    why: REFUSALS.auto_recharge_disabled,
-    next: actionOnRefusal('auto_recharge_disabled', facts.id),
-  };
-  if (!facts.isAutoRecharged) found.push(off);
-  return found.toSorted(byUrgency)[0] ?? { state: 'ok', since: null, why: null, next: null };
+  const { id, isAutoRecharged, isBlocked } = facts;
+  const off = (why: string, next: string): Standing => ({ state: 'off', since: null, why, next });
+  if (!isAutoRecharged) found.push(off(REFUSALS.auto_recharge_disabled, actionOnRefusal('auto_recharge_disabled', id)));
+  if (isBlocked) found.push(off('it is blocked, so LiteLLM refuses its calls and nothing is charged', `bill org set ${id} --blocked off`));
+  return found.toSorted(byUrgency)[0] ?? unremarkable(facts, obstacles);
 }
 
 function byUrgency(one: Standing, other: Standing): number {
@@ -176,14 +187,43 @@ function parked({ recharge, reversals }: OrganizationFacts, now: Date): Standing
   ];
 }
 
-function held({ holds, isLow, isAutoRecharged }: OrganizationFacts): Standing[] {
-  const then = isLow && isAutoRecharged ? '\nthen: its balance is low, so it is charged within a minute' : '';
+/** Nobody has to act. One whose balance is low is about to be charged, which nobody should learn from the card. */
+function unremarkable({ lowSince, isUnused }: OrganizationFacts, { stop, hold }: Obstacles): Standing {
+  const fine = { state: 'ok', since: null, next: null } as const;
+  if (isUnused) return { ...fine, why: 'its team was made for it, and nothing is charged before its first call or alert' };
+  if (lowSince === null) return { ...fine, why: null };
+  const obstacle = stop ?? hold;
+  const next = obstacle === null ? 'the next sweep, within a minute, has it charged, or says why not' : goesOn(undefined, obstacle);
+  return { state: 'recharging', since: lowSince, why: 'its balance is at or below its minimum', next };
+}
+
+function held(facts: OrganizationFacts): Standing[] {
+  const { holds, lowSince, isAutoRecharged } = facts;
+  const then = lowSince && isAutoRecharged ? '\nthen: its balance is low, so it is charged within a minute' : '';
   return holds.map(({ id, reason, detail, since, until }) => ({
     state: CARD_REASONS.includes(reason) ? 'card_declined' : 'held',
     since,
     why: `${detail} (${reason})`,
-    next: `${until ? `it ends at ${shown(until)}, or sooner: ` : ''}${HOLDS[reason].endedBy}: ${releaseOf(id)}${then}`,
+    next: `${until ? `it ends at ${shown(until)}, or sooner: ` : ''}${endOf({ id, reason }, facts)}${then}`,
   }));
+}
+
+/** What ends a hold, to be pasted where it is a command. */
+function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization: OrganizationFacts): string {
+  const { id: organizationId, stripeCustomerId, litellmTeamId, budgetExpected } = organization;
+  if (reason === 'budget_lowered' && budgetExpected !== null) {
+    const restore = litellmCall('/team/update', { team_id: litellmTeamId, max_budget: dollars(budgetExpected) });
+    return `one of:\n${acceptBudget(organizationId)}    # it was meant\n${restore}    # it was not meant: a probe each minute sees it`;
+  }
+  if (CARD_REASONS.includes(reason)) {
+    return `one of:\ngive ${stripeCustomerId} another card at Stripe, as its default: the hold ends by itself\n${releaseOf(id)}    # the same card is asked again`;
+  }
+  return `${HOLDS[reason].endedBy}: ${releaseOf(id)}`;
+}
+
+/** Settings under which no recharge is possible, whatever the balance. */
+function limited({ id, limitsOfNothing }: OrganizationFacts): Standing[] {
+  return limitsOfNothing.map((why) => ({ state: 'limit_reached', since: null, why, next: `change it: bill org set ${id}` }));
 }
 
 /** The command that ends a hold. */
@@ -191,26 +231,29 @@ export function releaseOf(holdId: string): string {
   return `bill release ${holdId} "reason"`;
 }
 
-function refused({ id, refusals, nextDay, nextMonth }: OrganizationFacts): Standing[] {
-  return refusals.map(({ reason, since }) => {
-    const state = REFUSAL_STATES[reason];
-    const ends = reason === 'monthly_limit_reached' ? nextMonth : nextDay;
-    const action = actionOnRefusal(reason, id);
-    return {
-      state,
-      since,
-      why: REFUSALS[reason],
-      next: state === 'limit_reached' ? `it is charged again from ${shown(ends)} on; ${action}` : action,
-    };
-  });
+function refused({ id, refusals, isBlocked, nextDay, nextMonth }: OrganizationFacts): Standing[] {
+  const meant: ToldRefusal | null = isBlocked ? 'team_blocked' : null;
+  return refusals
+    .filter(({ reason }) => reason !== meant)
+    .map(({ reason, since }) => {
+      const state = REFUSAL_STATES[reason];
+      const ends = reason === 'monthly_limit_reached' ? nextMonth : nextDay;
+      const action = actionOnRefusal(reason, id);
+      return {
+        state,
+        since,
+        why: REFUSALS[reason],
+        next: state === 'limit_reached' ? `it is charged again from ${shown(ends)} on; ${action}` : action,
+      };
+    });
 }
 
-function differing({ id, drifts, budgetAnew }: OrganizationFacts): Standing[] {
+function differing({ id, drifts, gone }: OrganizationFacts): Standing[] {
   return drifts.map((drift) => ({
     state: 'litellm_differs',
     since: drift.at,
     why: `${drift.subject} in LiteLLM: ${whyOf(drift)}${figures(drift)}`,
-    next: NEXT_ON_DRIFT[drift.kind]?.(drift, { id, budgetAnew }) ?? `bill sync --org ${id} --wait tries it again, and says what it meets`,
+    next: NEXT_ON_DRIFT[drift.kind]?.(drift, { id, gone }) ?? `bill sync --org ${id} --wait tries it again, and says what it meets`,
   }));
 }
 
@@ -225,23 +268,18 @@ function figures({ kind, ours, theirs }: StandingDrift): string {
 }
 
 /** What settles a difference that the synchronisation does not settle, to be pasted where it is a command. */
-const NEXT_ON_DRIFT: Partial<
-  Record<DriftKind, (drift: StandingDrift, organization: { id: string; budgetAnew: QuotaMicros | null }) => string>
-> = {
+const NEXT_ON_DRIFT: Partial<Record<DriftKind, (drift: StandingDrift, organization: Pick<OrganizationFacts, 'id' | 'gone'>) => string>> = {
   team_not_found: (_drift, { id }) =>
     `one of:\nbill org set ${id} --team <id>      # it is another team\nbill org set ${id} --create-team    # it is to be made, with max_budget 0`,
-  team_deleted: ({ subject }, { id, budgetAnew }) =>
-    `one of:\nbill org set ${id} --team <id>      # it is another team\n${litellmCall('/team/new', { team_id: subject, max_budget: dollars(budgetAnew), budget_duration: null })}    # it is made again; its spend begins at 0\nthen: bill sweep`,
+  team_deleted: ({ subject }, { id, gone }) =>
+    `one of:\nbill org set ${id} --team <id>      # it is another team\n${madeAgain(id, subject, gone)}`,
   block_differs: ({ subject, theirs }, { id }) =>
     theirs === 'blocked'
       ? `one of:\nbill org set ${id} --blocked on    # it was meant\n${litellmCall('/team/update', { team_id: subject, blocked: false })}    # it was not meant\nthen: bill sync --org ${id} --wait`
       : `bill sync --org ${id} --wait`,
-  budget_edited: ({ subject, ours, theirs }, { id }) => {
-    const restore = `${litellmCall('/team/update', { team_id: subject, max_budget: Number(ours) })}    # it was not meant\nthen: bill sync --org ${id} --wait`;
-    const isLower = ours !== null && theirs !== null && Number(theirs) < Number(ours);
-    return isLower
-      ? `${restore}\nif it was meant: the next alert holds the organization (budget_lowered), and bill release of that hold accepts it`
-      : `${restore}\nif it was meant, nothing: it ends with the next recharge, which starts from the budget in LiteLLM`;
+  budget_edited: ({ subject, ours }, { id }) => {
+    const restore = litellmCall('/team/update', { team_id: subject, max_budget: Number(ours) });
+    return `one of:\n${acceptBudget(id)}    # it was meant\n${restore}    # it was not meant\nthen: bill sync --org ${id} --wait`;
   },
   budget_unlimited: ({ subject, ours }, { id }) =>
     `${litellmCall('/team/update', { team_id: subject, max_budget: ours === null ? '<dollars>' : Number(ours) })}\nthen: bill sync --org ${id} --wait`,
@@ -250,6 +288,24 @@ const NEXT_ON_DRIFT: Partial<
   team_claimed: ({ subject }, { id }) =>
     `take c_organization_id out of the metadata of team ${subject} in LiteLLM, or bill org set ${id} --team ${subject}; then bill sync`,
 };
+
+/**
+ * LiteLLM counts the spend of a team that is made again from 0. So it gets what was left of it, which a person accepts
+ * where our last write had left more: with all of that, what was spent would be given a second time.
+ */
+function madeAgain(organizationId: string, teamId: string, { left, lastBudget }: OrganizationFacts['gone']): string {
+  const call = (budget: QuotaMicros | null) =>
+    litellmCall('/team/new', { team_id: teamId, max_budget: dollars(budget), budget_duration: null });
+  if (left === null && lastBudget !== null) {
+    return `${call(lastBudget)}    # it is made again, with what our last write left: take off what was spent of it since\nthen, where that is less: ${acceptBudget(organizationId)}`;
+  }
+  const accept = lastBudget !== null && lastBudget !== left ? `\nthen: ${acceptBudget(organizationId)}` : '';
+  return `${call(left)}    # it is made again, with what was left of it${accept}\nthen: bill sweep`;
+}
+
+function acceptBudget(organizationId: string): string {
+  return `bill org accept-budget ${organizationId} "reason"`;
+}
 
 function litellmCall(path: string, body: object): string {
   return `curl "$KMS_BASE_URL${path}" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '${JSON.stringify(body)}'`;
@@ -318,7 +374,7 @@ const MISSED_INTERVALS = 3;
 /** At least this long, so that one that has just been made is not reported. */
 const LEAST_GRACE_MS = 5 * 60_000;
 
-/** Who asks for work of one queue. `lastPollAt`: null where nobody has for minutes. */
+/** Who asks for work of one queue: `count` in the last WORKER_GONE_MS. `lastPollAt`: null where nobody has for minutes. */
 export type Pollers = { taskQueue: string; count: number; lastPollAt: Date | null };
 
 export type ScheduleFacts = {

@@ -1,6 +1,8 @@
 /** `/api/v1/organizations` */
 import express, { type Router } from 'express';
 import { z } from 'zod';
+import * as acceptedBudgets from '../database/accepted-budgets.ts';
+import * as balanceSamples from '../database/balance-samples.ts';
 import type { EntityManager } from '../database/database.ts';
 import type { Hold, Organization } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
@@ -8,6 +10,7 @@ import * as ledger from '../database/ledger.ts';
 import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
+import * as refusals from '../database/refusals.ts';
 import * as status from '../database/status.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
@@ -35,6 +38,7 @@ import { requireCustomer } from './required-customer.ts';
 import { requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
+const acceptance = z.strictObject({ reason: text(500), by: text(100).default('admin key') });
 const resumption = z.strictObject({ by: text(100).default('admin key') });
 
 /** Nothing is stored, and the answer is what it would have been. */
@@ -58,6 +62,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
   router.post('/', async (request, response) => {
     const { dry_run: isRehearsal } = parse(rehearsalQuery, request.query);
     const { id, settings: body } = parse(newOrganization, request.body);
+    if (body.currency !== 'usd' && request.body.quota_per_unit === undefined) throw rateMissing(body.currency);
     const settings = parse(settingsIn<SettingsBody>(body.currency), body);
     requireTargetAboveMinimum(settings);
     await requireTimeZone(settings);
@@ -65,8 +70,13 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const isNew = (await organizations.find(database.fork(), id)) === null;
     if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
     const ofCustomer = isNew ? await requireCustomer({ payments }, settings.stripeCustomerId) : [];
-    const { organization, shown, history } = await seenAfter(isRehearsal, (em) => organizations.create(em, id, settings));
+    const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
+      const created = await organizations.create(em, id, settings);
+      if (ofCustomer.length > 0) await refusals.foresee(em, [{ id, reason: 'no_payment_method' }]);
+      return created;
+    });
     const { warnings, budget } = await forewarned(organization, history, settings.createTeam);
+    if (budget && !isRehearsal) await balanceSamples.record(database.fork(), [{ organizationId: id, ...budget }]);
     const answer = { ...withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : warnings), ...balanceNow(budget) };
     if (isRehearsal) response.json({ ...answer, created_at: null, updated_at: null });
     else
@@ -92,7 +102,11 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     if (litellmTeamId !== present.litellmTeamId && !createTeam) await requireTeam({ database, kms }, litellmTeamId);
     const { stripeCustomerId = present.stripeCustomerId } = changes;
     const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
-    const { organization, shown, history } = await seenAfter(isRehearsal, (em) => change(em, present.id, changes));
+    const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
+      const changed = await change(em, present.id, changes);
+      if (ofCustomer.length > 0) await refusals.foresee(em, [{ id: present.id, reason: 'no_payment_method' }]);
+      return changed;
+    });
     const { warnings } = await forewarned(organization, history, createTeam);
     const advance = ofCustomer.length > 0 ? ofCustomer : warnings;
     response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance]));
@@ -139,6 +153,20 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const { id } = await get(request.params.id);
     await holds.releaseOf(database.fork(), { scope: 'organization', subject: id, reasons: HOLD_REASONS }, { by, reason: 'resumed' });
     response.json(await show(await get(id)));
+  });
+
+  // `max_budget` in LiteLLM was edited, and it was meant.
+  router.post('/:id/accept-budget', async (request, response) => {
+    const { reason, by } = parse(acceptance, request.body ?? {});
+    const organization = await get(request.params.id);
+    const expected = await organizations.budgetExpected(database.fork(), organization.id);
+    const { quota } = await kms.teamBudget(organization.litellmTeamId);
+    if (quota === null) throw new Problem('conflict', 'max_budget in LiteLLM is unlimited: a team without a limit is never charged');
+    if (expected === null)
+      throw new Problem('conflict', 'nothing is expected of max_budget in LiteLLM now: no recharge has set it, or one is under way');
+    if (quota === expected) throw new Problem('conflict', `max_budget in LiteLLM is ${formatQuota(quota)}, as expected`);
+    await acceptedBudgets.accept(database.fork(), organization, { quota, reason, by });
+    response.json(await show(await get(organization.id)));
   });
 
   async function show(organization: Organization, em = database.fork()) {
@@ -231,6 +259,14 @@ async function refusingConflicts<T>(write: () => Promise<T>): Promise<T> {
     if (isConflict) throw new Problem('conflict', error.message);
     throw error;
   }
+}
+
+/** LiteLLM counts in dollars: without a rate, ten dollars of quota would cost ten yen. */
+function rateMissing(code: string): Problem {
+  return invalidField(
+    'quota_per_unit',
+    `has to be given for ${code.toUpperCase()}: how many of LiteLLM's dollars one ${code.toUpperCase()} buys`,
+  );
 }
 
 function requireTargetAboveMinimum({

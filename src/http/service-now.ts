@@ -2,14 +2,13 @@
 import type { EntityManager } from '../database/database.ts';
 import { serviceFacts } from '../database/status.ts';
 import { withDeadline } from '../deadline.ts';
-import { type Dependency, type ServiceLine, serviceLines, stopOf } from '../domain/status.ts';
+import { type Dependency, type Obstacles, type ServiceLine, serviceHoldLine, serviceLines, stopOf } from '../domain/status.ts';
 import type { Hindrance } from '../domain/story.ts';
 import type { EventRun } from '../workflow-starter.ts';
 import type { HttpDependencies, Probe } from './dependencies.ts';
 import { readingOf } from './readings.ts';
 
-/** `stop`: what keeps every run from going on; null: nothing that is known. */
-export type ServiceNow = { lines: ServiceLine[]; stop: string | null };
+export type ServiceNow = Obstacles & { lines: ServiceLine[] };
 
 export async function serviceNow(
   { probes, temporalFacts }: Pick<HttpDependencies, 'probes' | 'temporalFacts'>,
@@ -22,7 +21,8 @@ export async function serviceNow(
     dependency('Stripe', probes.stripe),
   ]);
   const facts = { ...(await serviceFacts(em)), temporal, dependencies };
-  return { lines: serviceLines(facts, now), stop: stopOf(facts, now) };
+  const [hold] = facts.holds.map(serviceHoldLine);
+  return { lines: serviceLines(facts, now), stop: stopOf(facts, now), hold: hold ? `the service ${hold.seen}` : null };
 }
 
 /** Temporal's answer to one question takes milliseconds. */

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import * as names from '../database/names.ts';
 import * as status from '../database/status.ts';
 import { withDeadline } from '../deadline.ts';
-import { balanceOf, type RunTrouble, type ServiceLine, standingOf } from '../domain/status.ts';
+import { balanceOf, type Obstacles, type RunTrouble, type ServiceLine, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { pageQuery } from './paging.ts';
 import { Problem, parse } from './problem.ts';
@@ -29,9 +29,9 @@ export function statusRoutes({ database, temporalFacts, probes, workflows }: Sta
     const wanted = id === undefined ? (all ? 'all' : 'concerned') : { id };
     const { data, next } = await status.organizationFacts(em, wanted, { limit, after });
     if (id !== undefined && data.length === 0) throw new Problem('not-found', await names.absenceOfOrganizations(em, [id]));
-    const { lines, stop } = await serviceNow({ temporalFacts, probes }, em, now);
+    const { lines, ...obstacles } = await serviceNow({ temporalFacts, probes }, em, now);
     const withTroubles = await troubled(data, { workflows });
-    const organizations = withTroubles.map((facts) => present(facts, now, stop));
+    const organizations = withTroubles.map((facts) => present(facts, now, obstacles));
     response.json({
       at: now.toISOString(),
       service: lines.map(presentLine),
@@ -72,8 +72,8 @@ async function troubled(
   }));
 }
 
-function present(facts: status.SeenOrganization, now: Date, stop: string | null) {
-  const { state, since, why, next } = standingOf(facts, now, stop);
+function present(facts: status.SeenOrganization, now: Date, obstacles: Obstacles) {
+  const { state, since, why, next } = standingOf(facts, now, obstacles);
   return {
     organization_id: facts.id,
     balance: balanceOf(facts.balance),

@@ -107,7 +107,8 @@ function sum(numbers: readonly number[]): number {
 function showFacts(metrics: Metrics, { pollers, schedules }: Exclude<TemporalFacts, { failure: string }>, now: Date): void {
   for (const { taskQueue, count, lastPollAt } of pollers) {
     const isPolled = lastPollAt !== null && now.getTime() - lastPollAt.getTime() <= WORKER_GONE_MS;
-    metrics.set('bill_workers_polling', { queue: taskQueue.endsWith('-bulk') ? 'bulk' : 'main' }, isPolled ? count : 0);
+    const queue = /-(bulk|charges)$/.exec(taskQueue)?.[1] ?? 'main';
+    metrics.set('bill_workers_polling', { queue }, isPolled ? count : 0);
   }
   for (const facts of schedules) {
     const { id: schedule, lastSuccessAt, changedAt, isMade } = facts;

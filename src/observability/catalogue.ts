@@ -277,7 +277,7 @@ export const METRICS = {
     from: 'serve',
     isShared: true,
     labels: ['queue'],
-    help: 'Workers that have asked for work in the last 90 s, of the main queue and of bulk work',
+    help: 'Workers that have asked for work in the last 90 s, of the main queue, of charges and of bulk work',
   },
   bill_schedule_ok: {
     type: 'gauge',

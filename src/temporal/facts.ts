@@ -2,7 +2,7 @@
 import { type Client, type ScheduleDescription, ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
 import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
-import type { Pollers, ScheduleFacts, TemporalFacts } from '../domain/status.ts';
+import { type Pollers, type ScheduleFacts, type TemporalFacts, WORKER_GONE_MS } from '../domain/status.ts';
 import { namespaceOf } from './connection.ts';
 import { scheduleIds } from './schedules.ts';
 
@@ -31,7 +31,9 @@ export async function pollersOf(client: Client, temporal: TemporalConfig, host?:
     // The SDK names a worker `<process id>@<host>`.
     const wanted = (pollers ?? []).filter(({ identity }) => host === undefined || identity?.endsWith(`@${host}`));
     const polls = wanted.map(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000);
-    return { taskQueue, count: polls.length, lastPollAt: polls.length > 0 ? new Date(Math.max(...polls)) : null };
+    // Temporal names one that is gone for minutes more.
+    const count = polls.filter((at) => Date.now() - at <= WORKER_GONE_MS).length;
+    return { taskQueue, count, lastPollAt: polls.length > 0 ? new Date(Math.max(...polls)) : null };
   };
   const { taskQueue } = temporal;
   return Promise.all([

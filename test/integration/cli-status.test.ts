@@ -28,13 +28,18 @@ test('bill status says who, what, since when, why and what to do, and ends with 
   expect(code).toBe(FOUND);
   const lines = out.split('\n');
   const at = lines.findIndex((line) => line.includes(held.id));
-  expect(lines[at]).toMatch(new RegExp(`^held +${held.id} +balance unknown +since .+ \\(.+ ago\\)$`));
+  expect(lines[at]).toMatch(new RegExp(`^held +${held.id} +balance -0\\.50 \\(.+ ago\\) +since .+ \\(.+ ago\\)$`));
   expect(lines.slice(at + 1, at + 3)).toEqual([
     `${' '.repeat(18)}unpaid invoices (operator)`,
     `${' '.repeat(18)}→ a person releases it: bill release ${holdId} "reason"`,
   ]);
   expect(out).toMatch(new RegExp(`^ok +workers of ${world.name} +\\d+, the last one asked`, 'm'));
   expect(out).not.toContain(paid.organization.id);
+});
+
+test('bill status --org speaks of that organization, whatever others need', async () => {
+  expect((await bill('status', '--org', paid.organization.id)).out).toContain(`Nobody has to act on ${paid.organization.id} itself.`);
+  expect((await bill('status', '--org', held.id)).out).toContain(`Somebody has to act on ${held.id} itself.`);
 });
 
 test('bill status --json is what the API answers, and --org and --all choose', async () => {

@@ -86,8 +86,8 @@ describe('bill org', () => {
     );
     expect(changed).toEqual({
       ...added,
-      state: 'ok',
-      why: null,
+      state: 'limit_reached',
+      why: expect.stringContaining('max_daily_recharges is 0'),
       auto_recharge_enabled: true,
       target_balance: '50.00',
       max_charge: '136.38',
@@ -131,7 +131,7 @@ describe('bill org', () => {
     expect(shown.out).toMatch(/^holds +/m);
     const [header, row, , more] = listed.out.split('\n');
     expect(header?.split(/ +/).slice(0, 5)).toEqual(['c_organization_id', 'state', 'balance', 'litellm_team_id', 'stripe_customer_id']);
-    expect(row).toMatch(/^cli-acme +ok +- +cli-team +cus_Somebody /);
+    expect(row).toMatch(/^cli-acme +limit_reached +- +cli-team +cus_Somebody /);
     expect(more).toMatch(/^more: --cursor [\w-]+$/);
   });
 
@@ -474,12 +474,16 @@ describe('bill sync', () => {
     });
     expect(planned.out).toMatch(new RegExp(`name_differs +${teamId} +${id} +another name +rename planned`));
     expect((await bill(['sync', '--org', id, '--wait'])).out).toContain('rename done');
-    expect((await bill(['sync', '--org', id, '--wait'])).out).toContain('0 differences');
+    expect(await bill(['sync', '--org', id, '--wait'])).toMatchObject({ code: 0, out: expect.stringContaining('0 differences') });
+    await world.kms.post('/team/update', { team_id: teamId, budget_duration: '30d' });
+    const left = await bill(['sync', '--org', id, '--wait']);
+    expect(left).toMatchObject({ code: 3, out: expect.stringContaining('needs_person') });
   });
 
   test('without --wait says which run it has started', async () => {
     const ended = await bill(['sync']);
     expect(ended).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^syn_\w+ has been started\nhttp:.*team-sync/) });
-    expect(await billJson('sync', '--wait')).toMatchObject({ status: 'succeeded' });
+    const { out } = await bill(['sync', '--wait', '--json']);
+    expect(JSON.parse(out)).toMatchObject({ status: 'succeeded' });
   });
 });

@@ -141,6 +141,13 @@ describe('a new organization', () => {
     expect(data).toMatchObject({ ...body, currency: 'eur' });
   });
 
+  test('in another currency than LiteLLM counts in has to say what one unit of it buys', async () => {
+    const { status, data } = await world.admin.post(ORGANIZATIONS, draft({ currency: 'jpy' }));
+    const message = "has to be given for JPY: how many of LiteLLM's dollars one JPY buys";
+    expect([status, data.errors]).toEqual([422, [{ field: 'quota_per_unit', message }]]);
+    expect((await world.admin.post(ORGANIZATIONS, draft({ currency: 'jpy', quota_per_unit: '0.0065' }))).status).toBe(201);
+  });
+
   test('with the id of another is 409, and so is one with the LiteLLM team of another', async () => {
     const body = draft();
     expect((await world.admin.post(ORGANIZATIONS, body)).status).toBe(201);

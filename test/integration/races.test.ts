@@ -177,6 +177,75 @@ describe('a run that is cancelled before the card is touched charges nothing, cl
   }
 });
 
+describe('a look that was given up, and reserves while its run is ending, is not charged for', () => {
+  test('when the run was refused', async () => {
+    const organization = await world.organization();
+    const { eventId, look } = await lookGivenUp(organization);
+    const ending = await whileOpen(eventId, async () => {
+      await world.kms.post('/team/update', { team_id: organization.teamId, max_budget: 100 });
+      await world.waitsForLock('update webhook_event set processed');
+      await look.remove();
+      await hasReservedOrWaits(organization);
+    });
+    expect(ending).toMatchObject({ outcome: 'above_minimum' });
+    await expectNothingOpen(organization);
+  });
+
+  test('when the run was cancelled', async () => {
+    const organization = await world.organization();
+    const { eventId, look } = await lookGivenUp(organization);
+    const ending = await whileOpen(eventId, async () => {
+      const outage = await world.kmsFault({ ...READ_BUDGET, times: ALWAYS, action: UNAVAILABLE });
+      await failedAttempts(await world.runOf(eventId));
+      await cancel(eventId);
+      await world.waitsForLock('update webhook_event set processed');
+      await outage.remove();
+      await look.remove();
+      await hasReservedOrWaits(organization);
+    });
+    expect(ending).toEqual(CANCELLED);
+    await expectNothingOpen(organization);
+  });
+
+  /**
+   * The first look, within the workflow task, has read an empty budget, and is without its answer. By a new worker:
+   * one that has just had a slow step takes none within the workflow task.
+   */
+  async function lookGivenUp(organization: Organization) {
+    await world.stopWorker();
+    await world.startWorker();
+    const look = await world.kmsFault({ ...READ_BUDGET, when: 'after', action: HOLD });
+    const eventId = await world.accepted(organization);
+    await look.struck();
+    return { eventId, look };
+  }
+
+  /** How an event ends that can be reserved for, and not be closed, until `work` is done. */
+  async function whileOpen(eventId: string, work: () => Promise<void>) {
+    const client = await world.sql.connect();
+    try {
+      await client.query('begin');
+      await client.query('select from webhook_event where id = $1 for share', [eventId]);
+      await work();
+      await client.query('commit');
+    } finally {
+      client.release(true);
+    }
+    return world.closed(eventId);
+  }
+
+  async function hasReservedOrWaits({ id }: Organization): Promise<void> {
+    const query = `select from recharge where organization_id = $1 union all select from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and query ~ 'organization_balance_config'`;
+    await world.eventually(async () => (await world.sql.query(query, [id])).rowCount, 'the first look has reserved, or waits to');
+  }
+
+  async function expectNothingOpen(organization: Organization): Promise<void> {
+    expect((await world.rechargesOf(organization)).filter(({ status }) => status !== 'cancelled')).toEqual([]);
+    await expectUncharged(world, organization);
+  }
+});
+
 test('a run that is cancelled while its card is being charged and the answer to that is lost goes on to its end', async () => {
   const organization = await world.organization();
   const creation = await world.stripeFault({ ...CREATE_INTENT, when: 'after', action: HOLD });

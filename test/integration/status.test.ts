@@ -7,10 +7,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { HELD, RECHARGED, unsuccessful } from '../support/books.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
+import { newFingerprint } from '../support/stand-ins.ts';
 import { type Organization, World } from '../support/world.ts';
 
 type Standing = { organization_id: string; balance: string | null; state: string; since: string | null; why: string; next: string };
 type Line = { check: string; state: string; seen: string; next: string | null };
+
+const ABOUT_TO_BE_CHARGED = { state: 'recharging', why: 'its balance is at or below its minimum' };
 
 let world: World;
 beforeAll(async () => {
@@ -33,8 +36,15 @@ async function listed(): Promise<string[]> {
 
 /** The hold that the words tell to release. */
 async function releaseAsTold({ next }: Standing): Promise<void> {
-  const [, id] = next.match(/bill release (hld_\w+) "reason"$/m) ?? [];
+  const [, id] = next.match(/bill release (hld_\w+) "reason"/) ?? [];
   expect((await world.admin.post(`/api/v1/holds/${id}/release`, { reason: 'it was looked at' })).status).toBe(200);
+}
+
+/** The budget in LiteLLM that the words tell to accept. */
+async function acceptAsTold({ next }: Standing): Promise<void> {
+  const [, id] = next.match(/bill org accept-budget (\S+) "reason"/) ?? [];
+  const { status, data } = await world.admin.post(`/api/v1/organizations/${id}/accept-budget`, { reason: 'it was meant' });
+  expect([status, data.holds]).toEqual([200, []]);
 }
 
 async function sweep(): Promise<void> {
@@ -69,7 +79,7 @@ describe('of an organization', () => {
       since: expect.any(String),
     });
     expect(standing.next).toMatch(
-      /^it ends at .* UTC, or sooner: the customer names another card, a payment succeeds, or a person releases it: bill release/,
+      new RegExp(`^it ends at .* UTC, or sooner: one of:\ngive ${organization.customerId} another card at Stripe.*\nbill release`),
     );
     expect(await listed()).toContain(organization.id);
 
@@ -121,12 +131,15 @@ describe('of an organization', () => {
       });
       expect(await listed()).toContain(organization.id);
     }
-    const told = callAsTold(await standingOf(paying));
-    expect(told).toEqual({ team_id: paying.teamId, max_budget: 30.5, budget_duration: null });
+    const lost = await standingOf(paying);
+    expect(callAsTold(lost)).toEqual({ team_id: paying.teamId, max_budget: 20, budget_duration: null });
     expect(callAsTold(await standingOf(seen))).toMatchObject({ max_budget: 9 });
-    await world.kms.post('/team/new', told);
+    await world.admin.patch(`/api/v1/organizations/${paying.id}`, { create_team: true });
+    expect(await standingOf(paying)).toMatchObject({ state: 'litellm_differs' });
+    await world.kms.post('/team/new', callAsTold(lost));
+    await acceptAsTold(lost);
     await sweep();
-    expect(await standingOf(paying)).toMatchObject({ state: 'ok', balance: '30.50' });
+    expect(await standingOf(paying)).toMatchObject({ state: 'ok', balance: '20.00' });
   });
 
   test('a team that no sweep could look for is not called gone', async () => {
@@ -142,16 +155,18 @@ describe('of an organization', () => {
     const { organization } = await world.recharged();
     await world.setBudget(organization.teamId, 12);
     await sync();
-    expect(await standingOf(organization)).toMatchObject({
-      state: 'litellm_differs',
-      next: expect.stringContaining('if it was meant: the next alert holds the organization (budget_lowered)'),
-    });
+    expect(await standingOf(organization)).toMatchObject({ state: 'litellm_differs' });
     expect(await world.alerted(organization)).toEqual(HELD);
-    await releaseAsTold(await standingOf(organization));
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    const standing = await standingOf(organization);
+    expect([standing.state, callAsTold(standing)]).toEqual(['held', { team_id: organization.teamId, max_budget: 30.5 }]);
+    await acceptAsTold(standing);
+    expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
     await sync();
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
     expect(await world.findingsOf(organization)).toEqual([]);
+    await sweep();
+    await world.eventually(async () => (await standingOf(organization)).state === 'ok', 'it is recharged');
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
   });
 
   test('a balance that our own write has changed', async () => {
@@ -201,6 +216,76 @@ describe('of an organization', () => {
     await world.kms.post('/team/update', callAsTold(standing));
     await sync();
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+
+    const nothing = await world.admin.post(`/api/v1/organizations/${organization.id}/accept-budget`, { reason: 'it was meant' });
+    expect([nothing.status, nothing.data.detail]).toEqual([409, 'max_budget in LiteLLM is 30.50, as expected']);
+    await world.setBudget(organization.teamId, 500);
+    await sync();
+    await acceptAsTold(await standingOf(organization));
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    await sync();
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  test('what would refuse a recharge, from the next sweep on, and before anything asks for one', async () => {
+    const limited = await world.organization({ settings: { max_monthly_amount: '1.00' } });
+    const reset = await world.organization({ spend: 1 });
+    await world.editTeam(reset.teamId, { budget_duration: '30d' });
+    const blocked = await world.organization({ spend: 1 });
+    await world.editTeam(blocked.teamId, { blocked: true });
+    await sweep();
+    expect(await standingOf(limited)).toMatchObject({ state: 'limit_reached', why: expect.stringContaining('monthly') });
+    expect(await standingOf(reset)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('budget_duration') });
+    expect(await standingOf(blocked)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('blocked') });
+    expect(await listed()).toEqual(expect.arrayContaining([limited.id, reset.id, blocked.id]));
+
+    await world.admin.patch(`/api/v1/organizations/${limited.id}`, { max_monthly_amount: null });
+    await world.editTeam(reset.teamId, { budget_duration: null });
+    await world.editTeam(blocked.teamId, { blocked: false });
+    await sweep();
+    for (const organization of [reset, blocked]) expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    await world.eventually(async () => (await standingOf(limited)).state === 'ok', 'it is recharged');
+  });
+
+  test('a card that is held because of another organization', async () => {
+    const fingerprint = newFingerprint();
+    const { organization: paying } = await world.recharged({ fingerprint });
+    const declined = await world.organization({ fingerprint });
+    const [card] = (await world.stripe.customers.listPaymentMethods(declined.customerId)).data;
+    await world.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: 'pm_card_chargeDeclinedInsufficientFunds' });
+    await world.alerted(declined);
+    for (const organization of [paying, declined]) {
+      expect(await standingOf(organization)).toMatchObject({ state: 'card_declined' });
+      expect(await listed()).toContain(organization.id);
+      const { data } = await world.admin.get('/api/v1/holds', { params: { organization_id: organization.id, open: true } });
+      expect(data.data).toMatchObject([{ scope: 'card', reason: 'declined' }]);
+    }
+    await releaseAsTold(await standingOf(paying));
+  });
+
+  test('a customer without a card, from when it is named until it has one', async () => {
+    const { id: customer } = await world.stripe.customers.create({});
+    const organization = await world.organization({ spend: 1, settings: { stripe_customer_id: customer } });
+    const cardless = { state: 'needs_person', why: expect.stringContaining('no card') };
+    expect(await standingOf(organization)).toMatchObject({ ...cardless, balance: '9.00' });
+    await sweep();
+    expect(await standingOf(organization)).toMatchObject(cardless);
+    await world.spend(organization.teamId, 9.5);
+    await sweep();
+    await world.setBudget(organization.teamId, 30);
+    await sweep();
+    expect(await standingOf(organization)).toMatchObject(cardless);
+    await world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: organization.customerId });
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+  });
+
+  test('limits that leave nothing to charge, and a block, before anything asks for a recharge', async () => {
+    const limited = await world.organization({ spend: 1, settings: { max_daily_amount: '0.20' } });
+    expect(await standingOf(limited)).toMatchObject({ state: 'limit_reached', why: expect.stringContaining('less than the least charge') });
+    const blocked = await world.organization({ settings: { blocked: true } });
+    expect(await standingOf(blocked)).toMatchObject({ state: 'off', next: `bill org set ${blocked.id} --blocked off` });
+    expect(await listed()).toEqual(expect.arrayContaining([limited.id, blocked.id]));
   });
 
   test('a dispute', async () => {
@@ -212,7 +297,7 @@ describe('of an organization', () => {
     expect(standing).toMatchObject({ state: 'held', why: `dispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent (disputed)` });
     expect(await world.alerted(organization)).toEqual(HELD);
     await releaseAsTold(standing);
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
   });
 
   test('a recharge that a person has to settle, and one that goes on', async () => {

@@ -276,7 +276,12 @@ describe('case 35: the amount is one that Stripe takes, and the quota is what it
   });
 
   test('case 70: below a minimum that only Stripe knows: Stripe refuses the request, which is left to a person, and nothing is charged', async () => {
-    const organization = await world.organization({ minimum: '0.00', target: '0.01', spend: 10, settings: { currency: 'eur' } });
+    const organization = await world.organization({
+      minimum: '0.00',
+      target: '0.01',
+      spend: 10,
+      settings: { currency: 'eur', quota_per_unit: '1' },
+    });
     expect(await world.alerted(organization)).toEqual(NEEDS_ATTENTION);
     expect((await world.rechargeOf(organization)).failure?.code).toBe('amount_too_small');
     await expectUncharged(world, organization);

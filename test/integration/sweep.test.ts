@@ -270,7 +270,7 @@ describe('a pause after events that came to nothing', () => {
     expect(await sweptFor(organization)).toBeUndefined();
 
     await world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: payer.customerId });
-    expect(await stateOf(organization)).toBe('ok');
+    expect(await stateOf(organization)).toBe('recharging');
     expect(await outcomeOfSweep(organization)).toBe('succeeded');
   });
 

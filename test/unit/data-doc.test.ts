@@ -5,6 +5,7 @@ import { describe, expect, test } from '@jest/globals';
 import { entities } from '../../src/database/entities.ts';
 import { INDEXES } from '../../src/database/migrations/0019-indexes-for-growth.ts';
 import { STORY_INDEXES } from '../../src/database/migrations/0021-indexes-for-stories.ts';
+import { QUESTIONABLE_INDEX } from '../../src/database/migrations/0023-accepted-budgets.ts';
 import { RETENTION } from '../../src/domain/retention.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -44,6 +45,7 @@ describe('docs/data.md', () => {
     expect(Array.from(doc.matchAll(/^create index concurrently if not exists (.+);$/gm), ([, index]) => index)).toEqual([
       ...INDEXES,
       ...STORY_INDEXES,
+      QUESTIONABLE_INDEX,
     ]);
   });
 });

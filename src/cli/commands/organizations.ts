@@ -66,6 +66,17 @@ export function addOrganizationCommands(bill: Command): void {
     },
   );
 
+  withJson(
+    org
+      .command('accept-budget')
+      .argument('<id>')
+      .argument('<reason>')
+      .description('max_budget in LiteLLM was edited, and it was meant: go on from it'),
+  ).action(async (id: string, reason: string, options: Output) => {
+    const accept = { body: { reason, by: userInfo().username } };
+    await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/accept-budget`, accept));
+  });
+
   withJson(org.command('resume').argument('<id>').description('charge again')).action(async (id: string, options: Output) => {
     const resume = { body: { by: userInfo().username } };
     await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/resume`, resume));

@@ -33,16 +33,19 @@ export function addStatusCommand(bill: Command): void {
     .action(async ({ watch, all, org, limit, cursor, ...output }: StatusOptions) => {
       const query = { limit, cursor, organization_id: org, ...(all && { all: 'true' }) };
       const look = () => callService<Status>('GET', '/api/v1/status', { query });
-      if (watch) return watchStatus(look);
+      if (watch) return watchStatus(look, org);
       const status = await look();
-      print(output, status, () => textOf(status));
+      print(output, status, () => textOf(status, org));
       if (isWrong(status)) process.exitCode = EXIT.found;
     });
 }
 
-async function watchStatus(look: () => Promise<Status>): Promise<never> {
+async function watchStatus(look: () => Promise<Status>, org: string | undefined): Promise<never> {
   for (;;) {
-    const text = await look().then(textOf, (error: Error) => styleText('red', error.message));
+    const text = await look().then(
+      (status) => textOf(status, org),
+      (error: Error) => styleText('red', error.message),
+    );
     process.stdout.write(`${process.stdout.isTTY ? CLEAR_TERMINAL : '\n'}${text}\n`);
     await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
   }
@@ -52,8 +55,12 @@ function isWrong({ service, organizations }: Status): boolean {
   return service.some(({ state }) => state === 'wrong') || organizations.data.some(({ state }) => !isQuiet(state));
 }
 
-/** The service first, then its organizations, the one that most needs somebody first. */
-export function textOf({ at, service, organizations: { total, data, next_cursor: cursor } }: Status): string {
+/**
+ * The service first, then its organizations, the one that most needs somebody first.
+ *
+ * @param org the only one that was asked for.
+ */
+export function textOf({ at, service, organizations: { total, data, next_cursor: cursor } }: Status, org?: string): string {
   const width = Math.max(...service.map(({ check }) => check.length));
   const lines = service.flatMap(({ check, state, seen, next }) => [
     `${state === 'ok' ? styleText('green', 'ok   ') : styleText('red', 'WRONG')}  ${check.padEnd(width)}  ${seen}`,
@@ -62,7 +69,7 @@ export function textOf({ at, service, organizations: { total, data, next_cursor:
   const sorted = data.toSorted((one, other) => ORGANIZATION_STATES.indexOf(one.state) - ORGANIZATION_STATES.indexOf(other.state));
   const wrong = data.filter(({ state }) => !isQuiet(state)).length;
   const more = cursor ? `\nmore: --cursor ${cursor}` : '';
-  const counts = { wrong, total, isMore: cursor !== null, isServiceWrong: service.some(({ state }) => state === 'wrong') };
+  const counts = { org, wrong, total, isMore: cursor !== null, isServiceWrong: service.some(({ state }) => state === 'wrong') };
   return (
     [
       `service at ${at}`,
@@ -79,9 +86,13 @@ export function toDo(next: string, indent = 0): string {
   return `${' '.repeat(indent)}→ ${next.replaceAll('\n', `\n${' '.repeat(indent + 2)}`)}`;
 }
 
-type Counts = { wrong: number; total: number; isMore: boolean; isServiceWrong: boolean };
+type Counts = { org: string | undefined; wrong: number; total: number; isMore: boolean; isServiceWrong: boolean };
 
-function whoHasToAct({ wrong, total, isMore, isServiceWrong }: Counts): string {
+function whoHasToAct({ org, wrong, total, isMore, isServiceWrong }: Counts): string {
+  if (org !== undefined) {
+    const onIt = `${wrong === 0 ? 'Nobody' : 'Somebody'} has to act on ${org}`;
+    return isServiceWrong ? `Somebody has to act on the service, as WRONG says. ${onIt} itself.` : `${onIt}.`;
+  }
   const organizations = `${wrong}${isMore ? ' or more' : ''}`;
   if (!isServiceWrong)
     return `${wrong === 0 ? 'Nobody has to act' : `Somebody has to act on ${organizations}`}, of ${total} organizations.`;

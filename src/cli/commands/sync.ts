@@ -1,6 +1,7 @@
 /** `bill sync`: starts a synchronisation with LiteLLM, and shows what differed. */
 import type { Command } from 'commander';
 import { list } from '../arguments.ts';
+import { EXIT } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
 import { callService } from '../service-client.ts';
 import { tableBelow } from '../table.ts';
@@ -46,13 +47,19 @@ async function sync(options: SyncOptions): Promise<void> {
     // Nothing moves before there is a team.
     if (run.status === 'running') workers(run.counts.teams === 0 ? await goneWorkers() : []);
   }
-  if (run.status === 'failed') process.exitCode = 1;
+  if (run.status === 'failed') process.exitCode = EXIT.fault;
+  else if (run.items?.some(({ outcome }) => isUnsettled(outcome))) process.exitCode = EXIT.found;
   if (options.wait) {
     print(options, run, () => `${summaryOf(run)}${tableBelow(itemRows(run))}`);
     if (!options.json && run.failure !== null) console.error(`${run.id} has failed: ${run.failure}`);
   } else {
     print(options, run, () => [`${run.id} has been started`, run.temporal_ui_url].filter(Boolean).join('\n'));
   }
+}
+
+/** Whether somebody has to act on a difference. */
+function isUnsettled(outcome: string | null): boolean {
+  return outcome === 'needs_person' || outcome === 'failed';
 }
 
 /** What is said of the queues that no worker serves. */

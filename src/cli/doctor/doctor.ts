@@ -3,14 +3,17 @@
  * itself.
  */
 import { styleText } from 'node:util';
-import type { Config } from '../../config.ts';
+import type { Client } from '@temporalio/client';
+import type { Config, TemporalConfig } from '../../config.ts';
 import { Database, type Encryption } from '../../database/database.ts';
 import * as stripeEvents from '../../database/stripe-events.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
 import { ago } from '../../domain/elapsed.ts';
+import { stopOf } from '../../domain/status.ts';
 import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
 import { openClient } from '../../temporal/connection.ts';
+import { temporalFacts } from '../../temporal/facts.ts';
 import { EXIT } from '../exit.ts';
 import { fetchWithin } from '../fetch.ts';
 import { type Output, print } from '../output.ts';
@@ -50,7 +53,7 @@ export async function examine(config: Config): Promise<Reading[]> {
       examineApi(config),
       usesDatabase ? examineWebhooks(database, config) : [],
       usesDatabase ? examineHolds(database.fork()) : [],
-      usesDatabase ? examineStandings(database.fork()) : [],
+      usesDatabase ? examineStandings(database.fork(), await stopNow(client, config.temporal)) : [],
       usesDatabase ? examineTimeZones(database.fork()) : [],
     ]);
     return [...reachesDatabase, ...readings.flat()];
@@ -58,6 +61,12 @@ export async function examine(config: Config): Promise<Reading[]> {
     await client.connection.close();
     await database.close();
   }
+}
+
+/** What keeps every run from going on, as far as Temporal says it. */
+async function stopNow(client: Client, temporal: TemporalConfig): Promise<string | null> {
+  const facts = await temporalFacts(client, temporal).catch(({ message }: Error) => ({ failure: message }));
+  return stopOf({ temporal: facts }, new Date());
 }
 
 async function examineDatabase(database: Database): Promise<Reading[]> {

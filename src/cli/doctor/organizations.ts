@@ -14,14 +14,17 @@ import { change, note, type Observation, type Reading, runCheck } from './readin
 
 const PAGE = 200;
 
-/** The organizations by their states, and what waits to be handed on. */
-export async function examineStandings(em: EntityManager): Promise<Reading[]> {
+/**
+ * The organizations by their states, and what waits.
+ *
+ * @param stop what keeps every run from going on; null: nothing that is known.
+ */
+export async function examineStandings(em: EntityManager, stop: string | null): Promise<Reading[]> {
   const standings = await runCheck({ area: 'organizations', check: 'states', advice: 'see the line about the database' }, () =>
     statesOf(em),
   );
   const { lags, underWay } = await status.serviceFacts(em);
-  // What stops every run has lines of its own.
-  const waiting = [...lags.map(lagLine), underWayLine(underWay, null)].map(
+  const waiting = [...lags.map(lagLine), underWayLine(underWay, stop)].map(
     ({ check, isFine, seen, next }): Reading => ({ area: 'waiting', check, verdict: isFine ? 'ok' : 'change', seen, advice: next }),
   );
   return [standings, ...waiting];

@@ -23,15 +23,21 @@ const minutesAgo = (minutes: number) => new Date(NOW.getTime() - minutes * 60_00
 
 const FINE: OrganizationFacts = {
   id: 'acme',
+  stripeCustomerId: 'cus_acme',
+  litellmTeamId: 'acme-team',
   isAutoRecharged: true,
-  isLow: false,
+  lowSince: null,
+  isBlocked: false,
+  isUnused: false,
+  limitsOfNothing: [],
   recharge: null,
   event: null,
   reversals: [],
   holds: [],
   refusals: [],
   drifts: [],
-  budgetAnew: null,
+  budgetExpected: null,
+  gone: { left: null, lastBudget: null },
   nextDay: new Date('2026-11-26T23:00:00Z'),
   nextMonth: new Date('2026-11-30T23:00:00Z'),
 };
@@ -44,7 +50,7 @@ const recharge = (status: 'charging' | 'processing' | 'charged' | 'needs_attenti
   why: status === 'needs_attention' ? 'max_budget is 25.00, expected 10.00 or 30.50' : null,
   amount: '20.50 USD',
 });
-const hold = (reason: 'declined' | 'disputed', until: Date | null = null) => ({
+const hold = (reason: 'declined' | 'disputed' | 'card_refused' | 'budget_lowered', until: Date | null = null) => ({
   id: 'hld_1',
   scope: 'organization' as const,
   reason,
@@ -97,13 +103,51 @@ describe('an organization', () => {
     ],
     [
       'a hold and a low balance',
-      { holds: [hold('disputed')], isLow: true },
+      { holds: [hold('disputed')], lowSince: minutesAgo(40) },
       { state: 'held', next: expect.stringMatching(/ "reason"\nthen: its balance is low, so it is charged within a minute$/) },
     ],
     [
       'a declined card',
       { holds: [hold('declined', minutesAgo(-15))] },
       { state: 'card_declined', next: expect.stringMatching(/^it ends at 2026-11-26 12:15 UTC, or sooner/) },
+    ],
+    [
+      'a card that is refused for good',
+      { holds: [hold('card_refused')] },
+      {
+        state: 'card_declined',
+        next: expect.stringMatching(/^one of:\ngive cus_acme another card at Stripe.*\nbill release hld_1 "reason" /),
+      },
+    ],
+    [
+      'a budget that was lowered',
+      { holds: [hold('budget_lowered')], budgetExpected: parseQuota('30.50') },
+      {
+        state: 'held',
+        next: expect.stringMatching(
+          /^one of:\nbill org accept-budget acme "reason" .*\ncurl .*'\{"team_id":"acme-team","max_budget":30.5\}'/,
+        ),
+      },
+    ],
+    [
+      'a balance that is low',
+      { lowSince: minutesAgo(1) },
+      { state: 'recharging', since: minutesAgo(1), next: 'the next sweep, within a minute, has it charged, or says why not' },
+    ],
+    [
+      'a team that was made for it and nobody uses',
+      { lowSince: minutesAgo(1), isUnused: true },
+      { state: 'ok', why: expect.stringContaining('nothing is charged before its first call') },
+    ],
+    [
+      'limits that leave nothing to charge',
+      { lowSince: minutesAgo(1), limitsOfNothing: ['max_daily_recharges is 0'] },
+      { state: 'limit_reached', why: 'max_daily_recharges is 0', next: expect.stringContaining('bill org set acme') },
+    ],
+    [
+      'a block of ours',
+      { isBlocked: true, lowSince: minutesAgo(1), refusals: [{ reason: 'team_blocked', since: minutesAgo(1) }] },
+      { state: 'off', next: 'bill org set acme --blocked off' },
     ],
     [
       'a limit of the day',
@@ -204,7 +248,7 @@ describe('an organization', () => {
     ...more,
   });
   const nextOn = (kind: DriftKind, more: Partial<StandingDrift> = {}) =>
-    standingOf({ ...FINE, drifts: [drift(kind, more)], budgetAnew: parseQuota('30.50') }, NOW).next;
+    standingOf({ ...FINE, drifts: [drift(kind, more)], gone: { left: parseQuota('9.50'), lastBudget: parseQuota('30.50') } }, NOW).next;
 
   test('that differs in LiteLLM says why once, and what failed where that was tried', () => {
     const why = (more: Partial<StandingDrift>) => standingOf({ ...FINE, drifts: [drift('team_not_found', more)] }, NOW).why;
@@ -222,15 +266,19 @@ describe('an organization', () => {
     [
       'team_deleted',
       {},
-      ['bill org set acme --team <id> ', `$KMS_BASE_URL/team/new"`, `'{"team_id":"acme-team","max_budget":30.5,"budget_duration":null}'`],
+      [
+        'bill org set acme --team <id> ',
+        `$KMS_BASE_URL/team/new"`,
+        `'{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}'`,
+        'then: bill org accept-budget acme',
+      ],
     ],
     ['block_differs', { theirs: 'blocked' }, ['bill org set acme --blocked on ', `'{"team_id":"acme-team","blocked":false}'`]],
     [
       'budget_edited',
       { ours: '30.50', theirs: '20.00' },
-      [`'{"team_id":"acme-team","max_budget":30.5}'`, 'bill release of that hold accepts it'],
+      [`'{"team_id":"acme-team","max_budget":30.5}'`, 'bill org accept-budget acme "reason" '],
     ],
-    ['budget_edited', { ours: '30.50', theirs: '31.00' }, ['if it was meant, nothing']],
     ['budget_unlimited', { ours: '30.50' }, [`'{"team_id":"acme-team","max_budget":30.5}'`]],
     ['budget_duration', {}, ['remove budget_duration of team acme-team in LiteLLM']],
     ['team_claimed', {}, ['bill org set acme --team acme-team']],
@@ -241,8 +289,11 @@ describe('an organization', () => {
   test('does not go on by itself where no run does', () => {
     const stop = 'workers of bill-service: none asks for work';
     const waiting = { ...FINE, event: { id: 'evt_1', teamId: 'acme-team', since: minutesAgo(1) } };
-    for (const facts of [waiting, { ...FINE, recharge: recharge('charged') }])
-      expect(standingOf(facts, NOW, stop)).toMatchObject({ state: 'recharging', next: `it goes on when this is put right: ${stop}` });
+    for (const facts of [waiting, { ...FINE, recharge: recharge('charged') }, { ...FINE, lowSince: minutesAgo(1) }])
+      expect(standingOf(facts, NOW, { stop, hold: null })).toMatchObject({
+        state: 'recharging',
+        next: `it goes on when this is put right: ${stop}`,
+      });
   });
 
   test('says what most needs somebody, and of the same kind what has lasted longest', () => {

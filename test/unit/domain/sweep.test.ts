@@ -63,8 +63,8 @@ describe('a sweep reports nothing', () => {
   test('of a balance that stays above the minimum', () => {
     expect(decideSweep({ ...facts, team: above })).toEqual(nothing);
   });
-  test('of a blocked team', () => {
-    expect(decideSweep({ ...facts, team: { ...facts.team, blocked: true } })).toEqual(nothing);
+  test('of a team that we have blocked', () => {
+    expect(decideSweep({ ...facts, policy: { ...facts.policy, blocked: true } })).toEqual(nothing);
   });
   test('while an event of the organization is open', () => {
     expect(decideSweep({ ...facts, hasOpenEvent: true })).toEqual(nothing);
@@ -72,6 +72,21 @@ describe('a sweep reports nothing', () => {
   test('that a recharge would refuse', () => {
     expect(decideSweep({ ...facts, policy: { ...facts.policy, autoRechargeEnabled: false } })).toEqual(nothing);
     expect(decideSweep({ ...facts, history: { ...facts.history, holds: [hold('operator')] } })).toEqual(nothing);
+  });
+});
+
+describe('a sweep notes what a recharge would refuse', () => {
+  const refused = (refusal: string) => ({ kind: 'refused', refusal });
+  test('of the team, at any balance', () => {
+    for (const team of [facts.team, above]) {
+      expect(decideSweep({ ...facts, team: { ...team, blocked: true } })).toEqual(refused('team_blocked'));
+      expect(decideSweep({ ...facts, team: { ...team, budgetDuration: '30d' } })).toEqual(refused('budget_duration'));
+    }
+  });
+  test('by a limit, of a balance that is low', () => {
+    const policy = { ...facts.policy, maxDailyRecharges: 0 };
+    expect(decideSweep({ ...facts, policy })).toEqual(refused('daily_limit_reached'));
+    expect(decideSweep({ ...facts, policy, team: above, expectedSpend: quotaMicros(1) })).toEqual({ kind: 'nothing' });
   });
 });
 
