@@ -3,7 +3,7 @@
  * Prints a table of medians. What each figure means and what limits it is in docs/performance.md.
  *
  * -- --only ack,storm        some of the measurements: ack, storm, recharge, latency, memory, sustained,
- *                            killed, limit
+ *                            killed, limit, observed
  * -- --rounds 5              counted rounds of each
  * -- --long                  ten times the alerts, recharges and time of load
  * -- --profile FOLDER        writes profiles of the service's processor time, for Chrome's developer tools
@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { measureAcknowledgements, measureStorm, type Sizes } from './acknowledge.ts';
 import { type BurstSizes, measureKilled, measureLimit, measureSustained } from './bursts.ts';
 import { type MemorySizes, measureMemory } from './memory.ts';
+import { measureObserved, type ObservedSizes } from './observed.ts';
 import { measureLatency, measureRecharges, type RechargeSizes } from './recharge.ts';
 import { type Row, tableOf } from './rounds.ts';
 
@@ -27,6 +28,7 @@ const MEASUREMENTS = {
   sustained: measureSustained,
   killed: measureKilled,
   limit: measureLimit,
+  observed: measureObserved,
 } as const;
 
 const { values } = parseArgs({
@@ -43,7 +45,7 @@ const unknown = names.filter((name) => !Object.hasOwn(MEASUREMENTS, name));
 if (unknown.length > 0) throw new Error(`--only takes ${Object.keys(MEASUREMENTS).join(', ')}, not ${unknown.join(', ')}`);
 
 const scale = values.long ? 10 : 1;
-const sizes: Sizes & RechargeSizes & MemorySizes & BurstSizes = {
+const sizes: Sizes & RechargeSizes & MemorySizes & BurstSizes & ObservedSizes = {
   rounds: Number(values.rounds),
   alerts: 5_000 * scale,
   storm: 10_000,

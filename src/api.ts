@@ -1,5 +1,6 @@
 /** The API of the service, put together from a configuration. */
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Config, METRICS_PORTS } from './config.ts';
 import { Database } from './database/database.ts';
 import { describeDatabaseError, isDatabaseError, isDatabaseOutage } from './database/errors.ts';
@@ -129,6 +130,8 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     // New requests end first, then what hands them on; who probes and scrapes is answered to the end.
     stop: async () => {
       stopping = true;
+      // Who sends requests here, such as a balancer, sees at `/ready` that it is to look elsewhere, and has the time to.
+      await sleep(config.http.drainMs);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const deadline = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);

@@ -6,6 +6,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { z } from 'zod';
 import { ConnectionUrlError, readConnectionUrl } from './database/connection-url.ts';
 import { webhookKey } from './domain/webhook-key.ts';
+import type { SamplerName, TracingSettings } from './observability/span.ts';
 
 /** Exit code of a process whose settings cannot be used (sysexits.h EX_CONFIG). */
 export const EX_CONFIG = 78;
@@ -36,6 +37,8 @@ function isKey(secret: string): boolean {
 }
 const notAKey = `begins with whsec_ but is not base64 of at least ${MIN_SECRET_LENGTH} bytes after it`;
 
+/** Orchestrators give a minute or so for all of the end. */
+const MAX_DRAIN_SECONDS = 300;
 /** More than Stripe takes from anybody. */
 const MAX_RATE_LIMIT = 10_000;
 
@@ -46,6 +49,22 @@ const port = z
   .regex(/^\d{1,5}$/, notAPort)
   .transform(Number)
   .refine((number) => number <= 65535, notAPort);
+/** Milliseconds, or spans. */
+const count = z
+  .string()
+  .regex(/^\d{1,9}$/, 'is not a whole number')
+  .transform(Number);
+const onlyProtobuf = z
+  .enum(['http/protobuf'], { error: 'is not http/protobuf, the one that is spoken here; its port is mostly 4318' })
+  .optional();
+const SAMPLERS = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const satisfies SamplerName[];
 const required = (what: string) => z.string({ error: `is not set: ${what}` }).min(1, `is empty: ${what}`);
 
 const isPostgres = /^postgres(ql)?:\/\//;
@@ -82,6 +101,30 @@ const environment = z.object({
     .default('info'),
   NODE_ENV: z.string().optional(),
   NOTIFY_WEBHOOK_URL: httpUrl.optional(),
+  DRAIN_SECONDS: z
+    .string()
+    .default('0')
+    .refine(
+      (text) => /^\d{1,3}$/.test(text) && Number(text) <= MAX_DRAIN_SECONDS,
+      `is not a number of seconds from 0 to ${MAX_DRAIN_SECONDS}`,
+    )
+    .transform(Number),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_PROTOCOL: onlyProtobuf,
+  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: onlyProtobuf,
+  OTEL_SDK_DISABLED: z.string().default('false'),
+  OTEL_TRACES_EXPORTER: z.enum(['otlp', 'none'], { error: 'is not otlp or none' }).default('otlp'),
+  OTEL_TRACES_SAMPLER: z.enum(SAMPLERS, { error: `is not one of ${SAMPLERS.join(', ')}` }).default('parentbased_always_on'),
+  OTEL_TRACES_SAMPLER_ARG: z
+    .string()
+    .default('1')
+    .transform(Number)
+    .refine((ratio) => ratio >= 0 && ratio <= 1, 'is not a ratio from 0 to 1'),
+  OTEL_BSP_SCHEDULE_DELAY: count.optional(),
+  OTEL_BSP_EXPORT_TIMEOUT: count.optional(),
+  OTEL_BSP_MAX_QUEUE_SIZE: count.optional(),
+  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: count.optional(),
   OUTBOUND_ALLOW_PRIVATE: z.enum(['true', 'false'], { error: 'is not true or false' }).default('false'),
   NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).refine(isKey, notAKey).optional(),
 });
@@ -133,7 +176,14 @@ export type KmsConfig = { readonly baseUrl: string; readonly apiKey: string };
 /** What authenticates an alert: any one of the secrets. */
 export type WebhookConfig = { readonly hmacSecrets: readonly string[]; readonly urlTokens: readonly string[] };
 
-export type HttpConfig = { readonly host: string; readonly port: number; readonly publicUrl: string; readonly adminApiKey: string };
+export type HttpConfig = {
+  readonly host: string;
+  readonly port: number;
+  readonly publicUrl: string;
+  readonly adminApiKey: string;
+  /** From SIGTERM on, while `/ready` is 503 and requests are still taken, so that a balancer can look away first. */
+  readonly drainMs: number;
+};
 
 /** Where a process shows its metrics. `port`: 0 is nowhere; undefined is METRICS_PORTS of the process. */
 export type MetricsConfig = { readonly host: string; readonly port: number | undefined };
@@ -160,6 +210,8 @@ export type Config = {
   readonly logLevel: string;
   readonly metrics: MetricsConfig;
   readonly outbound: OutboundConfig;
+  /** undefined: nothing is traced. */
+  readonly tracing: TracingSettings | undefined;
 };
 
 /**
@@ -187,9 +239,23 @@ const VARIABLES: Readonly<Record<Part, readonly Variable[]>> = {
   stripe: ['STRIPE_SECRET_KEY', 'STRIPE_API_BASE', 'STRIPE_WEBHOOK_SECRETS', 'STRIPE_RATE_LIMIT'],
   kms: ['KMS_BASE_URL', 'KMS_API_KEY'],
   webhook: ['WEBHOOK_HMAC_SECRETS', 'WEBHOOK_URL_TOKENS'],
-  http: ['ADMIN_API_KEY', 'HOST', 'PORT', 'PUBLIC_URL'],
+  http: ['ADMIN_API_KEY', 'HOST', 'PORT', 'PUBLIC_URL', 'DRAIN_SECONDS'],
   logLevel: ['LOG_LEVEL'],
   metrics: ['METRICS_HOST', 'METRICS_PORT'],
+  tracing: [
+    'OTEL_EXPORTER_OTLP_ENDPOINT',
+    'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT',
+    'OTEL_EXPORTER_OTLP_PROTOCOL',
+    'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL',
+    'OTEL_SDK_DISABLED',
+    'OTEL_TRACES_EXPORTER',
+    'OTEL_TRACES_SAMPLER',
+    'OTEL_TRACES_SAMPLER_ARG',
+    'OTEL_BSP_SCHEDULE_DELAY',
+    'OTEL_BSP_EXPORT_TIMEOUT',
+    'OTEL_BSP_MAX_QUEUE_SIZE',
+    'OTEL_BSP_MAX_EXPORT_BATCH_SIZE',
+  ],
   outbound: ['NOTIFY_WEBHOOK_URL', 'NOTIFY_WEBHOOK_SECRET', 'OUTBOUND_ALLOW_PRIVATE'],
 };
 const EVERY_PART = Object.keys(VARIABLES) as Part[];
@@ -236,12 +302,33 @@ function configOf(e: Environment, connect: TemporalConfig['connect']): Config {
     },
     kms: { baseUrl: e.KMS_BASE_URL, apiKey: e.KMS_API_KEY },
     webhook: { hmacSecrets: e.WEBHOOK_HMAC_SECRETS, urlTokens: e.WEBHOOK_URL_TOKENS },
-    http: { host: e.HOST, port: e.PORT, publicUrl: e.PUBLIC_URL ?? `http://${e.HOST}:${e.PORT}`, adminApiKey: e.ADMIN_API_KEY },
+    http: {
+      host: e.HOST,
+      port: e.PORT,
+      publicUrl: e.PUBLIC_URL ?? `http://${e.HOST}:${e.PORT}`,
+      adminApiKey: e.ADMIN_API_KEY,
+      drainMs: e.DRAIN_SECONDS * 1000,
+    },
     logLevel: e.LOG_LEVEL,
     metrics: { host: e.METRICS_HOST, port: e.METRICS_PORT },
+    tracing: tracingOf(e),
     outbound: {
       notify: e.NOTIFY_WEBHOOK_URL && e.NOTIFY_WEBHOOK_SECRET ? { url: e.NOTIFY_WEBHOOK_URL, secret: e.NOTIFY_WEBHOOK_SECRET } : undefined,
       allowPrivate: e.OUTBOUND_ALLOW_PRIVATE === 'true',
     },
   };
+}
+
+/** As OpenTelemetry has it, but for one thing: without an endpoint nothing is sent to the port that it would guess. */
+function tracingOf(e: Environment): TracingSettings | undefined {
+  const endpoint = e.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? e.OTEL_EXPORTER_OTLP_ENDPOINT;
+  const isOff = e.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || e.OTEL_TRACES_EXPORTER === 'none';
+  if (endpoint === undefined || isOff) return undefined;
+  const batches = {
+    scheduledDelayMillis: e.OTEL_BSP_SCHEDULE_DELAY,
+    exportTimeoutMillis: e.OTEL_BSP_EXPORT_TIMEOUT,
+    maxQueueSize: e.OTEL_BSP_MAX_QUEUE_SIZE,
+    maxExportBatchSize: e.OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
+  };
+  return { sampler: e.OTEL_TRACES_SAMPLER, ratio: e.OTEL_TRACES_SAMPLER_ARG, batches };
 }

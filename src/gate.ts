@@ -2,6 +2,7 @@
  * A bound on the calls to one dependency. Bulk work has a gate of its own beside the one of charges: what hangs
  * for bulk work holds up no charge.
  */
+import { noteInTrace, traced } from './observability/tracing.ts';
 
 /** Whose calls they are: `bulk` is sweep, synchronisation, reconciliation and retention, `money` everything else. */
 export type Lane = 'money' | 'bulk';
@@ -18,11 +19,27 @@ export type CallReport = { route: string; outcome: string; seconds: number };
 /** Is told of each call. */
 export type CallWatcher = (call: CallReport) => void;
 
-/** Makes a call, and reports how it has ended. @param kindOf the kind of the error that it ends with. */
-export async function reported<T>(
-  { route, watch, kindOf }: { route: string; watch: CallWatcher; kindOf: (error: unknown) => string },
-  call: () => Promise<T>,
-): Promise<T> {
+type Call = { dependency: 'stripe' | 'litellm'; route: string; watch: CallWatcher; kindOf: (error: unknown) => string };
+
+/** Makes a call, as a span, and reports how it has ended. @param call.kindOf the kind of the error that it ends with. */
+export function reported<T>({ dependency, route, watch, kindOf }: Call, call: () => Promise<T>): Promise<T> {
+  const span = { name: `${dependency} ${route}`, kind: 'client', attributes: { 'peer.service': dependency, 'bill.route': route } } as const;
+  const failureOf = (error: unknown) => ({ type: kindOf(error), attributes: { 'bill.status_class': statusClassOf(error) } });
+  const work = async () => {
+    const answer = await timed({ route, watch, kindOf }, call);
+    noteInTrace({ 'bill.status_class': '2xx' });
+    return answer;
+  };
+  return traced(span, work, failureOf);
+}
+
+/** Such as `5xx`, where the dependency has answered. */
+function statusClassOf(error: unknown): string | undefined {
+  const { status } = error as { status?: unknown };
+  return typeof status === 'number' ? `${Math.floor(status / 100)}xx` : undefined;
+}
+
+async function timed<T>({ route, watch, kindOf }: Omit<Call, 'dependency'>, call: () => Promise<T>): Promise<T> {
   const started = performance.now();
   const report = (outcome: string) => watch({ route, outcome, seconds: (performance.now() - started) / 1000 });
   try {

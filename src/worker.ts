@@ -15,6 +15,7 @@ import { PaymentsClient } from './payments/client.ts';
 import type { Running } from './running.ts';
 import { namespaceOf } from './temporal/connection.ts';
 import { TemporalStarter } from './temporal/starter.ts';
+import { startInTrace } from './temporal/tracing.ts';
 import { connectWorker, createWorkers } from './temporal/worker.ts';
 import { loadWorkflowBundle } from './temporal/workflow-bundle.ts';
 import { VERSION } from './version.ts';
@@ -37,7 +38,7 @@ export const CONNECTIONS: Readonly<Record<Lane, number>> = { money: 15, bulk: 5 
 const LANES = ['money', 'bulk'] as const satisfies Lane[];
 
 /** What a worker is put together from. */
-export const WORKER_PARTS = ['databaseUrl', 'temporal', 'stripe', 'kms', 'logLevel', 'metrics'] as const satisfies Part[];
+export const WORKER_PARTS = ['databaseUrl', 'temporal', 'stripe', 'kms', 'logLevel', 'metrics', 'tracing'] as const satisfies Part[];
 export type WorkerConfig = Pick<Config, (typeof WORKER_PARTS)[number]>;
 
 /** The workers of workflows and activities. They wait for Temporal while Temporal is unavailable. */
@@ -61,7 +62,7 @@ export async function startWorker(
   const starting = (async () => {
     const connection = await connectWorker(config.temporal, log, stopping.signal);
     const namespace = namespaceOf(config.temporal);
-    const client = new Client({ connection, namespace });
+    const client = new Client({ connection, namespace, interceptors: { workflow: [startInTrace] } });
     const { taskQueue } = config.temporal;
     const workflows = new TemporalStarter(client, config.temporal);
     const dependenciesOf = (lane: Lane): ActivityDependencies => ({

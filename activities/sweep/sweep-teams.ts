@@ -20,6 +20,7 @@ import { dollarsFromQuota, formatQuota } from '../../src/domain/money.ts';
 import { decideSweep, type SweepDecision, type SweepFacts } from '../../src/domain/sweep.ts';
 import { KmsError } from '../../src/kms/errors.ts';
 import type { KmsTeam } from '../../src/kms/rows.ts';
+import { activeTraceparent } from '../../src/observability/tracing.ts';
 import { sideBySide } from '../../src/teams/side-by-side.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { readTeamPages } from '../team-pages.ts';
@@ -190,6 +191,7 @@ function eventOf(
     expected_within_s: FORECAST_HORIZON_MS / 1000,
   };
   return {
+    traceparent: activeTraceparent(),
     source: 'sweep',
     eventType,
     teamId: litellmTeamId,

@@ -3,6 +3,7 @@
  * needs no worker of Temporal, which takes a while to load.
  */
 import { createLogger } from '../observability/log.ts';
+import { beginTracing, endTracingAfter } from './begin-tracing.ts';
 import { MIGRATION_PARTS, migrate } from './migrate.ts';
 import { configOrExit, partsOrExit, stopOnSignal } from './process.ts';
 import { databaseOrExit, exitOnTlsRefused } from './startup-check.ts';
@@ -12,7 +13,8 @@ export async function serve(): Promise<void> {
   const config = configOrExit();
   const log = createLogger(config.logLevel);
   await databaseOrExit(config, log);
-  stopOnSignal(await startApi(config, log), () => log.info('stopping'));
+  await beginTracing('bill-serve', config, log);
+  stopOnSignal(endTracingAfter(await startApi(config, log)), () => log.info('stopping'));
 }
 
 export async function work(): Promise<void> {
@@ -24,12 +26,13 @@ export async function work(): Promise<void> {
   const log = createLogger(config.logLevel);
   const sdkMetrics = await installTemporalRuntime(log, { hasMetrics: config.metrics.port !== 0 });
   await databaseOrExit(config, log);
+  await beginTracing('bill-worker', config, log);
   const failed = (error: Error) => {
     log.fatal({ reason: error.message }, 'the worker has failed');
     process.exit(1);
   };
   const worker = await startWorker(config, log, { failed, sdkMetrics });
-  stopOnSignal(worker, () => log.info('stopping'));
+  stopOnSignal(endTracingAfter(worker), () => log.info('stopping'));
 }
 
 export async function migrateOnce(): Promise<void> {

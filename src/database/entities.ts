@@ -135,6 +135,8 @@ export const WebhookEvent = defineEntity({
     lastCopyAt: p.datetime().nullable(),
     /** The highest spend, in dollars, that the alert or a copy of it reports. */
     highestSpend: p.string().columnType('numeric').nullable(),
+    /** Of the request or the sweep that it came with, where that was traced; see domain/trace. */
+    traceparent: p.text().nullable(),
     processed: p.boolean(),
     success: p.boolean().nullable(),
     outcome: p.string().$type<EventOutcome>().nullable(),

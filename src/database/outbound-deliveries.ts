@@ -26,6 +26,8 @@ export type DueDelivery = {
   url: string;
   /** null: the one of the environment. */
   secret: string | null;
+  /** Of the event that it comes from, where that was traced. */
+  traceparent: string | null;
 };
 
 /**
@@ -67,7 +69,9 @@ export async function claim(em: EntityManager, limit: number, leaseMs: number): 
      from claimable c, outbound_event v, outbound_endpoint e
      where d.id = c.id and v.id = d.event_id and e.id = d.endpoint_id
      returning d.id, d.attempts, v.id as "eventId", v.type, v.data, v.created_at as "createdAt",
-       e.id as "endpointId", e.url, e.secret`,
+       e.id as "endpointId", e.url, e.secret,
+       (select w.traceparent from webhook_event w where w.id = coalesce(v.data ->> 'event_id',
+         (select r.event_id from recharge r where r.id = v.data ->> 'recharge_id'))) as traceparent`,
     [MAX_UNDER_WAY_EACH, limit, leaseMs],
   );
   return rows.map((row) => ({ ...row, createdAt: new Date(row.createdAt) }));

@@ -18,6 +18,8 @@ export type IncomingEvent = {
   deliveryId: string | null;
   /** Digest of the crossing; null for an event that asks for nothing. */
   crossing: string | null;
+  /** Where it is traced: what is done for it goes on in that trace. */
+  traceparent?: string | undefined;
 };
 
 /**
@@ -82,6 +84,7 @@ function valuesOf(batch: readonly IncomingEvent[]): string[] {
     textArray(batch.map(({ deliveryId }) => deliveryId)),
     textArray(batch.map(({ bodySha256 }) => bodySha256)),
     textArray(batch.map(({ crossing }) => crossing)),
+    textArray(batch.map(({ traceparent }) => traceparent ?? null)),
     // One JSON text and no array of texts: nothing in it has to be escaped twice.
     JSON.stringify(batch.map(({ payload }) => payload)),
   ];
@@ -118,8 +121,8 @@ with incoming as materialized (
     first_value(i.n) over (partition by coalesce(i.delivery_id, i.id) order by i.n) as first_n,
     first_value(i.body_sha256) over (partition by coalesce(i.delivery_id, i.id) order by i.n) as first_sha256
   from rows from (unnest(${value(1)}::text[]), unnest(${value(2)}::text[]), unnest(${value(3)}::text[]), unnest(${value(4)}::text[]),
-    unnest(${value(5)}::text[]), unnest(${value(6)}::text[]), unnest(${value(7)}::text[]), jsonb_array_elements(${value(8)}::jsonb))
-    with ordinality as i (id, source, event_type, team_id, delivery_id, body_sha256, crossing, payload, n)
+    unnest(${value(5)}::text[]), unnest(${value(6)}::text[]), unnest(${value(7)}::text[]), unnest(${value(8)}::text[]), jsonb_array_elements(${value(9)}::jsonb))
+    with ordinality as i (id, source, event_type, team_id, delivery_id, body_sha256, crossing, traceparent, payload, n)
   left join lateral (
     select c_organization_id as id from organization_balance_config where litellm_team_id = i.team_id limit 1) o on true
   left join lateral (
@@ -132,9 +135,9 @@ fresh as materialized (
   left join lateral (select id from webhook_event where crossing = i.opens and not processed limit 1) open on true
   where delivered_as is null and n = first_n),
 stored as (
-  insert into webhook_event (id, source, event_type, team_id, organization_id, payload, delivery_id, body_sha256, crossing, copies,
+  insert into webhook_event (id, source, event_type, team_id, organization_id, payload, delivery_id, body_sha256, crossing, traceparent, copies,
     last_copy_at, highest_spend, processed, success, outcome, processed_at)
-  select id, source, event_type, team_id, organization_id, payload, delivery_id, body_sha256, crossing, copies,
+  select id, source, event_type, team_id, organization_id, payload, delivery_id, body_sha256, crossing, traceparent, copies,
     case when copies > 0 then now() end, highest_spend, outcome is not null, case outcome ${SUCCESS} end, outcome,
     case when outcome is not null then now() end
   from fresh where event_id = id order by crossing, id

@@ -15,14 +15,22 @@ import { inTransaction } from './transaction.ts';
 
 export { type IncomingEvent, type Receipt, receive } from './receiving.ts';
 
-export type DispatchableEvent = { id: string; organizationId: string; teamId: string; source: RechargeSource; eventType: string };
+export type DispatchableEvent = {
+  id: string;
+  organizationId: string;
+  teamId: string;
+  source: RechargeSource;
+  eventType: string;
+  /** Of the request or the sweep that it came with, where that was traced. */
+  traceparent?: string | null | undefined;
+};
 
 const INBOX: Inbox = {
   table: 'webhook_event',
   doneAt: 'dispatched_at',
   pending: 'not processed and dispatched_at is null',
   orderBy: 'id',
-  columns: 'id, organization_id as "organizationId", team_id as "teamId", source, event_type as "eventType"',
+  columns: 'id, organization_id as "organizationId", team_id as "teamId", source, event_type as "eventType", traceparent',
 };
 
 /** Claims up to `limit` events that are not dispatched, for `leaseMs`; see lease.ts. */
@@ -74,7 +82,7 @@ export async function findIdle(
   { idleMs, after, limit }: { idleMs: number; after: string; limit: number },
 ): Promise<DispatchableEvent[]> {
   return em.execute<DispatchableEvent[]>(
-    `select e.id, e.organization_id as "organizationId", e.team_id as "teamId", e.source, e.event_type as "eventType"
+    `select e.id, e.organization_id as "organizationId", e.team_id as "teamId", e.source, e.event_type as "eventType", e.traceparent
      from (
        select id from webhook_event where not processed
        union select event_id from recharge where status in (${sqlList(UNDER_WAY_STATUSES)})) open

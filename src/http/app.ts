@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http';
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
+import { isTracing } from '../observability/tracing.ts';
 import { requireAdminKey } from './admin-key.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { healthRoutes } from './health.ts';
@@ -12,6 +13,7 @@ import { errorHandler, notFoundHandler, Problem } from './problem.ts';
 import { cutOffAfterAnswer } from './raw-body.ts';
 import { rechargeRoutes } from './recharges.ts';
 import { countIngest, requestLog } from './request-log.ts';
+import { traceRequest } from './request-trace.ts';
 import { reversalRoutes } from './reversals.ts';
 import { statusRoutes } from './status.ts';
 import { syncRoutes } from './sync.ts';
@@ -27,6 +29,7 @@ export function createApp(dependencies: HttpDependencies): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('query parser', 'simple');
+  if (isTracing()) app.use(traceRequest);
   app.use(requestLog(log, metrics), cutOffAfterAnswer);
 
   // Before everything that an alert does not need. What helmet sets is for browsers.

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import type { Logger } from '../observability/log.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import { activeTrace } from '../observability/tracing.ts';
 
 /** An id that a proxy has given it goes on. Any other text would go into the log. */
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
@@ -17,6 +18,8 @@ const FREQUENT = /^\/(health|ready|metrics|webhooks\/(litellm|stripe))(\/|$)/;
 export function requestLog(log: Logger, metrics: Metrics): RequestHandler {
   return (request, response, next) => {
     const started = performance.now();
+    // The answer may end outside of the work that it began in.
+    const trace = activeTrace();
     const given = request.headers['x-request-id'];
     const id = typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
     response.set('X-Request-Id', id);
@@ -26,7 +29,7 @@ export function requestLog(log: Logger, metrics: Metrics): RequestHandler {
       const path = originalUrl.split('?')[0] ?? '';
       const status = response.statusCode;
       const level = FREQUENT.test(path) && status < 500 ? 'debug' : 'info';
-      log[level]({ request_id: id, method, path, status, ms: Math.round(seconds * 1000) }, 'request');
+      log[level]({ request_id: id, method, path, status, ms: Math.round(seconds * 1000), ...trace }, 'request');
       metrics.observe('bill_http_request_duration_seconds', { method, route: routeOf(request), status: String(status) }, seconds);
     });
     next();
@@ -34,7 +37,7 @@ export function requestLog(log: Logger, metrics: Metrics): RequestHandler {
 }
 
 /** The template of the route that has answered, such as `/api/v1/recharges/:id`; paths hold ids. */
-function routeOf({ baseUrl, route, params }: Request): string {
+export function routeOf({ baseUrl, route, params }: Request): string {
   if (!route) return 'none';
   // What a router is mounted at may hold a parameter too.
   const mounted = Object.entries(params ?? {}).reduce((path, [name, value]) => path.replace(`/${String(value)}`, `/:${name}`), baseUrl);

@@ -19,6 +19,7 @@ import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { rawBody } from './raw-body.ts';
 import { noteOutcome } from './request-log.ts';
+import { spanOfRequest } from './request-trace.ts';
 
 /** LiteLLM's alerts are under a kilobyte. */
 const MAX_ALERT_BYTES = 64 * 1024;
@@ -69,7 +70,10 @@ export function litellmWebhook({ storeAlert, alertSecrets, alertAccepted, log }:
       throw new Problem('unauthenticated', 'no valid signature (webhook-signature or X-LiteLLM-Signature) and no valid ?token=');
     }
     const alert = readAlertOrRefuse(body, proof.deliveryId);
-    const receipt = await storedOrUnavailable(log, () => storeAlert(alert, body.length));
+    const span = spanOfRequest(response);
+    const traceparent = span?.traceparent;
+    const receipt = await storedOrUnavailable(log, () => storeAlert({ ...alert, traceparent }, body.length));
+    span?.note({ 'bill.event_id': receipt.eventId, 'bill.outcome': receipt.status });
     if (receipt.status === 'conflict') throw new Problem('conflict', `webhook-id ${proof.deliveryId} was sent before with another body`);
     if (receipt.status === 'accepted') alertAccepted();
     noteOutcome(response, receipt.status);

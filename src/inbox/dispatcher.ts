@@ -5,6 +5,8 @@
  */
 import { withDeadline } from '../deadline.ts';
 import type { Logger } from '../observability/log.ts';
+import type { SpanWish } from '../observability/span.ts';
+import { failInTrace, traced } from '../observability/tracing.ts';
 
 /**
  * Between two reads of a table when nothing pokes the dispatcher: a row that another process has stored waits
@@ -34,6 +36,8 @@ export type Source<Row extends { id: string }> = {
   /** For the log. */
   name: string;
   claim: (limit: number, leaseMs: number) => Promise<Row[]>;
+  /** What an attempt to handle a row is in its trace. */
+  span: (row: Row) => SpanWish;
   /** How long `handle` may take, where that is longer than a start of a workflow. */
   deadlineMs?: number;
   /** Idempotent: a crash between it and `done` repeats it. */
@@ -112,7 +116,7 @@ export class Dispatcher<Row extends { id: string }> {
   }
 
   private begin(row: Row, deadlineMs: number): void {
-    const handling = this.dispatch(row, deadlineMs)
+    const handling = traced(this.source.span(row), () => this.dispatch(row, deadlineMs))
       .catch((error) => this.logDatabaseError(error))
       .finally(() => {
         this.underWay.delete(handling);
@@ -137,6 +141,7 @@ export class Dispatcher<Row extends { id: string }> {
       this.watcher.failed();
       if (this.failed.size < FAILED_IN_OUTAGE) this.failed.add(row.id);
       this.tryAgainAt = performance.now() + OUTAGE_PAUSE_MS;
+      failInTrace((error as Error).name, (error as Error).message);
       const delay = Math.min(RETRY_FIRST_MS * 2 ** this.failures++, RETRY_LAST_MS);
       this.log.warn({ source: this.source.name, id: row.id, reason: (error as Error).message, again_in_ms: delay }, 'not dispatched');
       await this.source.release(row.id, delay);

@@ -24,6 +24,12 @@ export function alertSource(
   return {
     name: 'webhook_event',
     claim: (limit, leaseMs) => webhookEvents.claim(database.fork(), limit, leaseMs),
+    span: ({ id, organizationId, source, traceparent }) => ({
+      name: 'dispatch alert',
+      kind: 'producer',
+      parent: traceparent,
+      attributes: { 'bill.event_id': id, 'bill.organization_id': organizationId, 'bill.source': source },
+    }),
     handle: (event) => workflows.startRecharge(event),
     done: (id) => webhookEvents.markDispatched(database.fork(), id),
     release: (id, delayMs) => webhookEvents.releaseClaim(database.fork(), id, delayMs),
@@ -48,6 +54,11 @@ export function stripeSource({ database, payments, workflows }: StripeSourceDepe
   return {
     name: 'stripe_event',
     deadlineMs: STRIPE_EVENT_DEADLINE_MS,
+    span: ({ id, type }) => ({
+      name: 'dispatch event of Stripe',
+      kind: 'producer',
+      attributes: { 'bill.stripe_event_id': id, 'bill.event_type': type },
+    }),
     claim: (limit, leaseMs) => stripeEvents.claim(database.fork(), limit, leaseMs),
     handle: async (notice) => {
       const em = database.fork();

@@ -29,16 +29,19 @@ export class KmsError extends Error {
   readonly isAnswered: boolean;
   /** The answer was larger than is read, or later than is waited for. A smaller question may be answered. */
   readonly excess: 'size' | 'time' | undefined;
+  /** Of the answer, where one came. */
+  readonly status: number | undefined;
 
   constructor(
     kind: KmsErrorKind,
     message: string,
-    { isAnswered = false, excess }: { isAnswered?: boolean; excess?: 'size' | 'time' | undefined } = {},
+    { isAnswered = false, excess, status }: { isAnswered?: boolean; excess?: 'size' | 'time' | undefined; status?: number } = {},
   ) {
     super(message);
     this.kind = kind;
     this.isAnswered = isAnswered;
     this.excess = excess;
+    this.status = status;
   }
 }
 
@@ -53,7 +56,7 @@ export function kmsErrorFromStatus(status: number, body: unknown, effect: KmsEff
   const message = withoutKeys(messageIn(body));
   const kind = kindOf(status, message, effect);
   const said = `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`;
-  return new KmsError(kind, said, { isAnswered: true, excess: status === GATEWAY_TIMEOUT ? 'time' : undefined });
+  return new KmsError(kind, said, { isAnswered: true, excess: status === GATEWAY_TIMEOUT ? 'time' : undefined, status });
 }
 
 /** Teams and key aliases that exist, and members that are in the team, are 400; a user that exists is 409. */

@@ -111,7 +111,8 @@ export class KmsTransport {
 
   private call<T>(request: KmsRequest, effect: KmsEffect, answer: z.ZodType<T>): Promise<T> {
     const kindOf = (error: unknown) => (error instanceof KmsError ? error.kind : 'unavailable');
-    return reported({ route: `${request.method} ${request.url}`, watch: this.watch, kindOf }, () => this.make(request, effect, answer));
+    const route = `${request.method} ${request.url}`;
+    return reported({ dependency: 'litellm', route, watch: this.watch, kindOf }, () => this.make(request, effect, answer));
   }
 
   private async make<T>({ deadlineMs = DEADLINE_MS, ...request }: KmsRequest, effect: KmsEffect, answer: z.ZodType<T>): Promise<T> {

@@ -3,6 +3,7 @@
  * other: what nobody has thought of, such as an error's request with its headers, cannot be in it.
  */
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { activeTrace } from './tracing.ts';
 
 export type { Logger } from 'pino';
 
@@ -27,6 +28,8 @@ const FIELDS: ReadonlySet<string> = new Set([
   ...['outcome', 'reason', 'amount', 'balance', 'before', 'after', 'status', 'seconds', 'ms', 'kind', 'seen', 'expected', 'settled'],
   ...['ours', 'theirs', 'advice', 'quota', 'payment_intent_id', 'refund_id'],
   ...['command', 'action', 'since', 'detail', 'currency', 'overdue', 'error', 'failure', 'attempt', 'again_in_ms', 'failed', 'page'],
+  // Which trace it belongs to.
+  ...['trace_id', 'span_id'],
   // Where.
   ...['method', 'path', 'host', 'port', 'metrics_port', 'address', 'task_queues', 'table', 'migrations', 'applied', 'added', 'attribute'],
   ...['schedules', 'metrics', 'rows', 'count', 'removed', 'type'],
@@ -39,7 +42,13 @@ const FIELDS: ReadonlySet<string> = new Set([
 const HIDDEN = '[hidden]';
 
 export function createLogger(level: string, destination?: DestinationStream): Logger {
-  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { log: allowed } };
+  const options = {
+    level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { log: allowed },
+    mixin: () => activeTrace() ?? {},
+  };
   return destination ? pino(options, destination) : pino(options);
 }
 

@@ -8,6 +8,7 @@ import type { Readable } from 'node:stream';
 import axios from 'axios';
 import { Webhook } from 'standardwebhooks';
 import { webhookKey } from '../domain/webhook-key.ts';
+import { activeTraceparent } from '../observability/tracing.ts';
 import { lookupPublic, namesPrivateAddress } from './addresses.ts';
 
 /** From the connection to the end of the answer. A receiver that takes longer has failed. */
@@ -60,8 +61,11 @@ const PUBLIC_ONLY = {
 
 function headersOf(id: string, secret: string, body: string): Record<string, string> {
   const now = new Date();
+  const traceparent = activeTraceparent();
   return {
     'content-type': 'application/json',
+    // A receiver that traces goes on in the trace of the alert.
+    ...(traceparent && { traceparent }),
     'webhook-id': id,
     'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
     'webhook-signature': new Webhook(webhookKey(secret), { format: 'raw' }).sign(id, now, body),

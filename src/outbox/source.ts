@@ -8,6 +8,7 @@ import * as endpoints from '../database/outbound-endpoints.ts';
 import type { Source } from '../inbox/dispatcher.ts';
 import type { Logger } from '../observability/log.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import { failInTrace, noteInTrace } from '../observability/tracing.ts';
 import { POST_DEADLINE_MS, type PostResult, post, type Target } from './post.ts';
 
 /** New events that are routed at once. A backlog of more is routed by the next reads. */
@@ -30,6 +31,19 @@ export function outboxSource({ database, log, notify, allowPrivate, metrics }: O
   return {
     name: 'outbound_delivery',
     deadlineMs: POST_DEADLINE_MS + RECORD_DEADLINE_MS,
+    span: ({ eventId, type, endpointId, attempts, traceparent, data }) => ({
+      name: `deliver ${type}`,
+      kind: 'producer',
+      parent: traceparent,
+      attributes: {
+        'bill.outbound_event_id': eventId,
+        'bill.endpoint_id': endpointId,
+        'bill.attempt': attempts + 1,
+        'bill.organization_id': textIn(data, 'organization_id'),
+        'bill.recharge_id': textIn(data, 'recharge_id'),
+        'bill.event_id': textIn(data, 'event_id'),
+      },
+    }),
     claim: async (limit, leaseMs) => {
       const em = database.fork();
       // Here, because the service also starts while the database is unavailable.
@@ -43,6 +57,8 @@ export function outboxSource({ database, log, notify, allowPrivate, metrics }: O
       const at = new Date().toISOString();
       const result = await post(targetOf(delivery), { ...delivery, id: delivery.eventId });
       const tookMs = performance.now() - started;
+      noteInTrace({ 'http.response.status_code': result.status ?? undefined });
+      if (result.error !== null) failInTrace('not_taken');
       metrics.count('bill_outbound_attempts_total', { outcome: result.error === null ? 'delivered' : 'failed' });
       metrics.observe('bill_outbound_attempt_duration_seconds', {}, tookMs / 1000);
       const attempt = { at, ...result, took_ms: Math.round(tookMs) };
@@ -68,4 +84,9 @@ export function outboxSource({ database, log, notify, allowPrivate, metrics }: O
     const disabledReason = await deliveries.recordFailed(database.fork(), attempted);
     if (disabledReason) log.error({ endpoint: endpointId, reason: disabledReason }, 'an endpoint of outbound events is disabled');
   }
+}
+
+function textIn(data: Record<string, unknown>, field: string): string | undefined {
+  const value = data[field];
+  return typeof value === 'string' ? value : undefined;
 }

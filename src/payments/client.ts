@@ -360,7 +360,7 @@ export class PaymentsClient {
    */
   private ask<T extends Answered>(route: StripeRoute, call: () => Promise<T>): Promise<T> {
     const kindOf = (error: unknown) => (error instanceof PaymentsError ? error.kind : 'unknown');
-    return reported({ route, watch: this.watch, kindOf }, () => this.make(OBJECTS[route], call));
+    return reported({ dependency: 'stripe', route, watch: this.watch, kindOf }, () => this.make(OBJECTS[route], call));
   }
 
   private async make<T extends Answered>(object: string, call: () => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 /** The client's connection to Temporal. */
 import { Client, Connection } from '@temporalio/client';
 import type { TemporalConfig } from '../config.ts';
+import { startInTrace } from './tracing.ts';
 
 export function namespaceOf({ connect }: TemporalConfig): string {
   return connect.namespace ?? 'default';
@@ -13,5 +14,5 @@ export function namespaceOf({ connect }: TemporalConfig): string {
  */
 export function openClient(temporal: TemporalConfig): Client {
   const connection = Connection.lazy({ ...temporal.connect.connectionOptions, interceptors: [] });
-  return new Client({ connection, namespace: namespaceOf(temporal) });
+  return new Client({ connection, namespace: namespaceOf(temporal), interceptors: { workflow: [startInTrace] } });
 }

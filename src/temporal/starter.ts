@@ -23,6 +23,7 @@ import type { TemporalConfig } from '../config.ts';
 import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
 import type { RunTrouble } from '../domain/status.ts';
+import { traced } from '../observability/tracing.ts';
 import type { EventRun, MoneyName, WorkflowStarter } from '../workflow-starter.ts';
 import { temporalErrorOf } from './errors.ts';
 import { amountMinorKey, organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
@@ -72,6 +73,17 @@ export class TemporalStarter implements WorkflowStarter {
   }
 
   async restartRecharge(event: DispatchableEvent): Promise<void> {
+    // Of the event's trace, whoever has found that it has no run.
+    const span = {
+      name: 'start another run',
+      kind: 'producer',
+      parent: event.traceparent,
+      attributes: { 'bill.event_id': event.id },
+    } as const;
+    await traced(span, () => this.restart(event));
+  }
+
+  private async restart(event: DispatchableEvent): Promise<void> {
     const former = this.client.workflow.getHandle(formerWorkflowId({ organizationId: event.organizationId, eventId: event.id }));
     await unlessNotFound(former.terminate('another run takes its place'));
     await this.start(event, {

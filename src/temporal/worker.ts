@@ -8,10 +8,12 @@ import { HEARTBEAT_MS, superviseActivity } from '../../activities/interceptor.ts
 import { watchKeys } from '../../activities/key-watch.ts';
 import { beginCounting, observe } from '../../activities/observe.ts';
 import { ShortSteps, takeShortSteps } from '../../activities/short-steps.ts';
+import { traceActivity } from '../../activities/trace.ts';
 import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
 import type { Lane } from '../gate.ts';
 import type { Logger } from '../observability/log.ts';
+import { traceSinks } from './tracing.ts';
 
 /** Activities that run at once; each uses at most one of its pool's connections at a time. */
 const MAX_CONCURRENT_ACTIVITIES = 40;
@@ -158,6 +160,7 @@ export async function createWorkers({
     ...supervised(money),
     taskQueue,
     workflowBundle,
+    sinks: traceSinks,
     activities,
     stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
     maxConcurrentActivityTaskExecutions: MAX_CONCURRENT_ACTIVITIES,
@@ -187,7 +190,9 @@ export async function createWorkers({
 function supervised(dependencies: ActivityDependencies) {
   return {
     // The first one sees what the next one throws.
-    interceptors: { activity: [observe(dependencies), watchKeys(dependencies), superviseActivity, takeShortSteps(new ShortSteps())] },
+    interceptors: {
+      activity: [traceActivity, observe(dependencies), watchKeys(dependencies), superviseActivity, takeShortSteps(new ShortSteps())],
+    },
     maxHeartbeatThrottleInterval: HEARTBEAT_MS,
     shutdownGraceTime: SHUTDOWN_GRACE,
     shutdownForceTime: SHUTDOWN_FORCE,

@@ -47,6 +47,7 @@ export async function bundleApart(workflowsPath = WORKFLOWS): Promise<string> {
 export async function bundleWorkflows(workflowsPath = WORKFLOWS): Promise<WorkflowBundle> {
   return bundleWorkflowCode({
     workflowsPath,
+    workflowInterceptorModules: [join(ROOT, 'workflows/trace.ts')],
     // Webpack's list of modules does not help an operator.
     logger: new DefaultLogger('WARN'),
   });

@@ -60,6 +60,29 @@ test('an API that gets SIGTERM while alerts are sent loses none that it has ackn
   }
 });
 
+test('an API that is given time to drain says at once that it is not ready, and takes what comes until the time is over', async () => {
+  const metrics = await freePort();
+  const api = await processes.start('serve', world, { METRICS_PORT: String(metrics), DRAIN_SECONDS: '5' });
+  const team = 'team-of-the-drain';
+  const before = await world.alert(`${team}-before`);
+  const since = performance.now();
+  const ended = api.terminate();
+  await world.eventually(async () => (await readiness(metrics)) === 503, 'it is not ready, on the port of its metrics');
+  const { status } = await axios.get(`${world.apiUrl}/ready`, { validateStatus: () => true });
+  const during = await world.alert(`${team}-during`);
+  const drainedFor = performance.now() - since;
+  expect({ before: before.status, ready: status, during: during.status }).toEqual({ before: 200, ready: 503, during: 200 });
+  // It was seen within the time, so that it is known what took it.
+  expect(drainedFor).toBeLessThan(5_000);
+  expect(await ended).toBe(0);
+  expect(performance.now() - since).toBeGreaterThan(5_000);
+  await expect(world.alert(`${team}-after`)).rejects.toThrow(/ECONNREFUSED/);
+  const { rows } = await world.sql.query('select id from webhook_event where id = any ($1)', [
+    [before.data.event_id, during.data.event_id],
+  ]);
+  expect(rows.length).toBe(2);
+});
+
 test('a worker that gets SIGTERM while a card is charged says so, ends the charge and then itself', async () => {
   const metrics = await freePort();
   const [, worker] = await Promise.all([

@@ -34,10 +34,11 @@ describe('the least environment', () => {
       stripe: { secretKey: ENV.STRIPE_SECRET_KEY, apiBase: 'https://api.stripe.com', webhookSecrets: [], chargesPerSecond: 20 },
       kms: { baseUrl: ENV.KMS_BASE_URL, apiKey: ENV.KMS_API_KEY },
       webhook: { hmacSecrets: ['a-shared-secret'], urlTokens: [] },
-      http: { host: '127.0.0.1', port: 8080, publicUrl: 'http://127.0.0.1:8080', adminApiKey: 'an-admin-key' },
+      http: { host: '127.0.0.1', port: 8080, publicUrl: 'http://127.0.0.1:8080', adminApiKey: 'an-admin-key', drainMs: 0 },
       logLevel: 'info',
       metrics: { host: '127.0.0.1', port: undefined },
       outbound: { notify: undefined, allowPrivate: false },
+      tracing: undefined,
     });
     expect(temporal.taskQueue).toBe('bill-service');
   });
@@ -97,6 +98,19 @@ describe('a variable that is set', () => {
       notify: { url: 'https://example.com/hook', secret: 'a-notify-secret' },
       allowPrivate: true,
     });
+  });
+
+  test('turns traces on where it is an endpoint of theirs, unless another turns them off', () => {
+    const on = { ...ENV, OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' };
+    expect(readConfig(on).tracing).toMatchObject({ sampler: 'parentbased_always_on', ratio: 1 });
+    const own = { OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.25', OTEL_BSP_SCHEDULE_DELAY: '100' };
+    expect(readConfig({ ...on, ...own }).tracing).toMatchObject({
+      sampler: 'traceidratio',
+      ratio: 0.25,
+      batches: { scheduledDelayMillis: 100 },
+    });
+    expect(readConfig({ ...on, OTEL_SDK_DISABLED: 'true' }).tracing).toBeUndefined();
+    expect(readConfig({ ...on, OTEL_TRACES_EXPORTER: 'none' }).tracing).toBeUndefined();
   });
 
   test('to nothing is one that is not set', () => {
@@ -168,6 +182,13 @@ describe('everything wrong is told at once', () => {
     NOTIFY_WEBHOOK_SECRET: 'short',
     OUTBOUND_ALLOW_PRIVATE: 'yes',
     TEMPORAL_UI_URL: 'localhost',
+    DRAIN_SECONDS: 'soon',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318',
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+    OTEL_TRACES_EXPORTER: 'zipkin',
+    OTEL_TRACES_SAMPLER: 'jaeger_remote',
+    OTEL_TRACES_SAMPLER_ARG: '10',
+    OTEL_BSP_SCHEDULE_DELAY: '5s',
   };
 
   test('when everything is wrong, each line naming its variable', () => {

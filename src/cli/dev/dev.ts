@@ -12,10 +12,12 @@ import { type Config, EX_CONFIG, METRICS_PORTS } from '../../config.ts';
 import { Database } from '../../database/database.ts';
 import type { ProcessKind } from '../../observability/catalogue.ts';
 import { createLogger } from '../../observability/log.ts';
+import { stopTracing } from '../../observability/tracing.ts';
 import type { Running } from '../../running.ts';
 import { TemporalLinks } from '../../temporal/links.ts';
 import { installTemporalRuntime } from '../../temporal/worker.ts';
 import { startWorker } from '../../worker.ts';
+import { beginTracing } from '../begin-tracing.ts';
 import { migrate } from '../migrate.ts';
 import { configOrExit, stopOnSignal } from '../process.ts';
 import { DEV_ADDRESS_FILE, type DevAddress } from '../service-client.ts';
@@ -79,6 +81,8 @@ export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traff
 
   await migrate(config, log);
   await databaseOrExit(config, log);
+  await beginTracing('bill-dev', config, log);
+  stops.push(stopTracing);
   const [worker, api] = await Promise.all([
     startWorker({ ...config, metrics: metrics.worker }, log, {
       failed: ({ message }) => fail(`the worker has failed: ${message}`),

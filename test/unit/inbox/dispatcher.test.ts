@@ -23,6 +23,8 @@ class Table implements Source<Row> {
     this.waiting.set(id, { until: 0 });
   }
 
+  readonly span = ({ id }: Row) => ({ name: `dispatch ${id}` });
+
   readonly claim = async (limit: number, leaseMs: number): Promise<Row[]> => {
     const free = [...this.waiting].filter(([, { until }]) => until <= Date.now()).slice(0, limit);
     for (const [, row] of free) row.until = Date.now() + leaseMs;
