@@ -192,7 +192,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
   async function requireTimeZone({ timeZone }: Partial<organizations.OrganizationSettings>): Promise<void> {
     if (timeZone === undefined || (await organizations.knowsTimeZone(database.fork(), timeZone))) return;
-    throw invalidField('time_zone', 'is an IANA time zone like "Europe/Berlin"');
+    throw invalidField('time_zone', `has to be an IANA time zone like "Europe/Berlin" (given: ${JSON.stringify(timeZone)})`);
   }
 
   async function get(id: string): Promise<Organization> {
@@ -238,7 +238,8 @@ function requireTargetAboveMinimum({
   targetBalance,
 }: Pick<organizations.OrganizationSettings, 'minimumBalance' | 'targetBalance'>): void {
   if (targetBalance > minimumBalance) return;
-  throw invalidField('target_balance', 'is above minimum_balance, or a recharge would not end the shortage');
+  const figures = `it is ${formatQuota(targetBalance)}, and minimum_balance ${formatQuota(minimumBalance)}`;
+  throw invalidField('target_balance', `has to be above minimum_balance, or a recharge would not end the shortage: ${figures}`);
 }
 
 /** An amount that stays would be read in the new currency: 500 USD are not 500 JPY. */

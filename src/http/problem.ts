@@ -40,7 +40,7 @@ export class Problem extends Error {
 }
 
 /**
- * A value that is readable but not valid. @param message completes the field's name to a sentence: "is above
+ * A value that is readable but not valid. @param message completes the field's name to a sentence: "has to be above
  * minimum_balance".
  */
 export function invalidField(field: string, message: string): Problem {

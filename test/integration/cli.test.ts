@@ -230,18 +230,18 @@ describe('bill recharges and bill events', () => {
   });
 
   test.each<[string[], RegExp]>([
-    [['recharges', '--status', 'rich'], /status: is one of reserved, .*\(given: "rich"\)/],
+    [['recharges', '--status', 'rich'], /status: has to be one of reserved, .*\(given: "rich"\)/],
     [['recharges', '--needs-attention', '--status', 'declined'], /'--needs-attention' cannot be used with option '--status/],
-    [['recharges', '--limit', '1000'], /limit: is at most 200 \(given: "1000"\)/],
+    [['recharges', '--limit', '1000'], /limit: may be at most 200 \(given: "1000"\)/],
     [['recharges', 'nope'], /organization_id: there is no organization nope; there are /],
-    [['recharges', ''], /organization_id: is not empty/],
+    [['recharges', ''], /organization_id: may not be empty/],
     [['org', 'show', ''], /the id of the organization is empty/],
     [['reversals', 'nope'], /there is no organization nope/],
     [['holds', 'nope'], /there is no organization nope/],
     [['outbound', '--org', 'nope'], /there is no organization nope/],
-    [['outbound', '--type', 'bogus'], /type: is one of .*recharge\.succeeded/],
+    [['outbound', '--type', 'bogus'], /type: has to be one of .*recharge\.succeeded/],
     [['events', '--org', 'nope'], /there is no organization nope/],
-    [['events', '--outcome', 'bogus'], /outcome: is one of succeeded, /],
+    [['events', '--outcome', 'bogus'], /outcome: has to be one of succeeded, /],
     [['events', '--team', 'nope'], /no organization has the LiteLLM team nope/],
     [['org', 'list', '--cursor', 'blah'], /cursor: is not a cursor of this list/],
     [['events', '--cursor', 'blah'], /cursor: is not a cursor of this list/],
