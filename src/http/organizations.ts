@@ -30,7 +30,7 @@ import {
 } from './organization-settings.ts';
 import { outlookOf } from './outlook.ts';
 import { pageQuery, presentPage } from './paging.ts';
-import { invalidField, Problem, parse } from './problem.ts';
+import { allValid, invalidField, Problem, parse } from './problem.ts';
 import { requireCustomer } from './required-customer.ts';
 import { requireTeam } from './required-team.ts';
 
@@ -59,12 +59,14 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const { dry_run: isRehearsal } = parse(rehearsalQuery, request.query);
     const { id, settings: body } = parse(newOrganization, request.body);
     const settings = parse(settingsIn<SettingsBody>(body.currency), body);
-    requireTargetAboveMinimum(settings);
-    await requireTimeZone(settings);
     // One that exists is refused by the write, whatever its team.
     const isNew = (await organizations.find(database.fork(), id)) === null;
-    if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
-    const ofCustomer = isNew ? await requireCustomer({ payments }, settings.stripeCustomerId) : [];
+    const [ofCustomer] = await allValid([
+      isNew ? requireCustomer({ payments }, settings.stripeCustomerId) : [],
+      isNew && !settings.createTeam && requireTeam({ database, kms }, settings.litellmTeamId),
+      requireTargetAboveMinimum(settings),
+      requireTimeZone(settings),
+    ]);
     const { organization, shown, history } = await seenAfter(isRehearsal, (em) => organizations.create(em, id, settings));
     const { warnings, budget } = await forewarned(organization, history, settings.createTeam);
     const answer = { ...withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : warnings), ...balanceNow(budget) };
@@ -86,12 +88,13 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const present = await get(request.params.id);
     if (body.currency) requireMoneyInNewCurrency(body, present);
     const changes = parse(settingsIn(body.currency ?? present.currency), body);
-    requireTargetAboveMinimum({ ...present, ...changes });
-    await requireTimeZone(changes);
-    const { litellmTeamId = present.litellmTeamId, createTeam = false } = changes;
-    if (litellmTeamId !== present.litellmTeamId && !createTeam) await requireTeam({ database, kms }, litellmTeamId);
-    const { stripeCustomerId = present.stripeCustomerId } = changes;
-    const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
+    const { litellmTeamId = present.litellmTeamId, createTeam = false, stripeCustomerId = present.stripeCustomerId } = changes;
+    const [ofCustomer] = await allValid([
+      stripeCustomerId === present.stripeCustomerId ? [] : requireCustomer({ payments }, stripeCustomerId),
+      litellmTeamId !== present.litellmTeamId && !createTeam && requireTeam({ database, kms }, litellmTeamId),
+      requireTargetAboveMinimum({ ...present, ...changes }),
+      requireTimeZone(changes),
+    ]);
     const { organization, shown, history } = await seenAfter(isRehearsal, (em) => change(em, present.id, changes));
     const { warnings } = await forewarned(organization, history, createTeam);
     const advance = ofCustomer.length > 0 ? ofCustomer : warnings;
@@ -233,10 +236,10 @@ async function refusingConflicts<T>(write: () => Promise<T>): Promise<T> {
   }
 }
 
-function requireTargetAboveMinimum({
+async function requireTargetAboveMinimum({
   minimumBalance,
   targetBalance,
-}: Pick<organizations.OrganizationSettings, 'minimumBalance' | 'targetBalance'>): void {
+}: Pick<organizations.OrganizationSettings, 'minimumBalance' | 'targetBalance'>): Promise<void> {
   if (targetBalance > minimumBalance) return;
   const figures = `it is ${formatQuota(targetBalance)}, and minimum_balance ${formatQuota(minimumBalance)}`;
   throw invalidField('target_balance', `has to be above minimum_balance, or a recharge would not end the shortage: ${figures}`);

@@ -47,6 +47,28 @@ export function invalidField(field: string, message: string): Problem {
   return new Problem('invalid', `${field}: ${message}`, [{ field, message }]);
 }
 
+/**
+ * Waits for all checks of a request, so that everything that is not valid is told at once.
+ *
+ * @throws Problem 422 that names every field; else the first error of another kind.
+ */
+export async function allValid<Checks extends readonly unknown[]>(
+  checks: [...Checks],
+): Promise<{ [C in keyof Checks]: Awaited<Checks[C]> }> {
+  const settled = await Promise.allSettled(checks);
+  const errors = settled.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+  const invalid = errors.filter((error): error is Problem => error instanceof Problem && error.kind === 'invalid');
+  if (errors.length > invalid.length) throw errors.find((error) => !invalid.includes(error as Problem));
+  if (invalid.length > 0) {
+    throw new Problem(
+      'invalid',
+      invalid.map(({ message }) => message).join('; '),
+      invalid.flatMap(({ fields }) => fields),
+    );
+  }
+  return settled.map((each) => (each as PromiseFulfilledResult<unknown>).value) as { [C in keyof Checks]: Awaited<Checks[C]> };
+}
+
 /** Seconds after which a request that met an outage may come again. */
 const RETRY_AFTER_S = 1;
 

@@ -201,6 +201,17 @@ describe('a new organization', () => {
     expectProblem(await world.admin.post(ORGANIZATIONS, body), INVALID, fields);
   });
 
+  test('whose customer, team, target and time zone are all wrong is told all of them at once, and so is a change', async () => {
+    const [minimum_balance, target_balance] = ['5.00', '3.00'];
+    const wrong = { stripe_customer_id: 'cus_nope', litellm_team_id: 'nope', minimum_balance, target_balance, time_zone: 'Nowhere' };
+    const fields = ['stripe_customer_id', 'litellm_team_id', 'target_balance', 'time_zone'];
+    const refused = await world.admin.post(ORGANIZATIONS, draft({ ...wrong, create_team: false }));
+    expectProblem(refused, INVALID, fields);
+    expect(refused.data.detail).toContain('target_balance: has to be above minimum_balance, or a recharge would not end the shortage');
+    expect(refused.data.detail).toContain('it is 3.00, and minimum_balance 5.00');
+    expectProblem(await world.admin.patch(`${ORGANIZATIONS}/${await created(world)}`, wrong), INVALID, fields);
+  });
+
   test('that is no JSON is 400, no object 422, and too large 413', async () => {
     const post = (body: string) => world.admin.post(ORGANIZATIONS, body, { headers: { 'content-type': 'application/json' } });
     expectProblem(await post('{"c_organization_id":'), MALFORMED);
