@@ -19,6 +19,9 @@ const MAX_DAILY_RECHARGES = 1000;
 /** Stands for the organization's own id as a default. */
 export const ITS_ID = Symbol('the id of the organization');
 
+/** How a limit is given its default by API; the command line has a word for it. */
+export const NULL = 'null for the default';
+
 /** What Stripe takes beyond these, or not of them, it says at the first charge: it has no list for every account. */
 const CURRENCIES_IN_USE = new Set(Intl.supportedValuesOf('currency').map((code) => code.toLowerCase()));
 const currencyInUse = parsedBy(currency).refine(
@@ -119,7 +122,7 @@ function limit<P extends MoneyProperty & keyof Limits>(
     flag,
     description: `${description}, in the currency; "default" is ${DEFAULT_TARGETS[property]} times the target`,
     byDefault: null,
-    schema: z.string('has to be a decimal string like "500.00", or null for the default').nullable(),
+    schema: z.string(`has to be a decimal string like "500.00", or ${NULL}`).nullable(),
     schemaIn: (code: Currency) =>
       parsedBy((amount) => parseMoney(amount, code))
         .refine((amount) => amount >= 0, 'may not be negative')

@@ -23,6 +23,7 @@ import {
   changedSettings,
   defaultLimits,
   MONEY_FIELDS,
+  NULL,
   newOrganization,
   presentSettings,
   type SettingsBody,
@@ -30,7 +31,7 @@ import {
 } from './organization-settings.ts';
 import { outlookOf } from './outlook.ts';
 import { pageQuery, presentPage } from './paging.ts';
-import { allValid, invalidField, Problem, parse } from './problem.ts';
+import { allValid, invalidField, invalidFields, Problem, parse } from './problem.ts';
 import { requireCustomer } from './required-customer.ts';
 import { requireTeam } from './required-team.ts';
 
@@ -249,12 +250,17 @@ async function requireTargetAboveMinimum({
 function requireMoneyInNewCurrency(body: z.output<typeof changedSettings>, present: Organization): void {
   if (body.currency === present.currency) return;
   const defaults = defaultLimits(present);
-  const unchanged = MONEY_FIELDS.find((field) => !defaults.includes(field) && body[field] === undefined);
-  if (unchanged) throw invalidField(unchanged, `is in ${present.currency} so far: give it in ${body.currency} too, or null`);
+  const [old, wanted] = [present.currency.toUpperCase(), body.currency?.toUpperCase()];
+  const unchanged = MONEY_FIELDS.filter((field) => !defaults.includes(field) && body[field] === undefined);
+  const fields = unchanged.map((field) => ({
+    field: field as string,
+    message: `is in ${old} so far: give it in ${wanted} too, or ${NULL}`,
+  }));
   if (body.quota_per_unit === undefined) {
-    const bought = `${formatQuota(present.quotaPerUnit)} for one ${present.currency.toUpperCase()}`;
-    throw invalidField('quota_per_unit', `is ${bought} so far: give what one ${body.currency?.toUpperCase()} buys too`);
+    const message = `is ${formatQuota(present.quotaPerUnit)} for one ${old} so far: give what one ${wanted} buys too`;
+    fields.push({ field: 'quota_per_unit', message });
   }
+  if (fields.length > 0) throw invalidFields(fields);
 }
 
 /** The limits of a day and a month count what was charged in the organization's currency. */

@@ -44,7 +44,12 @@ export class Problem extends Error {
  * minimum_balance".
  */
 export function invalidField(field: string, message: string): Problem {
-  return new Problem('invalid', `${field}: ${message}`, [{ field, message }]);
+  return invalidFields([{ field, message }]);
+}
+
+/** As `invalidField`, of several. */
+export function invalidFields(fields: FieldError[]): Problem {
+  return new Problem('invalid', fields.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; '), fields);
 }
 
 /**
@@ -59,13 +64,7 @@ export async function allValid<Checks extends readonly unknown[]>(
   const errors = settled.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
   const invalid = errors.filter((error): error is Problem => error instanceof Problem && error.kind === 'invalid');
   if (errors.length > invalid.length) throw errors.find((error) => !invalid.includes(error as Problem));
-  if (invalid.length > 0) {
-    throw new Problem(
-      'invalid',
-      invalid.map(({ message }) => message).join('; '),
-      invalid.flatMap(({ fields }) => fields),
-    );
-  }
+  if (invalid.length > 0) throw invalidFields(invalid.flatMap(({ fields }) => fields));
   return settled.map((each) => (each as PromiseFulfilledResult<unknown>).value) as { [C in keyof Checks]: Awaited<Checks[C]> };
 }
 
@@ -95,7 +94,7 @@ export function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<
   const parsed = schema.safeParse(value, { error: wantedBy });
   if (parsed.success) return parsed.data;
   const fields = parsed.error.issues.flatMap((issue) => fieldErrorsOf(issue, schema, value));
-  throw new Problem('invalid', fields.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; '), fields);
+  throw invalidFields(fields);
 }
 
 export const notFoundHandler: RequestHandler = ({ method, path }, _response) => {

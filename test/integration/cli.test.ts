@@ -178,12 +178,26 @@ describe('bill org', () => {
     expect(ended.map(({ err }) => err.trim())).toEqual([
       expect.stringMatching(/^bill: .*an organization with this id exists$/),
       expect.stringMatching(
-        `^bill: .*litellm_team_id: LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
+        `^bill: .*litellm_team_id \\\\(--team\\\\): LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
       ),
-      expect.stringMatching(/^bill: .*stripe_customer_id: .*target_balance: /),
+      expect.stringMatching(/^bill: .*stripe_customer_id \(--customer\): .*target_balance \(--target\): /),
       expect.stringMatching(/^bill: .*there is no organization nobody; there are .*cli-acme/),
       expect.stringMatching(/^bill: .*there is no organization \.\.\/recharges; /),
     ]);
+  });
+
+  test('calls a setting what its flag is called, in what is refused and in what is warned of', async () => {
+    const { id } = await world.organization({ settings: { max_daily_amount: '100.00', max_monthly_amount: '500.00' } });
+    const [currency, never] = [await bill(['org', 'set', id, '--currency', 'eur']), await bill(['org', 'set', id, '--max-daily', '0'])];
+    const limit = (field: string, flag: string) => `${field} (${flag}): is in USD so far: give it in EUR too, or default`;
+    expect(currency).toMatchObject({ code: 2, out: '' });
+    for (const said of [
+      limit('max_daily_amount', '--max-daily-amount'),
+      limit('max_monthly_amount', '--max-monthly'),
+      'quota_per_unit (--quota-per-unit): is 1.00 for one USD so far',
+    ])
+      expect(currency.err).toContain(said);
+    expect(never.err).toMatch(/^warning: max_daily_recharges \(--max-daily\) is 0, so nothing is ever charged/);
   });
 
   test('refuses options that it would have to guess about', async () => {
