@@ -1,5 +1,5 @@
 /** Settings that are valid and likely not what is meant. */
-import { chargeThatBuys, chargeWithin, type MinorUnits, moneyText, quotaMicros } from './money.ts';
+import { chargeThatBuys, chargeWithin, MAX_CHARGE_MINOR, type MinorUnits, moneyText, quotaMicros } from './money.ts';
 import type { RechargePolicy } from './policy.ts';
 
 /**
@@ -22,7 +22,7 @@ export function warningsOf(policy: RechargePolicy, { isTimeZoneUnknown = false }
 
 /**
  * The limits that leave nothing to charge, whatever the balance, and a max_charge that holds every recharge of a balance
- * at its minimum or below: it needs what lies between minimum and target at least.
+ * at its minimum or below: it needs what lies between minimum and target at least, which one charge has to carry.
  */
 export function neverCharged({
   maxDailyRecharges,
@@ -42,7 +42,11 @@ export function neverCharged({
       limits.push(`${name} is ${money(most)}, less than the least charge, so nothing is ever charged: raise it`);
   }
   const needed = chargeThatBuys(quotaMicros(targetBalance - minimumBalance), currency, quotaPerUnit);
-  if (needed !== undefined && needed > maxCharge) {
+  if (needed === undefined) {
+    limits.push(
+      `target_balance is further above minimum_balance than one charge carries (${money(MAX_CHARGE_MINOR)}), so a balance at its minimum or below is never charged: lower target_balance`,
+    );
+  } else if (needed > maxCharge) {
     limits.push(
       `max_charge is ${money(maxCharge)}, and a balance at its minimum needs ${money(needed)}, so each such charge is held until a person releases it: raise max_charge, or lower target_balance`,
     );

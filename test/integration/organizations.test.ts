@@ -118,7 +118,10 @@ describe('a new organization', () => {
     expect(await warnings({ max_daily_amount: '0.50' })).toEqual([
       expect.stringMatching(/^the balance is -0.50, and nothing is charged: what is left of max_daily_amount/),
     ]);
-    expect(await warnings({ blocked: true })).toEqual([]);
+    expect(await warnings({ blocked: true })).toEqual([expect.stringMatching(/^blocked is true, .*nothing is charged: .*--blocked off/)]);
+    expect(await warnings({ target_balance: '9999999.00' })).toEqual([
+      expect.stringMatching(/^target_balance is further above .*999999\.99 USD/),
+    ]);
     await world.editTeam('never-charged', { blocked: true });
     expect(await warnings({})).toEqual([expect.stringMatching(/^the balance is -0.50, and nothing is charged: the team is blocked/)]);
     await world.setBudget('never-charged', null);
