@@ -32,7 +32,7 @@ import {
 import { outlookOf } from './outlook.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { allValid, invalidField, invalidFields, Problem, parse } from './problem.ts';
-import { requireCustomer } from './required-customer.ts';
+import { requireCustomer, sharedCustomer } from './required-customer.ts';
 import { requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
@@ -70,7 +70,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     ]);
     const { organization, shown, history } = await seenAfter(isRehearsal, (em) => organizations.create(em, id, settings));
     const { warnings, budget } = await forewarned(organization, history, settings.createTeam);
-    const answer = { ...withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : warnings), ...balanceNow(budget) };
+    const shared = await sharedCustomer({ database }, organization);
+    const answer = { ...withWarnings(shown, [...(ofCustomer.length > 0 ? ofCustomer : warnings), ...shared]), ...balanceNow(budget) };
     if (isRehearsal) response.json({ ...answer, created_at: null, updated_at: null });
     else
       response
@@ -99,7 +100,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const { organization, shown, history } = await seenAfter(isRehearsal, (em) => change(em, present.id, changes));
     const { warnings } = await forewarned(organization, history, createTeam);
     const advance = ofCustomer.length > 0 ? ofCustomer : warnings;
-    response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance]));
+    const shared = stripeCustomerId === present.stripeCustomerId ? [] : await sharedCustomer({ database }, organization);
+    response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance, ...shared]));
   });
 
   router.delete('/:id', async (request, response) => {

@@ -94,7 +94,7 @@ describe('bill org', () => {
       max_daily_amount: '454.60',
       max_monthly_amount: '909.20',
       max_daily_recharges: 0,
-      warnings: [expect.stringContaining('max_daily_recharges is 0')],
+      warnings: [expect.stringContaining('max_daily_recharges is 0'), expect.stringContaining('blocked is true')],
       blocked: true,
       updated_at: expect.any(String),
     });
@@ -178,7 +178,7 @@ describe('bill org', () => {
     expect(ended.map(({ err }) => err.trim())).toEqual([
       expect.stringMatching(/^bill: .*an organization with this id exists$/),
       expect.stringMatching(
-        `^bill: .*litellm_team_id \\\\(--team\\\\): LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
+        `^bill: .*litellm_team_id \\(--team\\): LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
       ),
       expect.stringMatching(/^bill: .*stripe_customer_id \(--customer\): .*target_balance \(--target\): /),
       expect.stringMatching(/^bill: .*there is no organization nobody; there are .*cli-acme/),

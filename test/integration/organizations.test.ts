@@ -27,6 +27,13 @@ beforeAll(async () => {
 afterEach(() => world.clearFaults());
 afterAll(() => world.close());
 
+/** A draft whose customer no other organization has. */
+async function draftOfItsOwn(changes: Record<string, unknown>): Promise<Record<string, unknown>> {
+  const { id } = await world.stripe.customers.create({});
+  await world.attachCard(id, 'pm_card_visa');
+  return draft({ stripe_customer_id: id, ...changes });
+}
+
 describe('a new organization', () => {
   test('is answered 201 with itself, its defaults and its address', async () => {
     const body = draft();
@@ -88,12 +95,23 @@ describe('a new organization', () => {
       const { status, data } = await world.admin.post(ORGANIZATIONS, draft({ stripe_customer_id: id }));
       expect([status, data.warnings]).toEqual([201, [expect.stringContaining('nothing can be charged, because the customer has no card')]]);
     });
+
+    test('is warned of where another organization has it, when it is made and when it is changed', async () => {
+      const [one, other] = [await draftOfItsOwn({}), await draftOfItsOwn({})];
+      for (const each of [one, other]) expect((await world.admin.post(ORGANIZATIONS, each)).status).toBe(201);
+      const [ours, theirs] = [one['c_organization_id'], one['stripe_customer_id']];
+      const shared = `stripe_customer_id ${theirs} is that of ${ours} too, so one card pays for all of them: correct it unless that is meant`;
+      const made = await world.admin.post(ORGANIZATIONS, draft({ stripe_customer_id: theirs }), { params: { dry_run: true } });
+      const changed = await world.admin.patch(`${ORGANIZATIONS}/${other['c_organization_id']}`, { stripe_customer_id: theirs });
+      for (const { data } of [made, changed]) expect(data.warnings).toContain(shared);
+      expect((await world.admin.patch(`${ORGANIZATIONS}/${ours}`, { name: 'Ours' })).data.warnings).toEqual([]);
+    });
   });
 
   test('whose balance is low already is told what is charged next, before it is', async () => {
     await world.kms.post('/team/new', { team_id: 'low-already', max_budget: 10 });
     await world.spend('low-already', 10.5);
-    const wish = draft({ litellm_team_id: 'low-already', create_team: false, auto_recharge_enabled: false });
+    const wish = await draftOfItsOwn({ litellm_team_id: 'low-already', create_team: false, auto_recharge_enabled: false });
     const { data } = await world.admin.post(ORGANIZATIONS, wish);
     expect(data.warnings).toEqual([]);
     const { data: enabled } = await world.admin.patch(`${ORGANIZATIONS}/${data.c_organization_id}`, { auto_recharge_enabled: true });
@@ -106,7 +124,7 @@ describe('a new organization', () => {
     await world.kms.post('/team/new', { team_id: 'never-charged', max_budget: 10 });
     await world.spend('never-charged', 10.5);
     const warnings = async (settings: object) => {
-      const wish = draft({ litellm_team_id: 'never-charged', create_team: false, ...settings });
+      const wish = await draftOfItsOwn({ litellm_team_id: 'never-charged', create_team: false, ...settings });
       return (await world.admin.post(ORGANIZATIONS, wish, { params: { dry_run: true } })).data.warnings;
     };
     expect(await warnings({ max_daily_recharges: 0 })).toEqual([expect.stringMatching(/^max_daily_recharges is 0/)]);
@@ -300,7 +318,7 @@ describe('a rehearsal', () => {
   test('of a new organization answers as the real one would, says what would be charged, and stores nothing', async () => {
     await world.kms.post('/team/new', { team_id: 'low-in-rehearsal', max_budget: 10 });
     await world.spend('low-in-rehearsal', 10.5);
-    const body = draft({ litellm_team_id: 'low-in-rehearsal', create_team: false });
+    const body = await draftOfItsOwn({ litellm_team_id: 'low-in-rehearsal', create_team: false });
     const before = await tableCounts(world);
     const { status, data } = await world.admin.post(ORGANIZATIONS, body, REHEARSED);
     expect([status, data]).toMatchObject([200, { ...body, warnings: [expect.stringContaining('20.50 USD is charged within a minute')] }]);
