@@ -27,6 +27,7 @@ import { IndexesForGrowth } from './migrations/0019-indexes-for-growth.ts';
 import { IgnoredStripeEvents } from './migrations/0020-ignored-stripe-events.ts';
 import { IndexesForStories } from './migrations/0021-indexes-for-stories.ts';
 import { CopiesAndDeliveries } from './migrations/0022-copies-and-deliveries.ts';
+import { ReasonsOfReversals } from './migrations/0023-reasons-of-reversals.ts';
 import { PreparedStatement } from './prepared.ts';
 
 export type { EntityManager } from '@mikro-orm/postgresql';
@@ -63,6 +64,7 @@ const MIGRATIONS = [
   IgnoredStripeEvents,
   IndexesForStories,
   CopiesAndDeliveries,
+  ReasonsOfReversals,
 ];
 
 /** How the tables differ from what this version of the code was written for. */

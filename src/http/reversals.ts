@@ -92,7 +92,8 @@ export function presentReversal(reversal: Reversal) {
     amount: formatMoney(reversal.amountMinor, reversal.currency),
     currency: reversal.currency,
     quota: formatQuota(reversal.quota),
-    reason: reversal.failureMessage ?? null,
+    reason: reversal.reason ?? null,
+    failure: reversal.failureMessage ?? null,
     created_at: reversal.createdAt.toISOString(),
   };
 }
