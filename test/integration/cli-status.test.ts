@@ -82,6 +82,13 @@ test('bill recharges show says that the money went back, and bill holds show wha
   expect((await bill('recharges', 'show', rechargeId)).out).toMatch(
     new RegExp(`^${rechargeId} of ${organization.id}: succeeded, returned\n`),
   );
+  expect((await bill('reversals', organization.id)).out).toMatch(
+    new RegExp(
+      `^created_at +organization_id +kind +reason .*\n.* ${organization.id} +dispute +fraudulent +${rechargeId} +20.50 USD +taken_back `,
+    ),
+  );
+  const [reversal] = (await world.admin.get(`/api/v1/reversals?organization_id=${organization.id}`)).data.data;
+  expect(reversal).toMatchObject({ id, kind: 'dispute', reason: 'fraudulent', failure: null });
   const [hold] = (await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`)).data.data;
   expect((await bill('holds', 'show', hold.id)).out).toContain(
     `${hold.id} (disputed) on organization ${organization.id}\ndispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent.\n`,
@@ -95,6 +102,9 @@ test('the words of Stripe end once, and a hold on the card is one of the organiz
   const { out } = await bill('recharges', 'show', id);
   expect(out).toContain('20.50 USD was not paid: ');
   expect(out).not.toContain('..');
+  expect((await bill('recharges', organization.id)).out).toMatch(
+    new RegExp(`^created_at .* quota_after +reason +id\n.* declined +10.00 USD +- +Your card was declined \\(\\w+\\) +${id}$`, 'm'),
+  );
   expect((await bill('org', 'show', organization.id)).out).toMatch(/^holds +declined: .*\(hld_\w+\)$/m);
 });
 

@@ -238,7 +238,7 @@ describe('bill recharges and bill events', () => {
       bill(['recharges', organization.id, '--status', 'declined']),
     ]);
     expect(recharges.out).toMatch(
-      /^created_at +organization_id +amount +status +quota_before +quota_after +id\n.* 20\.50 USD +succeeded +10\.00 USD +30\.50 USD +rch_/,
+      /^created_at +organization_id +amount +status +quota_before +quota_after +reason +id\n.* 20\.50 USD +succeeded +10\.00 USD +30\.50 USD +- +rch_/,
     );
     expect(none).toMatchObject({ code: 0, out: 'nothing there\n' });
   });
