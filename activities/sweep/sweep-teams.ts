@@ -35,11 +35,12 @@ const MISSED_LIMIT = 50;
 export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async (cursor: SweepCursor): Promise<SweepPart> => {
     const before = cursor.sweep ?? (cursor.page === 1 ? { since: await readTime(database.fork()), isWhole: true } : undefined);
-    const found: Swept = { organizations: 0, waiting: 0, unused: [], reported: [] };
+    const found: Swept = { organizations: 0, waiting: 0, paused: [], unused: [], reported: [] };
     const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams) => {
-      const { organizations, waiting, unused, reported } = await sweepPage({ database, log }, teams);
+      const { organizations, waiting, paused, unused, reported } = await sweepPage({ database, log }, teams);
       found.organizations += organizations;
       found.waiting += waiting;
+      found.paused.push(...paused);
       found.unused.push(...unused);
       found.reported.push(...reported);
     });
@@ -69,7 +70,7 @@ async function noteGoneTeams({ database, kms, log }: Pick<ActivityDependencies, 
   await refusals.noteGone(database.fork(), gone);
 }
 
-type Swept = Required<Pick<SweepPart, 'organizations' | 'waiting' | 'unused' | 'reported'>>;
+type Swept = Required<Pick<SweepPart, 'organizations' | 'waiting' | 'paused' | 'unused' | 'reported'>>;
 type Candidate = { organization: Organization; team: KmsTeam; facts: SweepFacts };
 type Decided = Candidate & { decision: SweepDecision };
 type ReportedBalance = SweepCounts['reported'][number];
@@ -80,7 +81,7 @@ async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database
     em,
     teams.map(({ teamId }) => teamId),
   );
-  if (ours.length === 0) return { organizations: 0, waiting: 0, unused: [], reported: [] };
+  if (ours.length === 0) return { organizations: 0, waiting: 0, paused: [], unused: [], reported: [] };
   await refusals.forgetGone(
     em,
     ours.map(({ id }) => id),
@@ -111,9 +112,10 @@ async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database
     em,
     spending.map(({ organization, team: budget }) => ({ organization, budget })),
   );
-  const waiting = decided.filter(({ decision }) => decision.kind === 'wait').length;
-  const unused = decided.flatMap(({ organization, decision }) => (decision.kind === 'unused' ? [organization.id] : []));
-  return { organizations: ours.length, waiting, unused, reported };
+  const of = (kind: SweepDecision['kind']) =>
+    decided.flatMap(({ organization, decision }) => (decision.kind === kind ? [organization.id] : []));
+  const paused = of('wait');
+  return { organizations: ours.length, waiting: paused.length, paused, unused: of('unused'), reported };
 }
 
 /** The synchronisation may come a quarter of an hour later, and a team that was deleted by then had a balance. */
