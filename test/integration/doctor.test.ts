@@ -212,7 +212,7 @@ describe('what stops charges', () => {
     expect((await readings()).find(({ area }) => area === 'holds')).toMatchObject({ verdict: 'note', seen: '1 open' });
     const { data: own } = await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`);
     const { data } = await hold({ scope: 'service', reason: 'maintenance' });
-    expect(await changes()).toEqual({ 'holds of the service': expect.stringContaining(data.id), ...STATES });
+    expect(await changes()).toEqual({ 'holds of the service': expect.stringContaining(`bill release ${data.id} "reason"`), ...STATES });
     expect((await readings()).find(({ check }) => check === 'states')?.seen).toMatch(/^of \d+: 1 held$/);
     for (const id of [data.id, own.data[0].id]) await world.admin.post(`/api/v1/holds/${id}/release`, { reason: 'done' });
     expect(await changes()).toEqual({});

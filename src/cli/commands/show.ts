@@ -27,7 +27,7 @@ type ShownEvent = Row & {
   summary: string;
   next: string | null;
 };
-type ShownHold = Row &
+export type ShownHold = Row &
   Record<'id' | 'scope' | 'subject' | 'reason' | 'detail' | 'opened_by' | 'since' | 'ended_by', string> &
   Record<'until' | 'released_at' | 'released_by' | 'release_reason', string | null>;
 
@@ -109,7 +109,19 @@ function eventText(
   return [head, sentence(summary), ...(next ? [toDo(next)] : []), ...(recharge ? ['', textOf(recharge)] : [])].join('\n');
 }
 
-function holdText({ id, scope, subject, reason, detail, opened_by: opener, since, until, ended_by: endedBy, ...end }: ShownHold): string {
+/** What stops charges, why and since when, and what ends it, or who has. */
+export function holdText({
+  id,
+  scope,
+  subject,
+  reason,
+  detail,
+  opened_by: opener,
+  since,
+  until,
+  ended_by: endedBy,
+  ...end
+}: ShownHold): string {
   const on = scope === 'service' ? 'the service' : `${scope} ${subject}`;
   const ending = end.released_at
     ? [`${timeText(end.released_at)}  it ended, by ${end.released_by}${end.release_reason ? `: ${end.release_reason}` : ''}`]
