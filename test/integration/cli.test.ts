@@ -278,6 +278,26 @@ describe('bill webhook send', () => {
     await expectChargedOnce(world, short);
   });
 
+  test('says what is charged for it, or why nothing is', async () => {
+    const [short, full] = [await world.organization(), await world.organization({ spend: 0 })];
+    const [due, none] = await Promise.all([short, full].map(({ teamId }) => bill(['webhook', 'send', '--team', teamId])));
+    const [, eventId = ''] = /^event_id +(evt_\w+)$/m.exec(due?.out ?? '') ?? [];
+    const follow = `bill events show ${eventId} says what has become of it\n`;
+    expect(due).toMatchObject({ code: 0, err: `the balance is -0.50, so 20.50 USD is charged now: ${follow}` });
+    expect(none?.err).toMatch(/^nothing is charged: the balance is above the minimum; bill events show evt_/);
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+  });
+
+  test('of a team that no organization has is wrong usage, and sends nothing', async () => {
+    const ended = await bill(['webhook', 'send', '--team', 'nobodys-typo']);
+    expect(ended).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/^bill: no organization has .*nobodys-typo: .*Nothing was sent/),
+    });
+    expect((await world.sql.query("select from webhook_event where team_id = 'nobodys-typo'")).rows).toEqual([]);
+  });
+
   test('--dry-run says what it would lead to, and sends none', async () => {
     const short = await world.organization();
     const dry = (...args: string[]) => bill(['webhook', 'send', '--dry-run', '--team', ...args]);
@@ -290,19 +310,20 @@ describe('bill webhook send', () => {
   });
 
   test('sends what it is told to, signed with the first secret of the list', async () => {
-    const told = ['--team', 'nobodys-team-cli', '--event', 'soft_budget_crossed', '--spend', '7.5', '--budget', '8'];
+    const { teamId } = await world.organization({ spend: 0 });
+    const told = ['--team', teamId, '--event', 'soft_budget_crossed', '--spend', '7.5', '--budget', '8'];
     const { code, out } = await bill(['webhook', 'send', ...told, '--json'], { WEBHOOK_HMAC_SECRETS: ` ,${HMAC_SECRET} , another-secret` });
     expect(code).toBe(0);
     const { rows } = await world.sql.query('select event_type, team_id, payload from webhook_event where id = $1', [
       JSON.parse(out).event_id,
     ]);
     expect(rows).toMatchObject([
-      { event_type: 'soft_budget_crossed', team_id: 'nobodys-team-cli', payload: { spend: 7.5, max_budget: 8, event_group: 'team' } },
+      { event_type: 'soft_budget_crossed', team_id: teamId, payload: { spend: 7.5, max_budget: 8, event_group: 'team' } },
     ]);
   });
 
   test('ends with 78 when its secret is not one of ours or is none, and with 2 when a figure is none', async () => {
-    const send = ['webhook', 'send', '--team', 'nobodys-team-cli'];
+    const send = ['webhook', 'send', '--team', organization.teamId];
     const [wrong, none, figure] = await Promise.all([
       bill(send, { WEBHOOK_HMAC_SECRETS: 'another-secret' }),
       bill(send, { WEBHOOK_HMAC_SECRETS: ' , ' }),
@@ -319,7 +340,7 @@ describe('the way to the service', () => {
   test('is PUBLIC_URL, with a slash at its end or not, or else HOST and PORT', async () => {
     const { hostname, port } = new URL(world.apiUrl);
     const ended = await Promise.all([
-      bill(['webhook', 'send', '--team', 'nobodys-team-cli', '--json'], { PUBLIC_URL: `${world.apiUrl}/` }),
+      bill(['webhook', 'send', '--team', organization.teamId, '--json'], { PUBLIC_URL: `${world.apiUrl}/` }),
       bill(['org', 'list', '--json'], { PUBLIC_URL: '', HOST: hostname, PORT: port }),
     ]);
     expect(ended).toMatchObject(ended.map(() => ({ code: 0, err: '' })));
@@ -435,8 +456,17 @@ describe('bill hold', () => {
   });
 
   test.each([[['--service', 'incident']], [['cards are charged twice']]])('%j holds the whole service', async (args) => {
-    expect(await bill(['hold', ...args])).toMatchObject({ code: 0, err: '' });
-    expect(await ofService()).toMatchObject([{ scope: 'service', detail: args.at(-1) }]);
+    const { code, out, err } = await bill(['hold', ...args]);
+    expect([code, err]).toEqual([0, '']);
+    const [hold] = await ofService();
+    expect(hold).toMatchObject({ scope: 'service', detail: args.at(-1) });
+    expect(out).toMatch(
+      new RegExp(
+        `^No new charges of the whole service, .*\n${hold?.id} \\(operator\\) on the service\n${args.at(-1)}\\.\n.*→ a person releases it: bill release ${hold?.id} "reason"\n$`,
+        's',
+      ),
+    );
+    expect((await bill(['holds'])).out).toMatch(/ service +everything +/);
     await world.releaseService();
   });
 });
