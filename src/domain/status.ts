@@ -5,6 +5,7 @@
  */
 import { ago, duration } from './elapsed.ts';
 import { type AppliedHold, HOLDS, type HoldReason } from './hold.ts';
+import { litellmCall } from './litellm-call.ts';
 import { dollarsFromQuota, formatQuota, type QuotaMicros } from './money.ts';
 import { actionOnRecharge, actionOnRefusal, actionOnReversal, type ToldRefusal } from './outbound-event.ts';
 import { overdueAfter, UNDECIDED_AFTER_MS, undecidedEvent } from './overdue.ts';
@@ -250,10 +251,6 @@ const NEXT_ON_DRIFT: Partial<
   team_claimed: ({ subject }, { id }) =>
     `take c_organization_id out of the metadata of team ${subject} in LiteLLM, or bill org set ${id} --team ${subject}; then bill sync`,
 };
-
-function litellmCall(path: string, body: object): string {
-  return `curl "$KMS_BASE_URL${path}" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '${JSON.stringify(body)}'`;
-}
 
 /** A team of which nothing is known begins with none. */
 function dollars(quota: QuotaMicros | null): number {

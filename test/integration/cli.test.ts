@@ -388,6 +388,7 @@ test('bill reconcile shows what differs, and ends with 3 until it is settled', a
   const held = await world.organization();
   const { data: hold } = await world.admin.post('/api/v1/holds', { scope: 'organization', subject: held.id, reason: 'look first' });
   expect(await reconcile()).toMatchObject({ code: 3, out: expect.stringContaining(`bill release ${hold.id} "reason"`) });
+  expect((await reconcile()).out).toMatch(/^kind +organization +subject +seen +expected +settled$/m);
   await world.admin.post(`/api/v1/holds/${hold.id}/release`, { reason: 'looked', by: 'ada' });
   expect(await reconcile()).toMatchObject({ code: 0, out: expect.stringContaining('0 findings') });
 });

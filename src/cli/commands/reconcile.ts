@@ -34,11 +34,12 @@ function compared({ intents, organizations }: ReconcileResult): string {
 }
 
 function findingRows({ findings }: ReconcileResult): Record<string, string>[] {
-  return findings.map(({ kind, organizationId, subject, seen, settled, command }) => ({
+  return findings.map(({ kind, organizationId, subject, seen, expected, settled, command }) => ({
     kind,
     organization: organizationId,
     subject,
     seen,
+    expected,
     settled: settled ? 'yes' : command,
   }));
 }
