@@ -199,6 +199,8 @@ describe('what is not well is named', () => {
     );
     expect(found['database answers']).toMatch(/DATABASE_URL/);
     expect(found['Temporal namespace']).toMatch(/TEMPORAL_ADDRESS/);
+    expect(found['Stripe key']).toBe(`see that this machine reaches ${away} (STRIPE_API_BASE), and what status.stripe.com says`);
+    expect(found['clock and Stripe']).toBe('see the line of Stripe');
   });
 });
 
