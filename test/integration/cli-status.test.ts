@@ -56,6 +56,19 @@ test('bill status --watch goes on saying it', async () => {
   await ended;
 });
 
+test('bill status --watch --json says each look in a line of JSON, and ends when nobody reads it any more', async () => {
+  const { child, ended } = startBillCommand(['status', '--watch', '--json'], environment());
+  let said = '';
+  child.stdout?.on('data', (text) => {
+    said += text;
+  });
+  await world.eventually(async () => said.split('\n').length > 2, 'it has looked twice');
+  child.stdout?.destroy();
+  expect(await ended).toMatchObject({ code: 0, err: '' });
+  for (const line of said.split('\n').slice(0, 2))
+    expect(JSON.parse(line)).toMatchObject({ at: expect.any(String), service: expect.any(Array) });
+});
+
 test('bill recharges show tells the story, by any id', async () => {
   const { code, out } = await bill('recharges', 'show', paid.intentId);
   expect(code).toBe(0);
