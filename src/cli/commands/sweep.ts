@@ -5,6 +5,7 @@ import type { BalanceSweepWorkflow } from '../../../workflows/contract.ts';
 import { named } from '../../domain/named.ts';
 import { type Output, print, snakeCased, withJson } from '../output.ts';
 import { tableBelow } from '../table.ts';
+import { counted } from '../units.ts';
 import type { RunByHand } from '../workflow-run.ts';
 
 export function addSweepCommand(bill: Command): void {
@@ -22,7 +23,7 @@ export function addSweepCommand(bill: Command): void {
 }
 
 function teamsRead({ teams, organizations }: SweepCounts): string {
-  return `${teams} teams looked at, ${organizations} of them ours`;
+  return `${counted(teams, 'team')} looked at, ${organizations} of them ours`;
 }
 
 function summaryOf(counts: SweepCounts): string {
