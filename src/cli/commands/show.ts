@@ -11,6 +11,7 @@ export type ShownRecharge = {
   organization_id: string;
   status: string;
   amount: string;
+  currency: string;
   returned: string;
   summary: string;
   next: string | null;
@@ -96,9 +97,14 @@ export function textOf(recharge: ShownRecharge): string {
 }
 
 /** A recharge stays `succeeded` when its money goes back: both are said. */
-export function statusWithReturned({ status, amount, returned }: Pick<ShownRecharge, 'status' | 'amount' | 'returned'>): string {
-  if (!Number(returned)) return status;
-  return returned === amount ? `${status}, returned` : `${status}, ${returned} returned`;
+export function statusWithReturned({
+  status,
+  amount,
+  currency,
+  returned,
+}: Pick<ShownRecharge, 'status' | 'amount' | 'currency' | 'returned'>): string {
+  if (!Number(returned) || status === 'refunded') return status;
+  return returned === amount ? `${status}, returned` : `${status}, ${returned} ${currency.toUpperCase()} returned`;
 }
 
 function eventText(
