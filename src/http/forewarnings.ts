@@ -34,7 +34,7 @@ const UNSAID: readonly Refusal[] = ['above_minimum', 'auto_recharge_disabled', '
 const OF_LIMITS: readonly Refusal[] = ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached', 'amount_too_large'];
 
 const BLOCKED =
-  'blocked is true, so LiteLLM refuses every call of the team and nothing is charged: set it to false (--blocked off) to have it charged again';
+  'blocked is true, so LiteLLM refuses every call of the team and nothing is charged: set it to false (--blocked off) to have it charged';
 
 /** `budget`: what LiteLLM shows of the team; null where it has none, or cannot say now. */
 export type Forewarned = { warnings: string[]; budget: LiveBudget | null };

@@ -189,7 +189,7 @@ describe('bill org', () => {
   test('calls a setting what its flag is called, in what is refused and in what is warned of', async () => {
     const { id } = await world.organization({ settings: { max_daily_amount: '100.00', max_monthly_amount: '500.00' } });
     const [currency, never] = [await bill(['org', 'set', id, '--currency', 'eur']), await bill(['org', 'set', id, '--max-daily', '0'])];
-    const limit = (field: string, flag: string) => `${field} (${flag}): is in USD so far: give it in EUR too, or default`;
+    const limit = (field: string, flag: string) => `${field} (${flag}): is in USD so far: give it in EUR too, or "default"`;
     expect(currency).toMatchObject({ code: 2, out: '' });
     for (const said of [
       limit('max_daily_amount', '--max-daily-amount'),

@@ -123,7 +123,7 @@ function withFlags(sentence: string): string {
     const isNamed = !field.includes('_') || new RegExp(`\\(${name}[ )]`).test(said);
     return isNamed ? said : said.replace(new RegExp(`\\b${field}\\b`), `${field} (${name})`);
   }, sentence);
-  return named.replaceAll(NULL, DEFAULT);
+  return named.replaceAll(NULL, `"${DEFAULT}"`);
 }
 
 /** With units, and with holds in a word or two. */
