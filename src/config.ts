@@ -76,7 +76,10 @@ const environment = z.object({
   ),
   TEMPORAL_TASK_QUEUE: z.string().min(1).default('bill-service'),
   TEMPORAL_UI_URL: httpUrl.optional(),
-  STRIPE_SECRET_KEY: required("Stripe's secret key, sk_… or rk_…").regex(/^(sk|rk)_/, 'is not a secret key: it begins with sk_ or rk_'),
+  STRIPE_SECRET_KEY: required("Stripe's secret key, sk_… or rk_…").regex(
+    /^(sk|rk)_/,
+    'is not a secret key: it has to begin with sk_ or rk_',
+  ),
   STRIPE_API_BASE: httpUrl.default('https://api.stripe.com'),
   STRIPE_WEBHOOK_SECRETS: secrets,
   STRIPE_RATE_LIMIT: z

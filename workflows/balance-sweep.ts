@@ -10,6 +10,7 @@ import { log, patched, proxyActivities, setCurrentDetails, setHandler } from '@t
 import type { BulkActivities } from '../activities/index.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
+import { named } from '../src/domain/named.ts';
 import { type NoInput, sweepProgress } from './contract.ts';
 import { readInput } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
@@ -26,6 +27,8 @@ const TAKEN_WITHIN = '1 minute';
 const MAX_REPORTED = 200;
 /** Each sweep finds them again. */
 const MAX_UNUSED = 200;
+/** The others are counted. */
+const MAX_PAUSED = 20;
 
 // Idempotent: reads, and stores an event once. After three attempts the next sweep does the rest, a minute
 // later.
@@ -49,10 +52,21 @@ const { tellOverdue } = proxyActivities<BulkActivities>({
 export async function balanceSweepWorkflow(input?: NoInput): Promise<SweepCounts> {
   readInput<NoInput>(input, {});
   const unused: string[] = [];
+  const paused: string[] = [];
   if (patched('tells-what-is-overdue')) {
     await tellOverdue().catch((error) => log.error('what is overdue was not told', { reason: reasonOf(error) }));
   }
-  const sum: SweepCounts = { pages: 0, teams: 0, organizations: 0, waiting: 0, unused, unreadable: 0, failedPages: [], reported: [] };
+  const sum: SweepCounts = {
+    pages: 0,
+    teams: 0,
+    organizations: 0,
+    waiting: 0,
+    paused,
+    unused,
+    unreadable: 0,
+    failedPages: [],
+    reported: [],
+  };
   setHandler(sweepProgress, () => sum);
   if (patched('probe-holds')) await probe();
   for (let cursor: TeamsCursor | null = { page: 1, totalPages: 1 }; cursor !== null; ) {
@@ -61,6 +75,7 @@ export async function balanceSweepWorkflow(input?: NoInput): Promise<SweepCounts
     sum.teams += part.teams;
     sum.organizations += part.organizations;
     sum.waiting += part.waiting;
+    paused.push(...(part.paused ?? []).slice(0, MAX_PAUSED - paused.length));
     unused.push(...(part.unused ?? []).slice(0, MAX_UNUSED - unused.length));
     sum.unreadable += part.unreadable;
     sum.failedPages.push(...part.failedPages);
@@ -82,9 +97,10 @@ async function probe(): Promise<void> {
   }
 }
 
-function describeSweep({ pages, teams, organizations, waiting, unused = [], unreadable, failedPages, reported }: SweepCounts): string {
+function describeSweep(sum: SweepCounts): string {
+  const { pages, teams, organizations, waiting, paused = [], unused = [], unreadable, failedPages, reported } = sum;
   const lines = [
-    `${pages} pages with ${teams} teams, ${organizations} of them ours; ${waiting} pause after failed attempts.`,
+    `${pages} pages with ${teams} teams, ${organizations} of them ours; ${waiting} pause after failed attempts${named(paused, waiting)}.`,
     unused.length > 0 && `Not charged, because their teams were made for them and never used: ${unused.join(', ')}.`,
     unreadable > 0 && `${unreadable} teams could not be read.`,
     failedPages.length > 0 && `Pages ${failedPages.join(', ')} could not be read: the next sweep tries again.`,

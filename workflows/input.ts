@@ -10,14 +10,14 @@ const CHECKS_ITS_INPUT = 'checks-its-input';
 
 type Kind = { wanted: string; isFit: (value: unknown) => boolean };
 
-export const TEXT: Kind = { wanted: 'is a string', isFit: (value) => typeof value === 'string' && value !== '' };
-export const FLAG: Kind = { wanted: 'is true or false', isFit: (value) => typeof value === 'boolean' };
+export const TEXT: Kind = { wanted: 'has to be a string', isFit: (value) => typeof value === 'string' && value !== '' };
+export const FLAG: Kind = { wanted: 'has to be true or false', isFit: (value) => typeof value === 'boolean' };
 export const TEXTS: Kind = {
-  wanted: 'is a list of strings, at least one',
+  wanted: 'has to be a list of strings, at least one',
   isFit: (value) => Array.isArray(value) && value.length > 0 && value.every(TEXT.isFit),
 };
 /** What a run hands on to its next part. */
-export const PROGRESS: Kind = { wanted: 'is what a run hands on to its next part', isFit: (value) => typeof value === 'object' };
+export const PROGRESS: Kind = { wanted: 'has to be what a run hands on to its next part', isFit: (value) => typeof value === 'object' };
 
 type Fields<Input> = { readonly [Field in keyof Required<Input>]: Kind };
 
@@ -66,7 +66,7 @@ function faultsOf(input: object, fields: Readonly<Record<string, Kind>>): string
 function describeFields(fields: Readonly<Record<string, Kind>>): string {
   const names = Object.entries(fields)
     .filter(([, kind]) => kind !== PROGRESS)
-    .map(([name, { wanted }]) => `${name} (${wanted.replace(/^is /, '')})`);
+    .map(([name, { wanted }]) => `${name} (${wanted.replace(/^has to be /, '')})`);
   return names.length === 0 ? 'it takes none' : `its fields are ${names.join(', ')}`;
 }
 

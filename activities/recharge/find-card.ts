@@ -40,7 +40,7 @@ export async function judgedCard(
       return { kind: 'refused', refusal: 'held', reason: detail };
     }
   }
-  return { kind: 'refused', refusal: choice.kind, reason: `${choice.message}: ${REFUSALS[choice.kind]}` };
+  return { kind: 'refused', refusal: choice.kind, reason: `${choice.message}: ${REFUSALS[choice.kind].replace(/^[^:]*: /, '')}` };
 }
 
 /** @throws PaymentsError */

@@ -4,7 +4,7 @@ import type { Recharge } from '../../src/database/entities.ts';
 import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
-import { formatMoney } from '../../src/domain/money.ts';
+import { formatMoney, minorUnits, moneyText } from '../../src/domain/money.ts';
 import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
 import { refundParts, refundsShown } from '../../src/domain/refund.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
@@ -42,10 +42,13 @@ export function refundCharge({ database, payments, kms }: Pick<ActivityDependenc
       const refunds = await refundsOf(payments, recharge, recharge.paymentIntentId);
       await recharges.noteRefund(em, recharge, refunds[0].id);
       const unexpected = refunds.find(({ outcome }) => outcome === 'unexpected' || outcome === 'failed');
-      if (unexpected) return parkRefund(em, recharge, `refund ${unexpected.id} is ${unexpected.status}`);
+      if (unexpected) return parkRefund(em, recharge, describeRefund(unexpected));
       const total = refunds.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
-      if (total !== recharge.amountMinor)
-        return parkRefund(em, recharge, `${refunds.map(({ id }) => id).join(', ')}: ${total} refunded, expected ${recharge.amountMinor}`);
+      if (total !== recharge.amountMinor) {
+        const money = (amount: number) => moneyText(minorUnits(amount), recharge.currency);
+        const ids = refunds.map(({ id }) => id).join(', ');
+        return parkRefund(em, recharge, `${ids}: ${money(total)} refunded, expected ${money(recharge.amountMinor)}`);
+      }
       if (refunds.some(({ outcome }) => outcome === 'pending')) return { kind: 'pending' };
       await recharges.move(em, recharge, {
         to: 'refunded',
@@ -61,6 +64,11 @@ export function refundCharge({ database, payments, kms }: Pick<ActivityDependenc
       return parkRefund(em, recharge, `Stripe refuses the refund: ${error.failure.message}`);
     }
   };
+}
+
+/** With Stripe's word for why it has failed. */
+function describeRefund({ id, status, failureReason }: Refund): string {
+  return `refund ${id} is ${status}${failureReason ? ` (${failureReason})` : ''}`;
 }
 
 function isSettled(status: RechargeStatus): status is Extract<RefundResult, { kind: 'settled' }>['outcome'] {

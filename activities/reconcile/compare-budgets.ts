@@ -56,7 +56,8 @@ async function findBudgetDifference(
   if (shown === left) return [];
   const leftAfter = (await organizations.budgetsExpected(em, [organizationId])).get(organizationId);
   if (!isBudgetEdited({ leftBefore: left, shown, leftAfter })) return [];
-  return [findingOf('budget_differs', { subject, organizationId, seen: describe(shown), left: formatQuota(left) })];
+  const isThere = shown !== undefined;
+  return [findingOf('budget_differs', { subject, organizationId, seen: describe(shown), left: formatQuota(left), isThere })];
 }
 
 /**

@@ -36,11 +36,12 @@ const MISSED_LIMIT = 50;
 export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async (cursor: SweepCursor): Promise<SweepPart> => {
     const before = cursor.sweep ?? (cursor.page === 1 ? { since: await readTime(database.fork()), isWhole: true } : undefined);
-    const found: Swept = { organizations: 0, waiting: 0, unused: [], reported: [] };
+    const found: Swept = { organizations: 0, waiting: 0, paused: [], unused: [], reported: [] };
     const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams) => {
-      const { organizations, waiting, unused, reported } = await sweepPage({ database, log }, teams);
+      const { organizations, waiting, paused, unused, reported } = await sweepPage({ database, log }, teams);
       found.organizations += organizations;
       found.waiting += waiting;
+      found.paused.push(...paused);
       found.unused.push(...unused);
       found.reported.push(...reported);
     });
@@ -73,7 +74,7 @@ async function noteGoneTeams({ database, kms, log }: Pick<ActivityDependencies, 
   );
 }
 
-type Swept = Required<Pick<SweepPart, 'organizations' | 'waiting' | 'unused' | 'reported'>>;
+type Swept = Required<Pick<SweepPart, 'organizations' | 'waiting' | 'paused' | 'unused' | 'reported'>>;
 type Candidate = { organization: Organization; team: KmsTeam; facts: SweepFacts };
 type Decided = Candidate & { decision: SweepDecision };
 type ReportedBalance = SweepCounts['reported'][number];
@@ -84,7 +85,7 @@ async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database
     em,
     teams.map(({ teamId }) => teamId),
   );
-  if (ours.length === 0) return { organizations: 0, waiting: 0, unused: [], reported: [] };
+  if (ours.length === 0) return { organizations: 0, waiting: 0, paused: [], unused: [], reported: [] };
   await refusals.forgetGone(
     em,
     ours.map(({ id }) => id),
@@ -119,9 +120,10 @@ async function sweepPage({ database, log }: Pick<ActivityDependencies, 'database
     em,
     decided.flatMap(({ organization: { id }, decision }) => (decision.kind === 'refused' ? [{ id, reason: decision.refusal }] : [])),
   );
-  const waiting = decided.filter(({ decision }) => decision.kind === 'wait').length;
-  const unused = decided.flatMap(({ organization, decision }) => (decision.kind === 'unused' ? [organization.id] : []));
-  return { organizations: ours.length, waiting, unused, reported };
+  const of = (kind: SweepDecision['kind']) =>
+    decided.flatMap(({ organization, decision }) => (decision.kind === kind ? [organization.id] : []));
+  const paused = of('wait');
+  return { organizations: ours.length, waiting: paused.length, paused, unused: of('unused'), reported };
 }
 
 /** The synchronisation may come a quarter of an hour later, and a team that was deleted by then had a balance. */

@@ -5,6 +5,8 @@ export type SweepCounts = Omit<TeamsPart, 'next'> & {
   organizations: number;
   /** Organizations that need a recharge and pause after failed attempts. */
   waiting: number;
+  /** Which, or the first of them. undefined: from a worker of the version before. */
+  paused?: string[];
   /**
    * Organizations whose team was made for them and never used: nothing is charged for it. undefined: from a
    * worker of the version before.

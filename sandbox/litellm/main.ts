@@ -43,6 +43,7 @@ function versionIn(wanted: string): (typeof VERSIONS)[number] {
 /** @throws for an option that is not a number of at least 0. */
 function amount(values: Record<string, string>, option: string): number {
   const value = Number(values[option]);
-  if (values[option]?.trim() === '' || !Number.isFinite(value) || value < 0) throw new Error(`--${option} is a number of at least 0`);
+  if (values[option]?.trim() === '' || !Number.isFinite(value) || value < 0)
+    throw new Error(`--${option} has to be a number of at least 0`);
   return value;
 }

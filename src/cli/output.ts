@@ -1,6 +1,6 @@
 /** How commands print: text for people, or with `--json` one JSON value and nothing else. */
 import type { Command } from 'commander';
-import { table } from './table.ts';
+import { block, table } from './table.ts';
 
 export type Output = { json?: boolean };
 export type Row = Record<string, unknown>;
@@ -36,8 +36,7 @@ export function snakeCased(value: unknown): unknown {
 
 /** A line for each column. */
 export function printRow(options: Output, row: Row, columns = Object.keys(row)): void {
-  const width = Math.max(...columns.map((column) => column.length));
-  print(options, row, () => columns.map((column) => `${column.padEnd(width)}  ${cell(row[column])}`).join('\n'));
+  print(options, row, () => block(columns.map((column) => [column, cell(row[column])])));
 }
 
 /** The list with its rows as people read them; with `--json` as it is. */

@@ -26,3 +26,8 @@ export function withUnits(row: Row, { money = [], dollars = [] }: Amounts): Row 
 export function cents(quota: QuotaMicros | null | undefined): string {
   return quota === null || quota === undefined ? '?' : dollarsFromQuota(quota).toFixed(2);
 }
+
+/** `1 difference`, `2 differences`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

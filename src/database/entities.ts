@@ -245,6 +245,9 @@ export const Reversal = defineEntity({
     takenAfter: quotaColumn().nullable(),
     givenBefore: quotaColumn().nullable(),
     givenAfter: quotaColumn().nullable(),
+    /** Why the money went, in Stripe's word. */
+    reason: p.text().nullable(),
+    /** Why a person has to decide. */
     failureMessage: p.text().nullable(),
     createdAt: p.datetime(),
     updatedAt: p.datetime(),

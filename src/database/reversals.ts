@@ -64,11 +64,12 @@ export async function open(
 }
 
 /** Once; a reversal without quota opens anew when there is some. False when it is there already. */
-async function enter(tx: EntityManager, recharge: Recharge, { id, kind, status, amountMinor, quota }: OpenedReversal): Promise<boolean> {
+async function enter(tx: EntityManager, recharge: Recharge, opened: OpenedReversal): Promise<boolean> {
+  const { id, kind, status, amountMinor, quota, reason = null } = opened;
   const nothingLeft = `${kind} ${id} takes money for which no quota is left to take back, or Stripe does not say how much: settle it at Stripe, then accept it`;
   const rows = await tx.execute(
-    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, failure_message)
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, reason, failure_message)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      on conflict (id) do update set status = excluded.status, amount_minor = excluded.amount_minor, quota = excluded.quota,
        failure_message = null, updated_at = now() where reversal.quota = 0 and excluded.quota > 0
      returning id`,
@@ -82,6 +83,7 @@ async function enter(tx: EntityManager, recharge: Recharge, { id, kind, status, 
       amountMinor,
       recharge.currency,
       formatQuota(quota),
+      reason,
       status === 'needs_attention' ? nothingLeft : null,
     ],
   );

@@ -3,6 +3,8 @@
  * stand here; what was seen comes with the finding.
  */
 
+import { litellmCall } from './litellm-call.ts';
+
 export const FINDING_KINDS = [
   'prepaid_not_zero',
   'step_made_twice',
@@ -42,8 +44,8 @@ type Details = {
   /** What has to come before the recharge can be entered again. */
   recharge_lost: { waitsFor: 'organization_missing' | 'metadata_edited' | 'fix' | 'open_recharge' };
   money_returned: { rechargeId: string };
-  /** The budget that our last write left, in LiteLLM dollars, decimal. */
-  budget_differs: { left: string };
+  /** `left`: the budget that our last write left, in LiteLLM dollars, decimal. `isThere`: LiteLLM has the team. */
+  budget_differs: { left: string; isThere: boolean };
 };
 type DetailsOf<Kind extends FindingKind> = Kind extends keyof Details ? Details[Kind] : unknown;
 type Words = Pick<Finding, 'expected' | 'command'>;
@@ -88,9 +90,11 @@ const WORDS: { [Kind in FindingKind]: (sighting: Sighting & DetailsOf<Kind>) => 
     command: `look at team ${subject} in LiteLLM; bill doctor says whether others can be read`,
   }),
   stage_failed: () => ({ expected: 'to be done', command: `bill doctor, then ${FIX}` }),
-  budget_differs: ({ left }) => ({
+  budget_differs: ({ subject, organizationId, left, isThere }) => ({
     expected: `${left}, as our last recharge or reversal left it, unless somebody has edited it since`,
-    command: 'look at it in LiteLLM',
+    command: isThere
+      ? `if it was not meant: ${litellmCall('/team/update', { team_id: subject, max_budget: Number(left) })}; if it was: a lower one holds the organization at the next alert, and bill release accepts it; a higher one stays`
+      : `bill sync --org ${organizationId} --wait says how to make it again`,
   }),
 };
 

@@ -84,7 +84,8 @@ export function moneyText(amount: MinorUnits, code: Currency): string {
 
 /** @throws MoneyFormatError for anything but a decimal with at most the currency's places. */
 export function parseMoney(text: string, code: Currency): MinorUnits {
-  return parseDecimal(text, decimalPlaces(code)) as MinorUnits;
+  const places = decimalPlaces(code);
+  return parseDecimal(text, places, places === 0 ? `: ${code.toUpperCase()} has no decimal places` : '') as MinorUnits;
 }
 
 /** Quota from LiteLLM's double of dollars, rounded to the nearest micro-dollar. */
@@ -162,12 +163,20 @@ function formatDecimal(value: number, places: number): string {
   return places === 0 ? sign + digits : `${sign}${digits.slice(0, -places)}.${digits.slice(-places)}`;
 }
 
-function parseDecimal(text: string, places: number): number {
-  const match = /^(-?)(\d{1,10})(?:\.(\d+))?$/.exec(text);
+/** More is no amount that anybody means. */
+const MAX_WHOLE_DIGITS = 10;
+
+/** @param because why the text has to have these places, behind what is said of one that has more. */
+function parseDecimal(text: string, places: number, because = ''): number {
+  const match = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text);
   if (!match || (match[3]?.length ?? 0) > places) {
-    throw new MoneyFormatError(`"${text}" is not a decimal number with at most ${places} places, like "25.00"`);
+    const wanted = places === 0 ? 'a whole number, like "2500"' : `a decimal number with at most ${places} places, like "25.00"`;
+    throw new MoneyFormatError(`"${text}" is not ${wanted}${because}`);
   }
-  const [, sign, whole, fraction = ''] = match;
+  const [, sign, whole = '', fraction = ''] = match;
+  if (whole.length > MAX_WHOLE_DIGITS) {
+    throw new MoneyFormatError(`"${text}" has more than ${MAX_WHOLE_DIGITS} digits before the decimal places`);
+  }
   const value = Number(whole + fraction.padEnd(places, '0'));
   if (!Number.isSafeInteger(value)) throw new MoneyFormatError(`"${text}" is too large`);
   return sign ? -value : value;

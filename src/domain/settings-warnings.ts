@@ -1,5 +1,5 @@
 /** Settings that are valid and likely not what is meant. */
-import { chargeThatBuys, chargeWithin, type MinorUnits, moneyText, quotaMicros } from './money.ts';
+import { chargeThatBuys, chargeWithin, MAX_CHARGE_MINOR, type MinorUnits, moneyText, quotaMicros } from './money.ts';
 import type { RechargePolicy } from './policy.ts';
 
 /**
@@ -22,13 +22,17 @@ export function warningsOf(policy: RechargePolicy, { isTimeZoneUnknown = false }
 
 /**
  * The limits that leave nothing to charge, whatever the balance, and a max_charge that holds every recharge of a balance
- * at its minimum or below: it needs what lies between minimum and target at least.
+ * at its minimum or below: it needs what lies between minimum and target at least, which one charge has to carry.
  */
 export function neverCharged(policy: RechargePolicy): string[] {
   const { maxCharge, minimumBalance, targetBalance, currency, quotaPerUnit } = policy;
   const limits = limitsOfNothing(policy);
   const needed = chargeThatBuys(quotaMicros(targetBalance - minimumBalance), currency, quotaPerUnit);
-  if (needed !== undefined && needed > maxCharge) {
+  if (needed === undefined) {
+    limits.push(
+      `target_balance is further above minimum_balance than one charge carries (${moneyText(MAX_CHARGE_MINOR, currency)}), so a balance at its minimum or below is never charged: lower target_balance`,
+    );
+  } else if (needed > maxCharge) {
     const [most, money] = [moneyText(maxCharge, currency), moneyText(needed, currency)];
     limits.push(
       `max_charge is ${most}, and a balance at its minimum needs ${money}, so each such charge is held until a person releases it: raise max_charge, or lower target_balance`,

@@ -5,6 +5,7 @@
  */
 import { ago, duration } from './elapsed.ts';
 import { type AppliedHold, HOLDS, type HoldReason } from './hold.ts';
+import { litellmCall } from './litellm-call.ts';
 import { dollarsFromQuota, formatQuota, type QuotaMicros } from './money.ts';
 import { actionOnRecharge, actionOnRefusal, actionOnReversal, type ToldRefusal } from './outbound-event.ts';
 import { overdueAfter, UNDECIDED_AFTER_MS, undecidedEvent } from './overdue.ts';
@@ -305,10 +306,6 @@ function madeAgain(organizationId: string, teamId: string, { left, lastBudget }:
 
 function acceptBudget(organizationId: string): string {
   return `bill org accept-budget ${organizationId} "reason"`;
-}
-
-function litellmCall(path: string, body: object): string {
-  return `curl "$KMS_BASE_URL${path}" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '${JSON.stringify(body)}'`;
 }
 
 /** A team of which nothing is known begins with none. */

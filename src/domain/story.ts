@@ -127,7 +127,7 @@ export function stepText(recharge: ToldRecharge, step: Step): string {
     case 'refunding':
       return `the money goes back: ${step['reason']}`;
     case 'refunded':
-      return `${step['amount'] ?? amount} was refunded by ${step['refund'] ?? refundId}`;
+      return `${step['amount'] ? `${step['amount']} ${currency.toUpperCase()}` : amount} was refunded by ${step['refund'] ?? refundId}`;
     case 'cancelled':
       return `nothing was charged: ${step['reason'] ?? 'it was cancelled'}`;
     case 'needs_attention':
@@ -168,6 +168,10 @@ function summaryOf(recharge: ToldRecharge): string {
       return `nothing was charged: ${failureMessage ?? 'it was cancelled'}`;
     case 'needs_attention':
       return `${amount} waits for a person: ${failureMessage}`;
+    case 'refunding':
+      return refundId
+        ? `${amount} goes back to the customer by ${refundId}, which Stripe or the bank has not settled yet`
+        : `${amount} is to go back to the customer, and Stripe has not been asked yet`;
     default:
       return `${amount} is under way: ${status}`;
   }

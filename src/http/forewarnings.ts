@@ -31,7 +31,10 @@ const NEW_TEAM: LiveBudget = {
 /** Fine, or what whoever has set it knows. */
 const UNSAID: readonly Refusal[] = ['above_minimum', 'auto_recharge_disabled', 'recharge_open'];
 /** What `neverCharged` says of the settings is not said again of this moment. */
-const OF_LIMITS: readonly Refusal[] = ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached'];
+const OF_LIMITS: readonly Refusal[] = ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached', 'amount_too_large'];
+
+const BLOCKED =
+  'blocked is true, so LiteLLM refuses every call of the team and nothing is charged: set it to false (--blocked off) to have it charged';
 
 /** `budget`: what LiteLLM shows of the team; null where it has none, or cannot say now. */
 export type Forewarned = { warnings: string[]; budget: LiveBudget | null };
@@ -45,9 +48,10 @@ export async function forewarningsOf(
   const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch((error) =>
     error instanceof KmsError && error.kind === 'not_found' ? null : undefined,
   );
-  if (budget === undefined) return { warnings: [], budget: null };
-  if (budget === null) return { warnings: isTeamWished ? await ofMissingTeam() : [], budget };
-  return { warnings: ofDecision(decideNow(organization, budget, history), organization), budget };
+  const ofBlock = organization.blocked ? [BLOCKED] : [];
+  if (budget === undefined) return { warnings: ofBlock, budget: null };
+  if (budget === null) return { warnings: [...ofBlock, ...(isTeamWished ? await ofMissingTeam() : [])], budget };
+  return { warnings: [...ofBlock, ...ofDecision(decideNow(organization, budget, history), organization)], budget };
 
   async function ofMissingTeam(): Promise<string[]> {
     const { id: organizationId, litellmTeamId, litellmSeenAt } = organization;

@@ -24,7 +24,7 @@ const newHold = z.strictObject({
   scope: z.enum(['service', 'organization']),
   subject: z.string().default(''),
   reason: text(500),
-  until: z.iso.datetime({ offset: true, error: 'is a time like "2026-12-01T00:00:00Z", or null' }).nullable().default(null),
+  until: z.iso.datetime({ offset: true, error: 'has to be a time like "2026-12-01T00:00:00Z", or left out' }).nullable().default(null),
   by: text(100).default('admin key'),
 });
 
@@ -48,10 +48,10 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
   router.post('/', async (request, response) => {
     const { scope, subject, reason: detail, until, by } = parse(newHold, request.body);
     if ((scope === 'service') !== (subject === '')) {
-      throw invalidField('subject', 'is the id of an organization for the scope "organization", and absent for the scope "service"');
+      throw invalidField('subject', 'has to be the id of an organization for the scope "organization", and absent for the scope "service"');
     }
     const forMs = until === null ? null : new Date(until).getTime() - Date.now();
-    if (forMs !== null && forMs <= 0) throw invalidField('until', 'is in the future');
+    if (forMs !== null && forMs <= 0) throw invalidField('until', `has to be in the future (given: ${JSON.stringify(until)})`);
     const em = database.fork();
     if (scope === 'organization' && !(await organizations.find(em, subject))) {
       throw new Problem('not-found', await names.absenceOfOrganizations(em, [subject]));

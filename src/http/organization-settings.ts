@@ -19,11 +19,14 @@ const MAX_DAILY_RECHARGES = 1000;
 /** Stands for the organization's own id as a default. */
 export const ITS_ID = Symbol('the id of the organization');
 
+/** How a limit is given its default by API; the command line has a word for it. */
+export const NULL = 'null for the default';
+
 /** What Stripe takes beyond these, or not of them, it says at the first charge: it has no list for every account. */
 const CURRENCIES_IN_USE = new Set(Intl.supportedValuesOf('currency').map((code) => code.toLowerCase()));
 const currencyInUse = parsedBy(currency).refine(
   (code) => CURRENCIES_IN_USE.has(code),
-  'is a currency in use, by its three letters, such as "eur"',
+  'has to be a currency in use, by its three letters, such as "eur"',
 );
 
 type Property = keyof OrganizationSettings;
@@ -49,7 +52,7 @@ export type Setting = About<unknown> & {
 
 const SETTINGS = {
   name: setting('name', text(200), { flag: '--name <name>', description: 'for people', byDefault: ITS_ID }),
-  stripe_customer_id: setting('stripeCustomerId', z.string().regex(/^cus_\w{1,100}$/, 'is the id of a Stripe customer, cus_…'), {
+  stripe_customer_id: setting('stripeCustomerId', z.string().regex(/^cus_\w{1,100}$/, 'has to be the id of a Stripe customer, cus_…'), {
     flag: '--customer <cus_…>',
     description: 'Stripe customer',
   }),
@@ -119,10 +122,10 @@ function limit<P extends MoneyProperty & keyof Limits>(
     flag,
     description: `${description}, in the currency; "default" is ${DEFAULT_TARGETS[property]} times the target`,
     byDefault: null,
-    schema: z.string('is a decimal string like "500.00", or null for the default').nullable(),
+    schema: z.string(`has to be a decimal string like "500.00", or ${NULL}`).nullable(),
     schemaIn: (code: Currency) =>
       parsedBy((amount) => parseMoney(amount, code))
-        .refine((amount) => amount >= 0, 'is not negative')
+        .refine((amount) => amount >= 0, 'may not be negative')
         .nullable(),
     present: (_stored: MinorUnits | null | undefined, organization: Organization) =>
       formatMoney(limitsOf(organization)[property], organization.currency),

@@ -26,6 +26,7 @@ import {
   changedSettings,
   defaultLimits,
   MONEY_FIELDS,
+  NULL,
   newOrganization,
   presentSettings,
   type SettingsBody,
@@ -33,8 +34,8 @@ import {
 } from './organization-settings.ts';
 import { outlookOf } from './outlook.ts';
 import { pageQuery, presentPage } from './paging.ts';
-import { invalidField, Problem, parse } from './problem.ts';
-import { requireCustomer } from './required-customer.ts';
+import { allValid, invalidField, invalidFields, Problem, parse } from './problem.ts';
+import { requireCustomer, sharedCustomer } from './required-customer.ts';
 import { requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
@@ -64,12 +65,14 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const { id, settings: body } = parse(newOrganization, request.body);
     if (body.currency !== 'usd' && request.body.quota_per_unit === undefined) throw rateMissing(body.currency);
     const settings = parse(settingsIn<SettingsBody>(body.currency), body);
-    requireTargetAboveMinimum(settings);
-    await requireTimeZone(settings);
     // One that exists is refused by the write, whatever its team.
     const isNew = (await organizations.find(database.fork(), id)) === null;
-    if (isNew && !settings.createTeam) await requireTeam({ database, kms }, settings.litellmTeamId);
-    const ofCustomer = isNew ? await requireCustomer({ payments }, settings.stripeCustomerId) : [];
+    const [ofCustomer] = await allValid([
+      isNew ? requireCustomer({ payments }, settings.stripeCustomerId) : [],
+      isNew && !settings.createTeam && requireTeam({ database, kms }, settings.litellmTeamId),
+      requireTargetAboveMinimum(settings),
+      requireTimeZone(settings),
+    ]);
     const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
       const created = await organizations.create(em, id, settings);
       if (ofCustomer.length > 0) await refusals.foresee(em, [{ id, reason: 'no_payment_method' }]);
@@ -77,7 +80,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     });
     const { warnings, budget } = await forewarned(organization, history, settings.createTeam);
     if (budget && !isRehearsal) await balanceSamples.record(database.fork(), [{ organizationId: id, ...budget }]);
-    const answer = { ...withWarnings(shown, ofCustomer.length > 0 ? ofCustomer : warnings), ...balanceNow(budget) };
+    const shared = await sharedCustomer({ database }, organization);
+    const answer = { ...withWarnings(shown, [...(ofCustomer.length > 0 ? ofCustomer : warnings), ...shared]), ...balanceNow(budget) };
     if (isRehearsal) response.json({ ...answer, created_at: null, updated_at: null });
     else
       response
@@ -96,12 +100,13 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const present = await get(request.params.id);
     if (body.currency) requireMoneyInNewCurrency(body, present);
     const changes = parse(settingsIn(body.currency ?? present.currency), body);
-    requireTargetAboveMinimum({ ...present, ...changes });
-    await requireTimeZone(changes);
-    const { litellmTeamId = present.litellmTeamId, createTeam = false } = changes;
-    if (litellmTeamId !== present.litellmTeamId && !createTeam) await requireTeam({ database, kms }, litellmTeamId);
-    const { stripeCustomerId = present.stripeCustomerId } = changes;
-    const ofCustomer = stripeCustomerId === present.stripeCustomerId ? [] : await requireCustomer({ payments }, stripeCustomerId);
+    const { litellmTeamId = present.litellmTeamId, createTeam = false, stripeCustomerId = present.stripeCustomerId } = changes;
+    const [ofCustomer] = await allValid([
+      stripeCustomerId === present.stripeCustomerId ? [] : requireCustomer({ payments }, stripeCustomerId),
+      litellmTeamId !== present.litellmTeamId && !createTeam && requireTeam({ database, kms }, litellmTeamId),
+      requireTargetAboveMinimum({ ...present, ...changes }),
+      requireTimeZone(changes),
+    ]);
     const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
       const changed = await change(em, present.id, changes);
       if (ofCustomer.length > 0) await refusals.foresee(em, [{ id: present.id, reason: 'no_payment_method' }]);
@@ -109,7 +114,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     });
     const { warnings } = await forewarned(organization, history, createTeam);
     const advance = ofCustomer.length > 0 ? ofCustomer : warnings;
-    response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance]));
+    const shared = stripeCustomerId === present.stripeCustomerId ? [] : await sharedCustomer({ database }, organization);
+    response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance, ...shared]));
   });
 
   router.delete('/:id', async (request, response) => {
@@ -220,7 +226,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
 
   async function requireTimeZone({ timeZone }: Partial<organizations.OrganizationSettings>): Promise<void> {
     if (timeZone === undefined || (await organizations.knowsTimeZone(database.fork(), timeZone))) return;
-    throw invalidField('time_zone', 'is an IANA time zone like "Europe/Berlin"');
+    throw invalidField('time_zone', `has to be an IANA time zone like "Europe/Berlin" (given: ${JSON.stringify(timeZone)})`);
   }
 
   async function get(id: string): Promise<Organization> {
@@ -269,24 +275,30 @@ function rateMissing(code: string): Problem {
   );
 }
 
-function requireTargetAboveMinimum({
+async function requireTargetAboveMinimum({
   minimumBalance,
   targetBalance,
-}: Pick<organizations.OrganizationSettings, 'minimumBalance' | 'targetBalance'>): void {
+}: Pick<organizations.OrganizationSettings, 'minimumBalance' | 'targetBalance'>): Promise<void> {
   if (targetBalance > minimumBalance) return;
-  throw invalidField('target_balance', 'is above minimum_balance, or a recharge would not end the shortage');
+  const figures = `it is ${formatQuota(targetBalance)}, and minimum_balance ${formatQuota(minimumBalance)}`;
+  throw invalidField('target_balance', `has to be above minimum_balance, or a recharge would not end the shortage: ${figures}`);
 }
 
 /** An amount that stays would be read in the new currency: 500 USD are not 500 JPY. */
 function requireMoneyInNewCurrency(body: z.output<typeof changedSettings>, present: Organization): void {
   if (body.currency === present.currency) return;
   const defaults = defaultLimits(present);
-  const unchanged = MONEY_FIELDS.find((field) => !defaults.includes(field) && body[field] === undefined);
-  if (unchanged) throw invalidField(unchanged, `is in ${present.currency} so far: give it in ${body.currency} too, or null`);
+  const [old, wanted] = [present.currency.toUpperCase(), body.currency?.toUpperCase()];
+  const unchanged = MONEY_FIELDS.filter((field) => !defaults.includes(field) && body[field] === undefined);
+  const fields = unchanged.map((field) => ({
+    field: field as string,
+    message: `is in ${old} so far: give it in ${wanted} too, or ${NULL}`,
+  }));
   if (body.quota_per_unit === undefined) {
-    const bought = `${formatQuota(present.quotaPerUnit)} for one ${present.currency.toUpperCase()}`;
-    throw invalidField('quota_per_unit', `is ${bought} so far: give what one ${body.currency?.toUpperCase()} buys too`);
+    const message = `is ${formatQuota(present.quotaPerUnit)} for one ${old} so far: give what one ${wanted} buys too`;
+    fields.push({ field: 'quota_per_unit', message });
   }
+  if (fields.length > 0) throw invalidFields(fields);
 }
 
 /** The limits of a day and a month count what was charged in the organization's currency. */

@@ -40,11 +40,32 @@ export class Problem extends Error {
 }
 
 /**
- * A value that is readable but not valid. @param message completes the field's name to a sentence: "is above
+ * A value that is readable but not valid. @param message completes the field's name to a sentence: "has to be above
  * minimum_balance".
  */
 export function invalidField(field: string, message: string): Problem {
-  return new Problem('invalid', `${field}: ${message}`, [{ field, message }]);
+  return invalidFields([{ field, message }]);
+}
+
+/** As `invalidField`, of several. */
+export function invalidFields(fields: FieldError[]): Problem {
+  return new Problem('invalid', fields.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; '), fields);
+}
+
+/**
+ * Waits for all checks of a request, so that everything that is not valid is told at once.
+ *
+ * @throws Problem 422 that names every field; else the first error of another kind.
+ */
+export async function allValid<Checks extends readonly unknown[]>(
+  checks: [...Checks],
+): Promise<{ [C in keyof Checks]: Awaited<Checks[C]> }> {
+  const settled = await Promise.allSettled(checks);
+  const errors = settled.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+  const invalid = errors.filter((error): error is Problem => error instanceof Problem && error.kind === 'invalid');
+  if (errors.length > invalid.length) throw errors.find((error) => !invalid.includes(error as Problem));
+  if (invalid.length > 0) throw invalidFields(invalid.flatMap(({ fields }) => fields));
+  return settled.map((each) => (each as PromiseFulfilledResult<unknown>).value) as { [C in keyof Checks]: Awaited<Checks[C]> };
 }
 
 /** Seconds after which a request that met an outage may come again. */
@@ -73,7 +94,7 @@ export function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<
   const parsed = schema.safeParse(value, { error: wantedBy });
   if (parsed.success) return parsed.data;
   const fields = parsed.error.issues.flatMap((issue) => fieldErrorsOf(issue, schema, value));
-  throw new Problem('invalid', fields.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; '), fields);
+  throw invalidFields(fields);
 }
 
 export const notFoundHandler: RequestHandler = ({ method, path }, _response) => {

@@ -2,7 +2,8 @@
 import { withDeadline } from '../deadline.ts';
 import type { Probe } from './dependencies.ts';
 
-export type Reading = { status: 'ok'; latency_ms: number } | { status: 'failing'; reason: string };
+/** `since`: when it was first found failing after it was last found working; nobody may have asked before. */
+export type Reading = { status: 'ok'; latency_ms: number } | { status: 'failing'; reason: string; since: string };
 
 /** A probe that takes longer counts as failed. */
 const PROBE_DEADLINE_MS = 3_000;
@@ -15,15 +16,17 @@ const kept = new WeakMap<Probe, { at: number; reading: Promise<Reading> }>();
 export function readingOf(probe: Probe): Promise<Reading> {
   const last = kept.get(probe);
   if (last && Date.now() - last.at < KEEP_READING_MS) return last.reading;
-  const reading = read(probe);
+  const reading = read(probe, last?.reading);
   kept.set(probe, { at: Date.now(), reading });
   return reading;
 }
 
-async function read(probe: Probe): Promise<Reading> {
+async function read(probe: Probe, last: Promise<Reading> | undefined): Promise<Reading> {
   try {
     return { status: 'ok', latency_ms: Math.round(await withDeadline(probe(), PROBE_DEADLINE_MS)) };
   } catch (error) {
-    return { status: 'failing', reason: (error as Error).message.split('\n')[0] ?? 'unknown' };
+    const before = await last;
+    const since = before?.status === 'failing' ? before.since : new Date().toISOString();
+    return { status: 'failing', reason: (error as Error).message.split('\n')[0] ?? 'unknown', since };
   }
 }

@@ -123,7 +123,7 @@ function missing(id: string): Problem {
 /** What was to be written was not written, or was taken back. */
 const WITHOUT_QUOTA: ReadonlySet<RechargeStatus> = new Set(['declined', 'action_required', 'cancelled', 'refunding', 'refunded']);
 
-/** @param returned what of it the customer has again by refunds and disputes: with it `succeeded` is half of the truth. */
+/** @param returned what of it the customer has again by refunds and disputes made elsewhere: with it `succeeded` is half of the truth. */
 function present(recharge: Recharge, returned: MinorUnits = minorUnits(0)) {
   return {
     id: recharge.id,
@@ -134,7 +134,7 @@ function present(recharge: Recharge, returned: MinorUnits = minorUnits(0)) {
     status: recharge.status,
     amount: formatMoney(recharge.amountMinor, recharge.currency),
     currency: recharge.currency,
-    returned: formatMoney(returned, recharge.currency),
+    returned: formatMoney(recharge.status === 'refunded' ? recharge.amountMinor : returned, recharge.currency),
     quota: formatQuota(recharge.quotaGranted),
     balance_seen: formatQuota(recharge.balanceSeen),
     quota_before: quotaOrNull(recharge.quotaBefore),

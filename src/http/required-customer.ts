@@ -1,4 +1,6 @@
 /** A customer that Stripe does not know is never charged: better said when the organization is made than by its first alert. */
+import type { Organization } from '../database/entities.ts';
+import * as organizations from '../database/organizations.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
 import { PaymentsError } from '../payments/errors.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -27,4 +29,25 @@ export async function requireCustomer({ payments }: Pick<HttpDependencies, 'paym
     const asked = `Stripe cannot be asked whether it has the customer ${customerId}: try again. Nothing was stored.`;
     throw new Problem('unavailable', `${asked} ${error.message}`);
   }
+}
+
+/** More would not be read. */
+const MAX_NAMED = 3;
+
+/**
+ * That other organizations have the customer: one payer may have several, and a mistyped id has another one pay.
+ *
+ * @returns a warning, or nothing.
+ */
+export async function sharedCustomer(
+  { database }: Pick<HttpDependencies, 'database'>,
+  { id, stripeCustomerId }: Pick<Organization, 'id' | 'stripeCustomerId'>,
+): Promise<string[]> {
+  const others = (await organizations.ofCustomers(database.fork(), [stripeCustomerId])).filter((other) => other.id !== id);
+  if (others.length === 0) return [];
+  const more = others.length > MAX_NAMED ? ` and ${others.length - MAX_NAMED} more` : '';
+  const named = others.slice(0, MAX_NAMED).map((other) => other.id);
+  return [
+    `stripe_customer_id ${stripeCustomerId} is that of ${named.join(', ')}${more} too, so one card pays for all of them: correct it unless that is meant`,
+  ];
 }

@@ -22,7 +22,7 @@ const listQuery = z.strictObject({
 
 /** A person can only accept a reversal that needs attention: the budget is right in LiteLLM by then. */
 const resolveBody = z.strictObject({
-  resolution: z.literal('accept', { error: 'is "accept": the quota of a reversal is put right in LiteLLM, then accepted' }),
+  resolution: z.literal('accept', { error: 'has to be "accept": the quota of a reversal is put right in LiteLLM, then accepted' }),
   reason: text(500),
   by: text(100).default('admin key'),
 });
@@ -92,7 +92,8 @@ export function presentReversal(reversal: Reversal) {
     amount: formatMoney(reversal.amountMinor, reversal.currency),
     currency: reversal.currency,
     quota: formatQuota(reversal.quota),
-    reason: reversal.failureMessage ?? null,
+    reason: reversal.reason ?? null,
+    failure: reversal.failureMessage ?? null,
     created_at: reversal.createdAt.toISOString(),
   };
 }

@@ -2,6 +2,7 @@
 import type { EntityManager } from '../database/database.ts';
 import { serviceFacts } from '../database/status.ts';
 import { withDeadline } from '../deadline.ts';
+import { ago } from '../domain/elapsed.ts';
 import { type Dependency, type Obstacles, type ServiceLine, serviceHoldLine, serviceLines, stopOf } from '../domain/status.ts';
 import type { Hindrance } from '../domain/story.ts';
 import type { EventRun } from '../workflow-starter.ts';
@@ -17,8 +18,8 @@ export async function serviceNow(
 ): Promise<ServiceNow> {
   const [temporal, ...dependencies] = await Promise.all([
     temporalFacts(),
-    dependency('LiteLLM', probes.kms),
-    dependency('Stripe', probes.stripe),
+    dependency('LiteLLM', probes.kms, now),
+    dependency('Stripe', probes.stripe, now),
   ]);
   const facts = { ...(await serviceFacts(em)), temporal, dependencies };
   const [hold] = facts.holds.map(serviceHoldLine);
@@ -37,7 +38,9 @@ export async function hindranceOf(
   return { trouble, stop: (await serviceNow(service, em, now)).stop };
 }
 
-async function dependency(name: Dependency['name'], probe: Probe): Promise<Dependency> {
+async function dependency(name: Dependency['name'], probe: Probe, now: Date): Promise<Dependency> {
   const reading = await readingOf(probe);
-  return { name, failure: reading.status === 'ok' ? null : reading.reason };
+  if (reading.status === 'ok') return { name, failure: null };
+  const since = `${reading.since.slice(0, 19).replace('T', ' ')} UTC (${ago(new Date(reading.since), now)})`;
+  return { name, failure: `${reading.reason}; since ${since}, or longer` };
 }

@@ -1,6 +1,7 @@
 /**
- * What a field of a request has to be, and what was given instead, in our words. A schema's own message is a predicate
- * of its field ("is not negative"); where it has none, the rule that was broken says it.
+ * What a field of a request has to be, and what was given instead, in our words. A schema's own message completes the
+ * name of its field ("has to be above zero"); where it has none, the rule that was broken says it. What was given breaks the rule,
+ * so no message states the rule as a fact.
  */
 import { z } from 'zod';
 
@@ -8,28 +9,28 @@ import { z } from 'zod';
 const MAX_SHOWN = 80;
 
 const TYPES: Readonly<Record<string, string>> = {
-  string: 'is a string',
-  number: 'is a number',
-  int: 'is a whole number',
-  boolean: 'is true or false',
-  array: 'is a list',
-  object: 'is an object',
+  string: 'has to be a string',
+  number: 'has to be a number',
+  int: 'has to be a whole number',
+  boolean: 'has to be true or false',
+  array: 'has to be a list',
+  object: 'has to be an object',
 };
 
-/** For zod's `error` option: the predicate of an issue whose schema has no message of its own. */
+/** For zod's `error` option: what is said of an issue whose schema has no message of its own. */
 export function wantedBy(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case 'invalid_type':
-      return TYPES[issue.expected] ?? `is a ${issue.expected}`;
+      return TYPES[issue.expected] ?? `has to be a ${issue.expected}`;
     case 'invalid_value':
-      if (issue['expected'] === 'stringbool') return 'is true or false';
-      return issue.values.length === 1 ? `is ${String(issue.values[0])}` : `is one of ${issue.values.map(String).join(', ')}`;
+      if (issue['expected'] === 'stringbool') return 'has to be true or false';
+      return issue.values.length === 1 ? `has to be ${String(issue.values[0])}` : `has to be one of ${issue.values.map(String).join(', ')}`;
     case 'too_small':
       return boundOf(issue.origin, { least: issue.minimum, inclusive: issue.inclusive });
     case 'too_big':
       return boundOf(issue.origin, { most: issue.maximum, inclusive: issue.inclusive });
     case 'invalid_format':
-      return `is written as ${issue.format}`;
+      return `has to be written as ${issue.format}`;
     default:
       return 'is not valid here';
   }
@@ -40,15 +41,15 @@ type Bound = { least?: number | bigint; most?: number | bigint; inclusive?: bool
 function boundOf(origin: string, { least, most, inclusive = true }: Bound): string {
   const parts = { string: 'characters', array: 'entries' }[origin];
   if (parts) {
-    if (least === 1) return 'is not empty';
-    return least === undefined ? `has at most ${most} ${parts}` : `has at least ${least} ${parts}`;
+    if (least === 1) return 'may not be empty';
+    return least === undefined ? `may have at most ${most} ${parts}` : `has to have at least ${least} ${parts}`;
   }
-  if (least === undefined) return inclusive ? `is at most ${most}` : `is less than ${most}`;
-  return inclusive ? `is at least ${least}` : `is more than ${least}`;
+  if (least === undefined) return inclusive ? `may be at most ${most}` : `has to be less than ${most}`;
+  return inclusive ? `has to be at least ${least}` : `has to be more than ${least}`;
 }
 
 /**
- * The predicate with what was given. Names of fields that nobody knows come with those that are known.
+ * What is said of the field, with what was given. Names of fields that nobody knows come with those that are known.
  *
  * @param value what was checked.
  */
@@ -65,7 +66,7 @@ export function fieldErrorsOf(issue: z.core.$ZodIssue, schema: z.ZodType, value:
 /** Express leaves the body out when it is not JSON by its Content-Type. */
 function aboutBody(message: string, value: unknown): string {
   if (value === undefined) return 'the body is missing: send a JSON object with Content-Type: application/json';
-  return `the body ${withGiven(message.replace(TYPES['object'] ?? '', 'is a JSON object'), value)}`;
+  return `the body ${withGiven(message.replace(TYPES['object'] ?? '', 'has to be a JSON object'), value)}`;
 }
 
 function withGiven(wanted: string, given: unknown): string {

@@ -27,6 +27,7 @@ export function ofRefund(refund: Stripe.Refund): Refund {
     isGone: outcome !== 'failed',
     isFinal: outcome !== 'pending',
     isInquiry: false,
+    reason: refund.reason ?? null,
     rechargeId: refund.metadata?.['recharge_id'] ?? null,
     outcome,
     status: amount === null ? `${refund.status} without a readable amount` : String(refund.status),

@@ -301,7 +301,8 @@ describe('health', () => {
   test('/ready tells of every dependency, with its latency', async () => {
     const { status, data } = await open(`${world.apiUrl}/ready`);
     const well = { status: 'ok', latency_ms: expect.any(Number) };
-    const unscheduled = { status: 'failing', reason: expect.stringMatching(/^wrong: schedule .*; bill status says more$/) };
+    const reason = expect.stringMatching(/^wrong: schedule .*; bill status says more$/);
+    const unscheduled = { status: 'failing', reason, since: expect.stringMatching(/Z$/) };
     expect([status, data]).toEqual([
       200,
       { status: 'degraded', dependencies: { database: well, temporal: well, service: unscheduled, kms: well, stripe: well } },

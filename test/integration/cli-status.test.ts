@@ -61,6 +61,19 @@ test('bill status --watch goes on saying it', async () => {
   await ended;
 });
 
+test('bill status --watch --json says each look in a line of JSON, and ends when nobody reads it any more', async () => {
+  const { child, ended } = startBillCommand(['status', '--watch', '--json'], environment());
+  let said = '';
+  child.stdout?.on('data', (text) => {
+    said += text;
+  });
+  await world.eventually(async () => said.split('\n').length > 2, 'it has looked twice');
+  child.stdout?.destroy();
+  expect(await ended).toMatchObject({ code: 0, err: '' });
+  for (const line of said.split('\n').slice(0, 2))
+    expect(JSON.parse(line)).toMatchObject({ at: expect.any(String), service: expect.any(Array) });
+});
+
 test('bill recharges show tells the story, by any id', async () => {
   const { code, out } = await bill('recharges', 'show', paid.intentId);
   expect(code).toBe(0);
@@ -87,6 +100,13 @@ test('bill recharges show says that the money went back, and bill holds show wha
   expect((await bill('recharges', 'show', rechargeId)).out).toMatch(
     new RegExp(`^${rechargeId} of ${organization.id}: succeeded, returned\n`),
   );
+  expect((await bill('reversals', organization.id)).out).toMatch(
+    new RegExp(
+      `^created_at +organization_id +kind +reason .*\n.* ${organization.id} +dispute +fraudulent +${rechargeId} +20.50 USD +taken_back `,
+    ),
+  );
+  const [reversal] = (await world.admin.get(`/api/v1/reversals?organization_id=${organization.id}`)).data.data;
+  expect(reversal).toMatchObject({ id, kind: 'dispute', reason: 'fraudulent', failure: null });
   const [hold] = (await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`)).data.data;
   expect((await bill('holds', 'show', hold.id)).out).toContain(
     `${hold.id} (disputed) on organization ${organization.id}\ndispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent.\n`,
@@ -100,12 +120,20 @@ test('the words of Stripe end once, and a hold on the card is one of the organiz
   const { out } = await bill('recharges', 'show', id);
   expect(out).toContain('20.50 USD was not paid: ');
   expect(out).not.toContain('..');
+  expect((await bill('recharges', organization.id)).out).toMatch(
+    new RegExp(`^created_at .* quota_after +reason +id\n.* declined +10.00 USD +- +Your card was declined \\(\\w+\\) +${id}$`, 'm'),
+  );
   expect((await bill('org', 'show', organization.id)).out).toMatch(/^holds +declined: .*\(hld_\w+\)$/m);
 });
 
 test('bill release says what is charged then', async () => {
   const { out, err } = await bill('release', holdId, 'paid');
-  expect(out).toMatch(/^released_by +/m);
+  expect(out).toMatch(
+    new RegExp(
+      `^${holdId} \\(operator\\) on organization ${held.id}\nunpaid invoices\\.\n.* it began, by .*\n.* it ended, by .+: paid$`,
+      'm',
+    ),
+  );
   expect(err).toBe(`the balance is -0.50, so 20.50 USD is charged within a minute; to stop it: bill hold ${held.id} "reason"\n`);
 });
 

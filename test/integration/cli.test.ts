@@ -94,7 +94,7 @@ describe('bill org', () => {
       max_daily_amount: '454.60',
       max_monthly_amount: '909.20',
       max_daily_recharges: 0,
-      warnings: [expect.stringContaining('max_daily_recharges is 0')],
+      warnings: [expect.stringContaining('max_daily_recharges is 0'), expect.stringContaining('blocked is true')],
       blocked: true,
       updated_at: expect.any(String),
     });
@@ -178,12 +178,26 @@ describe('bill org', () => {
     expect(ended.map(({ err }) => err.trim())).toEqual([
       expect.stringMatching(/^bill: .*an organization with this id exists$/),
       expect.stringMatching(
-        `^bill: .*litellm_team_id: LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
+        `^bill: .*litellm_team_id \\(--team\\): LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
       ),
-      expect.stringMatching(/^bill: .*stripe_customer_id: .*target_balance: /),
+      expect.stringMatching(/^bill: .*stripe_customer_id \(--customer\): .*target_balance \(--target\): /),
       expect.stringMatching(/^bill: .*there is no organization nobody; there are .*cli-acme/),
       expect.stringMatching(/^bill: .*there is no organization \.\.\/recharges; /),
     ]);
+  });
+
+  test('calls a setting what its flag is called, in what is refused and in what is warned of', async () => {
+    const { id } = await world.organization({ settings: { max_daily_amount: '100.00', max_monthly_amount: '500.00' } });
+    const [currency, never] = [await bill(['org', 'set', id, '--currency', 'eur']), await bill(['org', 'set', id, '--max-daily', '0'])];
+    const limit = (field: string, flag: string) => `${field} (${flag}): is in USD so far: give it in EUR too, or "default"`;
+    expect(currency).toMatchObject({ code: 2, out: '' });
+    for (const said of [
+      limit('max_daily_amount', '--max-daily-amount'),
+      limit('max_monthly_amount', '--max-monthly'),
+      'quota_per_unit (--quota-per-unit): is 1.00 for one USD so far',
+    ])
+      expect(currency.err).toContain(said);
+    expect(never.err).toMatch(/^warning: max_daily_recharges \(--max-daily\) is 0, so nothing is ever charged/);
   });
 
   test('refuses options that it would have to guess about', async () => {
@@ -224,24 +238,24 @@ describe('bill recharges and bill events', () => {
       bill(['recharges', organization.id, '--status', 'declined']),
     ]);
     expect(recharges.out).toMatch(
-      /^created_at +organization_id +amount +status +quota_before +quota_after +id\n.* 20\.50 USD +succeeded +10\.00 USD +30\.50 USD +rch_/,
+      /^created_at +organization_id +amount +status +quota_before +quota_after +reason +id\n.* 20\.50 USD +succeeded +10\.00 USD +30\.50 USD +- +rch_/,
     );
     expect(none).toMatchObject({ code: 0, out: 'nothing there\n' });
   });
 
   test.each<[string[], RegExp]>([
-    [['recharges', '--status', 'rich'], /status: is one of reserved, .*\(given: "rich"\)/],
+    [['recharges', '--status', 'rich'], /status: has to be one of reserved, .*\(given: "rich"\)/],
     [['recharges', '--needs-attention', '--status', 'declined'], /'--needs-attention' cannot be used with option '--status/],
-    [['recharges', '--limit', '1000'], /limit: is at most 200 \(given: "1000"\)/],
+    [['recharges', '--limit', '1000'], /limit: may be at most 200 \(given: "1000"\)/],
     [['recharges', 'nope'], /organization_id: there is no organization nope; there are /],
-    [['recharges', ''], /organization_id: is not empty/],
+    [['recharges', ''], /organization_id: may not be empty/],
     [['org', 'show', ''], /the id of the organization is empty/],
     [['reversals', 'nope'], /there is no organization nope/],
     [['holds', 'nope'], /there is no organization nope/],
     [['outbound', '--org', 'nope'], /there is no organization nope/],
-    [['outbound', '--type', 'bogus'], /type: is one of .*recharge\.succeeded/],
+    [['outbound', '--type', 'bogus'], /type: has to be one of .*recharge\.succeeded/],
     [['events', '--org', 'nope'], /there is no organization nope/],
-    [['events', '--outcome', 'bogus'], /outcome: is one of succeeded, /],
+    [['events', '--outcome', 'bogus'], /outcome: has to be one of succeeded, /],
     [['events', '--team', 'nope'], /no organization has the LiteLLM team nope/],
     [['org', 'list', '--cursor', 'blah'], /cursor: is not a cursor of this list/],
     [['events', '--cursor', 'blah'], /cursor: is not a cursor of this list/],
@@ -264,6 +278,26 @@ describe('bill webhook send', () => {
     await expectChargedOnce(world, short);
   });
 
+  test('says what is charged for it, or why nothing is', async () => {
+    const [short, full] = [await world.organization(), await world.organization({ spend: 0 })];
+    const [due, none] = await Promise.all([short, full].map(({ teamId }) => bill(['webhook', 'send', '--team', teamId])));
+    const [, eventId = ''] = /^event_id +(evt_\w+)$/m.exec(due?.out ?? '') ?? [];
+    const follow = `bill events show ${eventId} says what has become of it\n`;
+    expect(due).toMatchObject({ code: 0, err: `the balance is -0.50, so 20.50 USD is charged now: ${follow}` });
+    expect(none?.err).toMatch(/^nothing is charged: the balance is above the minimum; bill events show evt_/);
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+  });
+
+  test('of a team that no organization has is wrong usage, and sends nothing', async () => {
+    const ended = await bill(['webhook', 'send', '--team', 'nobodys-typo']);
+    expect(ended).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/^bill: no organization has .*nobodys-typo: .*Nothing was sent/),
+    });
+    expect((await world.sql.query("select from webhook_event where team_id = 'nobodys-typo'")).rows).toEqual([]);
+  });
+
   test('--dry-run says what it would lead to, and sends none', async () => {
     const short = await world.organization();
     const dry = (...args: string[]) => bill(['webhook', 'send', '--dry-run', '--team', ...args]);
@@ -276,19 +310,20 @@ describe('bill webhook send', () => {
   });
 
   test('sends what it is told to, signed with the first secret of the list', async () => {
-    const told = ['--team', 'nobodys-team-cli', '--event', 'soft_budget_crossed', '--spend', '7.5', '--budget', '8'];
+    const { teamId } = await world.organization({ spend: 0 });
+    const told = ['--team', teamId, '--event', 'soft_budget_crossed', '--spend', '7.5', '--budget', '8'];
     const { code, out } = await bill(['webhook', 'send', ...told, '--json'], { WEBHOOK_HMAC_SECRETS: ` ,${HMAC_SECRET} , another-secret` });
     expect(code).toBe(0);
     const { rows } = await world.sql.query('select event_type, team_id, payload from webhook_event where id = $1', [
       JSON.parse(out).event_id,
     ]);
     expect(rows).toMatchObject([
-      { event_type: 'soft_budget_crossed', team_id: 'nobodys-team-cli', payload: { spend: 7.5, max_budget: 8, event_group: 'team' } },
+      { event_type: 'soft_budget_crossed', team_id: teamId, payload: { spend: 7.5, max_budget: 8, event_group: 'team' } },
     ]);
   });
 
   test('ends with 78 when its secret is not one of ours or is none, and with 2 when a figure is none', async () => {
-    const send = ['webhook', 'send', '--team', 'nobodys-team-cli'];
+    const send = ['webhook', 'send', '--team', organization.teamId];
     const [wrong, none, figure] = await Promise.all([
       bill(send, { WEBHOOK_HMAC_SECRETS: 'another-secret' }),
       bill(send, { WEBHOOK_HMAC_SECRETS: ' , ' }),
@@ -305,7 +340,7 @@ describe('the way to the service', () => {
   test('is PUBLIC_URL, with a slash at its end or not, or else HOST and PORT', async () => {
     const { hostname, port } = new URL(world.apiUrl);
     const ended = await Promise.all([
-      bill(['webhook', 'send', '--team', 'nobodys-team-cli', '--json'], { PUBLIC_URL: `${world.apiUrl}/` }),
+      bill(['webhook', 'send', '--team', organization.teamId, '--json'], { PUBLIC_URL: `${world.apiUrl}/` }),
       bill(['org', 'list', '--json'], { PUBLIC_URL: '', HOST: hostname, PORT: port }),
     ]);
     expect(ended).toMatchObject(ended.map(() => ({ code: 0, err: '' })));
@@ -353,6 +388,7 @@ test('bill reconcile shows what differs, and ends with 3 until it is settled', a
   const held = await world.organization();
   const { data: hold } = await world.admin.post('/api/v1/holds', { scope: 'organization', subject: held.id, reason: 'look first' });
   expect(await reconcile()).toMatchObject({ code: 3, out: expect.stringContaining(`bill release ${hold.id} "reason"`) });
+  expect((await reconcile()).out).toMatch(/^kind +organization +subject +seen +expected +settled$/m);
   await world.admin.post(`/api/v1/holds/${hold.id}/release`, { reason: 'looked', by: 'ada' });
   expect(await reconcile()).toMatchObject({ code: 0, out: expect.stringContaining('0 findings') });
 });
@@ -365,7 +401,7 @@ describe('bill sweep', () => {
     const ended = await bill(['sweep'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
     expect(ended.code).toBe(0);
     const [, eventId = ''] = new RegExp(`${low.id} +balance_low +-0\\.50 USD +(evt_\\w+)`).exec(ended.out) ?? [];
-    expect(ended.out).toMatch(/^\d+ teams looked at, \d+ of them ours, \d+ reported, 0 waiting after failed attempts$/m);
+    expect(ended.out).toMatch(/^\d+ teams? looked at, \d+ of them ours, \d+ reported, 0 waiting after failed attempts$/m);
     expect(ended.out).toMatch(new RegExp(`^not charged, because their teams were made for them and never used: ${unused.id}$`, 'm'));
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
@@ -421,8 +457,17 @@ describe('bill hold', () => {
   });
 
   test.each([[['--service', 'incident']], [['cards are charged twice']]])('%j holds the whole service', async (args) => {
-    expect(await bill(['hold', ...args])).toMatchObject({ code: 0, err: '' });
-    expect(await ofService()).toMatchObject([{ scope: 'service', detail: args.at(-1) }]);
+    const { code, out, err } = await bill(['hold', ...args]);
+    expect([code, err]).toEqual([0, '']);
+    const [hold] = await ofService();
+    expect(hold).toMatchObject({ scope: 'service', detail: args.at(-1) });
+    expect(out).toMatch(
+      new RegExp(
+        `^No new charges of the whole service, .*\n${hold?.id} \\(operator\\) on the service\n${args.at(-1)}\\.\n.*→ a person releases it: bill release ${hold?.id} "reason"\n$`,
+        's',
+      ),
+    );
+    expect((await bill(['holds'])).out).toMatch(/ service +everything +/);
     await world.releaseService();
   });
 });
@@ -470,7 +515,7 @@ describe('bill sync', () => {
     const planned = await bill(['sync', '--org', id, '--dry-run', '--wait']);
     expect(planned).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^\d+ teams looked at, 1 organizations compared, 1 differences, /),
+      out: expect.stringMatching(/^\d+ teams? looked at, 1 organization compared, 1 difference, /),
     });
     expect(planned.out).toMatch(new RegExp(`name_differs +${teamId} +${id} +another name +rename planned`));
     expect((await bill(['sync', '--org', id, '--wait'])).out).toContain('rename done');

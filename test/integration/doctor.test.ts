@@ -199,6 +199,8 @@ describe('what is not well is named', () => {
     );
     expect(found['database answers']).toMatch(/DATABASE_URL/);
     expect(found['Temporal namespace']).toMatch(/TEMPORAL_ADDRESS/);
+    expect(found['Stripe key']).toBe(`see that this machine reaches ${away} (STRIPE_API_BASE), and what status.stripe.com says`);
+    expect(found['clock and Stripe']).toBe('see the line of Stripe');
   });
 });
 
@@ -212,7 +214,7 @@ describe('what stops charges', () => {
     expect((await readings()).find(({ area }) => area === 'holds')).toMatchObject({ verdict: 'note', seen: '1 open' });
     const { data: own } = await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`);
     const { data } = await hold({ scope: 'service', reason: 'maintenance' });
-    expect(await changes()).toEqual({ 'holds of the service': expect.stringContaining(data.id), ...STATES });
+    expect(await changes()).toEqual({ 'holds of the service': expect.stringContaining(`bill release ${data.id} "reason"`), ...STATES });
     expect((await readings()).find(({ check }) => check === 'states')?.seen).toMatch(/^of \d+: 1 held$/);
     for (const id of [data.id, own.data[0].id]) await world.admin.post(`/api/v1/holds/${id}/release`, { reason: 'done' });
     expect(await changes()).toEqual({});

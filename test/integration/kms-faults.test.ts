@@ -69,7 +69,8 @@ describe('when the quota can never be raised, the charge is refunded', () => {
     await goOn();
     expect(await world.closed(eventId)).toEqual(REFUNDED);
     await expectRefunded(world, organization);
-    const { ledger_transfers, timeline } = await world.rechargeOf(organization);
+    const { ledger_transfers, timeline, amount, returned } = await world.rechargeOf(organization);
+    expect(returned).toBe(amount);
     expect(ledger_transfers.map(({ kind }) => kind)).toEqual(['charge', 'refund']);
     expect(timeline.map(({ status }) => status)).toEqual(['reserved', 'charging', 'charged', 'refunding', 'refunded']);
   });

@@ -27,6 +27,13 @@ beforeAll(async () => {
 afterEach(() => world.clearFaults());
 afterAll(() => world.close());
 
+/** A draft whose customer no other organization has. */
+async function draftOfItsOwn(changes: Record<string, unknown>): Promise<Record<string, unknown>> {
+  const { id } = await world.stripe.customers.create({});
+  await world.attachCard(id, 'pm_card_visa');
+  return draft({ stripe_customer_id: id, ...changes });
+}
+
 describe('a new organization', () => {
   test('is answered 201 with itself, its defaults and its address', async () => {
     const body = draft();
@@ -88,12 +95,23 @@ describe('a new organization', () => {
       const { status, data } = await world.admin.post(ORGANIZATIONS, draft({ stripe_customer_id: id }));
       expect([status, data.warnings]).toEqual([201, [expect.stringContaining('nothing can be charged, because the customer has no card')]]);
     });
+
+    test('is warned of where another organization has it, when it is made and when it is changed', async () => {
+      const [one, other] = [await draftOfItsOwn({}), await draftOfItsOwn({})];
+      for (const each of [one, other]) expect((await world.admin.post(ORGANIZATIONS, each)).status).toBe(201);
+      const [ours, theirs] = [one['c_organization_id'], one['stripe_customer_id']];
+      const shared = `stripe_customer_id ${theirs} is that of ${ours} too, so one card pays for all of them: correct it unless that is meant`;
+      const made = await world.admin.post(ORGANIZATIONS, draft({ stripe_customer_id: theirs }), { params: { dry_run: true } });
+      const changed = await world.admin.patch(`${ORGANIZATIONS}/${other['c_organization_id']}`, { stripe_customer_id: theirs });
+      for (const { data } of [made, changed]) expect(data.warnings).toContain(shared);
+      expect((await world.admin.patch(`${ORGANIZATIONS}/${ours}`, { name: 'Ours' })).data.warnings).toEqual([]);
+    });
   });
 
   test('whose balance is low already is told what is charged next, before it is', async () => {
     await world.kms.post('/team/new', { team_id: 'low-already', max_budget: 10 });
     await world.spend('low-already', 10.5);
-    const wish = draft({ litellm_team_id: 'low-already', create_team: false, auto_recharge_enabled: false });
+    const wish = await draftOfItsOwn({ litellm_team_id: 'low-already', create_team: false, auto_recharge_enabled: false });
     const { data } = await world.admin.post(ORGANIZATIONS, wish);
     expect(data.warnings).toEqual([]);
     const { data: enabled } = await world.admin.patch(`${ORGANIZATIONS}/${data.c_organization_id}`, { auto_recharge_enabled: true });
@@ -106,7 +124,7 @@ describe('a new organization', () => {
     await world.kms.post('/team/new', { team_id: 'never-charged', max_budget: 10 });
     await world.spend('never-charged', 10.5);
     const warnings = async (settings: object) => {
-      const wish = draft({ litellm_team_id: 'never-charged', create_team: false, ...settings });
+      const wish = await draftOfItsOwn({ litellm_team_id: 'never-charged', create_team: false, ...settings });
       return (await world.admin.post(ORGANIZATIONS, wish, { params: { dry_run: true } })).data.warnings;
     };
     expect(await warnings({ max_daily_recharges: 0 })).toEqual([expect.stringMatching(/^max_daily_recharges is 0/)]);
@@ -118,7 +136,10 @@ describe('a new organization', () => {
     expect(await warnings({ max_daily_amount: '0.50' })).toEqual([
       expect.stringMatching(/^the balance is -0.50, and nothing is charged: what is left of max_daily_amount/),
     ]);
-    expect(await warnings({ blocked: true })).toEqual([]);
+    expect(await warnings({ blocked: true })).toEqual([expect.stringMatching(/^blocked is true, .*nothing is charged: .*--blocked off/)]);
+    expect(await warnings({ target_balance: '9999999.00' })).toEqual([
+      expect.stringMatching(/^target_balance is further above .*999999\.99 USD/),
+    ]);
     await world.editTeam('never-charged', { blocked: true });
     expect(await warnings({})).toEqual([expect.stringMatching(/^the balance is -0.50, and nothing is charged: the team is blocked/)]);
     await world.setBudget('never-charged', null);
@@ -208,6 +229,17 @@ describe('a new organization', () => {
     expectProblem(await world.admin.post(ORGANIZATIONS, body), INVALID, fields);
   });
 
+  test('whose customer, team, target and time zone are all wrong is told all of them at once, and so is a change', async () => {
+    const [minimum_balance, target_balance] = ['5.00', '3.00'];
+    const wrong = { stripe_customer_id: 'cus_nope', litellm_team_id: 'nope', minimum_balance, target_balance, time_zone: 'Nowhere' };
+    const fields = ['stripe_customer_id', 'litellm_team_id', 'target_balance', 'time_zone'];
+    const refused = await world.admin.post(ORGANIZATIONS, draft({ ...wrong, create_team: false }));
+    expectProblem(refused, INVALID, fields);
+    expect(refused.data.detail).toContain('target_balance: has to be above minimum_balance, or a recharge would not end the shortage');
+    expect(refused.data.detail).toContain('it is 3.00, and minimum_balance 5.00');
+    expectProblem(await world.admin.patch(`${ORGANIZATIONS}/${await created(world)}`, wrong), INVALID, fields);
+  });
+
   test('that is no JSON is 400, no object 422, and too large 413', async () => {
     const post = (body: string) => world.admin.post(ORGANIZATIONS, body, { headers: { 'content-type': 'application/json' } });
     expectProblem(await post('{"c_organization_id":'), MALFORMED);
@@ -293,7 +325,7 @@ describe('a rehearsal', () => {
   test('of a new organization answers as the real one would, says what would be charged, and stores nothing', async () => {
     await world.kms.post('/team/new', { team_id: 'low-in-rehearsal', max_budget: 10 });
     await world.spend('low-in-rehearsal', 10.5);
-    const body = draft({ litellm_team_id: 'low-in-rehearsal', create_team: false });
+    const body = await draftOfItsOwn({ litellm_team_id: 'low-in-rehearsal', create_team: false });
     const before = await tableCounts(world);
     const { status, data } = await world.admin.post(ORGANIZATIONS, body, REHEARSED);
     expect([status, data]).toMatchObject([200, { ...body, warnings: [expect.stringContaining('20.50 USD is charged within a minute')] }]);
@@ -455,9 +487,8 @@ describe('what an operator switches', () => {
     expect(await world.alerted(organization, { max_budget: BUDGET_AFTER })).toEqual(unsuccessful('monthly_limit_reached'));
     await expectChargedOnce(world, organization);
     const path = `/api/v1/organizations/${organization.id}`;
-    expect((await world.admin.patch(path, { currency: 'jpy' })).data.errors[0].field).toBe('max_monthly_amount');
-    const yen = { currency: 'jpy', max_monthly_amount: '50000' };
-    expect((await world.admin.patch(path, yen)).data.errors).toEqual([
+    expect((await world.admin.patch(path, { currency: 'jpy' })).data.errors).toEqual([
+      { field: 'max_monthly_amount', message: 'is in USD so far: give it in JPY too, or null for the default' },
       { field: 'quota_per_unit', message: 'is 1.00 for one USD so far: give what one JPY buys too' },
     ]);
     expect((await world.admin.patch(path, { max_monthly_amount: '500.00' })).data.max_monthly_amount).toBe('500.00');

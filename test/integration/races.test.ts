@@ -268,11 +268,13 @@ describe('what Stripe has decided stays decided', () => {
     await world.deleteTeam(organization.teamId);
     await goOn();
     const refundId = await world.refundOf(eventId).finally(() => world.stripeKnob('refunds/mode', { status: 'succeeded' }));
-    await world.stripeKnob(`refunds/${refundId}`, { status: 'failed' });
+    await world.stripeKnob(`refunds/${refundId}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
     await (await world.runOf(eventId)).signal('stripeChanged');
 
     expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);
-    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'needs_attention', failure: { code: 'refund_failed' } }]);
+    expect(await world.rechargesOf(organization)).toMatchObject([
+      { status: 'needs_attention', failure: { code: 'refund_failed', message: `refund ${refundId} is failed (lost_or_stolen_card)` } },
+    ]);
     const { data: refunds } = await world.stripe.refunds.list({ payment_intent: intentId });
     expect(refunds).toMatchObject([{ id: refundId, status: 'failed' }]);
     expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, granted: 0, prepaid: 2050 });

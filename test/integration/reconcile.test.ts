@@ -148,7 +148,9 @@ describe('reconciliation', () => {
   test('a budget that somebody has edited is shown and left alone', async () => {
     const { organization } = await world.recharged();
     await world.setBudget(organization.teamId, 99);
-    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'budget_differs', seen: 'max_budget 99.00', settled: false }]);
+    expect(await world.findingsOf(organization)).toMatchObject([
+      { kind: 'budget_differs', seen: 'max_budget 99.00', settled: false, command: expect.stringContaining('"max_budget":30.5}') },
+    ]);
     expect(await world.budgetOf(organization.teamId)).toBe(99);
   });
 

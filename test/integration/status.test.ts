@@ -369,7 +369,7 @@ describe('of the service', () => {
         expect(await lines(url)).toContainEqual({
           check,
           state: 'wrong',
-          seen: expect.any(String),
+          seen: expect.stringMatching(/; since \d{4}-.* UTC \(\d+ s ago\), or longer$/),
           next: expect.stringContaining('bill doctor'),
         });
     });

@@ -219,7 +219,8 @@ describe('a sweep is silent about', () => {
     await letPass(organization, 15);
     expect(await outcomeOfSweep(organization)).toBe('held');
     await everyEventClosed();
-    const { waiting } = await sweep();
+    const { waiting, paused } = await sweep();
+    expect(paused).toContain(organization.id);
     await world.admin.post(`/api/v1/organizations/${organization.id}/suspend`, {});
     expect((await sweep()).waiting).toBe(waiting - 1);
     await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);

@@ -48,14 +48,14 @@ describe('a filter', () => {
   });
 
   test.each<[string, string, RegExp]>([
-    ['/api/v1/recharges', 'status', /^status: is one of reserved, .*cancelled \(given: "bogus"\)$/],
-    ['/api/v1/reversals', 'status', /^status: is one of .*needs_attention.*\(given: "bogus"\)$/],
-    ['/api/v1/holds', 'reason', /^reason: is one of operator, .*\(given: "bogus"\)$/],
-    ['/api/v1/outbound-events', 'type', /^type: is one of .*recharge\.succeeded.*\(given: "bogus"\)$/],
-    ['/webhooks/events', 'outcome', /^outcome: is one of succeeded, .*above_minimum.*\(given: "bogus"\)$/],
+    ['/api/v1/recharges', 'status', /^status: has to be one of reserved, .*cancelled \(given: "bogus"\)$/],
+    ['/api/v1/reversals', 'status', /^status: has to be one of .*needs_attention.*\(given: "bogus"\)$/],
+    ['/api/v1/holds', 'reason', /^reason: has to be one of operator, .*\(given: "bogus"\)$/],
+    ['/api/v1/outbound-events', 'type', /^type: has to be one of .*recharge\.succeeded.*\(given: "bogus"\)$/],
+    ['/webhooks/events', 'outcome', /^outcome: has to be one of succeeded, .*above_minimum.*\(given: "bogus"\)$/],
     ['/webhooks/events', 'team_id', /^team_id: no organization has the LiteLLM team bogus, and no event names it; there are /],
     ['/webhooks/events', 'event_type', /^event_type: no event has the type bogus; there are budget_crossed$/],
-    ['/webhooks/events', 'processed', /^processed: is one of true, false \(given: "bogus"\)$/],
+    ['/webhooks/events', 'processed', /^processed: has to be one of true, false \(given: "bogus"\)$/],
     [
       '/api/v1/recharges',
       'organisation_id',
@@ -74,7 +74,7 @@ describe('a filter', () => {
     ['/webhooks/events', 'team_id'],
     ['/webhooks/events', 'event_type'],
   ])('of %s by %s that is empty does not list everything', async (path, filter) => {
-    expect(await refused(path, { [filter]: '' })).toBe(`${filter}: is not empty (given: "")`);
+    expect(await refused(path, { [filter]: '' })).toBe(`${filter}: may not be empty (given: "")`);
   });
 
   test('by a team or a type that only an event has is none of them', async () => {
@@ -151,9 +151,9 @@ describe('the input of a workflow', () => {
   test.each<[string, unknown, RegExp]>([
     ['teamSyncWorkflow', { foo: 1 }, /there is no field foo; its fields are organization_ids \(.*\), dry_run \(true or false\), run_id/],
     ['teamSyncWorkflow', { dryrun: true }, /there is no field dryrun; /],
-    ['teamSyncWorkflow', { dry_run: 'yes' }, /dry_run is true or false \(given: "yes"\)/],
-    ['teamSyncWorkflow', { organization_ids: 'acme' }, /organization_ids is a list of strings, at least one \(given: "acme"\)/],
-    ['teamSyncWorkflow', { organization_ids: [] }, /organization_ids is a list of strings, at least one \(given: \[\]\)/],
+    ['teamSyncWorkflow', { dry_run: 'yes' }, /dry_run has to be true or false \(given: "yes"\)/],
+    ['teamSyncWorkflow', { organization_ids: 'acme' }, /organization_ids has to be a list of strings, at least one \(given: "acme"\)/],
+    ['teamSyncWorkflow', { organization_ids: [] }, /organization_ids has to be a list of strings, at least one \(given: \[\]\)/],
     ['teamSyncWorkflow', ['acme'], /it is \["acme"\], not an object/],
     ['balanceSweepWorkflow', { dry_run: true }, /there is no field dry_run; it takes none/],
     ['reconcileWorkflow', { fixx: true }, /there is no field fixx; its fields are fix \(true or false\)/],

@@ -83,6 +83,6 @@ describe('as a process', () => {
   });
 
   test('it refuses an option that is no number', async () => {
-    await expect(launch('litellm', { port: 0, 'call-cost': 'free' })).rejects.toThrow('--call-cost is a number of at least 0');
+    await expect(launch('litellm', { port: 0, 'call-cost': 'free' })).rejects.toThrow('--call-cost has to be a number of at least 0');
   });
 });

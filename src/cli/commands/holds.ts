@@ -2,8 +2,9 @@
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import { EXIT, usageError } from '../exit.ts';
-import { type List, type Output, type Paged, pageOf, printList, printRow, type Row, withJson, withPages } from '../output.ts';
+import { forPeople, type List, type Output, type Paged, pageOf, print, printList, type Row, withJson, withPages } from '../output.ts';
 import { callService, ServiceError } from '../service-client.ts';
+import { holdText, type ShownHold } from './show.ts';
 
 type HoldOptions = Output & { until?: string; service?: boolean };
 
@@ -24,7 +25,8 @@ export function addHoldCommands(bill: Command): void {
     if (second === undefined && !options.service) await refuseHalf(first);
     const of = second === undefined ? { scope: 'service', reason: first } : { scope: 'organization', subject: first, reason: second };
     const body = { ...of, until: options.until ?? null, by: userInfo().username };
-    printRow(options, await callService<Row>('POST', HOLDS, { body }), COLUMNS);
+    const hold = await callService<ShownHold>('POST', HOLDS, { body });
+    print(options, hold, () => `${whatIsStopped(hold)}\n${holdText(hold)}`);
   });
 
   withPages(bill.command('holds').argument('[organization]').description('what stops charges now, why, and what ends it'))
@@ -32,7 +34,12 @@ export function addHoldCommands(bill: Command): void {
     .action(async (organization: string | undefined, options: Paged & { all?: boolean }) => {
       const query = { ...pageOf(options), organization_id: organization, open: options.all ? undefined : 'true' };
       const columns = options.all ? [...COLUMNS, 'released_at', 'released_by', 'release_reason'] : COLUMNS;
-      printList(options, await callService<List>('GET', HOLDS, { query }), columns);
+      const list = await callService<List>('GET', HOLDS, { query });
+      printList(
+        options,
+        forPeople(options, list, (row) => ({ ...row, subject: row['subject'] || 'everything' })),
+        columns,
+      );
     });
 
   withJson(
@@ -43,10 +50,15 @@ export function addHoldCommands(bill: Command): void {
       .description('end a hold; the reason is kept'),
   ).action(async (id: string, reason: string, options: Output) => {
     const body = { reason, by: userInfo().username };
-    const released = await callService<Row>('POST', `${HOLDS}/${encodeURIComponent(id)}/release`, { body });
-    printRow(options, released, [...COLUMNS, 'released_at', 'released_by']);
+    const released = await callService<ShownHold>('POST', `${HOLDS}/${encodeURIComponent(id)}/release`, { body });
+    print(options, released, () => holdText(released));
     if (!options.json && released['organization_id']) await tellCharge(String(released['organization_id']));
   });
+}
+
+function whatIsStopped({ scope, subject }: ShownHold): string {
+  const whose = scope === 'service' ? 'of the whole service, whatever the organization' : `of ${subject}`;
+  return `No new charges ${whose}; what is taken already goes on to its end.`;
 }
 
 /** What is charged now that the hold has ended; it goes to the other stream. What cannot be foreseen is not told. */

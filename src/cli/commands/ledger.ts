@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { EXIT } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
 import { serviceSetting } from '../service-client.ts';
+import { counted } from '../units.ts';
 
 export function addLedgerCommands(bill: Command): void {
   withJson(
@@ -33,7 +34,7 @@ async function verify({ org, ...options }: Output & { org?: string }): Promise<v
     print(options, { transfers, faults: found }, () =>
       [
         ...found.map(({ organization_id, sequence, fault }) => `${organization_id}  transfer ${sequence}: ${fault}`),
-        `${transfers} transfers verified, ${found.length} faults`,
+        `${counted(transfers, 'transfer')} verified, ${counted(found.length, 'fault')}`,
       ].join('\n'),
     );
   } finally {

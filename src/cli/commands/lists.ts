@@ -5,9 +5,9 @@ import { callService } from '../service-client.ts';
 import { withUnits } from '../units.ts';
 import { type ShownRecharge, statusWithReturned } from './show.ts';
 
-const RECHARGE_COLUMNS = ['created_at', 'organization_id', 'amount', 'status', 'quota_before', 'quota_after', 'id'];
-const STUCK_COLUMNS = ['created_at', 'organization_id', 'amount', 'status', 'payment_intent_id', 'command'];
-const REVERSAL_COLUMNS = ['created_at', 'organization_id', 'recharge_id', 'amount', 'status', 'quota', 'id'];
+const RECHARGE_COLUMNS = ['created_at', 'organization_id', 'amount', 'status', 'quota_before', 'quota_after', 'reason', 'id'];
+const STUCK_COLUMNS = ['created_at', 'organization_id', 'amount', 'status', 'payment_intent_id', 'reason', 'command'];
+const REVERSAL_COLUMNS = ['created_at', 'organization_id', 'kind', 'reason', 'recharge_id', 'amount', 'status', 'quota', 'id'];
 const EVENT_COLUMNS = ['received_at', 'organization_id', 'team_id', 'event_type', 'source', 'outcome', 'id'];
 
 export function addListCommands(bill: Command): void {
@@ -18,11 +18,17 @@ export function addListCommands(bill: Command): void {
       const status = options.needsAttention ? 'needs_attention' : options.status;
       const query = { ...pageOf(options), organization_id: organization, status, ...(options.stuck && { stuck: 'true' }) };
       const list = await callService<List>('GET', '/api/v1/recharges', { query });
-      if (options.stuck) printList(options, forPeople(options, { ...list, data: list.data.map(withCommand) }, inUnits), STUCK_COLUMNS);
-      else
+      if (options.stuck) {
+        const stuck = { ...list, data: list.data.map(withCommand) };
         printList(
           options,
-          forPeople(options, list, (row) => inUnits(withReturned(row))),
+          forPeople(options, stuck, (row) => inUnits(withReason(row))),
+          STUCK_COLUMNS,
+        );
+      } else
+        printList(
+          options,
+          forPeople(options, list, (row) => inUnits(withReason(withReturned(row)))),
           RECHARGE_COLUMNS,
         );
     });
@@ -37,7 +43,11 @@ export function addListCommands(bill: Command): void {
   ).action(async (organization: string | undefined, options: Paged & { needsAttention?: boolean }) => {
     const query = { ...pageOf(options), organization_id: organization, status: options.needsAttention ? 'needs_attention' : undefined };
     const list = await callService<List>('GET', '/api/v1/reversals', { query });
-    printList(options, forPeople(options, list, inUnits), REVERSAL_COLUMNS);
+    printList(
+      options,
+      forPeople(options, list, (row) => inUnits({ ...row, reason: row['failure'] ?? row['reason'] })),
+      REVERSAL_COLUMNS,
+    );
   });
 
   withPages(bill.command('events').description('what came into the inbox, newest first'))
@@ -56,6 +66,16 @@ function inUnits(row: Row): Row {
 
 function withReturned(recharge: Row): Row {
   return { ...recharge, status: statusWithReturned(recharge as ShownRecharge) };
+}
+
+type Failure = { message: string; code: string | null; decline_code: string | null };
+
+/** Why a recharge has brought no quota, or needs a person, in words; of a decline with the card's own code. */
+function withReason(recharge: Row): Row {
+  const failure = recharge['failure'] as Failure | null;
+  if (failure === null) return { ...recharge, reason: null };
+  const code = failure.decline_code ?? failure.code;
+  return { ...recharge, reason: `${failure.message.replace(/\.$/, '')}${code ? ` (${code})` : ''}` };
 }
 
 function withCommand(recharge: Row): Row {

@@ -2,12 +2,12 @@
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
-import { ITS_ID, MONEY_FIELDS, type Setting, settingEntries } from '../../http/organization-settings.ts';
+import { ITS_ID, MONEY_FIELDS, NULL, type Setting, settingEntries } from '../../http/organization-settings.ts';
 import { number } from '../arguments.ts';
 import { printChanges } from '../changes.ts';
 import { usageError } from '../exit.ts';
 import { forPeople, type List, type Output, type Paged, pageOf, printList, printRow, type Row, withJson, withPages } from '../output.ts';
-import { callService } from '../service-client.ts';
+import { callService, ServiceError } from '../service-client.ts';
 import { withUnits } from '../units.ts';
 
 const ORGANIZATIONS = '/api/v1/organizations';
@@ -35,7 +35,7 @@ export function addOrganizationCommands(bill: Command): void {
   for (const [, setting] of settingEntries) add.addOption(requiredOrWithDefault(setting));
   withRehearsal(add).action(async (id: string, options: Row & Rehearsed) => {
     const body = { c_organization_id: id, ...settingsIn(options) };
-    printAdded(options, await callService<Row>('POST', ORGANIZATIONS, { body, query: rehearsalIn(options) }));
+    printAdded(options, await inFlags(callService<Row>('POST', ORGANIZATIONS, { body, query: rehearsalIn(options) })));
     printRehearsed(options);
   });
 
@@ -54,7 +54,7 @@ export function addOrganizationCommands(bill: Command): void {
   withRehearsal(set).action(async (id: string, options: Row & Rehearsed) => {
     const body = settingsIn(options);
     if (Object.keys(body).length === 0) throw usageError('nothing to set: name a setting, such as --target 50.00; --help lists them');
-    await changing(id, options, () => callService<Row>('PATCH', pathOf(id), { body, query: rehearsalIn(options) }));
+    await changing(id, options, () => inFlags(callService<Row>('PATCH', pathOf(id), { body, query: rehearsalIn(options) })));
     printRehearsed(options);
   });
 
@@ -114,7 +114,27 @@ function printAdded(options: Output, organization: Row): void {
 /** What is likely not meant; it goes to the other stream. */
 function printWarnings(options: Output, organization: Row): void {
   if (options.json) return;
-  for (const warning of organization['warnings'] as string[]) console.error(`warning: ${warning}.`);
+  for (const warning of organization['warnings'] as string[]) console.error(`warning: ${withFlags(warning)}.`);
+}
+
+/** What the service answers; its refusal names the flags. */
+async function inFlags<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ServiceError) throw new ServiceError(withFlags(error.message), error.exitCode);
+    throw error;
+  }
+}
+
+/** The sentence with the flag behind the first mention of each setting that is called otherwise there. */
+function withFlags(sentence: string): string {
+  const named = settingEntries.reduce((said, [field, { flag }]) => {
+    const [name = ''] = flag.split(' ');
+    const isNamed = !field.includes('_') || new RegExp(`\\(${name}[ )]`).test(said);
+    return isNamed ? said : said.replace(new RegExp(`\\b${field}\\b`), `${field} (${name})`);
+  }, sentence);
+  return named.replaceAll(NULL, `"${DEFAULT}"`);
 }
 
 /** With units, and with holds in a word or two. */

@@ -4,6 +4,7 @@ import type { ReconcileResult, ReconcileWorkflow } from '../../../workflows/cont
 import { EXIT } from '../exit.ts';
 import { type Output, print, snakeCased, withJson } from '../output.ts';
 import { tableBelow } from '../table.ts';
+import { counted } from '../units.ts';
 import type { RunByHand } from '../workflow-run.ts';
 
 export function addReconcileCommand(bill: Command): void {
@@ -25,20 +26,25 @@ export function addReconcileCommand(bill: Command): void {
       if (!options.json) console.error(`${compared(seen)} …`);
     });
     if (result.findings.some(({ settled }) => !settled)) process.exitCode = EXIT.found;
-    print(options, snakeCased(result), () => `${compared(result)}, ${result.findings.length} findings${tableBelow(findingRows(result))}`);
+    print(
+      options,
+      snakeCased(result),
+      () => `${compared(result)}, ${counted(result.findings.length, 'finding')}${tableBelow(findingRows(result))}`,
+    );
   });
 }
 
 function compared({ intents, organizations }: ReconcileResult): string {
-  return `${intents} intents and ${organizations} organizations compared`;
+  return `${counted(intents, 'intent')} and ${counted(organizations, 'organization')} compared`;
 }
 
 function findingRows({ findings }: ReconcileResult): Record<string, string>[] {
-  return findings.map(({ kind, organizationId, subject, seen, settled, command }) => ({
+  return findings.map(({ kind, organizationId, subject, seen, expected, settled, command }) => ({
     kind,
     organization: organizationId,
     subject,
     seen,
+    expected,
     settled: settled ? 'yes' : command,
   }));
 }

@@ -11,6 +11,7 @@ export type ShownRecharge = {
   organization_id: string;
   status: string;
   amount: string;
+  currency: string;
   returned: string;
   summary: string;
   next: string | null;
@@ -27,7 +28,7 @@ type ShownEvent = Row & {
   summary: string;
   next: string | null;
 };
-type ShownHold = Row &
+export type ShownHold = Row &
   Record<'id' | 'scope' | 'subject' | 'reason' | 'detail' | 'opened_by' | 'since' | 'ended_by', string> &
   Record<'until' | 'released_at' | 'released_by' | 'release_reason', string | null>;
 
@@ -96,9 +97,14 @@ export function textOf(recharge: ShownRecharge): string {
 }
 
 /** A recharge stays `succeeded` when its money goes back: both are said. */
-export function statusWithReturned({ status, amount, returned }: Pick<ShownRecharge, 'status' | 'amount' | 'returned'>): string {
-  if (!Number(returned)) return status;
-  return returned === amount ? `${status}, returned` : `${status}, ${returned} returned`;
+export function statusWithReturned({
+  status,
+  amount,
+  currency,
+  returned,
+}: Pick<ShownRecharge, 'status' | 'amount' | 'currency' | 'returned'>): string {
+  if (!Number(returned) || status === 'refunded') return status;
+  return returned === amount ? `${status}, returned` : `${status}, ${returned} ${currency.toUpperCase()} returned`;
 }
 
 function eventText(
@@ -109,7 +115,19 @@ function eventText(
   return [head, sentence(summary), ...(next ? [toDo(next)] : []), ...(recharge ? ['', textOf(recharge)] : [])].join('\n');
 }
 
-function holdText({ id, scope, subject, reason, detail, opened_by: opener, since, until, ended_by: endedBy, ...end }: ShownHold): string {
+/** What stops charges, why and since when, and what ends it, or who has. */
+export function holdText({
+  id,
+  scope,
+  subject,
+  reason,
+  detail,
+  opened_by: opener,
+  since,
+  until,
+  ended_by: endedBy,
+  ...end
+}: ShownHold): string {
   const on = scope === 'service' ? 'the service' : `${scope} ${subject}`;
   const ending = end.released_at
     ? [`${timeText(end.released_at)}  it ended, by ${end.released_by}${end.release_reason ? `: ${end.release_reason}` : ''}`]

@@ -25,7 +25,7 @@ const CLEAR_TERMINAL = '\u001b[H\u001b[2J\u001b[3J';
 
 export function addStatusCommand(bill: Command): void {
   withJson(bill.command('status').description('what is wrong now, since when, why, and what to do; ends with 3 when something is'))
-    .option('--watch', 'refresh in place until Ctrl-C')
+    .option('--watch', 'refresh in place until Ctrl-C; with --json a line for each look')
     .option('--all', 'organizations that are fine too')
     .option('--org <id>', 'only this organization')
     .option('--limit <n>', 'at most this many organizations', '50')
@@ -33,20 +33,28 @@ export function addStatusCommand(bill: Command): void {
     .action(async ({ watch, all, org, limit, cursor, ...output }: StatusOptions) => {
       const query = { limit, cursor, organization_id: org, ...(all && { all: 'true' }) };
       const look = () => callService<Status>('GET', '/api/v1/status', { query });
-      if (watch) return watchStatus(look, org);
+      const text = (status: Status) => textOf(status, org);
+      if (watch) return watchStatus(look, text, output);
       const status = await look();
-      print(output, status, () => textOf(status, org));
+      print(output, status, () => text(status));
       if (isWrong(status)) process.exitCode = EXIT.found;
     });
 }
 
-async function watchStatus(look: () => Promise<Status>, org: string | undefined): Promise<never> {
+/** With `--json` each look is a line of JSON; one that fails is told on the other stream. */
+async function watchStatus(look: () => Promise<Status>, text: (status: Status) => string, { json }: Output): Promise<never> {
+  // Whoever reads has had enough, such as `head`.
+  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => process.exit(code === 'EPIPE' ? 0 : EXIT.fault));
   for (;;) {
-    const text = await look().then(
-      (status) => textOf(status, org),
-      (error: Error) => styleText('red', error.message),
-    );
-    process.stdout.write(`${process.stdout.isTTY ? CLEAR_TERMINAL : '\n'}${text}\n`);
+    if (json)
+      await look().then(
+        (status) => process.stdout.write(`${JSON.stringify(status)}\n`),
+        ({ message }: Error) => console.error(message),
+      );
+    else {
+      const shown = await look().then(text, (error: Error) => styleText('red', error.message));
+      process.stdout.write(`${process.stdout.isTTY ? CLEAR_TERMINAL : '\n'}${shown}\n`);
+    }
     await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
   }
 }

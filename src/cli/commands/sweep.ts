@@ -2,8 +2,10 @@
 import type { Command } from 'commander';
 import type { SweepCounts } from '../../../activities/sweep/types.ts';
 import type { BalanceSweepWorkflow } from '../../../workflows/contract.ts';
+import { named } from '../../domain/named.ts';
 import { type Output, print, snakeCased, withJson } from '../output.ts';
 import { tableBelow } from '../table.ts';
+import { counted } from '../units.ts';
 import type { RunByHand } from '../workflow-run.ts';
 
 export function addSweepCommand(bill: Command): void {
@@ -21,13 +23,13 @@ export function addSweepCommand(bill: Command): void {
 }
 
 function teamsRead({ teams, organizations }: SweepCounts): string {
-  return `${teams} teams looked at, ${organizations} of them ours`;
+  return `${counted(teams, 'team')} looked at, ${organizations} of them ours`;
 }
 
 function summaryOf(counts: SweepCounts): string {
-  const { reported, waiting, unused = [], unreadable, failedPages } = counts;
+  const { reported, waiting, paused = [], unused = [], unreadable, failedPages } = counts;
   return [
-    `${teamsRead(counts)}, ${reported.length} reported, ${waiting} waiting after failed attempts`,
+    `${teamsRead(counts)}, ${reported.length} reported, ${waiting} waiting after failed attempts${named(paused, waiting)}`,
     unused.length > 0 && `not charged, because their teams were made for them and never used: ${unused.join(', ')}`,
     unreadable > 0 && `${unreadable} teams could not be read: the log says why`,
     failedPages.length > 0 && `pages ${failedPages.join(', ')} could not be read: the next sweep tries again`,

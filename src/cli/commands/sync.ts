@@ -5,6 +5,7 @@ import { EXIT } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
 import { callService } from '../service-client.ts';
 import { tableBelow } from '../table.ts';
+import { counted } from '../units.ts';
 import { workerWait } from '../worker-wait.ts';
 import type { Status } from './status.ts';
 
@@ -70,14 +71,14 @@ async function goneWorkers(): Promise<string[]> {
 }
 
 function compared({ counts }: SyncRun): string {
-  return `${counts.teams} teams looked at, ${counts.organizations} organizations compared`;
+  return `${counted(counts.teams, 'team')} looked at, ${counted(counts.organizations, 'organization')} compared`;
 }
 
 function summaryOf(run: SyncRun): string {
   const { counts, items = [] } = run;
   const failedPages =
     counts.failed_pages.length > 0 && `pages ${counts.failed_pages.join(', ')} could not be read: the next run tries again`;
-  return [`${compared(run)}, ${items.length} differences, ${counts.unmanaged_teams} unmanaged teams`, failedPages]
+  return [`${compared(run)}, ${counted(items.length, 'difference')}, ${counted(counts.unmanaged_teams, 'unmanaged team')}`, failedPages]
     .filter(Boolean)
     .join('\n');
 }

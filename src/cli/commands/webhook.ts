@@ -5,7 +5,7 @@ import { Webhook } from 'standardwebhooks';
 import { crossingOf } from '../../domain/crossing.ts';
 import { webhookKey } from '../../domain/webhook-key.ts';
 import { number } from '../arguments.ts';
-import { CommandError, EXIT } from '../exit.ts';
+import { CommandError, EXIT, usageError } from '../exit.ts';
 import { type List, type Output, printRow, type Row, withJson } from '../output.ts';
 import { answerOf, callService, publicUrl, serviceSetting } from '../service-client.ts';
 import { withUnits } from '../units.ts';
@@ -26,8 +26,28 @@ export function addWebhookCommands(bill: Command): void {
       .option('--dry-run', 'say what an alert of the team would lead to now, and send none'),
   ).action(async (options: Output & TestAlert & { dryRun?: boolean }) => {
     if (options.dryRun) printOutlook(options, await outlookOf(options));
-    else printRow(options, await sendTestAlert(options));
+    else await send(options);
   });
+}
+
+/**
+ * What it leads to goes to the other stream: it is computed before, because the charge that follows changes it.
+ *
+ * @throws CommandError for a team that no organization has, mistyped or not: an alert of it comes to nothing.
+ */
+async function send(options: Output & TestAlert): Promise<void> {
+  // Without an admin key nobody can be asked, and the alert needs none.
+  const outlook = await outlookOf(options).catch(() => undefined);
+  if (outlook?.['reason'] === 'unknown_team') throw usageError(`${outlook['why']}. Nothing was sent.`);
+  const sent = await sendTestAlert(options);
+  printRow(options, sent);
+  if (outlook && sent['status'] === 'accepted' && !options.json) console.error(consequenceOf(outlook, String(sent['event_id'])));
+}
+
+function consequenceOf({ would, amount, currency, balance, why }: Row, eventId: string): string {
+  const follow = `bill events show ${eventId} says what has become of it`;
+  if (would === 'charge') return `the balance is ${balance}, so ${amount} ${String(currency).toUpperCase()} is charged now: ${follow}`;
+  return `${would === 'hold' ? 'a hold opens, and nothing is charged' : 'nothing is charged'}: ${why}; ${follow}`;
 }
 
 /** What the service would do about it now: the same rules as a recharge's, on the live balance, the card and the holds. */
@@ -43,7 +63,7 @@ async function outlookOf(alert: TestAlert): Promise<Row> {
   return {
     ...nothing,
     reason: 'unknown_team',
-    why: `no organization has the LiteLLM team ${alert.team}: bill org add … --team ${alert.team}`,
+    why: `no organization has the LiteLLM team ${alert.team}: bill org list shows those that there are, bill org add makes one`,
   };
 }
 

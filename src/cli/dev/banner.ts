@@ -43,20 +43,26 @@ export function banner({ config, given, apiUrl, workflowsUrl, logFile, metricsUr
         ['litellm', place('litellm', `a stand-in, ${config.kms.baseUrl}/_sandbox/state`)],
       ],
     ],
-    [
-      'Keys and secrets',
-      Object.keys(OWN_SETTINGS).map((name) => [name, isGiven(name, given) ? 'yours' : OWN_SETTINGS[name as keyof typeof OWN_SETTINGS]]),
-    ],
   ];
   const text = sections.map(([title, rows]) => `  ${title}\n${rows.map(([what, value]) => `    ${what.padEnd(22)} ${value}`).join('\n')}`);
   return [
     `${styleText('bold', 'bill-service is running.')} Ctrl-C stops it, npm start -- --fresh starts over.`,
     ...text,
+    `  In another terminal, first: then every command that is printed can be pasted as it is\n${toPaste({ config, given, apiUrl })
+      .map((line) => `    ${line}`)
+      .join('\n')}`,
     `  An alert by hand; it charges when the balance of the team is at its minimum or below\n    ${alertByHand(apiUrl, given)}`,
-    `  In another terminal\n${commands(given)
+    `  Then try\n${commands(given)
       .map((line) => `    ${line}`)
       .join('\n')}`,
   ].join('\n\n');
+}
+
+/** What is printed as `bill …` or `curl "$KMS_BASE_URL/…"` runs after these lines. What the operator has set is not printed. */
+function toPaste({ config, given, apiUrl }: Pick<Running, 'config' | 'given' | 'apiUrl'>): string[] {
+  const own = { PUBLIC_URL: apiUrl, KMS_BASE_URL: config.kms.baseUrl, ...OWN_SETTINGS };
+  const lines = Object.entries(own).map(([name, value]) => (isGiven(name, given) ? `# ${name} is yours` : `export ${name}=${value}`));
+  return ["alias bill='npx bill'", ...lines];
 }
 
 /** The first demonstration organization; where something is real, the operator has to name a team. */
@@ -73,12 +79,7 @@ export function alertByHand(apiUrl: string, given: Running['given']): string {
 
 /** Commands take what is set in the environment before what runs here. */
 function commands(given: Running['given']): string[] {
-  const tries = [
-    'npm run bill -- status',
-    'npm run bill -- recharges',
-    'npm run bill -- events --limit 5',
-    `npm run bill -- webhook send --team ${teamToTry(given)}`,
-  ];
+  const tries = ['npx bill status', 'npx bill recharges', 'npx bill events --limit 5', `npx bill webhook send --team ${teamToTry(given)}`];
   const elsewhere = ['PUBLIC_URL', 'HOST', 'PORT'].filter((name) => isGiven(name, given));
   if (elsewhere.length === 0) return tries;
   return [`they go to where ${elsewhere.join(' and ')} of your environment say${elsewhere.length === 1 ? 's' : ''}`, ...tries];

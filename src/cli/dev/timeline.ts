@@ -1,11 +1,12 @@
 /** The live timeline of `bill dev`: each step, as the database has it, a line at a time. */
 import { styleText } from 'node:util';
-import type { Database } from '../../database/database.ts';
-import type { Recharge, TimelineStep, WebhookEvent } from '../../database/entities.ts';
+import type { Database, EntityManager } from '../../database/database.ts';
+import type { Hold, Recharge, TimelineStep, WebhookEvent } from '../../database/entities.ts';
 import * as holds from '../../database/holds.ts';
 import * as recharges from '../../database/recharges.ts';
 import * as reversals from '../../database/reversals.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
+import { describeHold } from '../../domain/hold.ts';
 import { moneyText } from '../../domain/money.ts';
 import { REFUSALS } from '../../domain/policy.ts';
 import type { WorkflowLinks } from '../../workflow-links.ts';
@@ -43,8 +44,9 @@ export function startTimeline(database: Database, links: WorkflowLinks, print: (
         seen.set(event.id, 1);
         print(format(alertLine(event)));
       }
-      const closing = closingLine(event);
-      if (closing && !seen.has(`${event.id} closed`)) {
+      if (!seen.has(`${event.id} closed`)) {
+        const closing = closingLine(event, await holdBehind(em, event));
+        if (!closing) continue;
         seen.set(`${event.id} closed`, 1);
         print(format(closing, event.receivedAt));
       }
@@ -106,11 +108,21 @@ function alertLine(event: WebhookEvent): Line {
   };
 }
 
-/** The end of an event that has led to no recharge; a recharge has its own lines. */
-function closingLine({ outcome, processedAt, organizationId, teamId }: WebhookEvent): Line | undefined {
+/** The hold by which an event was refused; null for any other event. */
+async function holdBehind(em: EntityManager, { outcome, processedAt, organizationId }: WebhookEvent): Promise<Hold | null> {
+  return outcome === 'held' && processedAt && organizationId ? holds.appliedAt(em, organizationId, processedAt) : null;
+}
+
+/**
+ * The end of an event that has led to no recharge; a recharge has its own lines.
+ *
+ * @param hold by which it was refused.
+ */
+export function closingLine({ outcome, processedAt, organizationId, teamId }: WebhookEvent, hold: Hold | null): Line | undefined {
   if (!outcome || !processedAt || !(outcome in REFUSALS || outcome === 'unknown_team')) return undefined;
   const reason = outcome === 'unknown_team' ? 'no organization has this team' : REFUSALS[outcome as keyof typeof REFUSALS];
-  return { at: processedAt, organization: organizationId ?? teamId ?? '?', step: 'limits', text: `${outcome}: ${reason}` };
+  const text = hold ? describeHold({ ...hold, until: hold.until ?? null }) : `${outcome}: ${reason}`;
+  return { at: processedAt, organization: organizationId ?? teamId ?? '?', step: 'limits', text };
 }
 
 /** Every line of a recharge so far, in order. */

@@ -12,6 +12,7 @@ import { ago } from '../../domain/elapsed.ts';
 import { stopOf } from '../../domain/status.ts';
 import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
+import { PaymentsError } from '../../payments/errors.ts';
 import { openClient } from '../../temporal/connection.ts';
 import { temporalFacts } from '../../temporal/facts.ts';
 import { EXIT } from '../exit.ts';
@@ -114,7 +115,14 @@ async function examineStripe(payments: PaymentsClient, config: Config): Promise<
     runCheck(
       { area: 'Stripe', check: 'key', advice: 'set STRIPE_SECRET_KEY to a key that Stripe accepts, STRIPE_API_BASE to where it is' },
       async () => {
-        const forbidden = await payments.forbiddenCalls();
+        const forbidden = await payments.forbiddenCalls().catch((error) => {
+          if (error instanceof PaymentsError && error.kind !== 'key') return error;
+          throw error;
+        });
+        if (forbidden instanceof PaymentsError) {
+          const advice = `see that this machine reaches ${config.stripe.apiBase} (STRIPE_API_BASE), and what status.stripe.com says`;
+          return change(forbidden.message, advice);
+        }
         if (forbidden.length > 0) {
           return change(
             `may not: ${forbidden.join(', ')}`,
@@ -168,17 +176,23 @@ async function examineClocks(config: Config, database: Database | undefined): Pr
   };
   const clocks: [string, () => Promise<Date | undefined>][] = [
     // The answer has a date also without a key.
-    ['and Stripe', ofServer(`${config.stripe.apiBase}/v1/balance`)],
-    ['and LiteLLM', ofServer(`${config.kms.baseUrl}/health/liveliness`)],
+    ['Stripe', ofServer(`${config.stripe.apiBase}/v1/balance`)],
+    ['LiteLLM', ofServer(`${config.kms.baseUrl}/health/liveliness`)],
   ];
   if (database) {
     clocks.push([
-      'and PostgreSQL',
+      'PostgreSQL',
       async () => new Date((await database.fork().execute<{ now: string }[]>('select clock_timestamp() as now'))[0]?.now ?? Number.NaN),
     ]);
   }
   return Promise.all(
-    clocks.map(([whose, read]) => runCheck({ area: 'clock', check: whose, advice: 'see the line about it' }, () => skewOf(read, advice))),
+    clocks.map(([whose, read]) =>
+      runCheck({ area: 'clock', check: `and ${whose}` }, () =>
+        skewOf(read, advice).catch((error: Error) =>
+          change(`not compared, because there is no answer: ${error.message.split('\n')[0]}`, `see the line of ${whose}`),
+        ),
+      ),
+    ),
   );
 }
 

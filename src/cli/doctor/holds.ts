@@ -3,6 +3,7 @@ import type { EntityManager } from '../../database/database.ts';
 import * as holds from '../../database/holds.ts';
 import * as organizations from '../../database/organizations.ts';
 import { HOLDS } from '../../domain/hold.ts';
+import { releaseOf } from '../../domain/status.ts';
 import type { PaymentsClient } from '../../payments/client.ts';
 import { sideBySide } from '../../teams/side-by-side.ts';
 import { change, note, type Reading, runCheck } from './reading.ts';
@@ -21,7 +22,7 @@ export async function examineHolds(em: EntityManager): Promise<Reading[]> {
   const others = open.length - ofService.length;
   const readings = ofService.map(({ id, reason, detail }) =>
     runCheck({ area: AREA, check: 'of the service' }, async () =>
-      change(`nothing is charged (${reason}): ${detail}`, `${HOLDS[reason].endedBy}: ${id}`),
+      change(`nothing is charged (${reason}): ${detail}`, `${HOLDS[reason].endedBy}: ${releaseOf(id)}`),
     ),
   );
   const rest = runCheck({ area: AREA, check: 'of organizations and cards' }, async () =>

@@ -96,6 +96,26 @@ describe('the banner', () => {
     expect(text).not.toContain('REAL');
   });
 
+  test('prints lines to paste, after which what is printed elsewhere runs: bill, and a curl of LiteLLM', () => {
+    const lines = shown({})
+      .split('\n')
+      .map((line) => line.trim());
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        "alias bill='npx bill'",
+        'export PUBLIC_URL=http://127.0.0.1:8080',
+        'export KMS_BASE_URL=http://127.0.0.1:4000',
+        'export KMS_API_KEY=sk-1234',
+        'export ADMIN_API_KEY=dev-admin-key',
+        'npx bill status',
+      ]),
+    );
+    const real = shown({ KMS_BASE_URL: REAL.KMS_BASE_URL, KMS_API_KEY: 'sk-hunter2' });
+    expect(real).toContain('# KMS_BASE_URL is yours');
+    expect(real).toContain('# KMS_API_KEY is yours');
+    expect(real).not.toContain('hunter2');
+  });
+
   test('says which parts are real, and prints no secret of the operator', () => {
     const secrets = Object.keys(OWN_SETTINGS).map((name) => [name, `${name.startsWith('STRIPE_SECRET') ? 'sk_live_' : ''}hunter2-${name}`]);
     const text = shown({ ...REAL, ...Object.fromEntries(secrets) });

@@ -1,8 +1,8 @@
 /** The live timeline of `bill dev`: whatever happens to a recharge, each line has a time, and says what happened. */
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
-import { format, linesOf } from '../../../src/cli/dev/timeline.ts';
-import type { Recharge, TimelineStep } from '../../../src/database/entities.ts';
+import { closingLine, format, linesOf } from '../../../src/cli/dev/timeline.ts';
+import type { Hold, Recharge, TimelineStep, WebhookEvent } from '../../../src/database/entities.ts';
 import { currency, minorUnits, parseQuota } from '../../../src/domain/money.ts';
 import { RECHARGE_STATUSES } from '../../../src/domain/recharge-status.ts';
 import { RESOLUTIONS } from '../../../src/domain/resolution.ts';
@@ -67,4 +67,12 @@ test('a card that is declined is told with its code', () => {
   expect(linesAfter({ status: 'declined', code: 'generic_decline' })).toEqual([
     'acme       declined    +1.50 s  24.71 USD: refused (generic_decline)',
   ]);
+});
+
+test('an event that a hold has refused names the hold, and what ends it', () => {
+  const event = { outcome: 'held', processedAt: new Date(at), organizationId: 'acme', teamId: 'acme' } as WebhookEvent;
+  const hold = { id: 'hld_1', reason: 'operator', detail: 'unpaid', until: null } as Hold;
+  expect(closingLine(event, hold)?.text).toBe('held (operator): unpaid; a person releases it (hld_1)');
+  expect(closingLine(event, null)?.text).toBe('held: a hold applies: bill holds shows it, and what ends it');
+  expect(closingLine({ ...event, outcome: 'succeeded' }, null)).toBeUndefined();
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { FINDING_KINDS, type Finding, type FindingKind, findingOf, parkedReversal } from '../../../src/domain/finding.ts';
+import { litellmCall } from '../../../src/domain/litellm-call.ts';
 
 const sighting = { subject: 'rch_1', organizationId: 'acme', seen: 'something else' };
 const FIX = 'bill reconcile --fix';
@@ -63,11 +64,23 @@ const WORDS: Record<FindingKind, { finding: Finding; expected: string; command: 
   },
   stage_failed: { finding: findingOf('stage_failed', sighting), expected: 'to be done', command: `bill doctor, then ${FIX}` },
   budget_differs: {
-    finding: findingOf('budget_differs', { ...sighting, left: '30.50' }),
+    finding: findingOf('budget_differs', { ...sighting, left: '30.50', isThere: true }),
     expected: '30.50, as our last recharge or reversal left it, unless somebody has edited it since',
-    command: 'look at it in LiteLLM',
+    command: `if it was not meant: ${litellmCall('/team/update', { team_id: 'rch_1', max_budget: 30.5 })}; if it was: a lower one holds the organization at the next alert, and bill release accepts it; a higher one stays`,
   },
 };
+
+test('a budget of a team that is gone has no call that sets it', () => {
+  const { command } = findingOf('budget_differs', { ...sighting, left: '30.50', isThere: false });
+  expect(command).toBe('bill sync --org acme --wait says how to make it again');
+});
+
+test('a call of LiteLLM can be pasted into a shell, whatever the team is called', () => {
+  const call = litellmCall('/team/update', { team_id: "o'brien" });
+  expect(call).toBe(
+    `curl "$KMS_BASE_URL/team/update" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '{"team_id":"o'\\''brien"}'`,
+  );
+});
 
 test('a reversal that a person has to settle is a finding with what was seen, where that is known', () => {
   const reversal = { id: 're_1', organizationId: 'acme' };

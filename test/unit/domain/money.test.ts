@@ -113,13 +113,11 @@ describe('money that somebody has written', () => {
   });
 
   test.each([
-    ['25.001', 'usd', 2],
-    ['2500.0', 'jpy', 0],
-    ['2.5001', 'kwd', 3],
-  ])('%s is refused in %s, which has %d places', (text, code, places) => {
-    expect(() => parseMoney(text, currency(code))).toThrow(
-      new MoneyFormatError(`"${text}" is not a decimal number with at most ${places} places, like "25.00"`),
-    );
+    ['25.001', 'usd', 'is not a decimal number with at most 2 places, like "25.00"'],
+    ['2500.0', 'jpy', 'is not a whole number, like "2500": JPY has no decimal places'],
+    ['2.5001', 'kwd', 'is not a decimal number with at most 3 places, like "25.00"'],
+  ])('%s is refused in %s, and the places of the currency are said', (text, code, said) => {
+    expect(() => parseMoney(text, currency(code))).toThrow(new MoneyFormatError(`"${text}" ${said}`));
   });
 });
 
@@ -131,6 +129,8 @@ describe('a refusal names what was given and what is wrong with it', () => {
     [() => quotaMicros(0.5), '0.5 is not a whole number of micro-dollars'],
     [() => parseQuota('1e3'), '"1e3" is not a decimal number with at most 6 places, like "25.00"'],
     [() => parseQuota('9999999999'), '"9999999999" is too large'],
+    [() => parseQuota('12345678901'), '"12345678901" has more than 10 digits before the decimal places'],
+    [() => parseQuota('-12345678901.5'), '"-12345678901.5" has more than 10 digits before the decimal places'],
   ])('%s', (refused, message) => {
     expect(refused).toThrow(expect.objectContaining({ name: 'MoneyFormatError', message }));
   });

@@ -49,3 +49,13 @@ test('limits by which nothing is ever charged are warned of, each by its name', 
   expect(neverCharged({ ...policy, maxCharge: cents(2000) })).toEqual([]);
   expect(warningsOf({ ...policy, maxDailyRecharges: 0 })).toHaveLength(1);
 });
+
+test('a target that one charge does not reach from the minimum is warned of, with the most that a charge carries', () => {
+  const most = { ...policy, maxCharge: minorUnits(99_999_999) };
+  expect(neverCharged({ ...most, targetBalance: parseQuota('1000004.99') })).toEqual([]);
+  expect(neverCharged({ ...most, targetBalance: parseQuota('1000005') })).toEqual([
+    expect.stringMatching(
+      /^target_balance is further above minimum_balance than one charge carries \(999999\.99 USD\), [^:]*: lower target/,
+    ),
+  ]);
+});

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { z } from 'zod';
 import type { Organization } from '../../../src/database/entities.ts';
 import { limitsOf } from '../../../src/domain/limits.ts';
 import { type Currency, formatMoney, type MinorUnits } from '../../../src/domain/money.ts';
@@ -13,6 +14,7 @@ import {
   settingEntries,
   settingsIn,
 } from '../../../src/http/organization-settings.ts';
+import { parse } from '../../../src/http/problem.ts';
 
 /** The least that a new organization says. */
 const LEAST = { c_organization_id: 'acme', stripe_customer_id: 'cus_1', minimum_balance: '5.00', target_balance: '25.00' };
@@ -68,6 +70,32 @@ describe('a new organization', () => {
     const { error } = settingsIn<SettingsBody>(settings.currency).safeParse(settings);
     expect(error?.issues.map(({ path }) => path)).toEqual([['max_monthly_amount']]);
   });
+});
+
+describe('a value that does not fit', () => {
+  const WRONG = [5, true, {}, [], '', '-1', '1.1234567', 'x'.repeat(300), '\0', '\ud800', -1, 1.5, 10_000, 'nope', 'zzz'];
+  /** What a value has to be, may be, or is not; never the rule as a fact of what breaks it. */
+  const SAYS_WHAT_IS_WANTED = /^(has to |may not |may be at most |may have at most |"|is not )/;
+
+  test.each(settingEntries)('is told what %s has to be', (field, { schema, schemaIn }) => {
+    const messages = [schema, schemaIn?.('usd' as Currency)].flatMap((each) =>
+      WRONG.flatMap((value) => {
+        const problem = each && problemOf(z.strictObject({ [field]: each }), { [field]: value });
+        return problem ? [problem.slice(`${field}: `.length)] : [];
+      }),
+    );
+    expect(messages.length).toBeGreaterThan(5);
+    expect(messages.filter((message) => !SAYS_WHAT_IS_WANTED.test(message))).toEqual([]);
+  });
+
+  function problemOf(schema: z.ZodType, value: unknown): string | undefined {
+    try {
+      parse(schema, value);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
 });
 
 test('a change holds only the settings that it names', () => {

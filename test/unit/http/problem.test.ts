@@ -83,8 +83,8 @@ test('who is not authentic is told how to be, and who met an outage when to come
 
 describe('a body that does not fit its schema', () => {
   const schema = z.strictObject({
-    name: z.string({ error: 'is a string' }),
-    limits: z.object({ daily: z.number({ error: 'is a number' }) }),
+    name: z.string({ error: 'has to be a string' }),
+    limits: z.object({ daily: z.number({ error: 'has to be a number' }) }),
   });
 
   function problemOf(value: unknown): Problem {
@@ -101,18 +101,18 @@ describe('a body that does not fit its schema', () => {
     expect(problem).toBeInstanceOf(Problem);
     expect(answerTo(problem).problem).toMatchObject({
       status: 422,
-      detail: 'name: is missing; it is a string; limits.daily: is a number (given: "three")',
+      detail: 'name: is missing; it has to be a string; limits.daily: has to be a number (given: "three")',
       errors: [
-        { field: 'name', message: 'is missing; it is a string' },
-        { field: 'limits.daily', message: 'is a number (given: "three")' },
+        { field: 'name', message: 'is missing; it has to be a string' },
+        { field: 'limits.daily', message: 'has to be a number (given: "three")' },
       ],
     });
   });
 
   test.each<[unknown, string]>([
     [undefined, 'the body is missing: send a JSON object with Content-Type: application/json'],
-    [null, 'the body is a JSON object (given: null)'],
-    [['a'], 'the body is a JSON object (given: ["a"])'],
+    [null, 'the body has to be a JSON object (given: null)'],
+    [['a'], 'the body has to be a JSON object (given: ["a"])'],
   ])('is told so even where no field is to blame: %j', (body, said) => {
     const { message, fields } = problemOf(body);
     expect([message, fields]).toEqual([said, [{ field: '', message: said }]]);
