@@ -310,25 +310,25 @@ export async function get(em: EntityManager, id: string): Promise<Hold> {
 export type HoldFilter = Partial<Pick<Hold, 'organizationId' | 'scope' | 'reason'>> & { isOpen?: boolean };
 
 /**
- * Newest first. Of an organization: those that it has led to, and those on the card of its last recharge, whoever has
- * led to them.
+ * Newest first. Of an organization: those that it has led to, and the open ones on the card of its last recharge,
+ * whoever has led to them.
  *
  * @throws BadCursorError
  */
 export async function list(em: EntityManager, { isOpen, organizationId, ...filter }: HoldFilter, page: PageRequest): Promise<Page<Hold>> {
   const open = isOpen ? { releasedAt: null } : {};
-  const own = organizationId
-    ? { $or: [{ organizationId }, { scope: 'card' as const, subject: await lastCardOf(em, organizationId) }] }
-    : {};
+  const own = organizationId ? { $or: [{ organizationId }, { id: { $in: await openOnCardOf(em, organizationId) } }] } : {};
   return pageById(em, Hold, { prefix: 'hld', filter: { ...filter, ...open, ...own }, ...page });
 }
 
-/** What a hold on the card of its last recharge may apply to. */
-async function lastCardOf(em: EntityManager, organizationId: string): Promise<string[]> {
-  const [last] = await em.execute<{ card: string; payment_method_id: string }[]>(
-    `select concat_ws(' ', card_fingerprint, nullif(card_expiry, '')) as card, payment_method_id from recharge
-     where organization_id = ? and payment_method_id is not null order by created_at desc limit 1`,
+/** The open holds on the card of its last recharge. */
+async function openOnCardOf(em: EntityManager, organizationId: string): Promise<string[]> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select h.id from (
+       select concat_ws(' ', card_fingerprint, nullif(card_expiry, '')) as card, payment_method_id from recharge
+       where organization_id = ? and payment_method_id is not null order by created_at desc limit 1) last
+     join hold h on h.scope = 'card' and h.subject in (last.card, last.payment_method_id) and h.released_at is null`,
     [organizationId],
   );
-  return last ? [last.card, last.payment_method_id] : [];
+  return rows.map(({ id }) => id);
 }

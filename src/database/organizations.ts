@@ -213,16 +213,16 @@ export async function budgetsExpected(em: EntityManager, ids: readonly string[])
   const accepted = await em.execute<{ id: string; quota: string; by_release: boolean }[]>(
     `select distinct on (a.id) a.id, a.quota::text as quota, a.by_release from (
        select organization_id as id, quota, since, released_at as at, true as by_release from hold
-       where reason = 'budget_lowered' and quota is not null and released_at is not null and released_by <> 'probe'
+       where organization_id in (select jsonb_array_elements_text(?::jsonb)) and reason = 'budget_lowered' and quota is not null and released_at is not null and released_by <> 'probe'
        union all select b.organization_id, b.quota, b.at, b.at, false from accepted_budget b
-         join organization_balance_config o on o.c_organization_id = b.organization_id and o.litellm_team_id = b.litellm_team_id) a
-     where a.id in (select jsonb_array_elements_text(?::jsonb))
-       and a.since > coalesce(greatest(
+         join organization_balance_config o on o.c_organization_id = b.organization_id and o.litellm_team_id = b.litellm_team_id
+         where b.organization_id in (select jsonb_array_elements_text(?::jsonb))) a
+     where a.since > coalesce(greatest(
          (select max(updated_at) from recharge r where r.organization_id = a.id and r.status = 'succeeded'),
          (select max(updated_at) from reversal v
           where v.organization_id = a.id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)}))), '-infinity')
      order by a.id, a.at desc`,
-    [JSON.stringify([...expected.keys()])],
+    [JSON.stringify([...expected.keys()]), JSON.stringify([...expected.keys()])],
   );
   for (const { id, quota, by_release: isByRelease } of accepted) {
     const [budget, left] = [parseQuota(quota), expected.get(id)];

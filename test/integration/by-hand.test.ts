@@ -67,7 +67,7 @@ test('bill recharges says of a recharge that its money has gone back', async () 
   await world.reconcile();
   await world.reversalIs(refund.id, 'taken_back');
   const row = async () => (await runBill(['recharges', organization.id], env)).out.split('\n').find((line) => line.includes(rechargeId));
-  expect(await row()).toContain('succeeded, 5.00 returned');
+  expect(await row()).toContain('succeeded, 5.00 USD returned');
   const rest = await world.stripe.refunds.create({ payment_intent: intentId });
   await world.reconcile();
   await world.reversalIs(rest.id, 'taken_back');

@@ -220,7 +220,8 @@ test('of the balances that were seen, what is past its time goes', async () => {
   );
   await runRetention();
   const { rows } = await world.sql.query('select spend::integer from balance_sample where organization_id = $1', [id]);
-  expect(rows).toEqual([{ spend: young }]);
+  const ofItsCreation = { spend: 0 };
+  expect(rows.toSorted((one, other) => one.spend - other.spend)).toEqual([ofItsCreation, { spend: young }]);
 });
 
 test('more than a page goes in one run', async () => {
