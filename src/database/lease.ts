@@ -17,24 +17,27 @@ export type Inbox = Readonly<{
   columns: string;
 }>;
 
+/** `limit` rows at most, for `leaseMs`. `except`: their ids are left to other dispatchers. */
+export type Claim = { limit: number; leaseMs: number; except?: readonly string[] };
+
 /**
- * Claims up to `limit` pending rows for `leaseMs`: until then no other dispatcher gets them. One that is
- * locked is left to its claimer. Materialized: a plan may run a subquery of the update once for each row, and each
+ * Claims pending rows: until the lease ends no other dispatcher gets them. One that is locked is left to its claimer. Materialized: a plan may run a subquery of the update once for each row, and each
  * run claims up to the limit.
  */
 export async function claimRows<Row>(
   em: EntityManager,
   { table, pending, orderBy, columns }: Inbox,
-  { limit, leaseMs }: { limit: number; leaseMs: number },
+  { limit, leaseMs, except = [] }: Claim,
 ): Promise<Row[]> {
   return em.execute<Row[]>(
     `with claimable as materialized (
        select id as claimable_id from ${table} where ${pending} and (claimed_until is null or claimed_until < now())
+         and id not in (select jsonb_array_elements_text(?::jsonb))
        order by ${orderBy} limit ? for update skip locked)
      update ${table} set claimed_until = now() + ? * interval '1 millisecond', dispatch_attempts = dispatch_attempts + 1
      from claimable where id = claimable_id
      returning ${columns}`,
-    [limit, leaseMs],
+    [JSON.stringify(except), limit, leaseMs],
   );
 }
 

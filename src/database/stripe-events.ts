@@ -2,7 +2,7 @@
 import type { OpaqueStripeEvent, StripeNotice } from '../domain/stripe-notice.ts';
 import type { EntityManager } from './database.ts';
 import { StripeEvent } from './entities.ts';
-import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
+import { type Claim, claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
 
 const INBOX: Inbox = {
   table: 'stripe_event',
@@ -34,9 +34,9 @@ export async function ignore(em: EntityManager, { id, type }: OpaqueStripeEvent)
   );
 }
 
-/** Claims up to `limit` events that are not handled, for `leaseMs`; see lease.ts. */
-export async function claim(em: EntityManager, limit: number, leaseMs: number): Promise<StripeNotice[]> {
-  return claimRows<StripeNotice>(em, INBOX, { limit, leaseMs });
+/** Claims events that are not handled; see lease.ts. */
+export async function claim(em: EntityManager, claim: Claim): Promise<StripeNotice[]> {
+  return claimRows<StripeNotice>(em, INBOX, claim);
 }
 
 export async function markHandled(em: EntityManager, id: string): Promise<number | undefined> {

@@ -7,7 +7,7 @@ import { UNDER_WAY_STATUSES } from '../domain/recharge-status.ts';
 import { BY_CARD } from '../domain/refusal-causes.ts';
 import type { EntityManager } from './database.ts';
 import { WebhookEvent } from './entities.ts';
-import { claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
+import { type Claim, claimRows, type Inbox, markDone, releaseRow } from './lease.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
@@ -33,9 +33,9 @@ const INBOX: Inbox = {
   columns: 'id, organization_id as "organizationId", team_id as "teamId", source, event_type as "eventType", traceparent',
 };
 
-/** Claims up to `limit` events that are not dispatched, for `leaseMs`; see lease.ts. */
-export async function claim(em: EntityManager, limit: number, leaseMs: number): Promise<DispatchableEvent[]> {
-  return claimRows<DispatchableEvent>(em, INBOX, { limit, leaseMs });
+/** Claims events that are not dispatched; see lease.ts. */
+export async function claim(em: EntityManager, claim: Claim): Promise<DispatchableEvent[]> {
+  return claimRows<DispatchableEvent>(em, INBOX, claim);
 }
 
 /** Call it only when the event's workflow was started: nothing starts it again by itself after this. */

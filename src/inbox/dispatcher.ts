@@ -3,6 +3,7 @@
  * Any number of dispatchers run side by side: one of them claims a row for a while, and another one claims it
  * when the first has died.
  */
+import type { Claim } from '../database/lease.ts';
 import { withDeadline } from '../deadline.ts';
 import type { Logger } from '../observability/log.ts';
 import type { SpanWish } from '../observability/span.ts';
@@ -23,6 +24,11 @@ const LEASE_BEYOND_DEADLINE_MS = 5_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 10_000;
 /**
+ * A row that has failed here is left to other processes for so long beyond its pause: one of them may reach what this one
+ * does not. Whoever has failed with it would be the first to see that its pause is over, again and again.
+ */
+const HEAD_START_MS = 2 * POLL_INTERVAL_MS;
+/**
  * So many different rows have failed and none has succeeded since: that is an outage of what they all need. Then as many
  * at a time try whether it is over, and not all of them again and again, which would take processor and connections from
  * what comes in. More than one, so that a few rows that always fail do not stand before one that would not.
@@ -35,7 +41,7 @@ const OUTAGE_PAUSE_MS = 1_000;
 export type Source<Row extends { id: string }> = {
   /** For the log. */
   name: string;
-  claim: (limit: number, leaseMs: number) => Promise<Row[]>;
+  claim: (claim: Claim) => Promise<Row[]>;
   /** What an attempt to handle a row is in its trace. */
   span: (row: Row) => SpanWish;
   /** How long `handle` may take, where that is longer than a start of a workflow. */
@@ -63,6 +69,8 @@ export class Dispatcher<Row extends { id: string }> {
   /** The rows that have failed since one has succeeded, as many of them as make an outage. */
   private readonly failed = new Set<string>();
   private tryAgainAt = 0;
+  /** Until when each row that has failed is left to others. */
+  private readonly left = new Map<string, number>();
   private readonly underWay = new Set<Promise<void>>();
   /** When half of the rows under way have ended the table is read again: one read for several rows. */
   private claimAgainAt = 0;
@@ -96,7 +104,8 @@ export class Dispatcher<Row extends { id: string }> {
       this.poked = false;
       const free = this.room();
       try {
-        const rows = free > 0 ? await claim(free, deadlineMs + LEASE_BEYOND_DEADLINE_MS) : [];
+        const rows =
+          free > 0 ? await claim({ limit: free, leaseMs: deadlineMs + LEASE_BEYOND_DEADLINE_MS, except: this.leftToOthers() }) : [];
         for (const row of rows) this.begin(row, deadlineMs);
         this.claimAgainAt = Math.floor(this.underWay.size / 2);
         if (this.room() > 0 && rows.length === free) continue;
@@ -107,6 +116,11 @@ export class Dispatcher<Row extends { id: string }> {
     }
     // Nothing may still run when the database is closed.
     await Promise.all(this.underWay);
+  }
+
+  private leftToOthers(): string[] {
+    for (const [id, until] of this.left) if (until <= performance.now()) this.left.delete(id);
+    return [...this.left.keys()];
   }
 
   /** How many rows may be begun now. */
@@ -143,6 +157,7 @@ export class Dispatcher<Row extends { id: string }> {
       this.tryAgainAt = performance.now() + OUTAGE_PAUSE_MS;
       failInTrace((error as Error).name, (error as Error).message);
       const delay = Math.min(RETRY_FIRST_MS * 2 ** this.failures++, RETRY_LAST_MS);
+      this.left.set(row.id, performance.now() + delay + HEAD_START_MS);
       this.log.warn({ source: this.source.name, id: row.id, reason: (error as Error).message, again_in_ms: delay }, 'not dispatched');
       await this.source.release(row.id, delay);
     }

@@ -23,7 +23,7 @@ export function alertSource(
 ): Source<webhookEvents.DispatchableEvent> {
   return {
     name: 'webhook_event',
-    claim: (limit, leaseMs) => webhookEvents.claim(database.fork(), limit, leaseMs),
+    claim: (wish) => webhookEvents.claim(database.fork(), wish),
     span: ({ id, organizationId, source, traceparent }) => ({
       name: 'dispatch alert',
       kind: 'producer',
@@ -59,7 +59,7 @@ export function stripeSource({ database, payments, workflows }: StripeSourceDepe
       kind: 'producer',
       attributes: { 'bill.stripe_event_id': id, 'bill.event_type': type },
     }),
-    claim: (limit, leaseMs) => stripeEvents.claim(database.fork(), limit, leaseMs),
+    claim: (wish) => stripeEvents.claim(database.fork(), wish),
     handle: async (notice) => {
       const em = database.fork();
       switch (topicOf(notice.type)) {

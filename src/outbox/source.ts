@@ -44,7 +44,7 @@ export function outboxSource({ database, log, notify, allowPrivate, metrics }: O
         'bill.event_id': textIn(data, 'event_id'),
       },
     }),
-    claim: async (limit, leaseMs) => {
+    claim: async ({ limit, leaseMs }) => {
       const em = database.fork();
       // Here, because the service also starts while the database is unavailable.
       if (!isRegistered) await endpoints.registerConfigured(em, notify?.url);

@@ -368,7 +368,8 @@ describe.each<[string, typeof webhookEvents | typeof stripeEvents, () => Promise
     },
   ],
 ])('a row of %s', (table, events, add) => {
-  const claimed = async (leaseMs: number) => (await events.claim(database.fork(), 1_000, leaseMs)).map(({ id }) => id);
+  const claimed = async (leaseMs: number, except: string[] = []) =>
+    (await events.claim(database.fork(), { limit: 1_000, leaseMs, except })).map(({ id }) => id);
   const markDone = 'markDispatched' in events ? events.markDispatched : events.markHandled;
 
   test('is claimed by one dispatcher at a time, and again when the lease has ended', async () => {
@@ -383,7 +384,7 @@ describe.each<[string, typeof webhookEvents | typeof stripeEvents, () => Promise
     await claimed(60_000);
     for (let each = 0; each < 5; each++) await add();
     const planned = await Database.open(withoutMaterialPlans(url));
-    expect(await events.claim(planned.fork(), 2, 60_000)).toHaveLength(2);
+    expect(await events.claim(planned.fork(), { limit: 2, leaseMs: 60_000 })).toHaveLength(2);
     await planned.close();
   });
 
@@ -395,6 +396,12 @@ describe.each<[string, typeof webhookEvents | typeof stripeEvents, () => Promise
     expect(await claimed(60_000)).not.toContain(id);
     await other.query('rollback');
     other.release();
+    expect(await claimed(60_000)).toContain(id);
+  });
+
+  test('is left to others by a dispatcher that has failed with it', async () => {
+    const id = await add();
+    expect(await claimed(60_000, [id])).not.toContain(id);
     expect(await claimed(60_000)).toContain(id);
   });
 

@@ -218,7 +218,7 @@ describe('an event is stored once', () => {
 
       // Whoever has taken evt_1 up may have looked at the refund already: what has changed since must not be
       // lost.
-      const ids = async () => (await stripeEvents.claim(em, 10, 60_000)).map(({ id }) => id).sort();
+      const ids = async () => (await stripeEvents.claim(em, { limit: 10, leaseMs: 60_000 })).map(({ id }) => id).sort();
       expect(await ids()).toEqual(['evt_1', 'evt_3', 'evt_4']);
       expect(await stripeEvents.receive(em, notice('evt_5'))).toBe(true);
       expect(await ids()).toEqual(['evt_5']);

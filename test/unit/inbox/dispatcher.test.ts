@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import type { Claim } from '../../../src/database/lease.ts';
 import { Dispatcher, MAX_UNDER_WAY, type Source } from '../../../src/inbox/dispatcher.ts';
 import { createLogger } from '../../../src/observability/log.ts';
 
@@ -25,8 +26,8 @@ class Table implements Source<Row> {
 
   readonly span = ({ id }: Row) => ({ name: `dispatch ${id}` });
 
-  readonly claim = async (limit: number, leaseMs: number): Promise<Row[]> => {
-    const free = [...this.waiting].filter(([, { until }]) => until <= Date.now()).slice(0, limit);
+  readonly claim = async ({ limit, leaseMs, except = [] }: Claim): Promise<Row[]> => {
+    const free = [...this.waiting].filter(([id, { until }]) => until <= Date.now() && !except.includes(id)).slice(0, limit);
     for (const [, row] of free) row.until = Date.now() + leaseMs;
     return free.map(([id]) => ({ id }));
   };
@@ -100,6 +101,19 @@ describe('a dispatcher', () => {
     dispatcher?.poke();
     await dispatch(table, 15_000);
     expect(table.attempts).toContain('a new one');
+  });
+
+  test('leaves a row that it fails with to another process, which may reach what it does not', async () => {
+    const table = new Table(1);
+    table.isUnavailable = () => true;
+    await dispatch(table, 1);
+    const healthy = new Dispatcher({ ...table, handle: async () => {} }, createLogger('silent'));
+    healthy.run();
+    await dispatch(table, 2_000);
+    expect([table.left, table.attempts.length]).toEqual([0, 1]);
+    const stopped = healthy.stop();
+    await jest.advanceTimersByTimeAsync(1_000);
+    await stopped;
   });
 
   test('is not held up by a few rows that always fail', async () => {
