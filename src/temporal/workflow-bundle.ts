@@ -21,12 +21,13 @@ type KeptBundle = { digest: string; code: string };
  * worker of the same code. It is made again when any of our files or an installed package has changed.
  *
  * @param path where it is kept: one file, of the code that was bundled last.
+ * @param bundle makes it anew.
  */
-export async function loadWorkflowBundle(path = KEPT): Promise<WorkflowBundle> {
+export async function loadWorkflowBundle(path = KEPT, bundle = bundleApart): Promise<WorkflowBundle> {
   const digest = await digestOfSources();
   const kept = await readKept(path);
   if (digest !== undefined && kept?.digest === digest) return { code: kept.code };
-  const code = await bundleApart();
+  const code = await bundle();
   if (digest !== undefined) await keep(path, { digest, code });
   return { code };
 }

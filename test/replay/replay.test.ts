@@ -6,8 +6,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { DefaultLogger, type ReplayResult, Runtime, Worker } from '@temporalio/worker';
-import { bundleWorkflows } from '../../src/temporal/workflow-bundle.ts';
+import { DefaultLogger, type ReplayResult, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { bundleWorkflows, loadWorkflowBundle } from '../../src/temporal/workflow-bundle.ts';
 import { BRANCHES, LONG_BRANCHES } from './branches.ts';
 import { readHistory, recordedBranches } from './histories.ts';
 
@@ -19,9 +19,9 @@ beforeAll(() => {
 afterAll(() => Runtime.instance().shutdown());
 
 /** The branches whose histories do not replay on a bundle, each with the name of the error. */
-async function failing(workflowsPath?: string): Promise<Record<string, string>> {
+async function failing(workflowBundle: WorkflowBundle): Promise<Record<string, string>> {
   const histories = recordedBranches().map((name) => ({ workflowId: name, history: readHistory(name) }));
-  const results = Worker.runReplayHistories({ workflowBundle: await bundleWorkflows(workflowsPath) }, histories);
+  const results = Worker.runReplayHistories({ workflowBundle }, histories);
   const failed: Record<string, string> = {};
   for await (const { workflowId, error } of results as AsyncIterable<ReplayResult>) if (error) failed[workflowId] = error.name;
   return failed;
@@ -32,8 +32,8 @@ function workflowOf(branch: string): string | undefined {
   return started?.workflowExecutionStartedEventAttributes?.workflowType.name;
 }
 
-function variant(name: string): string {
-  return fileURLToPath(new URL(`./variants/${name}.ts`, import.meta.url));
+function variant(name: string): Promise<WorkflowBundle> {
+  return bundleWorkflows(fileURLToPath(new URL(`./variants/${name}.ts`, import.meta.url)));
 }
 
 test('every branch that can be recorded has a history', () => {
@@ -48,23 +48,25 @@ test('every workflow has a history', () => {
 });
 
 test('all of them replay on the present workflows', async () => {
-  expect(await failing()).toEqual({});
+  expect(await failing(await loadWorkflowBundle())).toEqual({});
 });
 
 describe('a change of the workflows', () => {
   const recharges = recordedBranches().filter((name) => name.startsWith('recharge-'));
 
   test('that adds a timer at the beginning fails on the history of every recharge, and on no other', async () => {
-    expect(await failing(variant('pause-first'))).toEqual(Object.fromEntries(recharges.map((name) => [name, 'DeterminismViolationError'])));
+    expect(await failing(await variant('pause-first'))).toEqual(
+      Object.fromEntries(recharges.map((name) => [name, 'DeterminismViolationError'])),
+    );
   });
 
   test('that adds a step at the end fails on every recharge that came to it', async () => {
-    const failed = await failing(variant('extra-step'));
+    const failed = await failing(await variant('extra-step'));
     expect(failed).toMatchObject({ 'recharge-recharged': 'DeterminismViolationError', 'recharge-declined': 'DeterminismViolationError' });
   });
 
   test('behind `patched` fails on none', async () => {
-    expect(await failing(variant('patched'))).toEqual({});
+    expect(await failing(await variant('patched'))).toEqual({});
   });
 });
 
@@ -78,7 +80,7 @@ test.each(['sync-makes-what-is-missing', 'sweep-with-a-crossing', 'reconcile-wit
       data: Buffer.from(JSON.stringify(value)).toString('base64'),
     });
     if (started) started.input = { payloads: [payload({ foo: 1 })] };
-    await expect(Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, history)).resolves.toBeUndefined();
+    await expect(Worker.runReplayHistory({ workflowBundle: await loadWorkflowBundle() }, history)).resolves.toBeUndefined();
   },
 );
 
