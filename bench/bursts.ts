@@ -66,7 +66,7 @@ export async function measureLimit({ crossings }: BurstSizes, say: (line: string
        where step->>'status' = 'charged' order by at offset 1`,
     );
     const [begun, ...charged] = rows.map(({ at }) => at);
-    // Temporal divides the limit among the four partitions of a task queue, and one of them is through before the others.
+    // Both, because what is left at the end may not use the whole limit.
     const half = Math.floor(charged.length / 2);
     const share = (count: number) => count / ((charged[count - 1] ?? 0) - (begun ?? 0)) / STRIPE_LIMIT;
     const refused = (await world.stripeState()).requests.filter(({ status }) => status === 429).length;

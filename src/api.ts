@@ -8,7 +8,7 @@ import { FiguresReader } from './database/figures.ts';
 import { batchReceiver, type IncomingEvent } from './database/receiving.ts';
 import { serviceFacts } from './database/status.ts';
 import { withDeadline } from './deadline.ts';
-import { serviceLines } from './domain/status.ts';
+import { serviceLines } from './domain/service-status.ts';
 import { createApp, listen } from './http/app.ts';
 import { listenForMetrics } from './http/metrics-listener.ts';
 import { Dispatcher, type DispatchWatcher } from './inbox/dispatcher.ts';

@@ -1,6 +1,6 @@
 /** `bill worker --check`: whether a worker of this host polls. The health check of a container that runs one. */
 import { hostname } from 'node:os';
-import { workerLines } from '../domain/status.ts';
+import { workerLines } from '../domain/service-status.ts';
 import { openClient } from '../temporal/connection.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { CommandError } from './exit.ts';

@@ -4,7 +4,7 @@ import type { QueryDefinition } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { TemporalConfig } from '../config.ts';
 import { withDeadline } from '../deadline.ts';
-import { workerLines } from '../domain/status.ts';
+import { workerLines } from '../domain/service-status.ts';
 import { openClient } from '../temporal/connection.ts';
 import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';

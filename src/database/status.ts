@@ -4,17 +4,9 @@ import { isToldRefusal } from '../domain/outbound-event.ts';
 import { underWaySince } from '../domain/overdue.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
+import type { Lag, RunsUnderWay, ServiceFacts } from '../domain/service-status.ts';
 import { limitsOfNothing } from '../domain/settings-warnings.ts';
-import type {
-  Lag,
-  OpenEvent,
-  OpenRecharge,
-  OrganizationFacts,
-  RunsUnderWay,
-  ServiceFacts,
-  StandingDrift,
-  StandingHold,
-} from '../domain/status.ts';
+import type { OpenEvent, OpenRecharge, OrganizationFacts, StandingDrift, StandingHold } from '../domain/status.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Reversal } from './entities.ts';
 import { list as listHolds } from './holds.ts';

@@ -1,6 +1,6 @@
 import type { Database } from '../database/database.ts';
 import type { IncomingEvent, Receipt } from '../database/webhook-events.ts';
-import type { TemporalFacts } from '../domain/status.ts';
+import type { TemporalFacts } from '../domain/service-status.ts';
 import type { AlertSecrets } from '../inbox/signatures.ts';
 import type { KmsClient } from '../kms/client.ts';
 import type { Logger } from '../observability/log.ts';

@@ -6,7 +6,7 @@ import { withDeadline } from '../deadline.ts';
 import { accountsOf, everyKind, type Figures, unaccounted } from '../domain/figures.ts';
 import { LEDGER_ACCOUNTS } from '../domain/ledger.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
-import { isSchedulePlaced, type TemporalFacts, WORKER_GONE_MS } from '../domain/status.ts';
+import { isSchedulePlaced, type TemporalFacts, WORKER_GONE_MS } from '../domain/service-status.ts';
 import { METRICS, type MetricName } from './catalogue.ts';
 import type { Metrics } from './metrics.ts';
 

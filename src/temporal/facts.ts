@@ -2,7 +2,7 @@
 import { type Client, type ScheduleDescription, ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
 import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
-import { type Pollers, type ScheduleFacts, type TemporalFacts, WORKER_GONE_MS } from '../domain/status.ts';
+import { type Pollers, type ScheduleFacts, type TemporalFacts, WORKER_GONE_MS } from '../domain/service-status.ts';
 import { namespaceOf } from './connection.ts';
 import { scheduleIds } from './schedules.ts';
 

@@ -9,7 +9,7 @@ import { Database, type Encryption } from '../../database/database.ts';
 import * as stripeEvents from '../../database/stripe-events.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
 import { ago } from '../../domain/elapsed.ts';
-import { stopOf } from '../../domain/status.ts';
+import { stopOf } from '../../domain/service-status.ts';
 import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
 import { PaymentsError } from '../../payments/errors.ts';

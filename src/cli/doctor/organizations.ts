@@ -1,15 +1,8 @@
 /** How organizations stand, as `bill status` has it: nothing is fine here that is not fine there. */
 import type { EntityManager } from '../../database/database.ts';
 import * as status from '../../database/status.ts';
-import {
-  isQuiet,
-  lagLine,
-  ORGANIZATION_STATES,
-  type OrganizationState,
-  STATE_NAMES,
-  standingOf,
-  underWayLine,
-} from '../../domain/status.ts';
+import { lagLine, underWayLine } from '../../domain/service-status.ts';
+import { isQuiet, ORGANIZATION_STATES, type OrganizationState, STATE_NAMES, standingOf } from '../../domain/status.ts';
 import { change, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const PAGE = 200;

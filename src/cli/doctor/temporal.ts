@@ -1,7 +1,7 @@
 /** Temporal: whether it can be reached, has what `bill migrate` makes, and what domain/status says of it. */
 import type { Client } from '@temporalio/client';
 import type { TemporalConfig } from '../../config.ts';
-import { type ServiceLine, temporalLines } from '../../domain/status.ts';
+import { type ServiceLine, temporalLines } from '../../domain/service-status.ts';
 import { namespaceOf } from '../../temporal/connection.ts';
 import { temporalFacts } from '../../temporal/facts.ts';
 import { lackingSearchAttributes } from '../../temporal/search-attribute-setup.ts';
