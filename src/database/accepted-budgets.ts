@@ -2,23 +2,31 @@
  * Budgets that were edited in LiteLLM and are right all the same: a person has said so. Our next write makes the
  * acceptance history.
  */
+import { LockMode } from '@mikro-orm/core';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
-import type { Organization } from './entities.ts';
+import { Organization } from './entities.ts';
 import * as holds from './holds.ts';
+import { budgetExpected } from './organizations.ts';
 
-/** Accepts what LiteLLM shows of the organization's team, and ends the hold on a budget that was lowered. */
+/**
+ * Accepts what LiteLLM shows of the organization's team, and ends the hold on a budget that was lowered. False where
+ * another budget is expected by now: ours was written after LiteLLM was looked at.
+ */
 export async function accept(
   em: EntityManager,
   { id, litellmTeamId }: Pick<Organization, 'id' | 'litellmTeamId'>,
-  { quota, reason, by }: { quota: QuotaMicros; reason: string; by: string },
-): Promise<void> {
-  await em.transactional(async (tx) => {
-    // Before the row, whose time is then after what ended under the organization's lock.
+  { quota, expected, reason, by }: { quota: QuotaMicros; expected: QuotaMicros; reason: string; by: string },
+): Promise<boolean> {
+  return em.transactional(async (tx) => {
+    // No write of ours begins or ends meanwhile.
+    await tx.findOneOrFail(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    if ((await budgetExpected(tx, id)) !== expected) return false;
     await holds.releaseOf(tx, { scope: 'organization', subject: id, reasons: ['budget_lowered'] }, { by, reason });
     await tx.execute(
       `insert into accepted_budget (organization_id, litellm_team_id, quota, reason, accepted_by, at) values (?, ?, ?, ?, ?, clock_timestamp())`,
       [id, litellmTeamId, formatQuota(quota), reason, by],
     );
+    return true;
   });
 }

@@ -171,7 +171,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     if (expected === null)
       throw new Problem('conflict', 'nothing is expected of max_budget in LiteLLM now: no recharge has set it, or one is under way');
     if (quota === expected) throw new Problem('conflict', `max_budget in LiteLLM is ${formatQuota(quota)}, as expected`);
-    await acceptedBudgets.accept(database.fork(), organization, { quota, reason, by });
+    const isAccepted = await acceptedBudgets.accept(database.fork(), organization, { quota, expected, reason, by });
+    if (!isAccepted) throw new Problem('conflict', 'our own write has changed max_budget meanwhile: look at it again');
     response.json(await show(await get(organization.id)));
   });
 

@@ -87,10 +87,11 @@ afterAll(async () => {
 });
 
 async function trigger(id: string): Promise<void> {
+  // A fault may have taken Temporal away.
   await world.temporal.schedule
     .getHandle(id)
     .trigger()
-    .catch(() => {}); // One of the faults is a Temporal that is away.
+    .catch(() => {});
 }
 
 async function watch(): Promise<void> {

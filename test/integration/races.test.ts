@@ -3,8 +3,12 @@
  * again.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { closeEvent } from '../../activities/recharge/close-event.ts';
 import type { FaultRequest } from '../../sandbox/faults.ts';
+import { Database } from '../../src/database/database.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
+import { createLogger } from '../../src/observability/log.ts';
+import { Metrics } from '../../src/observability/metrics.ts';
 import {
   BUDGET_AFTER,
   CANCELLED,
@@ -205,6 +209,19 @@ describe('a look that was given up, and reserves while its run is ending, is not
     });
     expect(ending).toEqual(CANCELLED);
     await expectNothingOpen(organization);
+  });
+
+  test('but what is reserved when a run ends after its charge stays: a restored database may have forgotten the charge', async () => {
+    const organization = await world.organization();
+    const eventId = await reservedOnly(organization);
+    const database = await Database.open(world.config.databaseUrl);
+    const log = createLogger('silent');
+    await closeEvent({ database, log, metrics: new Metrics('worker', log) })({ eventId, outcome: 'needs_attention' });
+    await database.close();
+    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'reserved' }]);
+    await world.revokeStripeKey(false);
+    await world.rechargeIs(eventId, 'succeeded');
+    await expectChargedOnce(world, organization);
   });
 
   /**
