@@ -25,7 +25,7 @@ export type KmsEffect = 'read' | 'write';
 export class KmsError extends Error {
   override name = 'KmsError';
   readonly kind: KmsErrorKind;
-  /** LiteLLM, or a proxy before it, has answered: it works on the call no longer. */
+  /** LiteLLM, or a proxy that has not given up waiting for it, has answered: it works on the call no longer. */
   readonly isAnswered: boolean;
   /** The answer was larger than is read, or later than is waited for. A smaller question may be answered. */
   readonly excess: 'size' | 'time' | undefined;
@@ -45,8 +45,11 @@ export class KmsError extends Error {
   }
 }
 
-/** Of a proxy in front of LiteLLM that has not waited longer for it. */
-const GATEWAY_TIMEOUT = 504;
+/**
+ * Of a proxy in front of LiteLLM that has not waited longer for it: LiteLLM may still be at work. 524 is Cloudflare's.
+ * https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/error-524/
+ */
+const GATEWAY_TIMEOUTS = [504, 524];
 
 /** Longer messages hold a stack trace. */
 const MAX_MESSAGE_LENGTH = 300;
@@ -56,7 +59,8 @@ export function kmsErrorFromStatus(status: number, body: unknown, effect: KmsEff
   const message = withoutKeys(messageIn(body));
   const kind = kindOf(status, message, effect);
   const said = `LiteLLM answered ${status}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`;
-  return new KmsError(kind, said, { isAnswered: true, excess: status === GATEWAY_TIMEOUT ? 'time' : undefined, status });
+  const isLate = GATEWAY_TIMEOUTS.includes(status);
+  return new KmsError(kind, said, { isAnswered: !isLate, excess: isLate ? 'time' : undefined, status });
 }
 
 /** Teams and key aliases that exist, and members that are in the team, are 400; a user that exists is 409. */

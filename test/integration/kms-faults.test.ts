@@ -4,9 +4,11 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
-import { NEEDS_ATTENTION, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
+import { FAILURE } from '../../src/domain/failures.ts';
+import { BUDGET_AFTER, NEEDS_ATTENTION, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded } from '../support/expectations.ts';
 import { READ_BUDGET, RESET, WRITE_BUDGET } from '../support/faults.ts';
+import { failedAttempts } from '../support/runs.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -113,6 +115,21 @@ describe('when the quota can never be raised, the charge is refunded', () => {
     expect(await world.closed(eventId)).toEqual(REFUNDED);
     await expectRefunded(world, organization);
   });
+});
+
+test('a proxy has not waited for a write, and the next is refused: the money waits until the first is over, and its quota is taken back', async () => {
+  const organization = await world.organization();
+  await world.kmsFault({ ...WRITE_BUDGET, contains: organization.teamId, action: { kind: 'respond', status: 504, body: '<html></html>' } });
+  const refusal = await world.refuseBudget(organization, { kind: 'respond', status: 400, body: { error: { message: 'invalid' } } });
+  const eventId = await world.accepted(organization);
+  await failedAttempts(await world.runOf(eventId), FAILURE.budgetBusy);
+  // LiteLLM was still at work on the first.
+  await world.setBudget(organization.teamId, BUDGET_AFTER);
+  await refusal.remove();
+  await world.sql.query('update recharge set write_until = now() where organization_id = $1 and write_until > now()', [organization.id]);
+  expect(await world.closed(eventId)).toEqual(REFUNDED);
+  await expectRefunded(world, organization);
+  expect(await world.budgetOf(organization.teamId)).toBe(10);
 });
 
 test('case 40: a budget edited by somebody else after ours was planned stays, and a person decides', async () => {

@@ -22,6 +22,18 @@ test.each([
 });
 
 test.each([
+  [500, true],
+  [503, true],
+  [504, false],
+  [524, false],
+])(
+  'after a %d to a write LiteLLM works on it no longer: %s, because a proxy that gives up waiting does not stop it',
+  (status, isAnswered) => {
+    expect(kmsErrorFromStatus(status, '<html></html>', 'write')).toMatchObject({ kind: 'unknown_outcome', isAnswered });
+  },
+);
+
+test.each([
   ["{'error': 'Team id = t1 already exists. Please use a different team id.'}"],
   ["Key with alias 'a' already exists. Unique key aliases across all keys are required."],
   ["User already in team. Member: user_id=u1, user_email=None. Existing members=[Member(user_id='u1')]"],
