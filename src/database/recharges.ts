@@ -113,10 +113,10 @@ export async function reserve(
  * Cancels what is reserved for an event. For the transaction that closes it: it keeps the organization's lock, under
  * which `reserve` decides, so an attempt that Temporal has given up reserves before this, or finds the event closed.
  *
- * @returns the event's recharge as it is now; null: none.
+ * @returns the event's recharge as it is now; null: none, as where a restored database has forgotten the event.
  */
 export async function cancelReservation(tx: EntityManager, eventId: string, reason: string): Promise<Recharge | null> {
-  const { organizationId } = await tx.findOneOrFail(WebhookEvent, eventId);
+  const { organizationId } = (await tx.findOne(WebhookEvent, eventId)) ?? {};
   if (organizationId) await tx.findOne(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
   const recharge = await findByEvent(tx, eventId);
   return recharge?.status === 'reserved' ? move(tx, recharge, { to: 'cancelled', facts: { reason } }) : recharge;

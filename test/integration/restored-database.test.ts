@@ -1,8 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { WorkflowHandle } from '@temporalio/client';
 import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, HELD, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
-import { ALWAYS, HOLD, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
+import { ALWAYS, HOLD, READ_BUDGET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { idle } from '../support/runs.ts';
 import { type Organization, World } from '../support/world.ts';
 
@@ -239,6 +240,22 @@ describe('case 78: a restored database', () => {
     await goOn();
     await recharge(organization, 'succeeded');
   });
+
+  test('that has forgotten the alert whose run looks at the balance: the run ends, and the next alert is charged for', async () => {
+    const organization = await world.organization();
+    const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, times: ALWAYS, action: HOLD });
+    const run = await world.runOf(await world.accepted(organization));
+    await look.struck();
+    await restoreBefore(organization);
+    await look.remove();
+    await hasFailed(run);
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await expectChargedOnce(world, organization);
+  });
+
+  async function hasFailed(run: WorkflowHandle): Promise<void> {
+    await world.eventually(async () => (await run.describe()).status.name === 'FAILED', `${run.workflowId} has failed`, 60_000);
+  }
 
   test.each([
     ['grant', { budget: BUDGET_AFTER + 20.5, refunded: 0, granted: 4100 }],
