@@ -34,7 +34,10 @@ export function chargeStripe({ database, payments, kms, workflows }: Dependencie
   return async ({ rechargeId }: RechargeRef): Promise<ChargeResult> => {
     const em = database.fork();
     const tools: Tools = { em, payments, kms, workflows };
-    const recharge = await recharges.get(em, rechargeId);
+    const recharge = await recharges.find(em, rechargeId);
+    // A database that was restored to before it. Where Stripe has taken money for it, it is entered again, with a run of
+    // its own; where not, its event is open or lost, and whatever comes of that charges anew.
+    if (!recharge) throw ApplicationFailure.nonRetryable(`recharge ${rechargeId} is gone from the database`, FAILURE.unexpectedStatus);
     switch (recharge.status) {
       case 'reserved': {
         const created = await createIntent(tools, recharge);

@@ -253,6 +253,24 @@ describe('case 78: a restored database', () => {
     await expectChargedOnce(world, organization);
   });
 
+  test('that has forgotten what a run has reserved, and not its alert: the run ends, and reconciliation starts another one', async () => {
+    const organization = await world.organization();
+    await world.revokeStripeKey(true);
+    const eventId = await world.accepted(organization);
+    const run = await world.runOf(eventId);
+    await world.rechargeIs(eventId, 'reserved');
+    await restoreToAlert(organization, eventId);
+    await world.revokeStripeKey(false);
+    await hasFailed(run);
+    await world.sql.query(
+      "update webhook_event set received_at = now() - interval '1 hour', dispatched_at = now() - interval '1 hour' where id = $1",
+      [eventId],
+    );
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'run_missing', subject: eventId, settled: true }]);
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+    await expectChargedOnce(world, organization);
+  });
+
   async function hasFailed(run: WorkflowHandle): Promise<void> {
     await world.eventually(async () => (await run.describe()).status.name === 'FAILED', `${run.workflowId} has failed`, 60_000);
   }
