@@ -43,7 +43,10 @@ export function compareIntents({
       if (!intent.metadata || !isOurs(intent, installation)) continue;
       page.compared++;
       const recharge = known.get(intent.metadata.rechargeId);
-      if (recharge) page.findings.push(...(await compare({ em, recharge, intent, isEntered: charged.has(recharge.id), fix })));
+      const isEntered = recharge !== undefined && charged.has(recharge.id);
+      if (recharge && isEntered && intent.id !== recharge.paymentIntentId)
+        page.findings.push(...(await compareSecond(payments, recharge, intent)));
+      else if (recharge) page.findings.push(...(await compare({ em, recharge, intent, isEntered, fix })));
       else if (mayHoldMoney(intent)) page.lost.push({ intentId: intent.id });
     }
     // Without `fix` the next scheduled run settles some of them.
@@ -71,6 +74,23 @@ async function compare({ em, recharge, intent, isEntered, fix }: Comparison): Pr
   const money = isOurCurrency ? ({ transfer: 'charge', captured: minorUnits(outcome.amountMinor) } as const) : {};
   if (fix) await recharges.reopen(em, recharge, { code: 'unexpected_charge', reason, ...money });
   return [findingOf('captured_unknown', { subject, organizationId, seen: reason })];
+}
+
+/**
+ * An intent of a recharge that another one has paid: a restored database had forgotten it, and Stripe did not list it yet.
+ * No account of ours holds its money, so a person gives it back at Stripe.
+ */
+async function compareSecond(
+  payments: Pick<ActivityDependencies['payments'], 'refundsOf'>,
+  { id: subject, organizationId, paymentIntentId }: Recharge,
+  { id: secondIntent, outcome }: Intent,
+): Promise<Finding[]> {
+  if (outcome.kind !== 'captured') return [];
+  const refunds = await payments.refundsOf(secondIntent);
+  const refunded = refunds.reduce((sum, { isGone, amountMinor }) => sum + (isGone ? amountMinor : 0), 0);
+  if (refunded >= outcome.amountMinor) return [];
+  const seen = `PaymentIntent ${secondIntent} was captured too, and the recharge is paid by ${paymentIntentId}`;
+  return [findingOf('captured_unknown', { subject, organizationId, seen, secondIntent })];
 }
 
 /** A person has said that it is right as it is. */

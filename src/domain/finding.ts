@@ -43,6 +43,8 @@ type Sighting = Pick<Finding, 'subject' | 'organizationId' | 'seen'> & { settled
 type Details = {
   /** What has to come before the recharge can be entered again. */
   recharge_lost: { waitsFor: 'organization_missing' | 'metadata_edited' | 'fix' | 'open_recharge' };
+  /** `secondIntent`: it was captured for a recharge that another intent has paid. */
+  captured_unknown: { secondIntent?: string };
   money_returned: { rechargeId: string };
   /** `left`: the budget that our last write left, in LiteLLM dollars, decimal. `isThere`: LiteLLM has the team. */
   budget_differs: { left: string; isThere: boolean };
@@ -76,7 +78,10 @@ const WORDS: { [Kind in FindingKind]: (sighting: Sighting & DetailsOf<Kind>) => 
     expected: 'its recharge in the database',
     command: LOST_COMMANDS[waitsFor](organizationId),
   }),
-  captured_unknown: ({ subject }) => ({ expected: 'not captured', command: resolveRecharge(subject) }),
+  captured_unknown: ({ subject, secondIntent }) => ({
+    expected: 'not captured',
+    command: secondIntent ? `refund PaymentIntent ${secondIntent} in Stripe` : resolveRecharge(subject),
+  }),
   money_returned: ({ rechargeId }) => ({ expected: `recharge ${rechargeId} has followed it`, command: FIX }),
   fraud_warning_missed: () => ({ expected: 'a hold of the organization', command: FIX }),
   ledger_without_capture: ({ subject }) => ({ expected: 'captured, as the ledger says', command: resolveRecharge(subject) }),

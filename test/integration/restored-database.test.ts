@@ -271,6 +271,21 @@ describe('case 78: a restored database', () => {
     await expectChargedOnce(world, organization);
   });
 
+  test('of whose reserved recharge Stripe lists no payment, for a while: the second payment is shown, until it is refunded', async () => {
+    const { organization, eventId, intentId } = await world.recharged();
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    await world.stripeKnob('idempotency/prune');
+    const hidden = await hideIntents();
+    await restoreTo('reserved', organization, eventId);
+    await hidden.remove();
+    expect((await world.books(organization)).charges).toBe(2);
+    expect(await world.findingsOf(organization)).toMatchObject([
+      { kind: 'captured_unknown', seen: expect.stringContaining(intentId), command: expect.stringContaining(intentId), settled: false },
+    ]);
+    await world.stripe.refunds.create({ payment_intent: intentId });
+    expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
   async function hasFailed(run: WorkflowHandle): Promise<void> {
     await world.eventually(async () => (await run.describe()).status.name === 'FAILED', `${run.workflowId} has failed`, 60_000);
   }
