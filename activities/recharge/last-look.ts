@@ -2,7 +2,7 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import * as cardAttempts from '../../src/database/card-attempts.ts';
 import type { EntityManager } from '../../src/database/database.ts';
-import type { Organization, Recharge } from '../../src/database/entities.ts';
+import type { Recharge } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { paidBy } from '../../src/database/recharge-history.ts';
 import type { Card } from '../../src/domain/card.ts';
@@ -28,11 +28,12 @@ type Look = { em: EntityManager; kms: ActivityDependencies['kms']; recharge: Rec
  *   LiteLLM cannot be read: who could not be given quota is not charged.
  */
 export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promise<Obstacle | undefined> {
-  const organization = await organizations.get(em, recharge.organizationId);
+  const reservation = await organizations.ofReservation(em, recharge, RESERVATION_LASTS_MS);
+  const { organization, isJustReserved } = reservation;
   if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) return refused('auto_recharge_disabled');
   if (organization.blocked) return refused('team_blocked');
-  if (!(await isWithinLimits(em, recharge, organization))) return { reason: 'the limits were lowered after the amount was reserved' };
-  const unfit = await unfitnessNow(kms, recharge);
+  if (!(await isWithinLimits(em, recharge, reservation))) return { reason: 'the limits were lowered after the amount was reserved' };
+  const unfit = isJustReserved ? null : await unfitnessNow(kms, recharge);
   if (unfit) return refused(unfit);
   // Right before the confirm that follows at once, one statement says that the look before the intent was made stands.
   if (recharge.status === 'charging' && (await cardAttempts.stands(em, recharge, card))) return undefined;
@@ -47,20 +48,18 @@ export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promi
  * A reservation has counted its amount under the organization's lock. While the settings are those of then, it is still
  * within the limits of the day and the month; one above `max_charge` is looked at anew, because a person approves it.
  */
-async function isWithinLimits(em: EntityManager, recharge: Recharge, organization: Organization): Promise<boolean> {
+async function isWithinLimits(
+  em: EntityManager,
+  recharge: Recharge,
+  { organization, isJustReserved, hasSettingsOfThen }: Awaited<ReturnType<typeof organizations.ofReservation>>,
+): Promise<boolean> {
   const policy = organizations.policyOf(organization);
-  const isAsReserved = isJustReserved(recharge) && organization.updatedAt < recharge.createdAt;
-  if (isAsReserved && recharge.amountMinor <= policy.maxCharge) return true;
+  if (isJustReserved && hasSettingsOfThen && recharge.amountMinor <= policy.maxCharge) return true;
   return withinLimits(policy, await paidBy(em, organization.id, { except: recharge.id }), recharge.amountMinor);
-}
-
-function isJustReserved({ createdAt }: Recharge): boolean {
-  return Date.now() - createdAt.getTime() < RESERVATION_LASTS_MS;
 }
 
 /** Why quota would help this team no more; null when it would. */
 async function unfitnessNow(kms: Look['kms'], recharge: Recharge): Promise<Refusal | null> {
-  if (isJustReserved(recharge)) return null;
   try {
     const budget = await kms.teamBudget(recharge.litellmTeamId);
     return budget.blocked ? 'team_blocked' : unfitness(budget);

@@ -59,6 +59,27 @@ export async function get(em: EntityManager, id: string): Promise<Organization> 
   return em.findOneOrFail(Organization, id);
 }
 
+/**
+ * The organization of a recharge, by PostgreSQL's clock: whether the recharge was reserved in the last `withinMs`, and
+ * whether the settings are those that it was reserved by. One statement.
+ *
+ * @throws when either is not found.
+ */
+export async function ofReservation(
+  em: EntityManager,
+  { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
+  withinMs: number,
+): Promise<{ organization: Organization; isJustReserved: boolean; hasSettingsOfThen: boolean }> {
+  const [found] = await em.execute<{ is_just_reserved: boolean; has_settings_of_then: boolean }[]>(
+    `select o.*, r.created_at > now() - ? * interval '1 millisecond' as is_just_reserved, o.updated_at < r.created_at as has_settings_of_then
+     from organization_balance_config o, recharge r where o.c_organization_id = ? and r.id = ?`,
+    [withinMs, organizationId, id],
+  );
+  if (!found) throw new Error(`recharge ${id} or its organization is not in the database`);
+  const { is_just_reserved: isJustReserved, has_settings_of_then: hasSettingsOfThen, ...row } = found;
+  return { organization: em.map(Organization, row as never) as Organization, isJustReserved, hasSettingsOfThen };
+}
+
 /** Newest first. @throws BadCursorError */
 export async function list(
   em: EntityManager,

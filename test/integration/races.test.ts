@@ -2,11 +2,14 @@
  * Two things at once, or one thing half known: what a review of the money path broke, and must not break
  * again.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { closeEvent } from '../../activities/recharge/close-event.ts';
+import { obstacleTo } from '../../activities/recharge/last-look.ts';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { Database } from '../../src/database/database.ts';
+import * as recharges from '../../src/database/recharges.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
+import { KmsClient } from '../../src/kms/client.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { Metrics } from '../../src/observability/metrics.ts';
 import {
@@ -403,6 +406,26 @@ describe('case 56: what is asked is behind the times', () => {
     expect(await world.closed(eventId)).toEqual(RECHARGED);
     await expectChargedOnce(world, organization);
   });
+});
+
+test('a worker whose clock is behind believes what was seen at the reservation no longer than another one', async () => {
+  const organization = await world.organization();
+  const eventId = await reservedOnly(organization);
+  const { rechargeId } = await world.rechargeIs(eventId, 'reserved');
+  await world.sql.query("update recharge set created_at = now() - interval '1 minute' where id = $1", [rechargeId]);
+  const database = await Database.open(world.config.databaseUrl);
+  const em = database.fork();
+  const recharge = await recharges.get(em, rechargeId);
+  const kms = new KmsClient(world.config.kms);
+  await world.editTeam(organization.teamId, { blocked: true });
+  const card = { id: 'pm_clock', fingerprint: 'clock', expiry: '' };
+  const now = Date.now();
+  const clock = jest.spyOn(Date, 'now').mockReturnValue(now - 10 * 60_000);
+  const obstacle = await obstacleTo({ em, kms, recharge }, card).finally(() => clock.mockRestore());
+  expect(obstacle).toMatchObject({ refusal: 'team_blocked' });
+  await database.close();
+  await cancel(eventId);
+  await world.closed(eventId);
 });
 
 describe('an organization', () => {
