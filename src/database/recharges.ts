@@ -100,9 +100,10 @@ export async function reserve(
       quotaAfter: quotaMicros(decision.quotaBefore + decision.quota),
       keysSpent: 0,
       timeline: timelineOf({ status: 'reserved' }),
-      // The clock by which the days of the daily limit are computed.
-      createdAt: now(),
-      updatedAt: now(),
+      // The clock by which the days of the daily limit are computed. Under the lock, and so after whatever was decided
+      // on: an approval is used up by what was reserved since it was given.
+      createdAt: statementTime(),
+      updatedAt: statementTime(),
     } as unknown as RequiredEntityData<Recharge>);
     await tellLimits(tx, organizationId, { policy, history, amount: decision.amount });
     return { kind: 'reserved', recharge: await tx.findOneOrFail(Recharge, id) };

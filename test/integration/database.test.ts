@@ -3,17 +3,20 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import pg from 'pg';
 import { Database, type EntityManager } from '../../src/database/database.ts';
 import { isDatabaseOutage } from '../../src/database/errors.ts';
+import * as holds from '../../src/database/holds.ts';
 import { newId } from '../../src/database/ids.ts';
 import { LimitedClient } from '../../src/database/limited-client.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { BadCursorError, type Page, type PageRequest } from '../../src/database/page.ts';
 import { batchReceiver, type IncomingEvent, type Receipt } from '../../src/database/receiving.ts';
+import { paidBy } from '../../src/database/recharge-history.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import * as stripeEvents from '../../src/database/stripe-events.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
 import * as teams from '../../src/database/teams.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
+import { minorUnits, type QuotaMicros, quotaFromDollars } from '../../src/domain/money.ts';
 import { GroupCommit, LANES } from '../../src/inbox/group-commit.ts';
 import { migratedDatabase } from '../support/databases.ts';
 import { insertEvent } from '../support/events.ts';
@@ -153,6 +156,40 @@ describe('PostgreSQL stamps rows, whatever clock this process has', () => {
     );
     expect(rows).toEqual([{ after: true }]);
   });
+});
+
+test('an approval is used up by the reservation that it was given to, also by one whose transaction began before it', async () => {
+  const organizationId = await organization();
+  const id = await insertEvent(sql, organizationId);
+  const approved = minorUnits(60_000);
+  const hold = { scope: 'organization', subject: organizationId, reason: 'runaway', detail: 'a loop', openedBy: 'test' } as const;
+  const { id: holdId } = await holds.open(em, { ...hold, organizationId, amountMinor: approved });
+  const [quota, balance, quotaBefore] = ([600, 5, 10] as const).map((dollars) => quotaFromDollars(dollars)) as [
+    QuotaMicros,
+    QuotaMicros,
+    QuotaMicros,
+  ];
+  const reserved = await em.transactional(async (tx) => {
+    await tx.execute('select 1');
+    await holds.release(database.fork(), holdId, { by: 'ann', reason: 'looked at' });
+    return recharges.reserve(
+      tx,
+      { id, source: 'webhook' },
+      {
+        organizationId,
+        seenVersion: 0,
+        decide: (_policy, { approvedAmount: amount }) => ({
+          kind: 'recharge',
+          amount: amount ?? minorUnits(0),
+          quota,
+          balance,
+          quotaBefore,
+        }),
+      },
+    );
+  });
+  expect(reserved).toMatchObject({ kind: 'reserved', recharge: { amountMinor: approved } });
+  expect((await paidBy(em, organizationId)).approvedAmount).toBeNull();
 });
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {
