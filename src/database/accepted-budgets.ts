@@ -11,17 +11,19 @@ import { budgetExpected } from './organizations.ts';
 
 /**
  * Accepts what LiteLLM shows of the organization's team, and ends the hold on a budget that was lowered. False where
- * another budget is expected by now: ours was written after LiteLLM was looked at.
+ * another budget is expected by now, or the same again: ours was written after LiteLLM was looked at.
+ *
+ * @param organization as it was before LiteLLM was looked at: whatever settles since advances its version.
  */
 export async function accept(
   em: EntityManager,
-  { id, litellmTeamId }: Pick<Organization, 'id' | 'litellmTeamId'>,
+  { id, litellmTeamId, version: seenVersion }: Pick<Organization, 'id' | 'litellmTeamId' | 'version'>,
   { quota, expected, reason, by }: { quota: QuotaMicros; expected: QuotaMicros; reason: string; by: string },
 ): Promise<boolean> {
   return em.transactional(async (tx) => {
     // No write of ours begins or ends meanwhile.
-    await tx.findOneOrFail(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
-    if ((await budgetExpected(tx, id)) !== expected) return false;
+    const { version } = await tx.findOneOrFail(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    if (version !== seenVersion || (await budgetExpected(tx, id)) !== expected) return false;
     await holds.releaseOf(tx, { scope: 'organization', subject: id, reasons: ['budget_lowered'] }, { by, reason });
     await tx.execute(
       `insert into accepted_budget (organization_id, litellm_team_id, quota, reason, accepted_by, at) values (?, ?, ?, ?, ?, clock_timestamp())`,

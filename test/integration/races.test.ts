@@ -428,6 +428,42 @@ test('a worker whose clock is behind believes what was seen at the reservation n
   await world.closed(eventId);
 });
 
+describe('an edited budget that a person accepts', () => {
+  test('is not accepted when it was seen before a recharge from it, though the recharge has left what was expected before', async () => {
+    const { organization } = await world.recharged();
+    await world.setBudget(organization.teamId, 12);
+    const { answer, goOn } = await acceptanceHeld(organization);
+    // Another person releases the hold meanwhile.
+    expect(await world.alerted(organization)).toEqual(HELD);
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    expect(await world.alerted(organization, { max_budget: 12 })).toEqual(RECHARGED);
+    expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
+    await goOn();
+    expect((await answer).status).toBe(409);
+  });
+
+  test('is not accepted while a recharge from it is under way, and the recharge ends as if nobody had tried', async () => {
+    const { organization } = await world.recharged();
+    await world.setBudget(organization.teamId, 40);
+    await world.spend(organization.teamId, 40);
+    const { answer, goOn } = await acceptanceHeld(organization);
+    const recharge = await world.chargedButNotGranted(organization, { max_budget: 40 });
+    await goOn();
+    expect((await answer).status).toBe(409);
+    await recharge.goOn();
+    expect(await world.closed(recharge.eventId)).toEqual(RECHARGED);
+    expect(await world.budgetOf(organization.teamId)).toBe(70.5);
+  });
+
+  /** A person has been shown the budget as it is, and the acceptance of it is under way. */
+  async function acceptanceHeld({ id, teamId }: Organization) {
+    const look = await world.kmsFault({ ...READ_BUDGET, contains: teamId, when: 'after', action: HOLD });
+    const answer = world.admin.post(`/api/v1/organizations/${id}/accept-budget`, { reason: 'it was meant' });
+    await look.struck();
+    return { answer, goOn: () => look.remove() };
+  }
+});
+
 describe('an organization', () => {
   test('cannot be deleted while an event of it is open', async () => {
     const organization = await world.organization();
