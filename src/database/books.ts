@@ -93,6 +93,7 @@ export async function overlaps(em: EntityManager): Promise<Overlap[]> {
      where r.status = 'succeeded' and r.updated_at > now() - interval '${OVERLAPS_FOR}' and not r.timeline @> '[{"resolution": "grant"}]'
        and not exists (select from reversal v where v.organization_id = r.organization_id and v.updated_at >= f.updated_at)
        and not exists (select from hold h where h.organization_id = r.organization_id and h.reason = 'budget_lowered' and h.released_at >= f.updated_at)
+       and not exists (select from accepted_budget b where b.organization_id = r.organization_id and b.at >= f.updated_at)
      order by r.id limit ${LIMIT}`,
   );
   return rows.map((row) => ({

@@ -455,6 +455,16 @@ describe('an edited budget that a person accepts', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(70.5);
   });
 
+  test('is the beginning of another step, though no hold was opened for it: no two recharges are said to have made one', async () => {
+    const { organization } = await world.recharged();
+    await world.setBudget(organization.teamId, 12);
+    const { goOn, answer } = await acceptanceHeld(organization);
+    await goOn();
+    expect((await answer).status).toBe(200);
+    expect(await world.alerted(organization, { max_budget: 12 })).toEqual(RECHARGED);
+    expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
   /** A person has been shown the budget as it is, and the acceptance of it is under way. */
   async function acceptanceHeld({ id, teamId }: Organization) {
     const look = await world.kmsFault({ ...READ_BUDGET, contains: teamId, when: 'after', action: HOLD });
