@@ -1,6 +1,7 @@
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Reversal } from '../../src/database/entities.ts';
 import * as ledger from '../../src/database/ledger.ts';
+import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
@@ -23,6 +24,15 @@ type Tools = Omit<ChangeBudgetDependencies, 'database'> & { em: EntityManager };
 export async function changeBudget(tools: Tools, reversal: Reversal, direction: BudgetDirection): Promise<boolean> {
   const { em, kms } = tools;
   const { organizationId, litellmTeamId: teamId, id: writer } = reversal;
+  const [owner] = await organizations.ofLitellmTeams(em, [teamId]);
+  if (owner && owner.id !== organizationId) {
+    await reversals.park(
+      em,
+      reversal,
+      `team ${teamId} belongs to organization ${owner.id} by now: settle with both whose quota it is, then accept`,
+    );
+    return false;
+  }
   // Before the budget is claimed: a Stripe that does not answer holds up no recharge that waits for it.
   const note = await readNote(tools, reversal, direction);
   try {

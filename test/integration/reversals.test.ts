@@ -144,6 +144,32 @@ describe('case 44: a dispute', () => {
     expect(await scene.heldFor(organization)).toBeNull();
   });
 
+  test('of a payment for a team that another organization has by now takes nothing of it: a person decides', async () => {
+    const { organization, rechargeId, intentId } = await world.recharged();
+    const { teamId } = organization;
+    await world.anotherTeam(organization, { budget: 50, spend: 0 });
+    const { status } = await world.admin.post('/api/v1/organizations', {
+      c_organization_id: `${organization.id}-next`,
+      stripe_customer_id: organization.customerId,
+      litellm_team_id: teamId,
+      minimum_balance: '2.00',
+      target_balance: '20.00',
+    });
+    expect(status).toBe(201);
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    expect(await world.reversalIs(id, 'needs_attention')).toMatchObject({
+      failure_message: expect.stringContaining(`${organization.id}-next`),
+    });
+    expect(await world.budgetOf(teamId)).toBe(BUDGET_AFTER);
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant']);
+    expect((await world.admin.post(`/api/v1/reversals/${id}/resolve`, { resolution: 'accept', reason: 'agreed with both' })).status).toBe(
+      200,
+    );
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback']);
+    expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0 });
+    expect(await world.budgetOf(teamId)).toBe(BUDGET_AFTER);
+  });
+
   test('that is lost gives nothing back', async () => {
     const paid = await world.recharged();
     const { organization, rechargeId, intentId } = paid;
