@@ -31,6 +31,7 @@ export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promi
   const reservation = await organizations.ofReservation(em, recharge, RESERVATION_LASTS_MS);
   const { organization, isJustReserved } = reservation;
   if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) return refused('auto_recharge_disabled');
+  if (organization.stripeCustomerId !== recharge.stripeCustomerId) return { reason: 'the organization has another customer by now' };
   if (organization.blocked) return refused('team_blocked');
   if (!(await isWithinLimits(em, recharge, reservation))) return { reason: 'the limits were lowered after the amount was reserved' };
   const unfit = isJustReserved ? null : await unfitnessNow(kms, recharge);

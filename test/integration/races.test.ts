@@ -428,6 +428,21 @@ test('a worker whose clock is behind believes what was seen at the reservation n
   await world.closed(eventId);
 });
 
+test('what was reserved for another customer than the organization has by now is not charged, and the next alert is, to the right one', async () => {
+  const [organization, right] = [await world.organization(), await world.organization()];
+  const creation = await world.stripeFault({ ...CREATE_INTENT, when: 'after', action: HOLD });
+  const eventId = await world.accepted(organization);
+  await creation.struck();
+  const settings = { stripe_customer_id: right.customerId };
+  expect((await world.admin.patch(`/api/v1/organizations/${organization.id}`, settings)).status).toBe(200);
+  await creation.remove();
+  expect(await world.closed(eventId)).toEqual(CANCELLED);
+  await expectUncharged(world, organization);
+  await world.recharge(organization);
+  expect((await world.stripe.charges.list({ customer: organization.customerId })).data).toEqual([]);
+  expect((await world.stripe.charges.list({ customer: right.customerId })).data).toMatchObject([{ amount: 2050, captured: true }]);
+});
+
 describe('an edited budget that a person accepts', () => {
   test('is not accepted when it was seen before a recharge from it, though the recharge has left what was expected before', async () => {
     const { organization } = await world.recharged();
