@@ -224,11 +224,12 @@ function leftOf(policy: RechargePolicy, history: PaidHistory): { amount: MinorUn
 /**
  * Whether a reserved amount is still within the limits, for a last look before the card is charged. The
  * amount was counted under the lock when it was reserved, so no other recharge can have taken its place: only
- * a limit that was lowered since, or an approval that has lapsed, makes this false.
+ * a limit that was lowered since, that of the attempts too, or an approval that has lapsed, makes this false.
  *
  * @param history without the recharge itself; see `paidBy`.
  */
 export function withinLimits(policy: RechargePolicy, history: PaidHistory, amount: MinorUnits): boolean {
+  if (history.attemptsToday >= policy.maxDailyRecharges) return false;
   if (amount <= (history.approvedAmount ?? 0)) return true;
   return amount <= policy.maxCharge && amount <= leftOf(policy, history).amount;
 }

@@ -405,6 +405,11 @@ describe('a last look before the card is charged', () => {
     expect(within(3_000, { chargedThisMonth: minorUnits(3_000) })).toBe(true);
     expect(within(3_000, { chargedThisMonth: minorUnits(3_001) })).toBe(false);
   });
+  test('finds nothing within max_daily_recharges once it was lowered to the attempts before, whatever a person has approved', () => {
+    const approvedAmount = minorUnits(9_000);
+    expect(within(1_000, { attemptsToday: policy.maxDailyRecharges - 1, approvedAmount })).toBe(true);
+    expect(within(1_000, { attemptsToday: policy.maxDailyRecharges, approvedAmount })).toBe(false);
+  });
   test('finds what a person has approved, and no more than that', () => {
     expect(within(9_000, { approvedAmount: minorUnits(9_000) })).toBe(true);
     expect(within(9_001, { approvedAmount: minorUnits(9_000) })).toBe(false);
