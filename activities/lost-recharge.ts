@@ -5,11 +5,17 @@ import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
 import { currency, minorUnits } from '../src/domain/money.ts';
 import { refundsShown } from '../src/domain/refund.ts';
+import type { ChargeOutcome } from '../src/payments/charge-outcome.ts';
+import type { IntentsPage } from '../src/payments/client.ts';
 import type { Intent } from '../src/payments/intent.ts';
 import type { ActivityDependencies } from './dependencies.ts';
 
 /** Nobody has more recharges lost of one organization than this without having noticed. */
 export const NEWEST_INTENTS = 20;
+
+/** So many more are read at once behind those, and so often is looked: a call each, before a charge. */
+const INTENTS_BEHIND = 100;
+const MAX_LOOKS = 3;
 
 /** Whether an intent was made by this installation; one from before installations were marked counts as its own. */
 export function isOurs({ metadata }: Intent, installation: string): boolean {
@@ -22,33 +28,41 @@ export function mayHoldMoney({ isCanceled, outcome }: Intent): boolean {
 }
 
 /**
- * The oldest intent of an organization that has taken money, or is about to, and that the database does not know:
- * that of a recharge which it has lost, or of the one that is about to be charged. Whoever has paid and got nothing is
- * not charged again.
+ * The oldest intent of an organization that has taken money, or is about to, or of which Stripe does not say, and that
+ * the database does not know: that of a recharge which it has lost, or of the one that is about to be charged. Whoever
+ * has paid and got nothing is not charged again.
+ *
+ * A customer may pay for others too, and by others than us. So the look goes on behind the newest ones until it finds a
+ * recharge of the organization that the database knows: what is older than that was not lost.
  *
  * @param recharge one that has no intent.
  * @param newest the NEWEST_INTENTS of its customer, newest first.
  * @param installation ours.
+ * @throws PaymentsError
  */
 export async function lostPayment(
-  em: EntityManager,
-  { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
-  { newest, installation }: { newest: readonly Intent[]; installation: string },
+  { em, payments }: { em: EntityManager; payments: Pick<ActivityDependencies['payments'], 'intentsBehind'> },
+  { id, organizationId, stripeCustomerId: customerId }: Pick<Recharge, 'id' | 'organizationId' | 'stripeCustomerId'>,
+  { newest, installation }: { newest: IntentsPage; installation: string },
 ): Promise<Intent | undefined> {
-  const taken = newest.filter(
-    (intent) =>
-      isOurs(intent, installation) &&
-      intent.metadata?.organizationId === organizationId &&
-      (intent.outcome.kind === 'captured' || intent.outcome.kind === 'processing'),
-  );
-  if (taken.length === 0) return undefined;
-  const known = await recharges.knownOf(
-    em,
-    taken.map(({ metadata }) => metadata?.rechargeId ?? ''),
-  );
-  // A database from before its intent was stored knows the recharge, and not that it is paid.
-  known.delete(id);
-  return taken.findLast(({ metadata }) => !known.has(metadata?.rechargeId ?? ''));
+  let oldest: Intent | undefined;
+  for (let page = newest, looks = 1; ; looks++) {
+    const own = page.intents.filter((intent) => isOurs(intent, installation) && intent.metadata?.organizationId === organizationId);
+    const known = own.length === 0 ? new Set<string>() : await recharges.knownOf(em, own.map(rechargeIdOf));
+    // A database from before its intent was stored knows the recharge, and not that it is paid.
+    known.delete(id);
+    oldest = own.findLast((intent) => MAY_BE_PAID.includes(intent.outcome.kind) && !known.has(rechargeIdOf(intent))) ?? oldest;
+    const last = page.intents.at(-1);
+    if (known.size > 0 || !page.hasMore || !last || looks === MAX_LOOKS) return oldest;
+    page = await payments.intentsBehind(last.id, { customerId, limit: INTENTS_BEHIND });
+  }
+}
+
+/** Also one of which nobody can tell. */
+const MAY_BE_PAID: readonly ChargeOutcome['kind'][] = ['captured', 'processing', 'unexpected'];
+
+function rechargeIdOf({ metadata }: Intent): string {
+  return metadata?.rechargeId ?? '';
 }
 
 /**

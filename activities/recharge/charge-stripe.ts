@@ -69,9 +69,9 @@ type Created = { kind: 'created'; recharge: Recharge; intent: Intent } | { kind:
 
 /** An unconfirmed intent, its id stored. Until then no money can move; after it none can move unnoticed. */
 async function createIntent({ em, payments, kms, workflows }: Tools, recharge: Recharge): Promise<Created> {
-  const { choice, intents } = await payments.cardAndNewestIntents(recharge.stripeCustomerId, NEWEST_INTENTS);
+  const { choice, ...newest } = await payments.cardAndNewestIntents(recharge.stripeCustomerId, NEWEST_INTENTS);
   const installation = await installationId(em);
-  const lost = await lostPayment(em, recharge, { newest: intents, installation });
+  const lost = await lostPayment({ em, payments }, recharge, { newest, installation });
   if (lost?.metadata?.rechargeId === recharge.id) return takeOver(em, payments, recharge, lost);
   if (lost) {
     const reason = `${REFUSALS.payment_unknown} (PaymentIntent ${lost.id})`;

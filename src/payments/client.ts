@@ -61,6 +61,9 @@ export type CardChoice =
   | { kind: 'customer_missing'; message: string }
   | { kind: 'no_payment_method'; message: string };
 
+/** `hasMore`: older ones behind the last. */
+export type IntentsPage = { intents: Intent[]; hasMore: boolean };
+
 export class PaymentsClient {
   private readonly stripe: Stripe;
   private readonly gate: Gate;
@@ -262,22 +265,30 @@ export class PaymentsClient {
    *
    * @throws PaymentsError
    */
-  async cardAndNewestIntents(customerId: string, limit: number): Promise<{ choice: CardChoice; intents: Intent[] }> {
+  async cardAndNewestIntents(customerId: string, limit: number): Promise<IntentsPage & { choice: CardChoice }> {
     const query = { customer: customerId, limit, expand: ['data.customer.invoice_settings.default_payment_method'] };
-    const { data } = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query)).catch((error) => {
+    const page = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query)).catch((error) => {
       // Of a customer that the key does not know; the choice of the card says so.
-      if (error instanceof PaymentsError && error.failure.code === 'resource_missing') return { data: [] };
+      if (error instanceof PaymentsError && error.failure.code === 'resource_missing') return { data: [], has_more: false };
       throw error;
     });
+    const { data, has_more: hasMore } = page;
     const customer = data[0]?.customer;
     const shown = typeof customer === 'object' && customer !== null && !customer.deleted ? standardCardOf(customer) : undefined;
-    return { choice: shown ?? (await this.chooseCard(customerId)), intents: data.map(ofIntent) };
+    return { choice: shown ?? (await this.chooseCard(customerId)), intents: data.map(ofIntent), hasMore };
+  }
+
+  /** The next intents of the customer behind one of them, newest first; at most 100. @throws PaymentsError */
+  async intentsBehind(intentId: string, { customerId, limit }: { customerId: string; limit: number }): Promise<IntentsPage> {
+    const query = { customer: customerId, limit, starting_after: intentId };
+    const page = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query));
+    return { intents: page.data.map(ofIntent), hasMore: page.has_more };
   }
 
   /**
    * One page of the intents created since `since`, newest first. @param after the last id of the page before.
    */
-  async intentsSince(since: Date, limit: number, after?: string): Promise<{ intents: Intent[]; hasMore: boolean }> {
+  async intentsSince(since: Date, limit: number, after?: string): Promise<IntentsPage> {
     const query = { created: createdSince(since), limit, ...(after && { starting_after: after }) };
     const page = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query));
     return { intents: page.data.map(ofIntent), hasMore: page.has_more };

@@ -42,6 +42,8 @@ const CALLS: Record<Call, (scene: Scene) => Promise<unknown>> = {
   rememberWrite: ({ payments, paidIntentId }) => payments.rememberWrite(paidIntentId, WRITE_NAME, WRITE),
   rememberedWrite: ({ payments, paidIntentId }) => payments.rememberedWrite(paidIntentId, WRITE_NAME),
   cardAndNewestIntents: ({ payments, recharge }) => payments.cardAndNewestIntents(recharge.stripeCustomerId, 20),
+  intentsBehind: ({ payments, recharge, intentId }) =>
+    payments.intentsBehind(intentId, { customerId: recharge.stripeCustomerId, limit: 100 }),
   intentsSince: ({ payments, intentId }) => payments.intentsSince(new Date(), 100, intentId),
   refundsOf: ({ payments, paidIntentId }) => payments.refundsOf(paidIntentId),
   refund: ({ payments, recharge, paidIntentId }) => payments.refund(recharge, paidIntentId),

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
+import { NEWEST_INTENTS } from '../../activities/lost-recharge.ts';
 import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, HELD, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
@@ -130,10 +131,12 @@ async function refunded(): Promise<{ organization: Organization; eventId: string
   return { organization, eventId };
 }
 
+const LIST_INTENTS = { method: 'GET', path: '/v1/payment_intents' } as const;
+
 /** Stripe lists no payment, as right after one was made. */
 function hideIntents() {
   const body = { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' };
-  return world.stripeFault({ method: 'GET', path: '/v1/payment_intents', times: ALWAYS, action: { kind: 'respond', status: 200, body } });
+  return world.stripeFault({ ...LIST_INTENTS, times: ALWAYS, action: { kind: 'respond', status: 200, body } });
 }
 
 /** A recharge of the organization, as the API shows it. */
@@ -163,6 +166,31 @@ describe('case 78: a restored database', () => {
     await recharge(organization, 'succeeded');
     await expectChargedOnce(world, organization);
     expect(await world.alerted(organization)).toEqual(RECHARGED);
+  });
+
+  test('of which Stripe lists a payment without saying how much: it is entered again, and read anew, and nothing is charged', async () => {
+    const { organization, intentId } = await world.recharged();
+    await restoreBefore(organization);
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    const listed = { ...(await world.stripe.paymentIntents.retrieve(intentId)), amount_received: null };
+    const body = { object: 'list', data: [listed], has_more: false, url: '/v1/payment_intents' };
+    await world.stripeFault({ ...LIST_INTENTS, action: { kind: 'respond', status: 200, body } });
+    expect(await world.alerted(organization)).toEqual(unsuccessful('payment_unknown'));
+    await recharge(organization, 'succeeded');
+    await expectChargedOnce(world, organization);
+  });
+
+  test('of whose customer Stripe lists many newer payments, by others: the lost one is found behind them', async () => {
+    const { organization } = await world.recharged();
+    const { customerId: customer } = organization;
+    await Promise.all(
+      Array.from({ length: 2 * NEWEST_INTENTS }, () => world.stripe.paymentIntents.create({ amount: 100, currency: 'usd', customer })),
+    );
+    await restoreBefore(organization);
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    expect(await world.alerted(organization)).toEqual(unsuccessful('payment_unknown'));
+    await recharge(organization, 'succeeded');
+    await expectChargedOnce(world, organization);
   });
 
   test('of which Stripe lists nothing, for a while: two payments of one step are never both granted by one raise', async () => {

@@ -210,8 +210,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/charge-stripe.ts',
-        'const lost = await lostPayment(em, recharge, { newest: intents, installation });',
-        'const lost = undefined as Awaited<ReturnType<typeof lostPayment>> | typeof intents[number];',
+        'const lost = await lostPayment({ em, payments }, recharge, { newest, installation });',
+        'const lost = undefined as Awaited<ReturnType<typeof lostPayment>> | typeof newest.intents[number];',
       ],
     ],
   },

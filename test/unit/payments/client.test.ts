@@ -39,6 +39,7 @@ const CALLS: Record<Exclude<keyof PaymentsClient, 'load'>, (payments: PaymentsCl
   rememberWrite: (payments) => payments.rememberWrite('pi_1', WRITE_NAME, { before: quotaMicros(2), after: quotaMicros(1), upon: '' }),
   rememberedWrite: (payments) => payments.rememberedWrite('pi_1', WRITE_NAME),
   cardAndNewestIntents: (payments) => payments.cardAndNewestIntents('cus_1', 20),
+  intentsBehind: (payments) => payments.intentsBehind('pi_1', { customerId: 'cus_1', limit: 100 }),
   intentsSince: (payments) => payments.intentsSince(new Date(), 100),
   refund: (payments) => payments.refund(ORDER, 'pi_1'),
   refundsOf: (payments) => payments.refundsOf('pi_1'),
@@ -105,6 +106,7 @@ test('a customer that the key does not know has no card and no payments', async 
   expect(await payments.cardAndNewestIntents('cus_1', 20)).toEqual({
     choice: { kind: 'customer_missing', message: expect.any(String) },
     intents: [],
+    hasMore: false,
   });
 });
 
