@@ -55,7 +55,7 @@ describe('fields that are left out', () => {
     ['the spend', ['spend'], { budget: 20, spend: 20.5 }],
     ['the period of the budget', ['budget_duration'], { budget: 10, spend: 10.5 }],
   ])(
-    'case 81: %s: the team is looked at again, neither unlimited nor unspent, and recharged when they are back',
+    'case 81: %s: the team is looked at again, neither unlimited nor unspent, and recharged once they are shown',
     async (_, fields, wish) => {
       const organization = await world.organization(wish);
       const missing = await leaveOut(organization, ...fields);
@@ -90,7 +90,7 @@ describe('fields that are left out', () => {
     await expectChargedOnce(world, organization);
   });
 
-  test('after the capture: nothing is parked as edited, and the quota is raised when they are back', async () => {
+  test('after the capture: nothing is parked as edited, and the quota is raised once they are shown', async () => {
     const organization = await world.organization();
     const refusal = await world.refuseBudget(organization);
     const eventId = await world.accepted(organization);
