@@ -13,7 +13,7 @@ const REFUNDED = { charges: 1, captured: 2050, refunded: 2050, granted: 0, prepa
 const REFUSED = { method: 'POST', path: '/team/update', times: 1_000, action: { kind: 'respond', status: 503, body: {} } } as const;
 
 const POINTS: MishapPoint[] = ['before', 'first commit', 'second commit', 'after'];
-/** `isDeleted`: the team goes away after the charge, so that the path leads to the refund. */
+/** `isDeleted`: the team is deleted after the charge, so that the path leads to the refund. */
 const PATHS = [
   { activity: 'checkLimits', isDeleted: false },
   { activity: 'chargeStripe', isDeleted: false },

@@ -1,5 +1,5 @@
 /**
- * Temporal and PostgreSQL away for a while under the service's real processes. For as long as in the world,
+ * Temporal and PostgreSQL unavailable for a while under the service's real processes. For as long as in the world,
  * instead of seconds:
  *
  *   OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=endurance --testPathPatterns server-outages

@@ -340,15 +340,15 @@ describe('case 78: a database from between a grant and the return of its money',
 
   test('a Stripe that cannot say what is noted holds up no recharge that waits for the budget', async () => {
     const { organization, intentId } = await world.recharged();
-    const away = await world.stripeFault({ method: 'GET', path: `/v1/payment_intents/${intentId}`, times: ALWAYS, action: UNAVAILABLE });
+    const outage = await world.stripeFault({ method: 'GET', path: `/v1/payment_intents/${intentId}`, times: ALWAYS, action: UNAVAILABLE });
     const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
     await world.findingsOf(organization);
-    await away.struck();
+    await outage.struck();
     const { rows } = await world.sql.query('select budget_writer from organization_balance_config where c_organization_id = $1', [
       organization.id,
     ]);
     expect(rows).toEqual([{ budget_writer: null }]);
-    await away.remove();
+    await outage.remove();
     await world.reversalIs(id, 'taken_back');
   });
 

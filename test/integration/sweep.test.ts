@@ -149,7 +149,7 @@ describe('a sweep foresees', () => {
     await expectUncharged(world, organization);
   });
 
-  test('from what it has seen itself: a balance at rest is one row, one that is spent is a row for each figure', async () => {
+  test('from what it has seen itself: a balance that stays is one row, one that is spent is a row for each figure', async () => {
     const organization = await world.organization({ budget: 10, spend: 1 });
     const samples = async () => {
       const rows = await world.sql.query(
@@ -363,7 +363,7 @@ describe('with several pages of teams', () => {
     expect(await outcomeOfSweep(organization)).toBe(SUCCEEDED);
   });
 
-  test('a LiteLLM that goes away after the first page ends the sweep, too: what it has reported is in the inbox', async () => {
+  test('a LiteLLM that becomes unavailable after the first page ends the sweep, too: what it has reported is in the inbox', async () => {
     const first = await world.organization({ teamId: `${world.name}-a` });
     await world.kmsFault({ path: '/v2/team/list', skip: 1, times: ALWAYS, action: { kind: 'respond', status: 500 } });
     await expect(sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });

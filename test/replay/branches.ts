@@ -1,5 +1,5 @@
 /**
- * Every branch of every workflow, as something that happens in a world. Each answers the id of the run that
+ * Every branch of every workflow, as something that happens in a world. Each returns the id of the run that
  * took it.
  */
 import { randomUUID } from 'node:crypto';
