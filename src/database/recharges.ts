@@ -7,7 +7,7 @@ import type { Card } from '../domain/card.ts';
 import { describeHold } from '../domain/hold.ts';
 import type { TransferKind } from '../domain/ledger.ts';
 import { formatQuota, type MinorUnits, type QuotaMicros, quotaFor, quotaMicros } from '../domain/money.ts';
-import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal } from '../domain/policy.ts';
+import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal, whyRefused } from '../domain/policy.ts';
 import { isOpen, LATE_MOVES, OPEN_STATUSES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
 import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
@@ -77,7 +77,7 @@ export async function reserve(
     const policy = policyOf(organization);
     const history = await historyOf(tx, organization.id, { card });
     const decision = decide(policy, history);
-    if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal, reason: reasonOf(decision) };
+    if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal, reason: whyRefused(decision) };
     if (decision.kind === 'hold') return { kind: 'refused', refusal: 'held', reason: await holdRunaway(tx, organization.id, decision) };
     if (!(await isTurn(tx))) return { kind: 'not_its_turn' };
 
@@ -132,10 +132,6 @@ async function holdRunaway(
   await holds.open(tx, { ...hold, openedBy: 'checkLimits', organizationId, amountMinor: amount });
   const opened = (await holds.applyingTo(tx, organizationId)).find((each) => each.reason === reason);
   return opened ? describeHold(opened) : REFUSALS.held;
-}
-
-function reasonOf(decision: Extract<Decision, { kind: 'refuse' }>): string {
-  return decision.refusal === 'held' ? describeHold(decision.hold) : REFUSALS[decision.refusal];
 }
 
 export type Changes = Partial<
