@@ -377,7 +377,7 @@ describe('case 78: a database from between a grant and the return of its money',
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await world.findingsOf(organization);
     const { failure_message: message } = await world.reversalIs(id, 'needs_attention');
-    expect(message).toContain('the budget was to go from 30.50 to 10.00 before the database was restored');
+    expect(message).toContain('a write of the budget from 30.50 to 10.00 began before the database was restored');
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await world.admin.post(`/api/v1/reversals/${id}/resolve`, {
       resolution: 'accept',

@@ -359,7 +359,7 @@ test('whatever was interrupted, two who go on with it at the same time end with 
     if (!row || !team) throw new Error('the rows are gone');
     await Promise.all([1, 2, 3].map(() => mirrorTeam({ database, kms }, row, team)));
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 5 });
-    // Nothing that was not asked for: an old look at a team that was to go must not take the one that was
+    // Nothing that was not asked for: an old look at a team that was being removed must not take the one that was
     // made since.
     await removeTeam({ database, kms }, row, team);
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 5 });
