@@ -112,7 +112,7 @@ export async function enterLost(
   const eventId = await recharges.restore(em, { ...lost, refundId: ours?.id ?? null });
   if (eventId === undefined) return 'open_recharge';
   await workflows.restartRecharge({ id: eventId, organizationId, teamId, source: 'webhook', eventType: 'restored' });
-  // Its disputes, and refunds made elsewhere, were followed before, or were to be.
+  // Before it was lost, its disputes and the refunds made elsewhere were followed, or due to be.
   await workflows.followReversals({ id: lost.id, organizationId, litellmTeamId: teamId });
   return 'entered';
 }

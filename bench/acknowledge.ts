@@ -48,7 +48,7 @@ export async function measureAcknowledgements(sizes: Sizes, say: (line: string) 
     const rows: Row[] = [];
     const teams = sizes.alerts;
     for (const [what, kind] of [
-      ['acknowledgements, teams of nobody', { team: 'nobody-', teams, event: 'budget_crossed' }],
+      ['acknowledgements, unmanaged teams', { team: 'nobody-', teams, event: 'budget_crossed' }],
       ['acknowledgements, teams that are known', { team: KNOWN, teams, event: 'budget_crossed' }],
     ] as const)
       rows.push(...(await saturated(bench, { what, kind, count: sizes.alerts, rounds: sizes.rounds }, say)));

@@ -6,6 +6,7 @@ import * as holds from '../../src/database/holds.ts';
 import * as lowBalances from '../../src/database/low-balances.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
+import * as reservations from '../../src/database/reservations.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { isRefusalEvent } from '../../src/domain/crossing.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
@@ -72,7 +73,7 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
 
       const occasion: Occasion = event.source === 'sweep' ? await occasionOfSweep(em, organization, budget) : { kind: 'alert', isRefusal };
       const found = (await holds.isCardInQuestion(em, organization.id)) ? await findCard(em, payments, whoseCard(organization)) : undefined;
-      const reservation = await recharges.reserve(database.fork(), event, {
+      const reservation = await reservations.reserve(database.fork(), event, {
         organizationId: organization.id,
         seenVersion: organization.version,
         card: found?.kind === 'found' ? found.card : undefined,

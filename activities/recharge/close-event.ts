@@ -1,4 +1,4 @@
-import * as recharges from '../../src/database/recharges.ts';
+import * as reservations from '../../src/database/reservations.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type EventOutcome, isRefusal } from '../../src/domain/event-outcome.ts';
 import { countClosed } from '../closed-event.ts';
@@ -14,7 +14,7 @@ export function closeEvent({ database, log, metrics }: Pick<ActivityDependencies
   return async ({ eventId, outcome: name }: EventRef & { outcome: EventOutcome | 'recharged' }): Promise<void> => {
     const outcome = presentName(name);
     const closed = await database.fork().transactional(async (tx) => {
-      if (isRefusal(outcome)) await recharges.cancelReservation(tx, eventId, `the run was refused: ${outcome}`);
+      if (isRefusal(outcome)) await reservations.cancelReservation(tx, eventId, `the run was refused: ${outcome}`);
       return webhookEvents.close(tx, eventId, outcome);
     });
     countClosed({ log, metrics }, { eventId, outcome }, closed);

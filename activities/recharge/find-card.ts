@@ -2,7 +2,7 @@ import type { EntityManager } from '../../src/database/database.ts';
 import * as holds from '../../src/database/holds.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import type { Card } from '../../src/domain/card.ts';
-import { REFUSALS, type Refusal } from '../../src/domain/policy.ts';
+import { type Refusal, whyNoCard } from '../../src/domain/policy.ts';
 import type { CardChoice, PaymentsClient } from '../../src/payments/client.ts';
 
 export type FoundCard = { kind: 'found'; card: Card } | { kind: 'refused'; refusal: Refusal; reason: string };
@@ -40,7 +40,7 @@ export async function judgedCard(
       return { kind: 'refused', refusal: 'held', reason: detail };
     }
   }
-  return { kind: 'refused', refusal: choice.kind, reason: `${choice.message}: ${REFUSALS[choice.kind].replace(/^[^:]*: /, '')}` };
+  return { kind: 'refused', refusal: choice.kind, reason: whyNoCard(choice) };
 }
 
 /** @throws PaymentsError */

@@ -1,4 +1,4 @@
-import * as recharges from '../../src/database/recharges.ts';
+import * as reservations from '../../src/database/reservations.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { countClosed } from '../closed-event.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
@@ -12,7 +12,7 @@ import type { EventRef } from './types.ts';
 export function releaseReservation({ database, log, metrics }: Pick<ActivityDependencies, 'database' | 'log' | 'metrics'>) {
   return async ({ eventId }: EventRef): Promise<{ released: boolean }> => {
     const ended = await database.fork().transactional(async (tx) => {
-      const recharge = await recharges.cancelReservation(tx, eventId, 'the run was cancelled');
+      const recharge = await reservations.cancelReservation(tx, eventId, 'the run was cancelled');
       if (recharge && recharge.status !== 'cancelled') return { released: false };
       return { released: true, closed: await webhookEvents.close(tx, eventId, 'cancelled') };
     });

@@ -16,8 +16,8 @@ const ORGANIZATIONS_A_PAGE = 200;
 const NAMED = 5;
 
 /**
- * The oracle of every test, on the live books: nothing is held at rest, no two recharges have made one step, and
- * what waits for a person is shown with its age for as long as it waits.
+ * The oracle of every test, on the live books: no settled recharge holds money, no two recharges have made one step,
+ * and what waits for a person is shown with its age for as long as it waits.
  *
  * The first two are faults and are told outwards, once. A parked recharge, an overdue one and a hold tell of
  * themselves.

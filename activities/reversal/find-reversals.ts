@@ -14,7 +14,7 @@ import type { ReversalsResult } from './types.ts';
 
 /**
  * Reads every refund and dispute of a recharge's intent as Stripe has them now, enters those that are new,
- * and returns what is to be done. The order of Stripe's events, and whether they came at all, makes no
+ * and returns the steps that follow. The order of Stripe's events, and whether they came at all, makes no
  * difference.
  *
  * @throws a retryable failure while a run works on the recharge.

@@ -147,11 +147,11 @@ async function readCandidates(em: EntityManager, ours: readonly Organization[], 
   );
   const shown = new Map(teams.map((team) => [team.teamId, team]));
   return ours.flatMap((organization) => {
-    const { id, litellmTeamId, createTeam: wasToBeMade } = organization;
+    const { id, litellmTeamId, createTeam } = organization;
     const [team, history, standing] = [shown.get(litellmTeamId), histories.get(id), standings.get(id)];
     if (!team || !history || !standing) return [];
     const expected = expectedSpend(samples.get(id) ?? [], team.spend);
-    const use = { expectedSpend: expected, wasToBeMade, wasAskedFor: asked.has(id) };
+    const use = { expectedSpend: expected, createTeam, wasAskedFor: asked.has(id) };
     const facts = { policy: organizations.policyOf(organization), team, history, ...standing, ...use };
     return [{ organization, team, facts }];
   });

@@ -3,7 +3,7 @@
  * row only moves on in time, so that an idle team costs one row.
  */
 import type { SpendSample } from '../domain/forecast.ts';
-import { formatQuota, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import { formatQuota, formatQuotaOrNull, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { LastSeen } from '../domain/sync.ts';
 import type { EntityManager } from './database.ts';
 
@@ -31,7 +31,7 @@ export async function record(em: EntityManager, balances: readonly BalanceSeen[]
       JSON.stringify(
         balances.map(({ organizationId, quota, spend }) => ({
           organization_id: organizationId,
-          quota: quota === null ? null : formatQuota(quota),
+          quota: formatQuotaOrNull(quota),
           spend: formatQuota(spend),
         })),
       ),

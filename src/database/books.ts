@@ -1,6 +1,6 @@
 /**
- * Whether the books are at rest. At rest no account holds money in between: what was captured has become quota or
- * went back, and with it what Stripe has is what was granted. What is not at rest waits for a run or a person.
+ * Whether the books are settled. Then no account holds money in between: what was captured has become quota or
+ * went back, and with it what Stripe has is what was granted. What is not settled waits for a run or a person.
  */
 import { type Currency, type MinorUnits, minorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import { OPEN_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';

@@ -7,7 +7,7 @@ import { defineEntity } from '@mikro-orm/postgresql';
 import type { EventOutcome } from '../domain/event-outcome.ts';
 import { HOLD_REASONS, HOLD_SCOPES } from '../domain/hold.ts';
 import { LEDGER_ACCOUNTS, TRANSFER_KINDS } from '../domain/ledger.ts';
-import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
+import { type Currency, formatQuotaOrNull, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
 import type { OutboundType } from '../domain/outbound-event.ts';
 import { RECHARGE_SOURCES } from '../domain/recharge-source.ts';
 import { RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
@@ -19,7 +19,7 @@ import { type DriftAction, type DriftKind, SYNC_OUTCOMES, SYNC_STATUSES, type Sy
  */
 class QuotaColumn extends Type<QuotaMicros | null, string | null> {
   override convertToDatabaseValue(value: QuotaMicros | null): string | null {
-    return value === null || value === undefined ? null : formatQuota(value);
+    return formatQuotaOrNull(value);
   }
   override convertToJSValue(value: string | null): QuotaMicros | null {
     return value === null || value === undefined ? null : parseQuota(String(value));

@@ -1,7 +1,7 @@
 /** Holds: what stops charges, for how long, and who ended it. */
 import { type Card, holdSubjectOf } from '../domain/card.ts';
 import { type AppliedHold, endsWithCard, HOLD_REASONS, HOLDS, type HoldReason, type HoldScope } from '../domain/hold.ts';
-import { formatQuota, type QuotaMicros } from '../domain/money.ts';
+import { formatQuotaOrNull, type QuotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
 import { Hold } from './entities.ts';
 import { newId } from './ids.ts';
@@ -55,7 +55,7 @@ export async function open(tx: EntityManager, hold: NewHold): Promise<{ id: stri
         hold.organizationId ?? null,
         hold.cardId ?? null,
         hold.amountMinor ?? null,
-        hold.quota === undefined || hold.quota === null ? null : formatQuota(hold.quota),
+        formatQuotaOrNull(hold.quota),
         hold.forMs ?? null,
       ],
     );

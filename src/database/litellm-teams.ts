@@ -1,7 +1,7 @@
 /**
  * LiteLLM's teams as they were last seen, managed here or not. A mirror to look at: nothing is decided on it.
  */
-import { formatQuota } from '../domain/money.ts';
+import { formatQuota, formatQuotaOrNull } from '../domain/money.ts';
 import type { LiveBudget } from '../domain/policy.ts';
 import { claimOf, type Stranger } from '../domain/sync.ts';
 import type { EntityManager } from './database.ts';
@@ -24,7 +24,7 @@ export async function record(em: EntityManager, teams: readonly SeenTeam[]): Pro
       team_id: team.teamId,
       alias: team.alias,
       claim: claimOf(team),
-      max_budget: team.quota === null ? null : formatQuota(team.quota),
+      max_budget: formatQuotaOrNull(team.quota),
       spend: formatQuota(team.spend),
       blocked: team.blocked,
       budget_duration: team.budgetDuration,

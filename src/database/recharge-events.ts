@@ -1,6 +1,6 @@
 /** What is told of a recharge: of each status that somebody waits for, and that it does not settle. */
 import { LockMode } from '@mikro-orm/core';
-import { formatMoney, formatQuota, moneyText, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, formatQuotaOrNull, moneyText } from '../domain/money.ts';
 import { actionOnRecharge, type OutboundData } from '../domain/outbound-event.ts';
 import { OVERDUE_STATUSES, overdueAfter, underWaySince } from '../domain/overdue.ts';
 import type { RechargeStatus } from '../domain/recharge-status.ts';
@@ -16,7 +16,7 @@ export async function tellStatus(tx: EntityManager, recharge: Recharge): Promise
   const about = { organizationId, key: `recharge/${recharge.id}/${status}${suffixOf(arrivalsAt(recharge, status))}` };
   switch (status) {
     case 'succeeded': {
-      const budgets = { quota_before: quotaOrNull(recharge.quotaBefore), quota_after: quotaOrNull(recharge.quotaAfter) };
+      const budgets = { quota_before: formatQuotaOrNull(recharge.quotaBefore), quota_after: formatQuotaOrNull(recharge.quotaAfter) };
       await tell(tx, { type: 'recharge.succeeded', ...about, data: { ...facts, ...budgets } });
       break;
     }
@@ -142,8 +142,4 @@ function arrivalsAt({ timeline }: Recharge, status: RechargeStatus): number {
 /** Of a further time, in the key. */
 function suffixOf(time: number): string {
   return time > 1 ? `/${time}` : '';
-}
-
-function quotaOrNull(quota: QuotaMicros | null | undefined): string | null {
-  return quota === null || quota === undefined ? null : formatQuota(quota);
 }

@@ -93,7 +93,7 @@ function transferOf(
 
 function whyNot({ id, status }: Recharge, isMoneyHeld: boolean): string {
   const possible = resolutionsOf(status, isMoneyHeld);
-  if (possible.length === 0) return `recharge ${id} is ${status}: nothing is to be settled`;
+  if (possible.length === 0) return `recharge ${id} is ${status}: there is nothing to settle`;
   const money = status === 'refunding' ? 'its money may be on its way back' : 'nothing is held that could be given on or back';
   return `recharge ${id} is ${status}, and ${money}: only ${possible.join(' or ')} is possible`;
 }

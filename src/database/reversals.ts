@@ -193,7 +193,7 @@ export async function planWrite(
     direction === 'take' ? (['open', 'takenBefore', 'takenAfter'] as const) : (['taken_back', 'givenBefore', 'givenAfter'] as const);
   await em.nativeUpdate(Reversal, { id, status, [beforeField]: null }, { [beforeField]: before, [afterField]: after });
   const planned = await get(em, id);
-  if (planned.status !== status) throw new ReversalSettledError(`reversal ${id} is ${planned.status}: nothing is to be written`);
+  if (planned.status !== status) throw new ReversalSettledError(`reversal ${id} is ${planned.status}: there is nothing to write`);
   return { before: planned[beforeField] ?? before, after: planned[afterField] ?? after };
 }
 

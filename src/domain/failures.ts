@@ -5,7 +5,7 @@
 export const FAILURE = {
   /** LiteLLM has no such team (404). */
   kmsTeamNotFound: 'KmsTeamNotFound',
-  /** What was to be made is in LiteLLM already (409, or a 400 that says so). */
+  /** What the call would create is in LiteLLM already (409, or a 400 that says so). */
   kmsConflict: 'KmsConflict',
   /** LiteLLM refuses the request as it is (400, 422). */
   kmsInvalid: 'KmsInvalid',

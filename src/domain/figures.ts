@@ -30,7 +30,10 @@ export type Figures = {
 /** Where the money of one currency is. */
 export type AccountFigures = Record<LedgerAccount, number> & { currency: Currency };
 
-/** The accounts as the transfers leave them, by currency. At rest `prepaid` is 0. */
+/**
+ * The accounts as the transfers leave them, by currency. `prepaid` is 0 when every recharge is settled and none needs
+ * attention.
+ */
 export function accountsOf(transferred: readonly Transferred[]): AccountFigures[] {
   return [...Map.groupBy(transferred, ({ currency }) => currency)].map(([currency, transfers]) => {
     const accounts = Object.fromEntries(LEDGER_ACCOUNTS.map((account) => [account, 0])) as Record<LedgerAccount, number>;

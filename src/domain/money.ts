@@ -67,6 +67,11 @@ export function formatQuota(quota: QuotaMicros): string {
   return formatDecimal(quota, 6).replace(/(\.\d{2}\d*?)0+$/, '$1');
 }
 
+/** The same of a quota that may not be known, or not be limited. */
+export function formatQuotaOrNull(quota: QuotaMicros | null | undefined): string | null {
+  return quota === null || quota === undefined ? null : formatQuota(quota);
+}
+
 /** @throws MoneyFormatError for anything but a decimal with up to six places. */
 export function parseQuota(text: string): QuotaMicros {
   return parseDecimal(text, 6) as QuotaMicros;

@@ -1,7 +1,7 @@
 /**
  * When an organization is charged, and how much. Pure: every fact comes in, a decision goes out.
  */
-import type { AppliedHold } from './hold.ts';
+import { type AppliedHold, describeHold } from './hold.ts';
 import type { Limits } from './limits.ts';
 import {
   type Currency,
@@ -88,6 +88,19 @@ export type Decision =
   | { kind: 'hold'; reason: 'runaway'; detail: string; amount: MinorUnits; balance: QuotaMicros }
   | { kind: 'refuse'; refusal: Exclude<Refusal, 'held'>; balance: QuotaMicros | null }
   | { kind: 'refuse'; refusal: 'held'; hold: AppliedHold; balance: QuotaMicros | null };
+
+/** Why nothing is charged: the sentence of the refusal, or of the hold that applies. */
+export function whyRefused(decision: Extract<Decision, { kind: 'refuse' }>): string {
+  return decision.refusal === 'held' ? describeHold(decision.hold) : REFUSALS[decision.refusal];
+}
+
+/**
+ * Why no card can be charged: what is wrong in the words of the look at Stripe, and what to change in those of the
+ * refusal.
+ */
+export function whyNoCard({ kind, message }: { kind: 'customer_missing' | 'no_payment_method'; message: string }): string {
+  return `${message}: ${REFUSALS[kind].replace(/^[^:]*: /, '')}`;
+}
 
 /**
  * What was attempted and charged, and what may yet be: a reservation counts like a charge. Counted under the

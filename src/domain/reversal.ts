@@ -336,7 +336,7 @@ export function doubtOf(
   { live, lastMover }: { live: QuotaMicros; lastMover: string },
 ): string | undefined {
   if (live !== before || lastMover === upon) return undefined;
-  return `the budget was to go from ${formatQuota(before)} to ${formatQuota(after)} before the database was restored, and ${lastMover} has changed it since: look at the budget in LiteLLM, then accept`;
+  return `a write of the budget from ${formatQuota(before)} to ${formatQuota(after)} began before the database was restored, and ${lastMover} has changed it since: look at the budget in LiteLLM, then accept`;
 }
 
 /**

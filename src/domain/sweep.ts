@@ -18,8 +18,8 @@ export type SweepFacts = {
   fruitless: FailuresInARow;
   /** Within the forecast's horizon; see domain/forecast. */
   expectedSpend: QuotaMicros;
-  /** The team was to be made for the organization, instead of being one that somebody uses already. */
-  wasToBeMade: boolean;
+  /** The organization's setting: its team was made for it, instead of being one that somebody uses already. */
+  createTeam: boolean;
   /** An alert, a person, or a recharge before this has asked for quota of this team. */
   wasAskedFor: boolean;
 };
@@ -62,6 +62,6 @@ function refused({ refusal, balance }: Extract<Decision, { kind: 'refuse' }>, po
  * A mistake in a name can make a team that nobody uses, and nobody is charged for that one. LiteLLM lets the
  * first call of a team with a budget of 0 through, so a team that is used shows spend or sends an alert.
  */
-function isUnused({ wasToBeMade, wasAskedFor, team }: SweepFacts): boolean {
-  return wasToBeMade && !wasAskedFor && team.spend === 0;
+function isUnused({ createTeam, wasAskedFor, team }: SweepFacts): boolean {
+  return createTeam && !wasAskedFor && team.spend === 0;
 }

@@ -6,7 +6,7 @@
  * LiteLLM's is only read. No budget is written but the 0 that a new team starts with, so no recharge under
  * way is ever undone.
  */
-import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from './money.ts';
+import { dollarsFromQuota, formatQuota, formatQuotaOrNull, type QuotaMicros, quotaMicros } from './money.ts';
 import type { LiveBudget } from './policy.ts';
 
 /** Every kind of drift, and what a person should do where the service does nothing; see `adviceOn`. */
@@ -157,7 +157,7 @@ function driftOfBudget(
   { budgetLeft }: Ours,
   { quota, budgetDuration, hasBudgetLimits }: Theirs,
 ): Omit<Drift, 'subject' | 'organizationId'>[] {
-  const ours = budgetLeft === null ? null : formatQuota(budgetLeft);
+  const ours = formatQuotaOrNull(budgetLeft);
   return [
     ...(quota === null ? [{ kind: 'budget_unlimited' as const, ours, theirs: null, action: null }] : []),
     ...(quota !== null && budgetLeft !== null && quota !== budgetLeft

@@ -24,7 +24,7 @@ export type HttpDependencies = {
   /** Whether the process ends: from SIGTERM on it is not ready. */
   isStopping: () => boolean;
   metrics: Metrics;
-  /** Never throws: why Temporal cannot be asked is one of its answers. */
+  /** Never throws: why Temporal cannot be asked is one of its results. */
   temporalFacts: () => Promise<TemporalFacts>;
   alertSecrets: AlertSecrets;
   stripeSigningSecrets: readonly string[];

@@ -6,9 +6,8 @@ import * as balanceSamples from '../database/balance-samples.ts';
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import { withDeadline } from '../deadline.ts';
-import { describeHold } from '../domain/hold.ts';
 import { formatQuota, moneyText, quotaMicros } from '../domain/money.ts';
-import { type Decision, type LiveBudget, REFUSALS, type RechargeHistory, type Refusal } from '../domain/policy.ts';
+import { type Decision, type LiveBudget, type RechargeHistory, type Refusal, whyRefused } from '../domain/policy.ts';
 import { neverCharged } from '../domain/settings-warnings.ts';
 import { adviceOnDeleted } from '../domain/sync.ts';
 import { KmsError } from '../kms/errors.ts';
@@ -85,8 +84,7 @@ function ofDecision(decision: Decision, organization: Organization): string[] {
       const { refusal } = decision;
       if (UNSAID.includes(refusal) || (isSaid && OF_LIMITS.includes(refusal))) return [];
       if (refusal === 'team_blocked' && organization.blocked) return [];
-      const why = decision.refusal === 'held' ? describeHold(decision.hold) : REFUSALS[decision.refusal];
-      return [`${balance}nothing is charged: ${why}`];
+      return [`${balance}nothing is charged: ${whyRefused(decision)}`];
     }
   }
 }

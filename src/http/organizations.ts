@@ -14,7 +14,7 @@ import * as refusals from '../database/refusals.ts';
 import * as status from '../database/status.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
-import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, formatQuotaOrNull, quotaMicros } from '../domain/money.ts';
 import type { RechargeHistory } from '../domain/policy.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
 import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
@@ -130,7 +130,7 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     response.json({
       c_organization_id: organization.id,
       litellm_team_id: organization.litellmTeamId,
-      max_budget: quota === null ? null : formatQuota(quota),
+      max_budget: formatQuotaOrNull(quota),
       spend: formatQuota(spend),
       balance: quota === null ? null : formatQuota(quotaMicros(quota - spend)),
       minimum_balance: formatQuota(organization.minimumBalance),

@@ -2,9 +2,9 @@
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
-import { describeHold, loweredBudget } from '../domain/hold.ts';
-import { formatMoney, formatQuota, quotaMicros } from '../domain/money.ts';
-import { type Decision, decideRecharge, type LiveBudget, REFUSALS, type RechargeHistory } from '../domain/policy.ts';
+import { loweredBudget } from '../domain/hold.ts';
+import { formatMoney, formatQuota, formatQuotaOrNull, quotaMicros } from '../domain/money.ts';
+import { type Decision, decideRecharge, type LiveBudget, REFUSALS, type RechargeHistory, whyNoCard, whyRefused } from '../domain/policy.ts';
 import { KmsError } from '../kms/errors.ts';
 import type { HttpDependencies } from './dependencies.ts';
 
@@ -49,8 +49,7 @@ export async function outlookOf(
   const history = await historyOf(em, organization.id, choice.kind === 'found' ? { card: choice.card } : {});
   const decision = decideNow(organization, budget, history);
   if (decision.kind === 'recharge' && choice.kind !== 'found') {
-    // What is wrong with the card in the words of the look at it, and what to do in those of the refusal.
-    return refused(choice.kind, balanceText(budget), `${choice.message}: ${REFUSALS[choice.kind].replace(/^[^:]*: /, '')}`);
+    return refused(choice.kind, balanceText(budget), whyNoCard(choice));
   }
   return outlook(decision, organization);
 }
@@ -63,7 +62,7 @@ export function decideNow(organization: Organization, budget: LiveBudget, histor
 }
 
 function outlook(decision: Decision, { currency }: Organization): Outlook {
-  const balance = decision.balance === null ? null : formatQuota(decision.balance);
+  const balance = formatQuotaOrNull(decision.balance);
   const told = { ...NOTHING, currency, balance };
   switch (decision.kind) {
     case 'recharge':
@@ -71,12 +70,8 @@ function outlook(decision: Decision, { currency }: Organization): Outlook {
     case 'hold':
       return { ...told, would: 'hold', amount: formatMoney(decision.amount, currency), reason: decision.reason, why: decision.detail };
     case 'refuse':
-      return { ...told, would: 'refuse', reason: decision.refusal, why: whyOf(decision) };
+      return { ...told, would: 'refuse', reason: decision.refusal, why: whyRefused(decision) };
   }
-}
-
-function whyOf(refused: Decision & { kind: 'refuse' }): string {
-  return refused.refusal === 'held' ? describeHold(refused.hold) : REFUSALS[refused.refusal];
 }
 
 function balanceText({ quota, spend }: LiveBudget): string | null {

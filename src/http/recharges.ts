@@ -9,7 +9,7 @@ import * as recharges from '../database/recharges.ts';
 import * as resolutions from '../database/resolutions.ts';
 import * as reversals from '../database/reversals.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
-import { formatMoney, formatQuota, type MinorUnits, minorUnits, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, formatQuotaOrNull, type MinorUnits, minorUnits } from '../domain/money.ts';
 import { isOpen, RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
 import { storyOf } from '../domain/story.ts';
@@ -137,8 +137,8 @@ function present(recharge: Recharge, returned: MinorUnits = minorUnits(0)) {
     returned: formatMoney(recharge.status === 'refunded' ? recharge.amountMinor : returned, recharge.currency),
     quota: formatQuota(recharge.quotaGranted),
     balance_seen: formatQuota(recharge.balanceSeen),
-    quota_before: quotaOrNull(recharge.quotaBefore),
-    quota_after: WITHOUT_QUOTA.has(recharge.status) ? null : quotaOrNull(recharge.quotaAfter),
+    quota_before: formatQuotaOrNull(recharge.quotaBefore),
+    quota_after: WITHOUT_QUOTA.has(recharge.status) ? null : formatQuotaOrNull(recharge.quotaAfter),
     payment_intent_id: recharge.paymentIntentId ?? null,
     payment_method_id: recharge.paymentMethodId ?? null,
     refund_id: recharge.refundId ?? null,
@@ -179,8 +179,4 @@ function presentTransfer(transfer: LedgerTransfer) {
     quota: formatQuota(transfer.quotaMicros),
     created_at: transfer.createdAt.toISOString(),
   };
-}
-
-function quotaOrNull(quota: QuotaMicros | null | undefined): string | null {
-  return quota === null || quota === undefined ? null : formatQuota(quota);
 }

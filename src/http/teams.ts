@@ -11,7 +11,7 @@ import type { Organization, Team, TeamKey } from '../database/entities.ts';
 import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import * as teams from '../database/teams.ts';
-import { formatQuota } from '../domain/money.ts';
+import { formatQuotaOrNull } from '../domain/money.ts';
 import { KmsError } from '../kms/errors.ts';
 import { issueKey, mirrorTeam, removeTeam, revokeKey, TeamGoneError } from '../teams/mirror.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -150,7 +150,7 @@ function present(team: Team) {
     c_team_id: team.id,
     l_user_id: team.litellmUserId,
     name: team.name,
-    max_budget_in_team: team.maxBudgetInTeam == null ? null : formatQuota(team.maxBudgetInTeam),
+    max_budget_in_team: formatQuotaOrNull(team.maxBudgetInTeam),
     synced_at: team.syncedAt?.toISOString() ?? null,
     removed_at: team.removedAt?.toISOString() ?? null,
     created_at: team.createdAt.toISOString(),

@@ -62,7 +62,7 @@ export class MalformedStripeEventError extends Error {
 // PostgreSQL stores no NUL, and no id has one.
 const id = z.string().regex(/^[^\0]+$/);
 const reference = z.union([id, z.object({ id })]).nullish();
-/** What another object than ours has under such a name is none of our business. */
+/** What another object than ours has under such a name says nothing to us. */
 const readableReference = reference.catch(null);
 const anyEvent = z.object({ id, type: id });
 const snapshotEvent = anyEvent.extend({

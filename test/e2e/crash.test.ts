@@ -5,14 +5,14 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { freePort } from '../../sandbox/ports.ts';
+import { CHARGED_ONCE, UNTOUCHED } from '../support/books.ts';
+import { CONFIRM, WRITE_BUDGET } from '../support/faults.ts';
 import { Processes } from '../support/processes.ts';
 import { type Organization, World } from '../support/world.ts';
-import { CHARGED_ONCE, expectRechargedOnce, startService, type Underway } from './service.ts';
+import { expectRechargedOnce, startService, type Underway } from './service.ts';
 
 /** A dead worker is noticed within seconds; a busy machine takes its time all the same. */
 const RECOVERY_TIMEOUT_MS = 60_000;
-
-const UNTOUCHED = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
 
 let world: World;
 const processes = new Processes();
@@ -42,19 +42,17 @@ type Moment = {
 };
 
 const isCharged: Moment['reached'] = async (organization) => (await world.books(organization)).charges === 1;
-const WRITE = { method: 'POST', path: '/team/update' } as const;
-const CONFIRM = { path: '/v1/payment_intents/*/confirm', when: 'after' } as const;
 
 const MOMENTS: Moment[] = [
-  { when: 'while it waits for the charge', stripe: { ...CONFIRM, action: { kind: 'hang' } }, reached: isCharged },
+  { when: 'while it waits for the charge', stripe: { ...CONFIRM, when: 'after', action: { kind: 'hang' } }, reached: isCharged },
   {
     when: 'after the charge and before the quota',
-    kms: { ...WRITE, action: { kind: 'hang' } },
+    kms: { ...WRITE_BUDGET, action: { kind: 'hang' } },
     reached: async (organization) => (await world.books(organization)).prepaid === 2050,
   },
   {
     when: 'after the quota was written and before that is known',
-    kms: { ...WRITE, when: 'after', action: { kind: 'hang' } },
+    kms: { ...WRITE_BUDGET, when: 'after', action: { kind: 'hang' } },
     reached: async ({ teamId }) => (await world.budgetOf(teamId)) === 30.5,
   },
 ];

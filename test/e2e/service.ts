@@ -1,13 +1,11 @@
 /** The service as its two processes, and the end that a recharge comes to there whatever happened to them. */
 import { expect } from '@jest/globals';
+import { BUDGET_AFTER, CHARGED_ONCE, RECHARGED } from '../support/books.ts';
 import type { BillProcess, Processes } from '../support/processes.ts';
 import type { Organization, World } from '../support/world.ts';
 
 /** An alert that was taken in, about a team that has just run out. */
 export type Underway = { organization: Organization; eventId: string };
-
-export const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-export const RECHARGED = { outcome: 'succeeded', success: true };
 
 /** Starts an API, whose environment may differ from the world's, and a worker. */
 export async function startService(
@@ -22,6 +20,6 @@ export async function startService(
 /** Waits until a recharge has ended: charged once, and the quota raised once. */
 export async function expectRechargedOnce(world: World, { organization, eventId }: Underway, timeoutMs: number): Promise<void> {
   expect(await world.closed(eventId, timeoutMs)).toEqual(RECHARGED);
-  expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+  expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
   expect(await world.books(organization)).toEqual(CHARGED_ONCE);
 }

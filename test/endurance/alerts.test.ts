@@ -87,7 +87,7 @@ afterAll(async () => {
 });
 
 async function trigger(id: string): Promise<void> {
-  // A fault may have taken Temporal away.
+  // A fault may have stopped Temporal.
   await world.temporal.schedule
     .getHandle(id)
     .trigger()
@@ -327,10 +327,10 @@ async function ofDependencies(): Promise<void> {
   await fires({ BillStripeFails: minutes(2) + 30_000 }, 'Stripe answers 503 to everything', async (begins) => {
     const organizations = await solvent(30);
     begins();
-    const away = await world.stripeFault({ path: '/v1/**', times: ALWAYS, action: UNAVAILABLE });
+    const outage = await world.stripeFault({ path: '/v1/**', times: ALWAYS, action: UNAVAILABLE });
     await runOut(organizations);
     await world.eventually(async () => firing.has('BillStripeFails'), 'Stripe fails', SLACK_MS);
-    await away.remove();
+    await outage.remove();
   });
   await fires({ BillServiceHeld: minutes(1) }, "Stripe refuses the service's key", async (begins) => {
     const organizations = await solvent(2);
@@ -343,10 +343,10 @@ async function ofDependencies(): Promise<void> {
   await fires({ BillLitellmFails: minutes(2) + 30_000 }, 'LiteLLM answers 503 to everything', async (begins) => {
     const organizations = await solvent(30);
     begins();
-    const away = await world.kmsFault({ path: '/**', times: ALWAYS, action: UNAVAILABLE });
+    const outage = await world.kmsFault({ path: '/**', times: ALWAYS, action: UNAVAILABLE });
     await Promise.all(organizations.map(({ teamId }) => world.alert(teamId)));
     await world.eventually(async () => firing.has('BillLitellmFails'), 'LiteLLM fails', SLACK_MS);
-    await away.remove();
+    await outage.remove();
   });
 }
 

@@ -33,7 +33,7 @@ async function launchPostgres(options: Record<string, string | number> = {}): Pr
 
 async function query(url: string | undefined, sql: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client(url);
-  client.on('error', () => {}); // the server may go away under it
+  client.on('error', () => {}); // the server may stop under it
   await client.connect();
   try {
     return (await client.query(sql)).rows;

@@ -5,15 +5,15 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { MishapBoard, type MishapQuestion } from '../simulation/mishap-board.ts';
 import type { MishapPoint } from '../simulation/schedule.ts';
+import { CHARGED_AND_REFUNDED, CHARGED_ONCE } from '../support/books.ts';
+import { ALWAYS, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { type BillProcess, startBill } from '../support/processes.ts';
 import { World } from '../support/world.ts';
 
-const GRANTED = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-const REFUNDED = { charges: 1, captured: 2050, refunded: 2050, granted: 0, prepaid: 0 };
-const REFUSED = { method: 'POST', path: '/team/update', times: 1_000, action: { kind: 'respond', status: 503, body: {} } } as const;
+const REFUSED = { ...WRITE_BUDGET, times: ALWAYS, action: UNAVAILABLE } as const;
 
 const POINTS: MishapPoint[] = ['before', 'first commit', 'second commit', 'after'];
-/** `isDeleted`: the team goes away after the charge, so that the path leads to the refund. */
+/** `isDeleted`: the team is deleted after the charge, so that the path leads to the refund. */
 const PATHS = [
   { activity: 'checkLimits', isDeleted: false },
   { activity: 'chargeStripe', isDeleted: false },
@@ -93,7 +93,7 @@ test.each(PATHS)(
     }
     for (const { organization, eventId } of running) {
       expect((await world.closed(eventId, TIMEOUT_MS)).outcome).toBe(isDeleted ? 'refunded' : 'succeeded');
-      expect(await world.books(organization)).toEqual(isDeleted ? REFUNDED : GRANTED);
+      expect(await world.books(organization)).toEqual(isDeleted ? CHARGED_AND_REFUNDED : CHARGED_ONCE);
       if (!isDeleted) expect(await world.budgetOf(organization.teamId)).toBe(30.5);
     }
     expect(struck.toSorted()).toEqual(POINTS.toSorted());

@@ -6,15 +6,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import axios from 'axios';
+import { CHARGED_ONCE, RECHARGED, UNTOUCHED } from '../support/books.ts';
+import { ALWAYS, CONFIRM, READ_INTENT, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { type SkippingWorld, startSkippingWorld } from '../support/skipping-world.ts';
 import type { Organization, OrganizationWish, World } from '../support/world.ts';
-
-const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-const UNTOUCHED = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
-const RECHARGED = { outcome: 'succeeded', success: true };
-
-const FOR_EVER = 1_000_000;
-const away = { kind: 'respond', status: 503, body: {} } as const;
 
 const MINUTE_MS = 60_000;
 /**
@@ -96,7 +91,7 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<{ value: T } 
 }
 
 describe('after two days', () => {
-  let kmsAway: Story, stripeAway: Story, settles: Story, bounces: Story, refundArrives: Story, refundFails: Story;
+  let withoutKms: Story, withoutStripe: Story, settles: Story, bounces: Story, refundArrives: Story, refundFails: Story;
   let notShown: Story, reserved: Story;
   let [kmsAttempts, stripeAttempts] = [0, 0];
 
@@ -104,15 +99,13 @@ describe('after two days', () => {
     skipping = await startSkippingWorld({ LOG_LEVEL: 'error' }, { write: (line) => alarms.push(line) });
     world = skipping.world;
     await world.recharged(); // LiteLLM is seen to take a raise, so charges need not go one at a time.
-    kmsAway = await begin({}, ({ teamId }) =>
-      world.kmsFault({ method: 'POST', path: '/team/update', contains: teamId, times: FOR_EVER, action: away }),
-    );
+    withoutKms = await begin({}, ({ teamId }) => world.kmsFault({ ...WRITE_BUDGET, contains: teamId, times: ALWAYS, action: UNAVAILABLE }));
     // The answer to the confirm is lost, and then nothing is heard of the intent any more.
-    stripeAway = await begin({}, async ({ customerId }) => {
+    withoutStripe = await begin({}, async ({ customerId }) => {
       const ours = { contains: customerId };
       // stripe-node itself sends once more after a closed connection.
-      await world.stripeFault({ ...ours, path: '/v1/payment_intents/*/confirm', when: 'after', times: 2, action: { kind: 'reset' } });
-      await world.stripeFault({ ...ours, method: 'GET', path: '/v1/payment_intents/*', times: FOR_EVER, action: away });
+      await world.stripeFault({ ...CONFIRM, ...ours, when: 'after', times: 2, action: RESET });
+      await world.stripeFault({ ...READ_INTENT, ...ours, times: ALWAYS, action: UNAVAILABLE });
     });
     [settles, bounces] = [await begin({ card: 'pm_usBankAccount' }), await begin({ card: 'pm_usBankAccount' })];
     notShown = await begin({ budget: 10, spend: 1 });
@@ -120,20 +113,20 @@ describe('after two days', () => {
     reserved = await begin({ budget: 18, spend: 0 }, undefined, { spend: 18, max_budget: 18 });
     await world.stripeKnob('refunds/mode', { status: 'pending' });
     [refundArrives, refundFails] = [await begin({}, withoutTeamSoon), await begin({}, withoutTeamSoon)];
-    for (const story of [kmsAway, refundArrives, refundFails]) await becomes(story, 'charged');
+    for (const story of [withoutKms, refundArrives, refundFails]) await becomes(story, 'charged');
     for (const story of [settles, bounces]) await becomes(story, 'processing');
     for (const { organization } of [refundArrives, refundFails]) await world.deleteTeam(organization.teamId);
-    await world.eventually(async () => (await world.books(stripeAway.organization)).charges === 1, 'the card is charged');
+    await world.eventually(async () => (await world.books(withoutStripe.organization)).charges === 1, 'the card is charged');
 
     await pass(24);
-    kmsAttempts = await attempts(world.kmsUrl, kmsAway.organization.teamId);
-    expect(await world.budgetOf(kmsAway.organization.teamId)).toBe(10);
+    kmsAttempts = await attempts(world.kmsUrl, withoutKms.organization.teamId);
+    expect(await world.budgetOf(withoutKms.organization.teamId)).toBe(10);
     await sweepADayLater();
     await axios.delete(`${world.kmsUrl}/_sandbox/faults`);
     await world.stripeKnob('idempotency/prune');
 
     await pass(24);
-    stripeAttempts = await attempts(world.stripeUrl, stripeAway.organization.customerId);
+    stripeAttempts = await attempts(world.stripeUrl, withoutStripe.organization.customerId);
     await axios.delete(`${world.stripeUrl}/_sandbox/faults`);
     for (const [story, outcome] of [
       [settles, 'succeeded'],
@@ -156,7 +149,7 @@ describe('after two days', () => {
 
   /** LiteLLM is unavailable until its team is deleted. */
   async function withoutTeamSoon({ teamId }: Organization): Promise<void> {
-    await world.kmsFault({ method: 'POST', path: '/team/update', contains: teamId, times: FOR_EVER, action: away });
+    await world.kmsFault({ ...WRITE_BUDGET, contains: teamId, times: ALWAYS, action: UNAVAILABLE });
   }
 
   /** What is not settled is told by PostgreSQL's clock, on which no day has passed. */
@@ -167,24 +160,24 @@ describe('after two days', () => {
     );
     const { workflow } = skipping.temporal.client;
     await workflow.start('balanceSweepWorkflow', { workflowId: 'sweep-a-day-later', taskQueue: world.name, args: [] });
-    await world.eventually(async () => alarmsOf(kmsAway) > 0, 'the alarm is raised');
+    await world.eventually(async () => alarmsOf(withoutKms) > 0, 'the alarm is raised');
   }
 
   test('case 38: KMS is unavailable for a day after the capture: the quota is raised once when it is available again, and the alarm was raised', async () => {
     expect(kmsAttempts).toBeGreaterThan(FEWEST_ATTEMPTS);
     expect(kmsAttempts).toBeLessThan(MOST_ATTEMPTS);
-    expect(await world.closed(kmsAway.eventId)).toEqual(RECHARGED);
-    expect(await world.budgetOf(kmsAway.organization.teamId)).toBe(30.5);
-    expect(await world.books(kmsAway.organization)).toEqual(CHARGED_ONCE);
-    expect(alarmsOf(kmsAway)).toBe(1);
+    expect(await world.closed(withoutKms.eventId)).toEqual(RECHARGED);
+    expect(await world.budgetOf(withoutKms.organization.teamId)).toBe(30.5);
+    expect(await world.books(withoutKms.organization)).toEqual(CHARGED_ONCE);
+    expect(alarmsOf(withoutKms)).toBe(1);
   });
 
   test('case 25: Stripe is unavailable for two days, the answer to the confirm lost and the idempotency keys pruned: one charge, and its quota', async () => {
     expect(stripeAttempts).toBeGreaterThan(FEWEST_ATTEMPTS);
     expect(stripeAttempts).toBeLessThan(MOST_ATTEMPTS);
-    expect(await world.closed(stripeAway.eventId)).toEqual(RECHARGED);
-    expect(await world.budgetOf(stripeAway.organization.teamId)).toBe(30.5);
-    expect(await world.books(stripeAway.organization)).toEqual(CHARGED_ONCE);
+    expect(await world.closed(withoutStripe.eventId)).toEqual(RECHARGED);
+    expect(await world.budgetOf(withoutStripe.organization.teamId)).toBe(30.5);
+    expect(await world.books(withoutStripe.organization)).toEqual(CHARGED_ONCE);
   });
 
   test('case 33: a bank debit that settles after two days gets its quota then', async () => {

@@ -1,11 +1,12 @@
 /**
- * Temporal and PostgreSQL away for a while under the service's real processes. For as long as in the world,
+ * Temporal and PostgreSQL unavailable for a while under the service's real processes. For as long as in the world,
  * instead of seconds:
  *
  *   OUTAGE_SECONDS=3600 npm run jest -- --selectProjects=endurance --testPathPatterns server-outages
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { expectRechargedOnce, startService, type Underway } from '../e2e/service.ts';
+import { ALWAYS, CONFIRM, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { createWorldOfItsOwn, type WorldOfItsOwn } from '../support/own-servers.ts';
 import { Processes } from '../support/processes.ts';
 import type { Organization, World } from '../support/world.ts';
@@ -23,8 +24,6 @@ const START_AND_STOP_MS = 60_000;
  * deadline for Stripe.
  */
 const ANSWER_AFTER_MS = 8_000;
-
-const away = { kind: 'respond', status: 503, body: {} } as const;
 
 let own: WorldOfItsOwn;
 let world: World;
@@ -47,7 +46,7 @@ async function expectAllRechargedOnce(all: Underway[]): Promise<void> {
 
 /** Its card is charged and LiteLLM does not take the budget, until `clearFaults`. */
 async function chargedButNotGranted(organization: Organization): Promise<Underway> {
-  await world.kmsFault({ method: 'POST', path: '/team/update', contains: organization.teamId, times: 100_000, action: away });
+  await world.kmsFault({ ...WRITE_BUDGET, contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
   const { data } = await world.alert(organization.teamId);
   await world.eventually(async () => (await world.books(organization)).prepaid === 2050, 'the charge is in the ledger');
   return { organization, eventId: data.event_id };
@@ -56,7 +55,7 @@ async function chargedButNotGranted(organization: Organization): Promise<Underwa
 /** The card is charged, and the answer to that comes in the outage which now begins. */
 async function chargedButNotAnswered(organization: Organization): Promise<Underway> {
   const late = { kind: 'delay', ms: ANSWER_AFTER_MS } as const;
-  await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', contains: organization.customerId, action: late });
+  await world.stripeFault({ ...CONFIRM, when: 'after', contains: organization.customerId, action: late });
   const { data } = await world.alert(organization.teamId);
   await world.eventually(async () => (await world.books(organization)).charges === 1, 'the card is charged');
   return { organization, eventId: data.event_id };

@@ -5,6 +5,8 @@
  * done its work.
  */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { CHARGED_AND_REFUNDED, CHARGED_ONCE, RECHARGED, REFUNDED } from '../support/books.ts';
+import { CONFIRM, CREATE_INTENT, READ_BUDGET, WRITE_BUDGET } from '../support/faults.ts';
 import { type BillProcess, Processes } from '../support/processes.ts';
 import { type ServerProxy, startProxy } from '../support/proxy.ts';
 import { type Organization, World } from '../support/world.ts';
@@ -21,9 +23,6 @@ const HUNG_TIMEOUT_MS = 120_000;
  * of 15 s at least.
  */
 const LATE_MS = 8_000;
-
-const CHARGED_ONCE = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-const RECHARGED = { outcome: 'succeeded', success: true };
 
 let world: World;
 /** What the doomed worker reaches its servers through. */
@@ -98,7 +97,7 @@ async function alert({ teamId }: Organization, body: Record<string, unknown> = {
  */
 async function readBudget(organization: Organization): Promise<string> {
   // The read before this one is that of the decision.
-  await world.kmsFault({ method: 'GET', path: '/team/info', skip: 1, when: 'after', action: { kind: 'delay', ms: LATE_MS } });
+  await world.kmsFault({ ...READ_BUDGET, skip: 1, when: 'after', action: { kind: 'delay', ms: LATE_MS } });
   const eventId = await alert(organization);
   await holdAfter('the look at the budget');
   return eventId;
@@ -107,7 +106,7 @@ async function readBudget(organization: Organization): Promise<string> {
 test('one creates an intent, another one finds no card meanwhile, and the first one captures: one charge, and its quota', async () => {
   await startDoomedWorker();
   const organization = await world.organization();
-  await world.stripeFault({ method: 'POST', path: '/v1/payment_intents', when: 'after', action: { kind: 'delay', ms: LATE_MS } });
+  await world.stripeFault({ ...CREATE_INTENT, when: 'after', action: { kind: 'delay', ms: LATE_MS } });
   const eventId = await alert(organization);
   await holdAfter('the creation of the intent');
   await world.stripeFault({ method: 'GET', path: '/v1/customers/*', when: 'before', action: { kind: 'delay', ms: LATE_MS } });
@@ -145,24 +144,23 @@ test('one that read the budget before the charge was refunded gives no quota for
   const organization = await world.organization();
   const eventId = await readBudget(organization);
   await world.kmsFault({
-    method: 'POST',
-    path: '/team/update',
+    ...WRITE_BUDGET,
     action: { kind: 'respond', status: 403, body: { error: { message: 'forbidden' } } },
   });
   await replaceWorker();
-  expect(await world.closed(eventId, TAKEOVER_TIMEOUT_MS)).toEqual({ outcome: 'refunded', success: false });
+  expect(await world.closed(eventId, TAKEOVER_TIMEOUT_MS)).toEqual(REFUNDED);
   expect(await world.budgetOf(organization.teamId)).toBe(10);
 
   await goOn(doomed, 'updateKmsQuota', () => toPostgres?.release());
   expect(await world.budgetOf(organization.teamId)).toBe(10);
-  expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, refunded: 2050, granted: 0 });
+  expect(await world.books(organization)).toEqual(CHARGED_AND_REFUNDED);
 });
 
 test('one hangs while it charges and wakes up when another one has finished the recharge: one charge, and its quota', async () => {
   const hung = await workers.start('worker', world);
   const organization = await world.organization();
   // The card is charged, and the answer to that comes to a process that does not run.
-  await world.stripeFault({ path: '/v1/payment_intents/*/confirm', when: 'after', action: { kind: 'delay', ms: LATE_MS } });
+  await world.stripeFault({ ...CONFIRM, when: 'after', action: { kind: 'delay', ms: LATE_MS } });
   const eventId = await alert(organization);
   await world.eventually(async () => (await world.books(organization)).charges === 1, 'the card is charged');
   hung.process.kill('SIGSTOP');

@@ -31,7 +31,7 @@ let world: World;
 
 beforeAll(async () => {
   litellm = await LiveLitellm.own();
-  // A port of its own: one test takes the API away and brings it back.
+  // A port of its own: one test stops the API and starts it again.
   world = await World.start({ KMS_BASE_URL: litellm.url, KMS_API_KEY: litellm.masterKey, PORT: String(await freePort()) });
   await litellm.start(world.apiUrl, {
     WEBHOOK_URL: '',

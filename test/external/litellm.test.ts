@@ -155,7 +155,7 @@ async function newTeam(wish: object): Promise<string> {
   return data.team_id;
 }
 
-/** Calls the model until LiteLLM refuses for want of budget, and answers how many calls it let through. */
+/** Calls the model until LiteLLM refuses for want of budget, and returns how many calls it let through. */
 async function spendUntilRefused(key: string): Promise<number> {
   for (let calls = 0; calls < MAX_CALLS; calls++) {
     const { status, data } = await litellm.settledChat(key);

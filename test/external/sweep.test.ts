@@ -2,10 +2,7 @@
  * The sweep against the real LiteLLM proxy, whose alerts are switched off: a team that spends steadily is
  * recharged again and again before it is refused. Run by `npm run test:litellm`.
  */
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Client, Connection } from '@temporalio/client';
-import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { World } from '../support/world.ts';
 import { LiveLitellm, START_TIMEOUT_MS } from './live-litellm.ts';
 
@@ -26,18 +23,15 @@ const MOST_RECHARGES = 12;
 
 let litellm: LiveLitellm;
 let world: World;
-let temporal: Client;
 
 beforeAll(async () => {
   litellm = await LiveLitellm.locate();
   world = await World.start({ KMS_BASE_URL: litellm.url, KMS_API_KEY: litellm.masterKey, PORT: litellm.apiPort });
-  temporal = new Client({ connection: await Connection.connect({ address: world.env['TEMPORAL_ADDRESS'] ?? '' }) });
   await litellm.start(world.apiUrl, { LITELLM_ALERTING: '[]' });
 }, START_TIMEOUT_MS);
 
 afterAll(async () => {
   await litellm?.stop();
-  await temporal?.connection.close();
   await world?.close();
 });
 
@@ -50,7 +44,7 @@ test('a team that spends steadily is never refused, by the sweep alone', async (
   let spending = true;
   const sweeping = (async () => {
     while (spending) {
-      await sweep();
+      await world.sweep();
       await pause(SWEEP_PAUSE_MS);
     }
   })();
@@ -75,14 +69,6 @@ test('a team that spends steadily is never refused, by the sweep alone', async (
   expect(books).toMatchObject({ charges: recharges.length, refunded: 0, granted: books.captured, prepaid: 0 });
   expect(await world.budgetOf(teamId)).toBeCloseTo(BUDGET + (books.captured / 100) * 0.001, 9);
 });
-
-async function sweep(): Promise<void> {
-  await temporal.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', {
-    workflowId: `balance-sweep/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [],
-  });
-}
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 
 /** Such as `GET /v1/customers/:id`. */
 export type Route = string;
-/** `parameters` are names; what is in `metadata` is the caller's own business. */
+/** `parameters` are names; what is in `metadata` is up to the caller. */
 export type Call = { route: Route; parameters: string[]; status: number };
 /**
  * What becomes of one parameter, with what is nested in it, of the calls to one route; undefined takes it

@@ -330,8 +330,8 @@ describe('health', () => {
 
   test('/ready is 200 without the others: what comes in is kept until they are available again', async () => {
     const nowhere = `127.0.0.1:${await freePort()}`;
-    const away = { TEMPORAL_ADDRESS: nowhere, STRIPE_API_BASE: `http://${nowhere}`, KMS_BASE_URL: `http://${nowhere}` };
-    await world.withAnotherApi(away, async (url) => {
+    const unreachable = { TEMPORAL_ADDRESS: nowhere, STRIPE_API_BASE: `http://${nowhere}`, KMS_BASE_URL: `http://${nowhere}` };
+    await world.withAnotherApi(unreachable, async (url) => {
       const { status, data } = await open(`${url}/ready`);
       const failing = { status: 'failing', reason: expect.not.stringMatching(/ECONNREFUSED|UNAVAILABLE/) };
       expect(status).toBe(200);

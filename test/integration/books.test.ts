@@ -35,7 +35,7 @@ async function toldOf({ id }: Organization, type: string): Promise<string[]> {
   return rows.map(({ kind }) => kind);
 }
 
-describe('case 80: prepaid is not zero at rest', () => {
+describe('case 80: prepaid is not zero for a settled recharge', () => {
   test.each([
     ['held', 'charge', '5.00 USD is held since '],
     ['owed', 'refund', '5.00 USD was given that nobody has paid since '],

@@ -122,13 +122,6 @@ test('what a person or Stripe has held stays, whatever the card', async () => {
   expect(await world.alerted(organization)).toEqual(HELD);
 });
 
-async function sweep({ id }: Organization): Promise<void> {
-  await world.temporal.workflow.execute('balanceSweepWorkflow', {
-    workflowId: `sweep/${id}/${Math.random()}`,
-    taskQueue: world.name,
-  });
-}
-
 /** How the sweep's own events of the organization have ended, the oldest first, when each is closed. */
 async function outcomesOfSweeps({ id }: Organization): Promise<string[]> {
   const events = async () =>
@@ -145,11 +138,11 @@ async function outcomesOfSweeps({ id }: Organization): Promise<string[]> {
 
 test('the next sweep charges the new card, without a pause', async () => {
   const organization = await refusedForGood();
-  await sweep(organization);
+  await world.sweep();
   expect(await outcomesOfSweeps(organization)).toEqual(['held']);
   await world.attachCard(organization.customerId, 'pm_card_visa');
   await isReleased(organization, 'card_refused');
-  await sweep(organization);
+  await world.sweep();
   await world.eventually(async () => (await world.books(organization)).charges === 1, 'the sweep has the new card charged');
 });
 
@@ -157,18 +150,18 @@ test('the next sweep charges the first card of a customer who had none, without 
   const organization = await world.organization();
   await world.stripe.paymentMethods.detach(await cardOf(organization));
   await handled();
-  for (let look = 0; look < 2; look++) await sweep(organization);
+  for (let look = 0; look < 2; look++) await world.sweep();
   expect(await outcomesOfSweeps(organization)).toEqual(['no_payment_method']);
   // Nothing of what the customer pays with.
   await world.stripe.customers.update(organization.customerId, { name: 'another name' });
   await handled();
-  await sweep(organization);
+  await world.sweep();
   expect(await outcomesOfSweeps(organization)).toEqual(['no_payment_method']);
 
   await world.attachCard(organization.customerId, 'pm_card_visa');
   await handled();
   const refusals = 'select from refusal where organization_id = $1';
   expect((await world.sql.query(refusals, [organization.id])).rowCount).toBe(0);
-  await sweep(organization);
+  await world.sweep();
   expect(await outcomesOfSweeps(organization)).toEqual(['no_payment_method', 'succeeded']);
 });

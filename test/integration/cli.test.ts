@@ -348,13 +348,13 @@ describe('the way to the service', () => {
 
   test('that leads nowhere, or to a service with another key, is told in a sentence', async () => {
     const nowhere = `http://127.0.0.1:${await freePort()}`;
-    const [away, refused] = await Promise.all([
+    const [unreachable, refused] = await Promise.all([
       bill(['org', 'list'], { PUBLIC_URL: nowhere }),
       bill(['org', 'list'], { ADMIN_API_KEY: 'wrong-key-of-somebody' }),
     ]);
-    expect(away).toMatchObject({ code: 1, out: '' });
+    expect(unreachable).toMatchObject({ code: 1, out: '' });
     const { host } = new URL(nowhere);
-    expect(away.err).toBe(
+    expect(unreachable.err).toBe(
       `bill: the service does not answer at ${nowhere}: nothing listens at ${host}. Start it (npm start, or bill serve), or set PUBLIC_URL to where it is\n`,
     );
     expect(refused).toMatchObject({ code: EX_CONFIG, out: '' });

@@ -14,7 +14,7 @@ import { expectChargedOnce, expectRefunded } from '../support/expectations.ts';
 import { lastFailure } from '../support/runs.ts';
 import { World } from '../support/world.ts';
 
-/** `isDeleted`: the team goes away after the charge, so that the path leads to the refund. */
+/** `isDeleted`: the team is deleted after the charge, so that the path leads to the refund. */
 const STEPS = [
   { activity: 'checkLimits', isDeleted: false },
   { activity: 'chargeStripe', isDeleted: false },

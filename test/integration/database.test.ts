@@ -11,6 +11,7 @@ import { BadCursorError, type Page, type PageRequest } from '../../src/database/
 import { batchReceiver, type IncomingEvent, type Receipt } from '../../src/database/receiving.ts';
 import { paidBy } from '../../src/database/recharge-history.ts';
 import * as recharges from '../../src/database/recharges.ts';
+import { reserve } from '../../src/database/reservations.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import * as stripeEvents from '../../src/database/stripe-events.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
@@ -172,7 +173,7 @@ test('an approval is used up by the reservation that it was given to, also by on
   const reserved = await em.transactional(async (tx) => {
     await tx.execute('select 1');
     await holds.release(database.fork(), holdId, { by: 'ann', reason: 'looked at' });
-    return recharges.reserve(
+    return reserve(
       tx,
       { id, source: 'webhook' },
       {

@@ -178,13 +178,13 @@ describe('what is not well is named', () => {
   });
 
   test('everything that is unavailable, each with what to set', async () => {
-    const away = 'http://127.0.0.1:9';
+    const unreachable = 'http://127.0.0.1:9';
     const found = await changes({
       DATABASE_URL: 'postgres://postgres@127.0.0.1:9/bill',
       TEMPORAL_ADDRESS: '127.0.0.1:9',
-      STRIPE_API_BASE: away,
-      KMS_BASE_URL: away,
-      PUBLIC_URL: away,
+      STRIPE_API_BASE: unreachable,
+      KMS_BASE_URL: unreachable,
+      PUBLIC_URL: unreachable,
     });
     expect(Object.keys(found).sort()).toEqual(
       [
@@ -199,7 +199,7 @@ describe('what is not well is named', () => {
     );
     expect(found['database answers']).toMatch(/DATABASE_URL/);
     expect(found['Temporal namespace']).toMatch(/TEMPORAL_ADDRESS/);
-    expect(found['Stripe key']).toBe(`see that this machine reaches ${away} (STRIPE_API_BASE), and what status.stripe.com says`);
+    expect(found['Stripe key']).toBe(`see that this machine reaches ${unreachable} (STRIPE_API_BASE), and what status.stripe.com says`);
     expect(found['clock and Stripe']).toBe('see the line of Stripe');
   });
 });

@@ -161,16 +161,7 @@ describe('case 86: an early fraud warning', () => {
 
   test('of a charge that is not ours holds nobody', async () => {
     const organization = await world.organization();
-    const [card] = (await world.stripe.customers.listPaymentMethods(organization.customerId)).data;
-    const intent = await world.stripe.paymentIntents.create({
-      amount: 500,
-      currency: 'usd',
-      customer: organization.customerId,
-      payment_method: card?.id ?? '',
-      automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
-      confirm: true,
-      off_session: true,
-    });
+    const intent = await world.payElsewhere(organization);
     await warn(intent.id);
     await delivered(world, intent.id);
     await post({ id: 'issfr_foreign', charge: String(intent.latest_charge) });

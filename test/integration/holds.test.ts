@@ -2,16 +2,14 @@
  * A series of recharges is as safe as one: what stops charges, whom it stops, what ends it, and that it is told
  * once. Each test looks at Stripe's stand-in for what was charged, and at the outbound events for what was told.
  */
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { CANCELLED, HELD, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
+import { ALWAYS } from '../support/faults.ts';
 import { newFingerprint } from '../support/stand-ins.ts';
 import { type Organization, World } from '../support/world.ts';
 
 const HOLDS = '/api/v1/holds';
-const FOR_EVER = 100_000;
 const DAY = '1 day';
 
 let world: World;
@@ -25,10 +23,6 @@ afterEach(async () => {
 });
 
 type Hold = { id: string; scope: string; subject: string; reason: string; detail: string; until: string | null; ended_by: string };
-
-function sweep(): Promise<unknown> {
-  return world.temporal.workflow.execute(WORKFLOW_TYPES.sweep, { workflowId: `balance-sweep/${randomUUID()}`, taskQueue: world.name });
-}
 
 async function openHolds(query: string): Promise<Hold[]> {
   const { data } = await world.admin.get<{ data: Hold[] }>(`${HOLDS}?open=true&${query}`);
@@ -212,7 +206,7 @@ describe('a raise that LiteLLM refuses', () => {
       method: 'POST',
       path: '/team/update',
       ...(teamId && { contains: teamId }),
-      times: FOR_EVER,
+      times: ALWAYS,
       action: { kind: 'respond', status, body: { error: { message, type: 'auth_error', param: 'None', code: String(status) } } },
     });
 
@@ -237,10 +231,10 @@ describe('a raise that LiteLLM refuses', () => {
     ]);
     expect(opened.rowCount).toBe(1);
 
-    await sweep();
+    await world.sweep();
     expect(await openHolds('scope=service')).toHaveLength(1);
     await world.clearFaults();
-    await sweep();
+    await world.sweep();
     expect(await openHolds('scope=service')).toEqual([]);
     for (const organization of low)
       await world.eventually(async () => (await world.books(organization)).granted === 2050, `${organization.id} is recharged`);
@@ -272,7 +266,7 @@ describe('a key that is refused', () => {
     }, 'the service is held');
     expect(hold).toMatchObject({ subject: 'stripe', reason: 'key_refused', detail: expect.stringMatching(/STRIPE_SECRET_KEY/) });
     expect(await world.alerted(later)).toEqual(HELD);
-    await sweep();
+    await world.sweep();
     expect(await openHolds('scope=service')).toHaveLength(1);
     await world.revokeStripeKey(false);
     expect(await world.closed(eventId)).toEqual(RECHARGED);
@@ -287,13 +281,13 @@ describe('a key that is refused', () => {
       status: 403,
       body: { error: { type: 'invalid_request_error', message: 'not for this key' } },
     } as const;
-    await world.stripeFault({ path: '/v1/payment_intents/*/confirm', times: FOR_EVER, action: refused });
+    await world.stripeFault({ path: '/v1/payment_intents/*/confirm', times: ALWAYS, action: refused });
     const eventId = await world.accepted(organization);
     await world.eventually(async () => (await openHolds('scope=service')).length > 0, 'the service is held');
-    await sweep();
+    await world.sweep();
     expect(await openHolds('scope=service')).toHaveLength(1);
     await world.clearFaults();
-    await sweep();
+    await world.sweep();
     expect(await openHolds('scope=service')).toEqual([]);
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
@@ -302,7 +296,7 @@ describe('a key that is refused', () => {
     const organization = await world.organization();
     await world.kmsFault({
       path: '/team/info',
-      times: FOR_EVER,
+      times: ALWAYS,
       action: { kind: 'respond', status: 401, body: { error: { message: 'no' } } },
     });
     const eventId = await world.accepted(organization);
@@ -316,10 +310,10 @@ describe('a key that is refused', () => {
   test('in what no charge needs holds nobody', async () => {
     await world.kmsFault({
       path: '/v2/team/list',
-      times: FOR_EVER,
+      times: ALWAYS,
       action: { kind: 'respond', status: 403, body: { error: { message: 'no' } } },
     });
-    await sweep().catch(() => {});
+    await world.sweep().catch(() => {});
     expect(await openHolds('scope=service')).toEqual([]);
   });
 });
@@ -332,7 +326,7 @@ describe('a Stripe key of the other mode', () => {
     message: 'No such customer; one of this id exists in the other mode.',
   };
   const isMissing = (path: string) =>
-    world.stripeFault({ method: 'GET', path, times: FOR_EVER, action: { kind: 'respond', status: 404, body: { error: MISSING } } });
+    world.stripeFault({ method: 'GET', path, times: ALWAYS, action: { kind: 'respond', status: 404, body: { error: MISSING } } });
 
   test('case 69: counts against nobody, holds the service, and ends when the key is right', async () => {
     const low = await Promise.all(Array.from({ length: 3 }, () => world.organization()));
@@ -348,7 +342,7 @@ describe('a Stripe key of the other mode', () => {
       await expectUncharged(world, organization);
     }
     await world.clearFaults();
-    await sweep();
+    await world.sweep();
     for (const organization of low)
       await world.eventually(async () => (await world.books(organization)).granted === 2050, `${organization.id} is recharged`);
   });
@@ -402,8 +396,8 @@ describe('the kill switch', () => {
 
   test('does not keep the sweep from reporting at once, when it has ended, whom it met held', async () => {
     const organization = await world.organization();
-    const looking = await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: FOR_EVER, action: { kind: 'hold' } });
-    await sweep();
+    const looking = await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: ALWAYS, action: { kind: 'hold' } });
+    await world.sweep();
     await looking.struck();
     const { data } = await world.admin.post(HOLDS, { scope: 'service', reason: 'maintenance' });
     await looking.remove();
@@ -413,7 +407,7 @@ describe('the kill switch', () => {
     }, 'the event of the sweep is closed');
     expect(event?.outcome).toBe('held');
     await world.admin.post(`${HOLDS}/${data.id}/release`, { reason: 'done', by: 'ada' });
-    await sweep();
+    await world.sweep();
     await world.eventually(async () => (await world.books(organization)).granted > 0, 'the organization is recharged');
     await expectChargedOnce(world, organization);
   });
@@ -482,7 +476,7 @@ describe('a team that LiteLLM blocks while its charge waits', () => {
     const reading = await world.kmsFault({
       path: '/team/info',
       contains: organization.teamId,
-      times: FOR_EVER,
+      times: ALWAYS,
       action: { kind: 'respond', status: 503 },
     });
     await waiting.remove();
@@ -502,10 +496,10 @@ describe('a budget that was lowered in LiteLLM', () => {
     await world.deleteTeam(organization.teamId);
     await world.kms.post('/team/new', { team_id: organization.teamId, max_budget: budget });
     if (budget > 0) await world.spend(organization.teamId, budget);
-    await sweep();
+    await world.sweep();
     await world.eventually(async () => (await openHolds(`organization_id=${organization.id}`)).length > 0, 'a hold is opened');
     expect(await holdOf(organization)).toMatchObject({ reason: 'budget_lowered' });
-    await sweep();
+    await world.sweep();
     expect(await world.alerted(organization)).toEqual(HELD);
     expect(await attempts(organization)).toBe(1);
   });
@@ -522,7 +516,7 @@ describe('a budget that was lowered in LiteLLM', () => {
 
     // Restored by hand: the probe sees it.
     await world.kms.post('/team/update', { team_id: organization.teamId, max_budget: 30.5 });
-    await sweep();
+    await world.sweep();
     expect(await openHolds(`organization_id=${organization.id}`)).toEqual([]);
 
     // Lowered again, and accepted.

@@ -233,7 +233,7 @@ const LOST: [string, FaultRequest['action']][] = [
   ['is HTML', { kind: 'respond', status: 200, body: '<html></html>' }],
 ];
 
-describe('what is to be made is made once', () => {
+describe('what is created is made once, though its answer is lost', () => {
   const metadata = { c_organization_id: 'acme' };
 
   test.each(LOST)('a team whose answer %s', async (_, action) => {
@@ -295,7 +295,7 @@ describe('what is to be made is made once', () => {
   });
 });
 
-describe('what is to be removed is removed, however often', () => {
+describe('what is removed stays removed, however often it is asked for', () => {
   test('a membership, whose answer is lost', async () => {
     const [teamId, userId] = [await newTeam(), newId('user')];
     await kms.addMember(teamId, userId, null);

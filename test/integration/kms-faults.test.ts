@@ -89,7 +89,7 @@ describe('when the quota can never be raised, the charge is refunded', () => {
         path: '/v1/refunds',
         when: 'before',
         times: 3,
-        action: { kind: 'respond', status: 503, body: { error: { type: 'api_error', message: 'away' } } },
+        action: { kind: 'respond', status: 503, body: { error: { type: 'api_error', message: 'unavailable' } } },
       },
     ],
   ] satisfies [string, FaultRequest][])('%s: one refund', async (_name, fault: FaultRequest) => {

@@ -2,11 +2,8 @@
  * LiteLLM's answer about a team lacks what a decision about money rests on, or is far larger than it: nothing
  * is decided on the one, and nothing waits for the other.
  */
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { SweepCounts } from '../../activities/sweep/types.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
-import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { RECHARGED } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, READ_BUDGET, type StandingFault } from '../support/faults.ts';
@@ -21,11 +18,6 @@ beforeAll(async () => {
 });
 afterEach(() => world.clearFaults());
 afterAll(() => world.close());
-
-function sweep(): Promise<SweepCounts> {
-  const workflowId = `balance-sweep/${randomUUID()}`;
-  return world.temporal.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', { workflowId, taskQueue: world.name, args: [] });
-}
 
 /** LiteLLM leaves fields of the organization's team out of `/team/info`, as long as this stands. */
 async function leaveOut({ teamId }: Organization, ...fields: string[]): Promise<StandingFault> {
@@ -55,7 +47,7 @@ describe('fields that are left out', () => {
     ['the spend', ['spend'], { budget: 20, spend: 20.5 }],
     ['the period of the budget', ['budget_duration'], { budget: 10, spend: 10.5 }],
   ])(
-    'case 81: %s: the team is looked at again, neither unlimited nor unspent, and recharged when they are back',
+    'case 81: %s: the team is looked at again, neither unlimited nor unspent, and recharged once they are shown',
     async (_, fields, wish) => {
       const organization = await world.organization(wish);
       const missing = await leaveOut(organization, ...fields);
@@ -76,13 +68,13 @@ describe('fields that are left out', () => {
     const eventId = await world.accepted(organization);
     await missing.struck();
     const undecided = { type: 'drift.detected', kind: 'event_undecided', subject: eventId };
-    await sweep();
+    await world.sweep();
     expect(await told(organization)).not.toContainEqual(undecided);
     await world.sql.query(
       "update webhook_event set received_at = received_at - interval '15 min', dispatched_at = dispatched_at - interval '15 min' where id = $1",
       [eventId],
     );
-    for (let times = 0; times < 2; times++) await sweep();
+    for (let times = 0; times < 2; times++) await world.sweep();
     expect((await told(organization)).filter(({ kind }) => kind === undecided.kind)).toEqual([undecided]);
     expect(await isOpen(eventId)).toBe(true);
     await missing.remove();
@@ -90,7 +82,7 @@ describe('fields that are left out', () => {
     await expectChargedOnce(world, organization);
   });
 
-  test('after the capture: nothing is parked as edited, and the quota is raised when they are back', async () => {
+  test('after the capture: nothing is parked as edited, and the quota is raised once they are shown', async () => {
     const organization = await world.organization();
     const refusal = await world.refuseBudget(organization);
     const eventId = await world.accepted(organization);
@@ -109,7 +101,7 @@ describe('fields that are left out', () => {
     const { data } = await world.kms.get('/v2/team/list', { params: { page: 1, page_size: 100 } });
     const teams = data.teams.map((row: Row) => (row['team_id'] === unread.teamId ? without(row, ['spend']) : row));
     await world.kmsFault({ path: '/v2/team/list', action: { kind: 'respond', status: 200, body: { ...data, teams } } });
-    const { unreadable, reported } = await sweep();
+    const { unreadable, reported } = await world.sweep();
     expect(unreadable).toBe(1);
     const seen = reported.filter(({ organizationId }) => [unread.id, read.id].includes(organizationId));
     expect(seen.map(({ organizationId }) => organizationId)).toEqual([read.id]);
@@ -183,7 +175,7 @@ describe('an answer that grows with what we do not need', () => {
     const [large, other] = await Promise.all([world.recharged(), world.recharged()]);
     await growLarge(large.organization);
     await world.spend(large.organization.teamId, 20);
-    const { reported } = await sweep();
+    const { reported } = await world.sweep();
     const eventId = reported.find(({ organizationId }) => organizationId === large.organization.id)?.eventId ?? '';
     expect(await world.closed(eventId)).toEqual(RECHARGED);
 

@@ -4,11 +4,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { SweepCounts } from '../../activities/sweep/types.ts';
 import { examineTeams } from '../../src/cli/doctor/litellm.ts';
 import { Database } from '../../src/database/database.ts';
 import { KmsClient } from '../../src/kms/client.ts';
-import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { CONFLICT, expectProblem, INVALID, NOT_FOUND, ORGANIZATIONS } from '../support/admin.ts';
 import type { KmsState } from '../support/answers.ts';
 import { DECLINED, HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
@@ -66,17 +64,9 @@ async function synced(id: string): Promise<[string, string | null, string][]> {
   return run.items.map(({ kind, action, outcome }: Record<string, string>) => [kind, action, outcome]);
 }
 
-function sweep(): Promise<SweepCounts> {
-  return world.temporal.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', {
-    workflowId: `balance-sweep/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [],
-  });
-}
-
 /** What a sweep says of an organization. */
 async function sweptFor({ id }: Pick<Organization, 'id'>): Promise<{ isUnused: boolean; eventId: string | undefined }> {
-  const { reported, unused = [] } = await sweep();
+  const { reported, unused = [] } = await world.sweep();
   return { isUnused: unused.includes(id), eventId: reported.find(({ organizationId }) => organizationId === id)?.eventId };
 }
 
@@ -231,7 +221,7 @@ test('a team that a sweep alone has seen was there, and is made again with what 
   await world.makeTeam({ team_id: id, max_budget: 15 });
   await world.spend(id, 3);
   expect((await world.admin.post(ORGANIZATIONS, body)).status).toBe(201);
-  await sweep();
+  await world.sweep();
   await world.deleteTeam(id);
 
   const left = new RegExp(`POST /team/new {"team_id":"${id}","max_budget":12}, what was left when a sweep saw it last`);
@@ -285,7 +275,7 @@ describe('a team that was made for an organization', () => {
     await world.alerted(recharged);
     await world.sql.query("update webhook_event set source = 'sweep' where organization_id = $1", [recharged.id]);
     await world.setBudget(recharged.teamId, 3);
-    const { reported } = await sweep();
+    const { reported } = await world.sweep();
     expect(reported.map(({ organizationId }) => organizationId)).toEqual(expect.arrayContaining([refused.id, recharged.id]));
   });
 

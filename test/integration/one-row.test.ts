@@ -1,10 +1,8 @@
 /** One organization whose row cannot be computed with hides none of the others. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { SweepCounts } from '../../activities/sweep/types.ts';
 import { examineTimeZones } from '../../src/cli/doctor/time-zones.ts';
 import { Database } from '../../src/database/database.ts';
-import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { BUDGET_AFTER, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { type Organization, World } from '../support/world.ts';
@@ -22,17 +20,9 @@ afterAll(async () => {
   await world.close();
 });
 
-function sweep(): Promise<SweepCounts> {
-  return world.temporal.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', {
-    workflowId: `balance-sweep/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [],
-  });
-}
-
 /** The outcomes of what a sweep reports of these organizations. */
 async function swept(...wanted: Organization[]): Promise<string[]> {
-  const { reported } = await sweep();
+  const { reported } = await world.sweep();
   return Promise.all(
     wanted.map(async ({ id }) => {
       const eventId = reported.find(({ organizationId }) => organizationId === id)?.eventId;
@@ -101,7 +91,7 @@ describe('an organization whose time zone PostgreSQL no longer knows', () => {
     expect(await swept(lost, other)).toEqual([SUCCEEDED, SUCCEEDED]);
     await expectChargedOnce(world, other);
     expect((await world.books(lost)).charges).toBe(2);
-    await sweep();
+    await world.sweep();
     const { rows } = await world.sql.query("select organization_id, data from outbound_event where data->>'kind' = 'time_zone_unknown'");
     expect(rows).toEqual([
       {

@@ -1,6 +1,6 @@
 /**
- * What the world is told by the whole service: the events of a recharge, over a restart between the move and
- * its delivery, and what an operator asks about them by API and command.
+ * The outbound events of the whole service: those of a recharge, over a restart between the move and its delivery,
+ * and what an operator asks about them by API and command.
  */
 import { execFile } from 'node:child_process';
 import { createServer, type Server } from 'node:http';

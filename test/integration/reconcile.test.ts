@@ -253,7 +253,7 @@ describe('a person settles what needs attention', () => {
     const answers = await Promise.all([resolve(rechargeId, 'accept'), resolve(rechargeId, 'refund')]);
     expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 409]);
     const books = answers[0].status === 200 ? CHARGED_ONCE : CHARGED_AND_REFUNDED;
-    await world.eventually(async () => (await world.books(organization)).prepaid === 0, 'the ledger is at rest');
+    await world.eventually(async () => (await world.books(organization)).prepaid === 0, 'prepaid is zero');
     expect(await world.books(organization)).toEqual(books);
   });
 });

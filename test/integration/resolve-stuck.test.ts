@@ -371,13 +371,13 @@ describe('a refund that does not end', () => {
 describe('before anything is captured', () => {
   test('reserved, and Stripe does not answer: accepting cancels it, and nothing is charged', async () => {
     const organization = await world.organization();
-    const away = await world.stripeFault({ path: '/v1/customers/*', times: ALWAYS, action: UNAVAILABLE });
+    const outage = await world.stripeFault({ path: '/v1/customers/*', times: ALWAYS, action: UNAVAILABLE });
     const eventId = await world.accepted(organization);
-    await away.struck();
+    await outage.struck();
     const { rechargeId } = await world.rechargeIs(eventId, 'reserved');
     for (const resolution of ['grant', 'refund']) expect((await resolve(rechargeId, resolution)).status).toBe(409);
     expect((await resolve(rechargeId, 'accept')).data.status).toBe('cancelled');
-    await away.remove();
+    await outage.remove();
     expect(await world.closed(eventId)).toEqual(CANCELLED);
     await runIsOver(eventId);
     await expectUncharged(world, organization);
@@ -386,9 +386,9 @@ describe('before anything is captured', () => {
 
   test('parked without an intent: accepting cancels it', async () => {
     const organization = await world.organization();
-    const away = await world.stripeFault({ path: '/v1/customers/*', times: ALWAYS, action: UNAVAILABLE });
+    const outage = await world.stripeFault({ path: '/v1/customers/*', times: ALWAYS, action: UNAVAILABLE });
     const eventId = await world.accepted(organization);
-    await away.struck();
+    await outage.struck();
     const { rechargeId } = await world.rechargeIs(eventId, 'reserved');
     await world.sql.query("update recharge set status = 'needs_attention' where id = $1", [rechargeId]);
     expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);

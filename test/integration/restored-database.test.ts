@@ -418,15 +418,15 @@ describe('case 78: a database from between a grant and the return of its money',
 
   test('a Stripe that cannot say what is noted holds up no recharge that waits for the budget', async () => {
     const { organization, intentId } = await world.recharged();
-    const away = await world.stripeFault({ method: 'GET', path: `/v1/payment_intents/${intentId}`, times: ALWAYS, action: UNAVAILABLE });
+    const outage = await world.stripeFault({ method: 'GET', path: `/v1/payment_intents/${intentId}`, times: ALWAYS, action: UNAVAILABLE });
     const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
     await world.findingsOf(organization);
-    await away.struck();
+    await outage.struck();
     const { rows } = await world.sql.query('select budget_writer from organization_balance_config where c_organization_id = $1', [
       organization.id,
     ]);
     expect(rows).toEqual([{ budget_writer: null }]);
-    await away.remove();
+    await outage.remove();
     await world.reversalIs(id, 'taken_back');
   });
 
@@ -455,7 +455,7 @@ describe('case 78: a database from between a grant and the return of its money',
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await world.findingsOf(organization);
     const { failure_message: message } = await world.reversalIs(id, 'needs_attention');
-    expect(message).toContain('the budget was to go from 30.50 to 10.00 before the database was restored');
+    expect(message).toContain('a write of the budget from 30.50 to 10.00 began before the database was restored');
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await world.admin.post(`/api/v1/reversals/${id}/resolve`, {
       resolution: 'accept',

@@ -14,6 +14,7 @@ import type { FaultRequest } from '../../sandbox/faults.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { HMAC_SECRET, URL_TOKEN } from '../support/alerts.ts';
 import { createDatabase, TEMPLATE_DATABASE } from '../support/databases.ts';
+import { CONFIRM, READ_BUDGET, WRITE_BUDGET } from '../support/faults.ts';
 import { ADMIN_API_KEY, type Organization, type OrganizationWish, World } from '../support/world.ts';
 
 const STRIPE_KEY = 'sk_test_planted_key_of_stripe';
@@ -37,33 +38,31 @@ const respond = (status: number, body: unknown) => ({ kind: 'respond', status, b
 
 type Faults = { stripe?: FaultRequest[]; kms?: FaultRequest[]; wish?: OrganizationWish };
 
-const CONFIRM = '/v1/payment_intents/*/confirm';
-const READ = { method: 'GET', path: '/team/info' } as const;
-const WRITE = { method: 'POST', path: '/team/update' } as const;
-
 const STORIES: Record<string, Faults> = {
   'Stripe refuses its key and says which': {
     stripe: [{ path: '/v1/customers/*', times: 2, action: respond(401, stripeError('invalid_request_error')) }],
   },
   'Stripe has a bad day': {
     stripe: [
-      { path: CONFIRM, when: 'after', action: respond(500, stripeError('api_error')) },
+      { ...CONFIRM, when: 'after', action: respond(500, stripeError('api_error')) },
       { method: 'GET', path: '/v1/payment_intents/*', action: respond(502, `<html>${STRIPE_ECHO}</html>`) },
       { method: 'GET', path: '/v1/payment_intents/*', action: respond(503, { message: STRIPE_ECHO }) },
       { method: 'GET', path: '/v1/payment_intents/*', action: { kind: 'reset' } },
     ],
   },
   'Stripe declines the card': { wish: { card: 'pm_card_chargeCustomerFail' } },
-  'LiteLLM refuses its key and says which': { kms: [{ ...READ, times: 2, action: respond(401, kmsError('auth_error')) }] },
+  'LiteLLM refuses its key and says which': { kms: [{ ...READ_BUDGET, times: 2, action: respond(401, kmsError('auth_error')) }] },
   'LiteLLM has a bad day': {
     kms: [
-      { ...READ, action: respond(500, { detail: { error: KMS_ECHO } }) },
-      { ...READ, action: respond(502, `<html>${KMS_ECHO}</html>`) },
-      { ...READ, action: { kind: 'cut_body' } },
-      { ...WRITE, when: 'after', action: { kind: 'reset' } },
+      { ...READ_BUDGET, action: respond(500, { detail: { error: KMS_ECHO } }) },
+      { ...READ_BUDGET, action: respond(502, `<html>${KMS_ECHO}</html>`) },
+      { ...READ_BUDGET, action: { kind: 'cut_body' } },
+      { ...WRITE_BUDGET, when: 'after', action: { kind: 'reset' } },
     ],
   },
-  'LiteLLM will not take the budget, and the charge is refunded': { kms: [{ ...WRITE, action: respond(403, kmsError('forbidden')) }] },
+  'LiteLLM will not take the budget, and the charge is refunded': {
+    kms: [{ ...WRITE_BUDGET, action: respond(403, kmsError('forbidden')) }],
+  },
 };
 
 let world: World;

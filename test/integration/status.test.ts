@@ -2,9 +2,7 @@
  * What is wrong now: five faults are brought about on the running service. For each the status alone says who, what,
  * since when, why and what to do, and doing it settles it.
  */
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { HELD, RECHARGED, unsuccessful } from '../support/books.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { newFingerprint } from '../support/stand-ins.ts';
@@ -45,11 +43,6 @@ async function acceptAsTold({ next }: Standing): Promise<void> {
   const [, id] = next.match(/bill org accept-budget (\S+) "reason"/) ?? [];
   const { status, data } = await world.admin.post(`/api/v1/organizations/${id}/accept-budget`, { reason: 'it was meant' });
   expect([status, data.holds]).toEqual([200, []]);
-}
-
-async function sweep(): Promise<void> {
-  const workflowId = `balance-sweep/${randomUUID()}`;
-  await world.temporal.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', { workflowId, taskQueue: world.name, args: [] });
 }
 
 /** The body of the call of LiteLLM that the words tell to make. */
@@ -103,7 +96,7 @@ describe('of an organization', () => {
     await sync();
     expect(await standingOf(organization)).toMatchObject(refused);
     await world.kms.post('/team/new', { team_id: organization.teamId, max_budget: 30.5 });
-    await sweep();
+    await world.sweep();
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
     await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
     await sync();
@@ -118,10 +111,10 @@ describe('of an organization', () => {
   test('a team that is gone is known from the next sweep on, until LiteLLM shows it again', async () => {
     const { organization: paying } = await world.recharged();
     const seen = await world.organization({ budget: 10, spend: 1 });
-    await sweep();
+    await world.sweep();
     for (const { teamId } of [paying, seen]) await world.kms.post('/team/delete', { team_ids: [teamId] });
     expect(await standingOf(seen)).toMatchObject({ state: 'ok' });
-    await sweep();
+    await world.sweep();
     for (const organization of [paying, seen]) {
       expect(await standingOf(organization)).toMatchObject({
         state: 'litellm_differs',
@@ -138,16 +131,16 @@ describe('of an organization', () => {
     expect(await standingOf(paying)).toMatchObject({ state: 'litellm_differs' });
     await world.kms.post('/team/new', callAsTold(lost));
     await acceptAsTold(lost);
-    await sweep();
+    await world.sweep();
     expect(await standingOf(paying)).toMatchObject({ state: 'ok', balance: '20.00' });
   });
 
   test('a team that no sweep could look for is not called gone', async () => {
     const organization = await world.organization({ budget: 10, spend: 1 });
-    await sweep();
+    await world.sweep();
     await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
     await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
-    await sweep();
+    await world.sweep();
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
   });
 
@@ -164,7 +157,7 @@ describe('of an organization', () => {
     await sync();
     expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
     expect(await world.findingsOf(organization)).toEqual([]);
-    await sweep();
+    await world.sweep();
     await world.eventually(async () => (await standingOf(organization)).state === 'ok', 'it is recharged');
     expect(await world.budgetOf(organization.teamId)).toBe(30.5);
   });
@@ -176,9 +169,9 @@ describe('of an organization', () => {
     await world.findingsOf(organization);
     await world.reversalIs(id, 'taken_back');
     expect(await standingOf(organization)).toMatchObject({ balance: '-0.50' });
-    await sweep();
+    await world.sweep();
     await world.spend(organization.teamId, 1);
-    await sweep();
+    await world.sweep();
     expect(await standingOf(organization)).toMatchObject({ balance: '-1.50' });
   });
 
@@ -234,7 +227,7 @@ describe('of an organization', () => {
     await world.editTeam(reset.teamId, { budget_duration: '30d' });
     const blocked = await world.organization({ spend: 1 });
     await world.editTeam(blocked.teamId, { blocked: true });
-    await sweep();
+    await world.sweep();
     expect(await standingOf(limited)).toMatchObject({ state: 'limit_reached', why: expect.stringContaining('monthly') });
     expect(await standingOf(reset)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('budget_duration') });
     expect(await standingOf(blocked)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('blocked') });
@@ -243,7 +236,7 @@ describe('of an organization', () => {
     await world.admin.patch(`/api/v1/organizations/${limited.id}`, { max_monthly_amount: null });
     await world.editTeam(reset.teamId, { budget_duration: null });
     await world.editTeam(blocked.teamId, { blocked: false });
-    await sweep();
+    await world.sweep();
     for (const organization of [reset, blocked]) expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
     await world.eventually(async () => (await standingOf(limited)).state === 'ok', 'it is recharged');
   });
@@ -269,12 +262,12 @@ describe('of an organization', () => {
     const organization = await world.organization({ spend: 1, settings: { stripe_customer_id: customer } });
     const cardless = { state: 'needs_person', why: expect.stringContaining('no card') };
     expect(await standingOf(organization)).toMatchObject({ ...cardless, balance: '9.00' });
-    await sweep();
+    await world.sweep();
     expect(await standingOf(organization)).toMatchObject(cardless);
     await world.spend(organization.teamId, 9.5);
-    await sweep();
+    await world.sweep();
     await world.setBudget(organization.teamId, 30);
-    await sweep();
+    await world.sweep();
     expect(await standingOf(organization)).toMatchObject(cardless);
     await world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: organization.customerId });
     await world.eventually(async () => (await standingOf(organization)).state === 'ok', 'the event of the sweep is decided on');

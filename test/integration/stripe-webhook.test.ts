@@ -253,16 +253,7 @@ describe('an event that is not for us is done with', () => {
 
   test('of a customer of ours who pays for something else: quota and books stay', async () => {
     const organization = await world.organization();
-    const [card] = (await world.stripe.customers.listPaymentMethods(organization.customerId)).data;
-    const intent = await world.stripe.paymentIntents.create({
-      amount: 500,
-      currency: 'usd',
-      customer: organization.customerId,
-      payment_method: card?.id ?? '',
-      automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
-      confirm: true,
-      off_session: true,
-    });
+    const intent = await world.payElsewhere(organization);
     await world.stripe.refunds.create({ payment_intent: intent.id });
     await delivered(world, intent.id);
     for (const { id } of await eventsOf(world, intent.id)) await handled(id);

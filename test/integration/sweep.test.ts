@@ -1,12 +1,9 @@
 /** The sweep finds what no alert has told of, and what is about to happen, once, and without insisting. */
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { SweepCounts } from '../../activities/sweep/types.ts';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import { Database } from '../../src/database/database.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { quotaMicros } from '../../src/domain/money.ts';
-import type { BalanceSweepWorkflow } from '../../workflows/contract.ts';
 import { ABOVE_MINIMUM, CHARGED_ONCE, DECLINED, HELD, RECHARGED, REFUNDED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, READ_BUDGET, UNAVAILABLE } from '../support/faults.ts';
@@ -25,14 +22,6 @@ beforeAll(async () => {
 afterEach(() => world.clearFaults());
 afterAll(() => world.close());
 
-function sweep(): Promise<SweepCounts> {
-  return world.temporal.workflow.execute<BalanceSweepWorkflow>('balanceSweepWorkflow', {
-    workflowId: `balance-sweep/${randomUUID()}`,
-    taskQueue: world.name,
-    args: [],
-  });
-}
-
 type Reported = { id: string; source: string; event_type: string; outcome: string | null };
 
 async function eventsOf({ id }: Organization): Promise<Reported[]> {
@@ -45,7 +34,7 @@ async function eventsOf({ id }: Organization): Promise<Reported[]> {
 
 /** A sweep, and what it has put into the inbox about the organization. */
 async function sweptFor(organization: Organization): Promise<string | undefined> {
-  const { reported } = await sweep();
+  const { reported } = await world.sweep();
   return reported.find(({ organizationId }) => organizationId === organization.id)?.eventId;
 }
 
@@ -136,9 +125,9 @@ describe('a sweep foresees', () => {
       await world.organization({ budget: 1000, spend: 4 }),
     ];
     await wasSeen(organizations[1] as Organization, { secondsAgo: 700, spend: 0 }, { secondsAgo: 60, spend: 4 });
-    await sweep();
+    await world.sweep();
     await world.setBudget(organizations[2]?.teamId ?? '', 10);
-    await sweep();
+    await world.sweep();
     for (const organization of organizations) expect(await eventsOf(organization)).toEqual([]);
   });
 
@@ -149,7 +138,7 @@ describe('a sweep foresees', () => {
     await expectUncharged(world, organization);
   });
 
-  test('from what it has seen itself: a balance at rest is one row, one that is spent is a row for each figure', async () => {
+  test('from what it has seen itself: a balance that stays is one row, one that is spent is a row for each figure', async () => {
     const organization = await world.organization({ budget: 10, spend: 1 });
     const samples = async () => {
       const rows = await world.sql.query(
@@ -158,14 +147,14 @@ describe('a sweep foresees', () => {
       );
       return rows.rows;
     };
-    await sweep();
+    await world.sweep();
     const [first] = await samples();
-    await sweep();
+    await world.sweep();
     const [moved, ...more] = await samples();
     expect(more).toEqual([]);
     expect(moved.at.getTime()).toBeGreaterThan(first.at.getTime());
     await world.spend(organization.teamId, 0.5);
-    await sweep();
+    await world.sweep();
     expect(await samples()).toMatchObject([
       { quota: 10, spend: 1 },
       { quota: 10, spend: 1.5 },
@@ -178,7 +167,7 @@ describe('a sweep is silent about', () => {
     const organization = await world.organization({ budget: 10, spend: 7.99 });
     await world.makeTeam({ team_id: `${world.name}-somebody-else`, max_budget: 1 });
     await world.spend(`${world.name}-somebody-else`, 2);
-    await sweep();
+    await world.sweep();
     expect(await eventsOf(organization)).toEqual([]);
     const { rows } = await world.sql.query('select from webhook_event where team_id = $1', [`${world.name}-somebody-else`]);
     expect(rows).toEqual([]);
@@ -196,7 +185,7 @@ describe('a sweep is silent about', () => {
     await world.admin.post(`/api/v1/organizations/${suspended.id}/suspend`, {});
     await world.editTeam(reset.teamId, { budget_duration: '30d' });
     await world.editTeam(blocked.teamId, { blocked: true });
-    await sweep();
+    await world.sweep();
     expect(await Promise.all(refused.map(eventsOf))).toEqual(refused.map(() => []));
   });
 
@@ -219,10 +208,10 @@ describe('a sweep is silent about', () => {
     await letPass(organization, 15);
     expect(await outcomeOfSweep(organization)).toBe('held');
     await everyEventClosed();
-    const { waiting, paused } = await sweep();
+    const { waiting, paused } = await world.sweep();
     expect(paused).toContain(organization.id);
     await world.admin.post(`/api/v1/organizations/${organization.id}/suspend`, {});
-    expect((await sweep()).waiting).toBe(waiting - 1);
+    expect((await world.sweep()).waiting).toBe(waiting - 1);
     await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
     await letPass(organization, 15);
     expect(await outcomeOfSweep(organization)).toBe('declined');
@@ -294,7 +283,7 @@ describe('a pause after events that came to nothing', () => {
 describe('one crossing is one charge', () => {
   test('when an alert and a sweep tell of it at the same moment', async () => {
     const organizations = await Promise.all(Array.from({ length: 5 }, () => world.organization()));
-    await Promise.all([sweep(), ...organizations.map(({ teamId }) => world.alert(teamId)), sweep()]);
+    await Promise.all([world.sweep(), ...organizations.map(({ teamId }) => world.alert(teamId)), world.sweep()]);
     await everyEventClosed();
     for (const organization of organizations) await expectChargedOnce(world, organization);
   });
@@ -302,7 +291,7 @@ describe('one crossing is one charge', () => {
   test('when ten sweeps see it at once', async () => {
     const organization = await world.organization();
     const declined = await world.organization({ card: DECLINING });
-    await Promise.all(Array.from({ length: 10 }, sweep));
+    await Promise.all(Array.from({ length: 10 }, () => world.sweep()));
     await everyEventClosed();
     await expectChargedOnce(world, organization);
     expect(await world.rechargesOf(declined)).toMatchObject([{ status: 'declined' }]);
@@ -341,7 +330,7 @@ describe('with several pages of teams', () => {
   test('every page is read', async () => {
     // Sorts behind all the others.
     organization = await world.organization({ teamId: `${world.name}-z` });
-    const swept = await sweep();
+    const swept = await world.sweep();
     const teams = Object.keys((await world.kmsState()).teams).length;
     expect([swept.teams, swept.pages]).toEqual([teams, Math.ceil(teams / PAGE)]);
     expect(swept.reported.map(({ organizationId }) => organizationId)).toContain(organization.id);
@@ -350,7 +339,7 @@ describe('with several pages of teams', () => {
   test('case 55: a page that cannot be read is named, and does not keep the sweep from the others', async () => {
     organization = await world.organization({ teamId: `${world.name}-zz` });
     await world.kmsFault({ path: '/v2/team/list', contains: 'page=2&', times: ALWAYS, action: { kind: 'respond', status: 500 } });
-    const swept = await sweep();
+    const swept = await world.sweep();
     expect(swept.failedPages).toEqual([2]);
     expect(swept.reported.map(({ organizationId }) => organizationId)).toContain(organization.id);
   });
@@ -358,15 +347,15 @@ describe('with several pages of teams', () => {
   test('a LiteLLM that is unavailable ends the sweep with the reason, and the next one does its work', async () => {
     organization = await world.organization({ teamId: `${world.name}-zzz` });
     await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
-    await expect(sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });
+    await expect(world.sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });
     await world.clearFaults();
     expect(await outcomeOfSweep(organization)).toBe(SUCCEEDED);
   });
 
-  test('a LiteLLM that goes away after the first page ends the sweep, too: what it has reported is in the inbox', async () => {
+  test('a LiteLLM that becomes unavailable after the first page ends the sweep, too: what it has reported is in the inbox', async () => {
     const first = await world.organization({ teamId: `${world.name}-a` });
     await world.kmsFault({ path: '/v2/team/list', skip: 1, times: ALWAYS, action: { kind: 'respond', status: 500 } });
-    await expect(sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });
+    await expect(world.sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });
     await world.eventually(async () => (await eventsOf(first)).at(0)?.outcome === SUCCEEDED, 'the team of the first page is recharged');
   });
 
@@ -379,7 +368,7 @@ describe('with several pages of teams', () => {
     ];
     const body = { ...data, teams, total_pages: 1 };
     await world.kmsFault({ path: '/v2/team/list', action: { kind: 'respond', status: 200, body } });
-    const swept = await sweep();
+    const swept = await world.sweep();
     expect(swept).toMatchObject({ pages: 1, teams: 1, unreadable: 1, reported: [{ organizationId: organization.id }] });
   });
 });

@@ -13,7 +13,7 @@ import { mirrorTeam, removeTeam } from '../../src/teams/mirror.ts';
 import { ALWAYS, HOLD, RESET } from '../support/faults.ts';
 import { type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
-const AWAY: FaultRequest = { path: '/**', times: ALWAYS, action: { kind: 'respond', status: 503, body: 'no upstream' } };
+const LITELLM_UNAVAILABLE: FaultRequest = { path: '/**', times: ALWAYS, action: { kind: 'respond', status: 503, body: 'no upstream' } };
 
 let world: World;
 const logLines: string[] = [];
@@ -33,7 +33,7 @@ afterAll(() => world.close());
 
 describe('an organization', () => {
   test('is made while LiteLLM is unavailable, its team named like it and not seen yet', async () => {
-    await world.kmsFault(AWAY);
+    await world.kmsFault(LITELLM_UNAVAILABLE);
     const id = 'org-before-litellm';
     const wanted = {
       c_organization_id: id,
@@ -87,7 +87,7 @@ describe('an organization', () => {
       balance: '20.00',
       ledger: [{ currency: 'usd', paid: '20.50', held: '0.00', granted: '20.50', quota_granted: '20.50' }],
     });
-    await world.kmsFault(AWAY);
+    await world.kmsFault(LITELLM_UNAVAILABLE);
     expect((await world.admin.get(`/api/v1/organizations/${id}/balance`)).status).toBe(503);
     await world.clearFaults();
     await world.deleteTeam(teamId);
@@ -143,7 +143,7 @@ describe('a team', () => {
     const change = (body: object) => world.admin.patch(`${teamsOf(organization.id)}/blue`, body);
     expect((await change({ max_budget_in_team: '7.50' })).data).toMatchObject({ name: 'blue', max_budget_in_team: '7.50' });
     expect(await membershipOf(organization, userId)).toEqual({ isMember: true, limit: 7.5 });
-    await world.kmsFault(AWAY);
+    await world.kmsFault(LITELLM_UNAVAILABLE);
     expect((await change({ name: 'Navy', max_budget_in_team: null })).data).toMatchObject({ name: 'Navy', synced_at: null });
     await world.clearFaults();
     await change({});
@@ -152,7 +152,7 @@ describe('a team', () => {
   });
 
   test.each<[string, FaultRequest]>([
-    ['is unavailable', AWAY],
+    ['is unavailable', LITELLM_UNAVAILABLE],
     ['loses the answer to the user', { path: '/user/new', when: 'after', times: 9, action: RESET }],
     ['loses the answer to the membership', { path: '/team/member_add', when: 'after', times: 9, action: RESET }],
     ['makes the user and fails then', { path: '/team/member_add', times: 9, action: { kind: 'respond', status: 500, body: {} } }],
@@ -170,7 +170,7 @@ describe('a team', () => {
 
   test('waits when LiteLLM is unavailable or has no team for the organization, and says so', async () => {
     const organization = await world.organization();
-    await world.kmsFault(AWAY);
+    await world.kmsFault(LITELLM_UNAVAILABLE);
     expect((await world.admin.post(teamsOf(organization.id), { c_team_id: 'blue' })).data.synced_at).toBeNull();
     await world.clearFaults();
     await world.deleteTeam(organization.teamId);
@@ -198,7 +198,7 @@ describe('a team', () => {
     expect([status, data.errors?.map((error: { field: string }) => error.field)]).toEqual([422, [field]]);
   });
 
-  test('of nobody is 404', async () => {
+  test('that no organization has is 404', async () => {
     const { id } = await world.organization();
     const answers = [
       await world.admin.post(teamsOf('nobody'), { c_team_id: 'blue' }),
@@ -284,7 +284,7 @@ describe('a key', () => {
   test('is revoked as soon as LiteLLM can be told so', async () => {
     const { keys } = await withTeam();
     const { data } = await world.admin.post(keys, { name: 'laptop' });
-    await world.kmsFault(AWAY);
+    await world.kmsFault(LITELLM_UNAVAILABLE);
     expect((await world.admin.delete(`${keys}/${data.id}`)).status).toBe(503);
     expect((await world.admin.get(keys)).data.data).toMatchObject([{ revoked_at: expect.any(String), deleted_at: null }]);
     await world.clearFaults();
@@ -314,7 +314,7 @@ describe('a team that is removed', () => {
   test('goes when LiteLLM is available again, and gets no key meanwhile', async () => {
     const { organization, team, keys } = await withTeam();
     const { data: key } = await world.admin.post(keys, { name: 'laptop' });
-    await world.kmsFault(AWAY);
+    await world.kmsFault(LITELLM_UNAVAILABLE);
     const { status, data } = await world.admin.delete(team);
     expect([status, data.removed_at]).toEqual([202, expect.any(String)]);
     await world.clearFaults();
@@ -345,7 +345,7 @@ describe('a team that is removed', () => {
 
 test('whatever was interrupted, two who go on with it at the same time end with one user, one membership, or none', async () => {
   const organization = await world.organization();
-  await world.kmsFault(AWAY);
+  await world.kmsFault(LITELLM_UNAVAILABLE);
   await world.admin.post(teamsOf(organization.id), { c_team_id: 'blue', max_budget_in_team: '5.00' });
   await world.clearFaults();
   const database = await Database.open(world.config.databaseUrl);
@@ -359,7 +359,7 @@ test('whatever was interrupted, two who go on with it at the same time end with 
     if (!row || !team) throw new Error('the rows are gone');
     await Promise.all([1, 2, 3].map(() => mirrorTeam({ database, kms }, row, team)));
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 5 });
-    // Nothing that was not asked for: an old look at a team that was to go must not take the one that was
+    // Nothing that was not asked for: an old look at a team that was being removed must not take the one that was
     // made since.
     await removeTeam({ database, kms }, row, team);
     expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 5 });

@@ -1,21 +1,18 @@
 /**
- * Every branch of every workflow, as something that happens in a world. Each answers the id of the run that
+ * Every branch of every workflow, as something that happens in a world. Each returns the id of the run that
  * took it.
  */
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
+import { ALWAYS, READ_BUDGET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import type { Organization, OrganizationWish, World } from '../support/world.ts';
 
 /** What a branch happens in. `pass` lets days pass at once, where the world can. */
 export type Stage = { world: World; client: Client; pass: (milliseconds: number) => Promise<unknown> };
 export type Branch = (stage: Stage) => Promise<string>;
 
-const WRITE = { method: 'POST', path: '/team/update' } as const;
-const READ = { method: 'GET', path: '/team/info' } as const;
-const FOR_EVER = 100_000;
 const MINUTE_MS = 60_000;
-const away = { kind: 'respond', status: 503, body: {} } as const;
 
 /** Those that take a minute at most. */
 export const BRANCHES: Record<string, Branch> = {
@@ -45,7 +42,7 @@ export const BRANCHES: Record<string, Branch> = {
   'recharge-needs-attention': ({ world }) => chargedAndEdited(world),
   'recharge-cancelled-while-looking': async ({ world, client }) => {
     const organization = await world.organization();
-    await world.kmsFault({ ...READ, times: FOR_EVER, action: away });
+    await world.kmsFault({ ...READ_BUDGET, times: ALWAYS, action: UNAVAILABLE });
     const { eventId } = await alertOf(world, organization);
     await world.eventually(async () => (await world.strikes()) > 0, 'the balance is looked at');
     await client.workflow.getHandle(run({ organization, eventId })).cancel();
@@ -67,7 +64,7 @@ export const BRANCHES: Record<string, Branch> = {
   'recharge-local-first-recharged': async ({ world }) => run(await alert(world)),
   'recharge-local-first-then-as-an-activity': async ({ world }) => {
     const organization = await world.organization();
-    await world.kmsFault({ ...READ, times: 3, action: away });
+    await world.kmsFault({ ...READ_BUDGET, times: 3, action: UNAVAILABLE });
     return run(await alertOf(world, organization));
   },
   'recharge-local-first-refused': async ({ world }) => run(await alert(world, { spend: 1 }, { spend: 1 })),
@@ -168,7 +165,7 @@ async function alertOf(world: World, organization: Organization, body: Record<st
 /** An alert about spend that LiteLLM does not show, at which the balance has been looked at once. */
 async function alertAheadOfSpend(world: World): Promise<Alerted> {
   // It changes nothing, and is counted.
-  await world.kmsFault({ ...READ, action: { kind: 'delay', ms: 0 } });
+  await world.kmsFault({ ...READ_BUDGET, action: { kind: 'delay', ms: 0 } });
   const alerted = await alert(world, { spend: 5 });
   await world.eventually(async () => (await world.strikes()) > 0, 'the balance is looked at');
   return alerted;
@@ -192,7 +189,7 @@ async function recharged(world: World): Promise<Recharged> {
 
 /** LiteLLM does not take the budget, whose plan is stored, until `clearFaults`. */
 async function charged(world: World): Promise<Alerted> {
-  await world.kmsFault({ ...WRITE, times: FOR_EVER, action: away });
+  await world.kmsFault({ ...WRITE_BUDGET, times: ALWAYS, action: UNAVAILABLE });
   const alerted = await alert(world);
   await world.eventually(async () => (await world.strikes()) > 0, 'LiteLLM is asked to raise the budget');
   return alerted;
@@ -208,7 +205,7 @@ async function chargedAndEdited(world: World): Promise<string> {
 
 async function cancelledWhileReserved({ world, client }: Stage): Promise<string> {
   const organization = await world.organization();
-  await world.stripeFault({ path: '/v1/customers/*', times: FOR_EVER, action: away });
+  await world.stripeFault({ path: '/v1/customers/*', times: ALWAYS, action: UNAVAILABLE });
   const alerted = await alertOf(world, organization);
   await becomes(world, alerted.eventId, 'reserved');
   await client.workflow.getHandle(run(alerted)).cancel();

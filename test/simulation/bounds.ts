@@ -1,5 +1,5 @@
 /**
- * What must be true of series of charges: the bounds of harm, and that whoever has to act is told. Each answers
+ * What must be true of series of charges: the bounds of harm, and that whoever has to act is told. Each returns
  * what is not. Times are the run's; see Clock.
  */
 import type { AttemptFact, Facts, HoldFact, Judged, RechargeFact } from './facts.ts';

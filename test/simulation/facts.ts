@@ -267,7 +267,7 @@ async function runningOf({ temporal }: Environment, { organizationId }: Run, eve
   const stillRunning = async ({ id }: EventFact): Promise<string | undefined> => {
     const handle = temporal.workflow.getHandle(rechargeWorkflowId({ organizationId, eventId: id }));
     for (;;) {
-      // Temporal may be away.
+      // Temporal may be unavailable.
       const seen = await handle.describe().catch((error: Error) => error);
       if (!(seen instanceof Error) && seen.status.name !== 'RUNNING') return undefined;
       if (Date.now() > deadline) return `${handle.workflowId}, ${seen instanceof Error ? seen.message : pendingIn(seen)}`;

@@ -1,4 +1,4 @@
-/** Answers the worker, before each activity, what is to go wrong in it. */
+/** Tells the worker, before each activity, what goes wrong in it. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';

@@ -39,7 +39,7 @@ async function firstWrongRun(edits: Mutation['edits']): Promise<{ run: string; w
     for (const name of ['node_modules', '.data']) symlinkSync(join(ROOT, name), join(copy, name));
     for (const [file, from, to] of edits) {
       const source = readFileSync(join(copy, file), 'utf8');
-      if (!source.includes(from)) throw new Error(`${file} does not hold what is to be taken out:\n${from}`);
+      if (!source.includes(from)) throw new Error(`${file} does not have the text that the mutation replaces:\n${from}`);
       writeFileSync(
         join(copy, file),
         source.replace(from, () => to),
@@ -66,7 +66,7 @@ async function simulate(folder: string): Promise<{ run: string; what: string } |
     const [, run = '', violations = ''] = wrong;
     // That something was never settled is listed first, and says least.
     const all = violations.split('; ');
-    const what = all.find((violation) => !violation.startsWith('not at rest')) ?? violations;
+    const what = all.find((violation) => !violation.startsWith('not settled')) ?? violations;
     found = { run, what: what.replace(/\b(evt|rch|pi|ch|re|hld)_\w+/g, '$1_…') };
     child.kill('SIGTERM');
     break;

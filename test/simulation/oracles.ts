@@ -1,5 +1,5 @@
 /**
- * What must be true of every organization when everything has settled, whatever happened to it. Each answers
+ * What must be true of every organization when everything has settled, whatever happened to it. Each returns
  * what is not.
  */
 import { ACCOUNTS } from '../../src/domain/ledger.ts';
@@ -9,7 +9,7 @@ import type { Run } from './run.ts';
 
 type Oracle = (facts: Facts, run: Run) => string[];
 
-const AT_REST = ['succeeded', 'refunded', 'declined', 'action_required', 'cancelled', 'needs_attention'];
+const SETTLED = ['succeeded', 'refunded', 'declined', 'action_required', 'cancelled', 'needs_attention'];
 /** A tenth of a micro-dollar: LiteLLM counts in doubles. */
 const EPSILON = 1e-7;
 /**
@@ -41,7 +41,7 @@ const capturedIsGrantedOrHeld: Oracle = ({ charges, recharges, transfers }) => {
     : [`Stripe keeps ${kept}, but ${granted} is granted and ${held} held by what needs attention (cents)`];
 };
 
-const nothingIsPrepaidAtRest: Oracle = ({ recharges, transfers }) =>
+const nothingIsPrepaidWhenSettled: Oracle = ({ recharges, transfers }) =>
   recharges
     .filter(({ id, status }) => status !== 'needs_attention' && prepaidOf(id, transfers) !== 0)
     .map(({ id, status }) => `recharge ${id} is ${status} and holds ${prepaidOf(id, transfers)} cents as prepaid`);
@@ -199,8 +199,8 @@ const theOutcomeTellsTheRecharge: Oracle = ({ events, recharges }) =>
       : [`recharge ${id} is ${status}, its event says ${outcome}`];
   });
 
-const everyRechargeIsAtRest: Oracle = ({ recharges }) =>
-  recharges.filter(({ status }) => !AT_REST.includes(status)).map(({ id, status }) => `recharge ${id} is left ${status}`);
+const everyRechargeIsSettled: Oracle = ({ recharges }) =>
+  recharges.filter(({ status }) => !SETTLED.includes(status)).map(({ id, status }) => `recharge ${id} is left ${status}`);
 
 /** A person is asked only about what somebody else has done. */
 const attentionHasAReason: Oracle = ({ recharges }, { deeds: { edits, amountChanged } }) =>
@@ -244,7 +244,7 @@ const nothingRuns: Oracle = ({ running }) => running.map((id) => `workflow ${id}
 const ORACLES: Oracle[] = [
   oneCapturedChargeARecharge,
   capturedIsGrantedOrHeld,
-  nothingIsPrepaidAtRest,
+  nothingIsPrepaidWhenSettled,
   theLedgerTellsTheStatus,
   theLedgerIsWhole,
   theBudgetIsWhatWasGranted,
@@ -257,7 +257,7 @@ const ORACLES: Oracle[] = [
   everyAnsweredAlertIsStored,
   oneOpenEventACrossing,
   theOutcomeTellsTheRecharge,
-  everyRechargeIsAtRest,
+  everyRechargeIsSettled,
   attentionHasAReason,
   noIntentIsLeftToConfirm,
   chargedOncePerCrossing,

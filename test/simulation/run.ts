@@ -14,7 +14,7 @@ import type { Mishap, MishapQuestion } from './mishap-board.ts';
 import { Operator } from './operator.ts';
 import { pause, persist, within } from './patience.ts';
 import { CARD_BEHAVIOURS, describe, playsAlone, type Schedule, type SettingsChange, type Step, type StepOf } from './schedule.ts';
-import { isAtRest, isFollowed } from './settled.ts';
+import { isFollowed, isSettled } from './settled.ts';
 import { StripeSide } from './stripe-side.ts';
 import { Clock } from './time.ts';
 
@@ -22,7 +22,7 @@ const POLL_MS = 200;
 /** Enough for the retries of a few faults, each of which strikes a few times at most. */
 const FAULTS_STAY_MS = 20_000;
 /** As long as it takes to settle what a run has begun, before time may pass. */
-const LEAP_REST_MS = 30_000;
+const LEAP_SETTLED_MS = 30_000;
 const MINUTE_MS = 60_000;
 /** A step of a recharge takes tens of milliseconds. */
 const MOMENT_MS = 15;
@@ -138,14 +138,14 @@ export class Run {
    */
   async settle(timeoutMs: number): Promise<void> {
     this.note('— no more happens, everything settles');
-    await this.untilRest(FAULTS_STAY_MS);
+    await this.untilSettled(FAULTS_STAY_MS);
     await Promise.all(this.all.map((each) => each.endFaults()));
     for (const each of this.all) if (each.deeds.needsReconciliation) await each.untilReconciled(timeoutMs);
-    await this.requireRest(timeoutMs);
+    await this.requireSettled(timeoutMs);
     // Another run's sweep would report again what is low.
     for (const { teamId } of this.all) await this.environment.litellm.post('/team/block', { team_id: teamId });
     await this.environment.sweepsEnd();
-    await this.requireRest(timeoutMs);
+    await this.requireSettled(timeoutMs);
   }
 
   private async endFaults(): Promise<void> {
@@ -155,20 +155,20 @@ export class Run {
     for (const { what, times } of struck) this.count(what, times);
   }
 
-  private async requireRest(timeoutMs: number): Promise<void> {
-    if (!(await this.untilRest(timeoutMs))) throw new Error(`not at rest after ${timeoutMs / 1000} s without faults`);
+  private async requireSettled(timeoutMs: number): Promise<void> {
+    if (!(await this.untilSettled(timeoutMs))) throw new Error(`not settled after ${timeoutMs / 1000} s without faults`);
   }
 
   /** As an operator does after a restore: reconciles, and settles what is parked, until nothing is found any more. */
   private async untilReconciled(timeoutMs: number): Promise<void> {
     for (let round = 1; round <= MAX_RECONCILIATIONS; round++) {
       const findings = await this.reconcile();
-      await within(timeoutMs, POLL_MS, () => isAtRest(this.environment, [this]));
+      await within(timeoutMs, POLL_MS, () => isSettled(this.environment, [this]));
       const last = this.deeds.restored.at(-1);
       const settled = last && (await this.operator.resolve(last.parked));
       if (settled && last.parked === 'grant') this.deeds.granted += settled;
       if (!settled && !findings.some((kind) => UNSETTLED_FINDINGS.includes(kind))) return;
-      await within(timeoutMs, POLL_MS, () => isAtRest(this.environment, [this]));
+      await within(timeoutMs, POLL_MS, () => isSettled(this.environment, [this]));
       // What the reconciliation has started may wait for its next attempt, while a recharge was open.
       if (findings.includes('money_returned')) await within(REVERSAL_RETRY_MS, POLL_MS, () => this.isAllFollowed());
     }
@@ -230,7 +230,7 @@ export class Run {
       case 'pause':
         return pause(step.ms);
       case 'rest':
-        await this.untilRest(step.ms);
+        await this.untilSettled(step.ms);
         return;
       case 'until':
         await within(step.ms, MOMENT_MS, () => this.hasReached(step.status));
@@ -379,7 +379,7 @@ export class Run {
 
   /** Time that passes while something is open would be judged by two clocks: then none does. */
   private async pass(ms: number): Promise<void> {
-    if (!(await this.untilRest(LEAP_REST_MS))) return this.note('something is open, so no time passes');
+    if (!(await this.untilSettled(LEAP_SETTLED_MS))) return this.note('something is open, so no time passes');
     const ids = playsAlone(this.schedule) ? null : this.all.map(({ organizationId }) => organizationId);
     const { sql } = this.environment;
     const mark = await persist('the time is read', () => this.clock.mark(sql, this.organizationId));
@@ -398,7 +398,8 @@ export class Run {
   /** Nothing is under way then, as where the service is stopped for it. */
   private async restore({ what, parked }: StepOf<'restore'>): Promise<void> {
     const { backup, deeds, organizationId } = this;
-    if (!backup || !(await this.untilRest(LEAP_REST_MS))) return this.note('something is open, or there is no backup: nothing is restored');
+    if (!backup || !(await this.untilSettled(LEAP_SETTLED_MS)))
+      return this.note('something is open, or there is no backup: nothing is restored');
     const [database, litellm] = [what !== 'LiteLLM', what !== 'the database'];
     if (litellm && backup.team) await this.litellm.restore(backup.team);
     if (database) {
@@ -430,8 +431,8 @@ export class Run {
   }
 
   /** False when something is still open after so long. */
-  private untilRest(timeoutMs: number): Promise<boolean> {
-    return within(timeoutMs, POLL_MS, () => isAtRest(this.environment, this.all));
+  private untilSettled(timeoutMs: number): Promise<boolean> {
+    return within(timeoutMs, POLL_MS, () => isSettled(this.environment, this.all));
   }
 
   private async hasReached(status: string): Promise<boolean> {

@@ -133,7 +133,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     safeguard: 'while no raise is proven, one recharge goes first',
-    edits: [['src/database/recharges.ts', "    if (!(await isTurn(tx))) return { kind: 'not_its_turn' };\n", '']],
+    edits: [['src/database/reservations.ts', "    if (!(await isTurn(tx))) return { kind: 'not_its_turn' };\n", '']],
   },
   {
     safeguard: 'a refused raise opens a hold before the refund',
@@ -191,7 +191,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     safeguard: 'a balance from before another recharge is read again, by the version and by the last raise',
     edits: [
-      ['src/database/recharges.ts', "    if (organization.version !== seenVersion) return { kind: 'stale' };\n", ''],
+      ['src/database/reservations.ts', "    if (organization.version !== seenVersion) return { kind: 'stale' };\n", ''],
       ['activities/recharge/check-limits.ts', '      await requireFresh(em, organization, budget);\n', ''],
     ],
   },

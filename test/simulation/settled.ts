@@ -5,7 +5,7 @@ import type { Environment } from './environment.ts';
 type Whose = { organizationId: string; deeds: Deeds };
 
 /** Nothing is open, and the quota has followed the money that went back, where the service was told of it. */
-export async function isAtRest(environment: Environment, all: readonly Whose[]): Promise<boolean> {
+export async function isSettled(environment: Environment, all: readonly Whose[]): Promise<boolean> {
   const { rows } = await environment.sql
     .query<{ open: string }>(
       `select (select count(*) from webhook_event where organization_id = any ($1) and not processed)

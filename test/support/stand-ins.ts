@@ -97,6 +97,20 @@ export class StandIns {
     return id;
   }
 
+  /** The customer pays 5.00 USD for something that is none of the service's. */
+  async payElsewhere({ customerId }: { customerId: string }): Promise<Stripe.PaymentIntent> {
+    const [card] = (await this.stripe.customers.listPaymentMethods(customerId)).data;
+    return this.stripe.paymentIntents.create({
+      amount: 500,
+      currency: 'usd',
+      customer: customerId,
+      payment_method: card?.id ?? '',
+      automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
+      confirm: true,
+      off_session: true,
+    });
+  }
+
   /** What the stand-in for Stripe was asked, the newest request last, and the events that it has sent. */
   async stripeState(): Promise<StripeState> {
     return (await axios.get(`${this.stripeUrl}/_sandbox/state`)).data;

@@ -9,6 +9,7 @@ import type { WorkflowBundle } from '@temporalio/worker';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
 import pg from 'pg';
 import type { DestinationStream } from 'pino';
+import type { SweepCounts } from '../../activities/sweep/types.ts';
 import { type LaunchedServer, launch } from '../../sandbox/launch.ts';
 import { freePort } from '../../sandbox/ports.ts';
 import { startApi } from '../../src/api.ts';
@@ -19,7 +20,7 @@ import { namespaceOf } from '../../src/temporal/connection.ts';
 import { rechargeWorkflowId } from '../../src/temporal/starter.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
 import { startWorker } from '../../src/worker.ts';
-import { type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
+import { type BalanceSweepWorkflow, type ReconcileResult, type ReconcileWorkflow, WORKFLOW_TYPES } from '../../workflows/contract.ts';
 import { type AlertWish, alertBody, HMAC_SECRET, standardWebhookHeaders, URL_TOKEN } from './alerts.ts';
 import type { Recharge, ReversalRow } from './answers.ts';
 import { type Accounts, type Books, type Ending, readAccounts, readBooks, SUCCEEDED } from './books.ts';
@@ -394,6 +395,15 @@ export class World extends StandIns {
       workflowId: `reconcile/${randomUUID()}`,
       taskQueue: this.name,
       args: [{ fix }],
+    });
+  }
+
+  /** Runs a sweep, of every organization of this world. */
+  sweep(): Promise<SweepCounts> {
+    return this.temporal.workflow.execute<BalanceSweepWorkflow>(WORKFLOW_TYPES.sweep, {
+      workflowId: `balance-sweep/${randomUUID()}`,
+      taskQueue: this.name,
+      args: [],
     });
   }
 

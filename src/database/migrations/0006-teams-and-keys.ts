@@ -3,8 +3,8 @@ import { Migration } from '@mikro-orm/migrations';
 /**
  * An organization's teams and their keys, and what the synchronisation with LiteLLM goes by.
  *
- * The rows say what is wanted; LiteLLM follows. A team's row goes when LiteLLM has let go of it; a key's row stays as a record,
- * without the secret. An organization that was recharged had a team in LiteLLM then.
+ * The rows say what is wanted; LiteLLM follows. A team's row goes when LiteLLM no longer has
+ * the team; a key's row stays as a record, without the secret. An organization that was recharged had a team in LiteLLM then.
  */
 export class TeamsAndKeys extends Migration {
   override name = '0006-teams-and-keys';

@@ -9,6 +9,7 @@ import {
   dollarsFromQuota,
   formatMoney,
   formatQuota,
+  formatQuotaOrNull,
   type MinorUnits,
   MoneyFormatError,
   minorUnits,
@@ -39,6 +40,10 @@ describe('quota as text', () => {
     [100_000_000, '100.00'],
   ])('%d micro-dollars are written %s', (micros, text) => {
     expect(formatQuota(quotaMicros(micros))).toBe(text);
+  });
+
+  test('that is not known is none, and zero is one', () => {
+    expect([null, undefined, quotaMicros(0)].map(formatQuotaOrNull)).toEqual([null, null, '0.00']);
   });
 
   test('has two to six places and no zero beyond the second', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { AppliedHold } from '../../../src/domain/hold.ts';
+import { type AppliedHold, describeHold } from '../../../src/domain/hold.ts';
 import { decimalPlaces, MAX_CHARGE_MINOR, minorUnits, parseQuota, quotaBoughtBy, quotaMicros } from '../../../src/domain/money.ts';
 import {
   decideRecharge,
@@ -14,6 +14,8 @@ import {
   type Refusal,
   spendIsStillFlushing,
   unfitness,
+  whyNoCard,
+  whyRefused,
   withinLimits,
 } from '../../../src/domain/policy.ts';
 import { currencies, NO_HISTORY, NO_LIMITS, USD } from '../arbitraries.ts';
@@ -486,7 +488,7 @@ describe('whether a recharge could help a team at all', () => {
     expect(unfitness({ ...budget, budgetDuration: '30d' })).toBe('budget_duration');
     expect(unfitness({ ...budget, hasBudgetLimits: true })).toBe('budget_limits');
   });
-  test('is answered by what weighs most: no limit, then a limit that is set back, then further limits', () => {
+  test('is what weighs most: no limit, then a limit that is set back, then further limits', () => {
     expect(unfitness({ ...budget, quota: null, budgetDuration: '30d', hasBudgetLimits: true })).toBe('unlimited_budget');
     expect(unfitness({ ...budget, budgetDuration: '30d', hasBudgetLimits: true })).toBe('budget_duration');
   });
@@ -516,5 +518,18 @@ describe('a refusal names the setting that an operator has to look at', () => {
   };
   test.each(Object.entries(REFUSALS) as [Refusal, string][])('%s', (refusal, text) => {
     expect(text).toMatch(names[refusal]);
+  });
+
+  test('and of a hold the hold itself, with what ends it', () => {
+    const hold: AppliedHold = { id: 'hld_1', scope: 'service', reason: 'operator', detail: 'an incident', until: null };
+    expect(whyRefused({ kind: 'refuse', refusal: 'held', hold, balance: null })).toBe(describeHold(hold));
+    expect(whyRefused({ kind: 'refuse', refusal: 'team_blocked', balance: null })).toBe(REFUSALS.team_blocked);
+  });
+
+  test('and without a card what Stripe has instead of one', () => {
+    const message = 'the customer has several cards and no default';
+    expect(whyNoCard({ kind: 'no_payment_method', message })).toBe(
+      `${message}: attach one, and make it the default where there are several`,
+    );
   });
 });

@@ -51,7 +51,7 @@ describe('a write that Stripe remembers, and a restored database does not,', () 
 
   test('is in doubt where a recharge since may have raised the budget to what it was before', () => {
     expect(doubtOf(write, { live: parseQuota('30.50'), lastMover: 'rch_2' })).toBe(
-      'the budget was to go from 30.50 to 10.00 before the database was restored, and rch_2 has changed it since: look at the budget in LiteLLM, then accept',
+      'a write of the budget from 30.50 to 10.00 began before the database was restored, and rch_2 has changed it since: look at the budget in LiteLLM, then accept',
     );
   });
 });

@@ -32,7 +32,7 @@ const facts: SweepFacts = {
   hasOpenEvent: false,
   fruitless: { count: 0, lastAgoMs: null },
   expectedSpend: quotaMicros(0),
-  wasToBeMade: false,
+  createTeam: false,
   wasAskedFor: false,
 };
 const above = { ...facts.team, spend: parseQuota('89.999999') };
@@ -92,7 +92,7 @@ describe('a sweep notes what a recharge would refuse', () => {
 
 describe('a team that was made for the organization', () => {
   const unspent = { quota: parseQuota('0'), spend: parseQuota('0') };
-  const made: SweepFacts = { ...facts, team: { ...facts.team, ...unspent }, wasToBeMade: true };
+  const made: SweepFacts = { ...facts, team: { ...facts.team, ...unspent }, createTeam: true };
   test('is not charged for while it was never used', () => {
     expect(decideSweep(made)).toEqual({ kind: 'unused' });
     expect(decideSweep({ ...made, fruitless: once(0) })).toEqual({ kind: 'unused' });
@@ -104,7 +104,7 @@ describe('a team that was made for the organization', () => {
     expect(decideSweep({ ...made, wasAskedFor: true }).kind).toBe('report');
   });
   test('is reported unspent when it was there before the organization', () => {
-    expect(decideSweep({ ...made, wasToBeMade: false }).kind).toBe('report');
+    expect(decideSweep({ ...made, createTeam: false }).kind).toBe('report');
   });
   test('is nothing to tell of when no recharge is due', () => {
     expect(decideSweep({ ...made, team: { ...made.team, quota: parseQuota('11') } })).toEqual({ kind: 'nothing' });
@@ -132,7 +132,7 @@ test('whatever it reports, a recharge is due on the same figures', () => {
     hasOpenEvent: fc.boolean(),
     reason: fc.option(fc.constantFrom(...HOLD_REASONS)),
     fruitless: failures,
-    wasToBeMade: fc.boolean(),
+    createTeam: fc.boolean(),
     wasAskedFor: fc.boolean(),
   });
   fc.assert(
