@@ -66,7 +66,7 @@ export async function measureLimit({ crossings }: BurstSizes, say: (line: string
        where step->>'status' = 'charged' order by at offset 1`,
     );
     const [begun, ...charged] = rows.map(({ at }) => at);
-    // Both, because what is left at the end may not use the whole limit.
+    // Both, because Temporal divides the limit among the partitions of the queue, and at the end some have no more.
     const half = Math.floor(charged.length / 2);
     const share = (count: number) => count / ((charged[count - 1] ?? 0) - (begun ?? 0)) / STRIPE_LIMIT;
     const refused = (await world.stripeState()).requests.filter(({ status }) => status === 429).length;
