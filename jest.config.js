@@ -23,8 +23,8 @@ const withServers = {
 };
 
 /**
- * The service and its packages are loaded once in a process, and not for each file. For tests that leave nothing behind
- * in a module: those of the whole service do.
+ * The service and its packages are loaded once in a process, and not for each file: for tests that leave nothing
+ * behind in a module, as those of the whole service do.
  */
 const loadedOnce = {
   runtime: '<rootDir>/test/loaded-once/runtime.js',

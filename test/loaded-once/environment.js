@@ -1,6 +1,6 @@
 /**
- * Tests run as Node runs any program: no context of their own, and what `runtime.js` loads stays loaded for the next file.
- * What a file changes of the console, of `process.exit` and of the variables of the environment ends with it.
+ * Tests run as Node runs any program: no context of their own, and what `runtime.js` loads stays loaded for the next
+ * file. What a file changes of the console, of `process.exit` and of the environment's variables ends with it.
  */
 import { ModernFakeTimers } from '@jest/fake-timers';
 import { ModuleMocker } from 'jest-mock';

@@ -1,9 +1,9 @@
 /**
- * Jest's runtime, with modules loaded by Node itself, once in a process. Jest's own loads and compiles all of the service
- * and of its packages again for each test file: for an integration test that is a quarter of its processor time.
+ * Jest's runtime, with modules loaded by Node itself, once in a process. Jest's own loads and compiles all of the
+ * service and of its packages again for each test file: a fifth of the processor time of the integration tests.
  *
- * A file that changes what others use too, for good, says `@jest-environment node` in its first comment, and gets modules
- * of its own, as Jest loads them.
+ * A file that changes what others use too, for good, says `@jest-environment node` in its first comment, and gets
+ * modules of its own, as Jest loads them.
  */
 import { createRequire, registerHooks } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -11,7 +11,7 @@ import Runtime from 'jest-runtime';
 
 const require = createRequire(import.meta.url);
 
-/** Where jest-circus collects who listens to its events. A new copy of it adds itself to those of the copy before. */
+/** Where jest-circus collects who listens to its events. A new copy adds itself to those of the copy before. */
 const CIRCUS_HANDLERS = Symbol.for('EVENT_HANDLERS');
 
 /** What `@jest/globals` holds for the file that runs. */
@@ -19,7 +19,7 @@ const NOW = Symbol.for('bill-service.jest-globals');
 const NAMES = ['afterAll', 'afterEach', 'beforeAll', 'beforeEach', 'describe', 'expect', 'it', 'jest', 'test'];
 const URL_OF_GLOBALS = 'jest:globals';
 
-/** Support that an earlier file has imported speaks to the file that runs now, and so does each file's own code. */
+/** Support that an earlier file has imported speaks to the file that runs now. */
 const GLOBALS = `
   const now = () => globalThis[Symbol.for('${NOW.description}')];
   const global = (name) =>
@@ -33,7 +33,7 @@ registerHooks({
   load: (url, context, next) => (url === URL_OF_GLOBALS ? { source: GLOBALS, format: 'module', shortCircuit: true } : next(url, context)),
 });
 
-/** How often each file has been imported, to import it again: set-up runs for each test file, and watched tests run again. */
+/** How often each file has been imported: set-up runs again for each test file, and so do watched tests. */
 const imports = new Map();
 
 export default class LoadedOnce extends Runtime {
