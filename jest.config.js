@@ -22,6 +22,15 @@ const withServers = {
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
 };
 
+/**
+ * The service and its packages are loaded once in a process, and not for each file: for tests that leave nothing
+ * behind in a module, as those of the whole service do.
+ */
+const loadedOnce = {
+  runtime: '<rootDir>/test/loaded-once/runtime.js',
+  testEnvironment: '<rootDir>/test/loaded-once/environment.js',
+};
+
 export default {
   // The tests mostly wait, for timers and for other processes: more at once than there are cores.
   maxWorkers: 5,
@@ -36,6 +45,7 @@ export default {
     },
     {
       ...typescript,
+      ...loadedOnce,
       ...withServers,
       // Longer than a wait for one thing, which then is what a failed test reports.
       ...limited(5 * MINUTE_MS),

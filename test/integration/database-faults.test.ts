@@ -1,6 +1,8 @@
 /**
  * PostgreSQL fails at each step of a recharge: before it, in the middle of it, or right after a commit whose
  * acknowledgement is lost.
+ *
+ * @jest-environment node
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { FAILURE } from '../../src/domain/failures.ts';

@@ -36,8 +36,14 @@ export const SOME_CUSTOMER = 'cus_Somebody';
 export const ADMIN_API_KEY = 'test-admin-key-of-operator';
 const KMS_KEY = 'sk-1234';
 
-/** The SDK takes its logger once a process: that of the first world. */
-let isTemporalLogging = false;
+/** The SDK takes its logger once a process, so that one hands on to the newest world's. */
+let temporalLog: Logger | undefined;
+
+function logTemporalTo(log: Logger): void {
+  const isInstalled = temporalLog !== undefined;
+  temporalLog = log;
+  if (!isInstalled) installTemporalLogger(new Proxy(log, { get: (_, key) => Reflect.get(temporalLog ?? log, key) }));
+}
 
 export type Organization = { id: string; teamId: string; customerId: string; teamKey: string };
 
@@ -135,8 +141,7 @@ export class World extends StandIns {
   static async start(overrides: Record<string, string> = {}, logDestination?: DestinationStream): Promise<World> {
     const world = await World.create(overrides);
     world.logDestination = logDestination;
-    if (!isTemporalLogging) installTemporalLogger(world.log);
-    isTemporalLogging = true;
+    logTemporalTo(world.log);
     await Promise.all([world.startApi(), world.startWorker()]);
     return world;
   }
