@@ -11,14 +11,16 @@ type Change = {
   after: Row;
   /** The row as people read it. */
   inWords: (row: Row) => Row;
+  /** What is said where no field has changed. */
+  otherwise?: string | undefined;
 };
 
 /** With `--json` all of it as it is now; else a line for each field that has changed. */
-export function printChanges(options: Output, { subject, before, after, inWords }: Change): void {
+export function printChanges(options: Output, { subject, before, after, inWords, otherwise = 'nothing has changed' }: Change): void {
   print(options, after, () => {
     const [from, to] = [inWords(before), inWords(after)];
     const changed = Object.keys(to).filter((field) => !LEFT_OUT.includes(field) && cell(from[field]) !== cell(to[field]));
-    if (changed.length === 0) return `${subject}: nothing has changed`;
+    if (changed.length === 0) return `${subject}: ${otherwise}`;
     const width = Math.max(...changed.map((field) => field.length));
     const lines = changed.map((field) => `  ${field.padEnd(width)}  ${cell(from[field])} → ${cell(to[field])}`);
     return [subject, ...lines].join('\n');

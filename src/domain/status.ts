@@ -198,22 +198,32 @@ function unremarkable({ lowSince, isUnused }: OrganizationFacts, { stop, hold }:
 }
 
 function held(facts: OrganizationFacts): Standing[] {
-  const { holds, lowSince, isAutoRecharged } = facts;
-  const then = lowSince && isAutoRecharged ? '\nthen: its balance is low, so it is charged within a minute' : '';
-  return holds.map(({ id, reason, detail, since, until }) => ({
-    state: CARD_REASONS.includes(reason) ? 'card_declined' : 'held',
-    since,
-    why: `${detail} (${reason})`,
-    next: `${until ? `it ends at ${shown(until)}, or sooner: ` : ''}${endOf({ id, reason }, facts)}${then}`,
+  const { holds } = facts;
+  return holds.map((hold) => ({
+    state: CARD_REASONS.includes(hold.reason) ? 'card_declined' : 'held',
+    since: hold.since,
+    why: `${hold.detail} (${hold.reason})`,
+    next: `${hold.until ? `it ends at ${shown(hold.until)}, or sooner: ` : ''}${endOf(hold, facts)}${afterwards(hold, facts)}`,
   }));
+}
+
+/** What follows when a hold has ended: another may stand beside it, and limits are counted only when all have ended. */
+function afterwards({ id: ended }: StandingHold, { holds, lowSince, isAutoRecharged }: OrganizationFacts): string {
+  const others = holds.filter(({ id }) => id !== ended);
+  if (others.length > 0) return others.map(({ id, reason }) => `\nthen: ${reason} stops it too: ${releaseOf(id)}`).join('');
+  return lowSince && isAutoRecharged
+    ? '\nthen, where its balance is still low: the next sweep, within a minute, has it charged, or says why not'
+    : '';
 }
 
 /** What ends a hold, to be pasted where it is a command. */
 function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization: OrganizationFacts): string {
-  const { id: organizationId, stripeCustomerId, litellmTeamId, budgetExpected } = organization;
+  const { id: organizationId, stripeCustomerId, litellmTeamId, budgetExpected, drifts } = organization;
   if (reason === 'budget_lowered' && budgetExpected !== null) {
     const restore = litellmCall('/team/update', { team_id: litellmTeamId, max_budget: dollars(budgetExpected) });
-    return `one of:\n${acceptBudget(organizationId)}    # it was meant\n${restore}    # it was not meant: a probe each minute sees it`;
+    const isTold = drifts.some(({ kind }) => kind === 'budget_edited');
+    const sync = isTold ? `\nthen: bill sync --org ${organizationId} --wait` : '';
+    return `one of:\n${acceptBudget(organizationId)}    # it was meant\n${restore}    # it was not meant: a probe each minute sees it${sync}`;
   }
   if (CARD_REASONS.includes(reason)) {
     return `one of:\ngive ${stripeCustomerId} another card at Stripe, as its default: the hold ends by itself\n${releaseOf(id)}    # the same card is asked again`;
@@ -300,7 +310,7 @@ function madeAgain(organizationId: string, teamId: string, { left, lastBudget }:
     return `${call(lastBudget)}    # it is made again, with what our last write left: take off what was spent of it since\nthen, where that is less: ${acceptBudget(organizationId)}`;
   }
   const accept = lastBudget !== null && lastBudget !== left ? `\nthen: ${acceptBudget(organizationId)}` : '';
-  return `${call(left)}    # it is made again, with what was left of it${accept}\nthen: bill sweep`;
+  return `${call(left)}    # it is made again, with what was left when it was last seen: take off what was spent since${accept}\nthen: bill sweep`;
 }
 
 function acceptBudget(organizationId: string): string {

@@ -134,7 +134,7 @@ test('bill release says what is charged then', async () => {
       'm',
     ),
   );
-  expect(err).toBe(`the balance is -0.50, so 20.50 USD is charged within a minute; to stop it: bill hold ${held.id} "reason"\n`);
+  expect(err).toBe(`the balance is -0.50, so the card is asked for 20.50 USD within a minute; to stop it: bill hold ${held.id} "reason"\n`);
 });
 
 test('without a worker, what waits for one says so once and ends with 1; and somebody has to act', async () => {

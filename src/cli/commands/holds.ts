@@ -68,7 +68,7 @@ async function tellCharge(organizationId: string): Promise<void> {
   if (outlook?.['would'] !== 'charge') return;
   const { amount, currency, balance } = outlook;
   console.error(
-    `the balance is ${balance}, so ${amount} ${currency?.toUpperCase()} is charged within a minute; to stop it: bill hold ${organizationId} "reason"`,
+    `the balance is ${balance}, so the card is asked for ${amount} ${currency?.toUpperCase()} within a minute; to stop it: bill hold ${organizationId} "reason"`,
   );
 }
 

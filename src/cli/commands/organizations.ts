@@ -74,7 +74,8 @@ export function addOrganizationCommands(bill: Command): void {
       .description('max_budget in LiteLLM was edited, and it was meant: go on from it'),
   ).action(async (id: string, reason: string, options: Output) => {
     const accept = { body: { reason, by: userInfo().username } };
-    await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/accept-budget`, accept));
+    const accepting = () => callService<Row>('POST', `${pathOf(id)}/accept-budget`, accept);
+    await changing(id, options, accepting, 'max_budget in LiteLLM is accepted as it is now');
   });
 
   withJson(org.command('resume').argument('<id>').description('charge again')).action(async (id: string, options: Output) => {
@@ -97,11 +98,11 @@ function printRehearsed({ dryRun, json }: Rehearsed): void {
   if (dryRun && !json) console.error('Nothing was stored (--dry-run).');
 }
 
-/** Makes a change, and shows what it has changed. */
-async function changing(id: string, options: Output, change: () => Promise<Row>): Promise<void> {
+/** Makes a change, and shows what it has changed, or `otherwise`. */
+async function changing(id: string, options: Output, change: () => Promise<Row>, otherwise?: string): Promise<void> {
   const before = await callService<Row>('GET', pathOf(id));
   const after = await change();
-  printChanges(options, { subject: id, before, after, inWords });
+  printChanges(options, { subject: id, before, after, inWords, otherwise });
   printWarnings(options, after);
 }
 

@@ -36,7 +36,7 @@ const recharge = (status: 'charging' | 'processing' | 'charged' | 'needs_attenti
   why: status === 'needs_attention' ? 'max_budget is 25.00, expected 10.00 or 30.50' : null,
   amount: '20.50 USD',
 });
-const hold = (reason: 'declined' | 'disputed' | 'card_refused' | 'budget_lowered', until: Date | null = null) => ({
+const hold = (reason: 'declined' | 'disputed' | 'card_refused' | 'budget_lowered' | 'three_failures', until: Date | null = null) => ({
   id: 'hld_1',
   scope: 'organization' as const,
   reason,
@@ -90,7 +90,15 @@ describe('an organization', () => {
     [
       'a hold and a low balance',
       { holds: [hold('disputed')], lowSince: minutesAgo(40) },
-      { state: 'held', next: expect.stringMatching(/ "reason"\nthen: its balance is low, so it is charged within a minute$/) },
+      {
+        state: 'held',
+        next: expect.stringMatching(/ "reason"\nthen, where its balance is still low: .* has it charged, or says why not$/),
+      },
+    ],
+    [
+      'a hold beside another',
+      { holds: [hold('declined', minutesAgo(-15)), { ...hold('three_failures'), id: 'hld_2' }], lowSince: minutesAgo(40) },
+      { state: 'card_declined', next: expect.stringMatching(/ again\nthen: three_failures stops it too: bill release hld_2 "reason"$/) },
     ],
     [
       'a declined card',
@@ -114,6 +122,17 @@ describe('an organization', () => {
           /^one of:\nbill org accept-budget acme "reason" .*\ncurl .*'\{"team_id":"acme-team","max_budget":30.5\}'/,
         ),
       },
+    ],
+    [
+      'a budget that was lowered, of which a synchronisation has told',
+      {
+        holds: [hold('budget_lowered')],
+        budgetExpected: parseQuota('30.50'),
+        drifts: [
+          { kind: 'budget_edited', subject: 'acme-team', ours: '30.50', theirs: '4.00', reason: null, hasFailed: false, at: minutesAgo(1) },
+        ],
+      },
+      { state: 'held', next: expect.stringMatching(/a probe each minute sees it\nthen: bill sync --org acme --wait$/) },
     ],
     [
       'a balance that is low',
