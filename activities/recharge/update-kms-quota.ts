@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
+import * as organizations from '../../src/database/organizations.ts';
 import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
@@ -28,6 +29,9 @@ export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDep
     }
 
     const { organizationId, litellmTeamId: teamId } = recharge;
+    const objection = wasEnteredAgain(recharge) ? await organizations.objectionTo(em, { id: organizationId, teamId }) : null;
+    if (objection)
+      return park(em, recharge, { code: FAILURE_CODES.moved, reason: `${objection}, and the quota was for that team: refund it` });
     const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
       await requireOwnStep(em, recharge, live);
       const planned = await quotaWrites.plan(em, recharge, live);
@@ -41,14 +45,7 @@ export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDep
       if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);
       throw error;
     });
-    if (write.kind !== 'written') {
-      await recharges.move(em, recharge, {
-        to: 'needs_attention',
-        changes: { failureCode: FAILURE_CODES[write.kind], failureMessage: write.reason },
-        facts: { reason: write.reason },
-      });
-      return { kind: 'needs_attention', reason: write.reason };
-    }
+    if (write.kind !== 'written') return park(em, recharge, { code: FAILURE_CODES[write.kind], reason: write.reason });
     const facts = { quota_before: formatQuota(write.before), quota_after: formatQuota(write.after) };
     const { succeeded, closed } = await em.transactional(async (tx) => {
       const succeeded = await recharges.move(tx, recharge, { to: 'succeeded', transfer: 'grant', changes: { writeUntil: null }, facts });
@@ -60,7 +57,24 @@ export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDep
   };
 }
 
-const FAILURE_CODES = { edited: 'foreign_budget_edit', overlaps: 'overlapping_step' } as const;
+const FAILURE_CODES = { edited: 'foreign_budget_edit', overlaps: 'overlapping_step', moved: 'team_of_another' } as const;
+
+/**
+ * Only such a recharge can be of a team that its organization has no more: while one is open, `organizations.change`
+ * moves none.
+ */
+function wasEnteredAgain({ timeline }: Recharge): boolean {
+  return timeline.some(({ restored }) => restored !== undefined);
+}
+
+async function park(em: EntityManager, recharge: Recharge, { code, reason }: { code: string; reason: string }): Promise<QuotaResult> {
+  await recharges.move(em, recharge, {
+    to: 'needs_attention',
+    changes: { failureCode: code, failureMessage: reason },
+    facts: { reason },
+  });
+  return { kind: 'needs_attention', reason };
+}
 
 /** LiteLLM shows one raise, and two recharges have made that step. */
 class OverlappingStepError extends Error {

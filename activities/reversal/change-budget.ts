@@ -24,13 +24,9 @@ type Tools = Omit<ChangeBudgetDependencies, 'database'> & { em: EntityManager };
 export async function changeBudget(tools: Tools, reversal: Reversal, direction: BudgetDirection): Promise<boolean> {
   const { em, kms } = tools;
   const { organizationId, litellmTeamId: teamId, id: writer } = reversal;
-  const [owner] = await organizations.ofLitellmTeams(em, [teamId]);
-  if (owner && owner.id !== organizationId) {
-    await reversals.park(
-      em,
-      reversal,
-      `team ${teamId} belongs to organization ${owner.id} by now: settle with both whose quota it is, then accept`,
-    );
+  const objection = await organizations.objectionTo(em, { id: organizationId, teamId });
+  if (objection) {
+    await reversals.park(em, reversal, `${objection}: settle with both whose quota it is, then accept`);
     return false;
   }
   // Before the budget is claimed: a Stripe that does not answer holds up no recharge that waits for it.

@@ -109,6 +109,12 @@ export async function ofLitellmTeams(em: EntityManager, teamIds: readonly string
   return em.find(Organization, { litellmTeamId: { $in: [...teamIds] } });
 }
 
+/** Why the budget of a team is not to be written for an organization: it has another one by now. null: nothing against it. */
+export async function objectionTo(em: EntityManager, { id, teamId }: { id: string; teamId: string }): Promise<string | null> {
+  const [owner] = await ofLitellmTeams(em, [teamId]);
+  return owner && owner.id !== id ? `team ${teamId} belongs to organization ${owner.id} by now` : null;
+}
+
 /** The organizations that this Stripe customer pays for. */
 export async function ofCustomer(em: EntityManager, customerId: string): Promise<Organization[]> {
   return em.find(Organization, { stripeCustomerId: customerId });

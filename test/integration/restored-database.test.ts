@@ -180,6 +180,25 @@ describe('case 78: a restored database', () => {
     await expectChargedOnce(world, organization);
   });
 
+  test('that has lost a recharge of a team which another organization has by now: that budget is left, and a person refunds it', async () => {
+    const { organization } = await world.recharged();
+    const { id, teamId, customerId } = organization;
+    await restoreBefore(organization);
+    await world.setBudget(teamId, BUDGET_BEFORE);
+    await world.anotherTeam(organization, { budget: 50, spend: 0 });
+    const next = { c_organization_id: `${id}-next`, stripe_customer_id: customerId, litellm_team_id: teamId };
+    const settings = { minimum_balance: '2.00', target_balance: '20.00', auto_recharge_enabled: false };
+    expect((await world.admin.post('/api/v1/organizations', { ...next, ...settings })).status).toBe(201);
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'recharge_lost' }]);
+    const { id: rechargeId } = await recharge(organization, 'needs_attention');
+    expect(await world.budgetOf(teamId)).toBe(BUDGET_BEFORE);
+    const wish = { resolution: 'refund', reason: 'the team has moved' };
+    expect((await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, wish)).status).toBe(200);
+    await recharge(organization, 'refunded');
+    expect(await world.budgetOf(teamId)).toBe(BUDGET_BEFORE);
+    expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0 });
+  });
+
   test('of whose customer Stripe lists many newer payments, by others: the lost one is found behind them', async () => {
     const { organization } = await world.recharged();
     const { customerId: customer } = organization;
