@@ -1,5 +1,4 @@
 /** An error that no command has thrown itself, as a sentence that names the system, the setting and the next step. Loaded only when a command fails. */
-import { isGrpcServiceError } from '@temporalio/client';
 import { ConfigError } from '../config.ts';
 import { ConnectionUrlError } from '../database/connection-url.ts';
 import { describeDatabaseError, isDatabaseError, isTlsRefused } from '../database/errors.ts';
@@ -7,7 +6,7 @@ import { UnknownNameError } from '../database/names.ts';
 import { whyUnreachable } from '../domain/unreachable.ts';
 import { KmsError } from '../kms/errors.ts';
 import { PaymentsError } from '../payments/errors.ts';
-import { TemporalError } from '../temporal/errors.ts';
+import { grpcErrorIn, TemporalError } from '../temporal/errors.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 
 export function explain(error: unknown): { message: string; exitCode: ExitCode } {
@@ -22,9 +21,10 @@ export function explain(error: unknown): { message: string; exitCode: ExitCode }
     return { message: `${message}: bill doctor checks Stripe, STRIPE_API_BASE and STRIPE_SECRET_KEY`, exitCode: EXIT.fault };
   if (isListenError(error))
     return { message: `the API cannot listen (${message}): end what listens there, or set HOST and PORT`, exitCode: EXIT.fault };
-  if (isGrpcServiceError(error)) {
+  const ofTemporal = grpcErrorIn(error);
+  if (ofTemporal) {
     return {
-      message: `Temporal: ${whyUnreachable(error) ?? error.details} (TEMPORAL_ADDRESS): bill doctor checks it`,
+      message: `Temporal: ${whyUnreachable(error) ?? ofTemporal.details} (TEMPORAL_ADDRESS): bill doctor checks it`,
       exitCode: EXIT.fault,
     };
   }

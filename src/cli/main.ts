@@ -3,6 +3,7 @@
  * small ones are quick.
  */
 import { Command, CommanderError } from 'commander';
+import { refuseEmpty } from './arguments.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addHoldCommands } from './commands/holds.ts';
 import { addLedgerCommands } from './commands/ledger.ts';
@@ -28,6 +29,7 @@ const bill = new Command('bill')
   .showHelpAfterError('(--help lists what there is)')
   .configureOutput({ outputError: (said, write) => write(withWhatIsMeant(said)) })
   .enablePositionalOptions()
+  .hook('preAction', (_bill, { args }) => refuseEmpty(args))
   .exitOverride();
 
 bill

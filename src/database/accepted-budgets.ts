@@ -4,6 +4,7 @@
  */
 import { LockMode } from '@mikro-orm/core';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
+import * as balanceSamples from './balance-samples.ts';
 import type { EntityManager } from './database.ts';
 import { Organization } from './entities.ts';
 import * as holds from './holds.ts';
@@ -13,12 +14,13 @@ import { budgetExpected } from './organizations.ts';
  * Accepts what LiteLLM shows of the organization's team, and ends the hold on a budget that was lowered. False where
  * another budget is expected by now, or the same again: ours was written after LiteLLM was looked at.
  *
+ * @param seen what LiteLLM shows: it is the newest balance that is known, too.
  * @param organization as it was before LiteLLM was looked at: whatever settles since advances its version.
  */
 export async function accept(
   em: EntityManager,
   { id, litellmTeamId, version: seenVersion }: Pick<Organization, 'id' | 'litellmTeamId' | 'version'>,
-  { quota, expected, reason, by }: { quota: QuotaMicros; expected: QuotaMicros; reason: string; by: string },
+  { seen, expected, reason, by }: { seen: { quota: QuotaMicros; spend: QuotaMicros }; expected: QuotaMicros; reason: string; by: string },
 ): Promise<boolean> {
   return em.transactional(async (tx) => {
     // No write of ours begins or ends meanwhile.
@@ -27,8 +29,9 @@ export async function accept(
     await holds.releaseOf(tx, { scope: 'organization', subject: id, reasons: ['budget_lowered'] }, { by, reason });
     await tx.execute(
       `insert into accepted_budget (organization_id, litellm_team_id, quota, reason, accepted_by, at) values (?, ?, ?, ?, ?, clock_timestamp())`,
-      [id, litellmTeamId, formatQuota(quota), reason, by],
+      [id, litellmTeamId, formatQuota(seen.quota), reason, by],
     );
+    await balanceSamples.record(tx, [{ organizationId: id, ...seen }]);
     return true;
   });
 }

@@ -77,7 +77,7 @@ type HistoryRow = {
  * a series that could be above it: each hour that ends with a recharge that succeeded, of the 30 days before
  * the last hour.
  */
-async function paidByEach(
+export async function paidByEach(
   em: EntityManager,
   organizationIds: readonly string[],
   { except }: { except?: string | undefined } = {},

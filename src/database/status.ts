@@ -1,7 +1,9 @@
 /** How organizations stand, as domain/status judges it, and what waits to be handed on. */
+import { isOfLimit, type LimitsUsed, limitsUsed } from '../domain/limits.ts';
 import { formatQuota, moneyText, parseQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { isToldRefusal } from '../domain/outbound-event.ts';
 import { underWaySince } from '../domain/overdue.ts';
+import type { PaidHistory } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
 import type { Lag, RunsUnderWay, ServiceFacts } from '../domain/service-status.ts';
@@ -11,6 +13,7 @@ import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Reversal } from './entities.ts';
 import { list as listHolds } from './holds.ts';
 import { budgetsExpected, lastBudgets as budgetsOfLastWrite, policyOf } from './organizations.ts';
+import { paidByEach } from './recharge-history.ts';
 import { sqlList } from './sql.ts';
 import { askedForQuota } from './webhook-events.ts';
 
@@ -89,6 +92,10 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
   );
   const mayBeUnused = ids.filter((id) => settings.get(id)?.createTeam && others.get(id)?.balance?.spend === 0);
   const asked = await askedForQuota(em, mayBeUnused);
+  const paid = await paidByEach(
+    em,
+    ids.filter((id) => refusals.get(id)?.some(({ reason }) => isOfLimit(reason))),
+  );
   const isGone = ({ kind }: StandingDrift) => kind === 'team_deleted';
   const lastBudgets = await budgetsOfLastWrite(
     em,
@@ -106,6 +113,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         litellmTeamId: organization.litellmTeamId,
         isAutoRecharged: organization.autoRechargeEnabled,
         isBlocked: organization.blocked,
+        isTeamAwaited: organization.createTeam && !organization.litellmSeenAt && rest.balance === null,
         isUnused: mayBeUnused.includes(id) && !asked.has(id),
         lowSince: organization.lowSince ?? null,
         limitsOfNothing: limitsOfNothing(policyOf(organization)),
@@ -116,12 +124,17 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
           .map(({ id: reversalId, updatedAt, failureMessage }) => ({ id: reversalId, since: updatedAt, why: failureMessage ?? null })),
         holds: holds.get(id) ?? [],
         refusals: refusals.get(id) ?? [],
+        limitsUsed: usedOf(organization, paid.get(id)),
         drifts: drifts.get(id) ?? [],
         budgetExpected: expected.get(id) ?? null,
         gone: { left: leftOf(rest.balance), lastBudget: lastBudgets.get(id) ?? null },
       },
     ];
   });
+}
+
+function usedOf(organization: Organization, paid: PaidHistory | undefined): LimitsUsed | null {
+  return paid ? limitsUsed(policyOf(organization), paid) : null;
 }
 
 /** What was left of a budget when it was last seen. */

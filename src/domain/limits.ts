@@ -2,7 +2,7 @@
  * What an organization may be charged at most: at once, in a day, in a month. Pure, and the one home of the
  * defaults: an amount that is not set follows the target balance and its price.
  */
-import { type Currency, type MinorUnits, minorUnits, priceOf, type QuotaMicros } from './money.ts';
+import { type Currency, formatMoney, type MinorUnits, minorUnits, moneyText, priceOf, type QuotaMicros } from './money.ts';
 
 /** In minor units of the organization's currency. */
 export type Limits = {
@@ -47,6 +47,29 @@ type Counted = {
   /** The organization's calendar day, such as `2026-11-26`. */
   today: string;
 };
+
+/** The refusals that say that a limit is used up. */
+const LIMIT_REFUSALS = ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached'] as const;
+type LimitRefusal = (typeof LIMIT_REFUSALS)[number];
+
+export function isOfLimit(reason: string): reason is LimitRefusal {
+  return LIMIT_REFUSALS.some((refusal) => refusal === reason);
+}
+
+/** How much of each limit is used up, in words. */
+export type LimitsUsed = Record<LimitRefusal, string>;
+
+export function limitsUsed(
+  { maxDailyRecharges, maxDailyAmount, maxMonthlyAmount, currency }: Limits & { maxDailyRecharges: number; currency: Currency },
+  { attemptsToday, chargedToday, chargedThisMonth }: Omit<Counted, 'today'>,
+): LimitsUsed {
+  const money = (used: MinorUnits, most: MinorUnits) => `${formatMoney(used, currency)} of ${moneyText(most, currency)}`;
+  return {
+    daily_limit_reached: `${attemptsToday} of ${maxDailyRecharges} today`,
+    daily_amount_reached: `${money(chargedToday, maxDailyAmount)} today`,
+    monthly_limit_reached: `${money(chargedThisMonth, maxMonthlyAmount)} this month`,
+  };
+}
 
 /** In percent of a limit. */
 const THRESHOLDS = [80, 90, 100] as const;

@@ -4,6 +4,7 @@
  * service-status.ts.
  */
 import { type AppliedHold, HOLDS, type HoldReason } from './hold.ts';
+import { isOfLimit, type LimitsUsed } from './limits.ts';
 import { litellmCall } from './litellm-call.ts';
 import { dollarsFromQuota, formatQuota, type QuotaMicros } from './money.ts';
 import { actionOnRecharge, actionOnRefusal, actionOnReversal, type ToldRefusal } from './outbound-event.ts';
@@ -87,6 +88,8 @@ export type OrganizationFacts = {
   lowSince: Date | null;
   /** Here, by its setting. */
   isBlocked: boolean;
+  /** Its team is to be made for it, and no synchronisation has done so. */
+  isTeamAwaited: boolean;
   /** Its team was made for it, and nobody has used it. */
   isUnused: boolean;
   /** The limits that leave nothing to charge, each with what to change. */
@@ -98,6 +101,8 @@ export type OrganizationFacts = {
   /** Its own, and those on the card of its last recharge. Those of the service are the service's. */
   holds: readonly StandingHold[];
   refusals: readonly StandingRefusal[];
+  /** Of one that a limit refuses; null: none does. */
+  limitsUsed: LimitsUsed | null;
   drifts: readonly StandingDrift[];
   /** Where somebody has lowered the budget, what it was; null: it is as expected, or nothing is known. */
   budgetExpected: QuotaMicros | null;
@@ -188,8 +193,12 @@ function parked({ recharge, reversals }: OrganizationFacts, now: Date): Standing
 }
 
 /** Nobody has to act. One whose balance is low is about to be charged, which nobody should learn from the card. */
-function unremarkable({ lowSince, isUnused }: OrganizationFacts, { stop, hold }: Obstacles): Standing {
+function unremarkable({ id, lowSince, isTeamAwaited, isUnused }: OrganizationFacts, { stop, hold }: Obstacles): Standing {
   const fine = { state: 'ok', since: null, next: null } as const;
+  if (isTeamAwaited) {
+    const why = 'the next synchronisation makes its team, with max_budget 0, where LiteLLM does not have it';
+    return { ...fine, why, next: `bill sync --org ${id} --wait makes it now` };
+  }
   if (isUnused) return { ...fine, why: 'its team was made for it, and nothing is charged before its first call or alert' };
   if (lowSince === null) return { ...fine, why: null };
   const obstacle = stop ?? hold;
@@ -241,7 +250,7 @@ export function releaseOf(holdId: string): string {
   return `bill release ${holdId} "reason"`;
 }
 
-function refused({ id, refusals, isBlocked, nextDay, nextMonth }: OrganizationFacts): Standing[] {
+function refused({ id, refusals, limitsUsed, isBlocked, nextDay, nextMonth }: OrganizationFacts): Standing[] {
   const meant: ToldRefusal | null = isBlocked ? 'team_blocked' : null;
   return refusals
     .filter(({ reason }) => reason !== meant)
@@ -249,10 +258,11 @@ function refused({ id, refusals, isBlocked, nextDay, nextMonth }: OrganizationFa
       const state = REFUSAL_STATES[reason];
       const ends = reason === 'monthly_limit_reached' ? nextMonth : nextDay;
       const action = actionOnRefusal(reason, id);
+      const used = isOfLimit(reason) ? limitsUsed?.[reason] : undefined;
       return {
         state,
         since,
-        why: REFUSALS[reason],
+        why: `${REFUSALS[reason]}${used ? ` (${used})` : ''}`,
         next: state === 'limit_reached' ? `it is charged again from ${shown(ends)} on; ${action}` : action,
       };
     });

@@ -42,6 +42,8 @@ export type ToldReversal = {
   givenBefore?: Quota;
   givenAfter?: Quota;
   failureMessage?: string | null | undefined;
+  /** When the quota was taken; null: it was not. */
+  takenAt: Date | null;
   createdAt: Date;
   updatedAt: Date;
 };
@@ -136,11 +138,11 @@ export function stepText(recharge: ToldRecharge, step: Step): string {
 }
 
 function reversalSteps(reversal: ToldReversal): Story['steps'] {
-  const { id, kind, status, amountMinor, currency, failureMessage, createdAt, updatedAt } = reversal;
+  const { id, kind, status, amountMinor, currency, failureMessage, takenAt, createdAt, updatedAt } = reversal;
   const steps = [{ at: createdAt, what: `${kind} ${id}: ${moneyText(amountMinor, currency)} went back to the customer` }];
   const moved = (verb: string, before: Quota, after: Quota) =>
     `${id}: quota was ${verb}${before === null || before === undefined ? '' : `, the budget went from ${quotaText(before)} to ${quotaText(after)}`}`;
-  if (status === 'taken_back') steps.push({ at: updatedAt, what: moved('taken', reversal.takenBefore, reversal.takenAfter) });
+  if (takenAt) steps.push({ at: takenAt, what: moved('taken', reversal.takenBefore, reversal.takenAfter) });
   if (status === 'given_back') steps.push({ at: updatedAt, what: moved('given back', reversal.givenBefore, reversal.givenAfter) });
   if (status === 'needs_attention') steps.push({ at: updatedAt, what: `${id}: a person has to decide: ${failureMessage}` });
   return steps;

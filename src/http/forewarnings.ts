@@ -69,13 +69,13 @@ export async function forewarningsOf(
 }
 
 function ofDecision(decision: Decision, organization: Organization): string[] {
-  const balance = decision.balance === null ? '' : `the balance is ${formatQuota(decision.balance)}, and `;
+  const balance = decision.balance === null ? '' : `the balance is ${formatQuota(decision.balance)} USD, and `;
   const isSaid = neverCharged(organizations.policyOf(organization)).length > 0;
   switch (decision.kind) {
     case 'recharge': {
       const amount = moneyText(decision.amount, organization.currency);
       return [
-        `the balance is ${formatQuota(decision.balance)}, so ${amount} is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first`,
+        `the balance is ${formatQuota(decision.balance)} USD, so ${amount} is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first`,
       ];
     }
     case 'hold':

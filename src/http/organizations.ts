@@ -16,6 +16,7 @@ import { unknownTimeZones } from '../database/time-zones.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, formatQuotaOrNull, quotaMicros } from '../domain/money.ts';
 import type { RechargeHistory } from '../domain/policy.ts';
+import { stopOf } from '../domain/service-status.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
 import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -46,7 +47,9 @@ const resumption = z.strictObject({ by: text(100).default('admin key') });
 const rehearsalQuery = z.strictObject({ dry_run: z.stringbool().default(false) });
 const listQuery = z.strictObject({ ...pageQuery, litellm_team_id: text(200).optional() });
 
-export function organizationRoutes({ database, kms, payments }: Pick<HttpDependencies, 'database' | 'kms' | 'payments'>): Router {
+type OrganizationDependencies = Pick<HttpDependencies, 'database' | 'kms' | 'payments' | 'temporalFacts'>;
+
+export function organizationRoutes({ database, kms, payments, temporalFacts }: OrganizationDependencies): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -142,7 +145,8 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
   router.get('/:id/outlook', async (request, response) => {
     const organization = await get(request.params.id);
     const outlook = await outlookOf({ database, kms, payments }, organization);
-    response.json({ c_organization_id: organization.id, litellm_team_id: organization.litellmTeamId, ...outlook });
+    const stop = stopOf({ temporal: await temporalFacts() }, new Date());
+    response.json({ c_organization_id: organization.id, litellm_team_id: organization.litellmTeamId, ...outlook, waits_for: stop });
   });
 
   router.post('/:id/suspend', async (request, response) => {
@@ -166,12 +170,12 @@ export function organizationRoutes({ database, kms, payments }: Pick<HttpDepende
     const { reason, by } = parse(acceptance, request.body ?? {});
     const organization = await get(request.params.id);
     const expected = await organizations.budgetExpected(database.fork(), organization.id);
-    const { quota } = await kms.teamBudget(organization.litellmTeamId);
+    const { quota, spend } = await kms.teamBudget(organization.litellmTeamId);
     if (quota === null) throw new Problem('conflict', 'max_budget in LiteLLM is unlimited: a team without a limit is never charged');
     if (expected === null)
       throw new Problem('conflict', 'nothing is expected of max_budget in LiteLLM now: no recharge has set it, or one is under way');
     if (quota === expected) throw new Problem('conflict', `max_budget in LiteLLM is ${formatQuota(quota)}, as expected`);
-    const isAccepted = await acceptedBudgets.accept(database.fork(), organization, { quota, expected, reason, by });
+    const isAccepted = await acceptedBudgets.accept(database.fork(), organization, { seen: { quota, spend }, expected, reason, by });
     if (!isAccepted) throw new Problem('conflict', 'our own write has changed max_budget meanwhile: look at it again');
     response.json(await show(await get(organization.id)));
   });

@@ -95,18 +95,20 @@ export function rechargeRoutes({
     const em = database.fork();
     const event = await webhookEvents.find(em, recharge.eventId);
     const returned = await reversals.ofRecharge(em, recharge.id);
+    const transfers = await ledger.transfersOf(em, recharge.id);
+    const told = returned.map((reversal) => ({ ...reversal, takenAt: takingOf(reversal.id, transfers) }));
     const opened = await holds.openedBy(em, [recharge.id, ...returned.map(({ id }) => id)]);
     const now = new Date();
     const isUnderWay = isOpen(recharge.status) && recharge.status !== 'needs_attention' && recharge.status !== 'processing';
     const hindrance = isUnderWay ? await hindranceOf({ workflows, probes, temporalFacts }, { em, run: recharge, now }) : undefined;
-    const { summary, next, steps } = storyOf(recharge, { event, reversals: returned, holds: opened, hindrance }, now);
+    const { summary, next, steps } = storyOf(recharge, { event, reversals: told, holds: opened, hindrance }, now);
     return {
       ...present(recharge, (await reversals.returnedOf(em, [recharge.id])).get(recharge.id)),
       summary,
       next,
       story: steps.map(({ at, what }) => ({ at: at.toISOString(), what })),
       timeline: recharge.timeline,
-      ledger_transfers: (await ledger.transfersOf(em, recharge.id)).map(presentTransfer),
+      ledger_transfers: transfers.map(presentTransfer),
       reversals: returned.map(presentReversal),
       holds: opened.map(presentHold),
       temporal_ui_url: links.recharge(recharge),
@@ -166,6 +168,11 @@ function reasonOf({ status, timeline }: Recharge): string | undefined {
   const step = { refunding: 'refunding', refunded: 'refunding', cancelled: 'cancelled' }[status as string];
   const last = timeline.findLast((each) => each.status === step && each['reason']);
   return last && (last['by'] ? `${last['by']}: ${last['reason']}` : String(last['reason']));
+}
+
+/** When the quota of a reversal was taken: the ledger keeps that, whatever has followed. */
+function takingOf(reversalId: string, transfers: readonly LedgerTransfer[]): Date | null {
+  return transfers.find(({ kind, reference }) => kind === 'reversal' && reference === reversalId)?.createdAt ?? null;
 }
 
 function presentTransfer(transfer: LedgerTransfer) {

@@ -50,8 +50,8 @@ function reasonIn(details: string): string {
   return whyUnreachable(new Error(details)) ?? 'no answer';
 }
 
-/** The SDK wraps the answer of some calls in an error of its own. */
-function grpcErrorIn(error: unknown): { code: number; details: string } | undefined {
+/** Temporal's own answer: the SDK wraps that of some calls in an error which says only what was tried. */
+export function grpcErrorIn(error: unknown): { code: number; details: string } | undefined {
   for (let each = error as { code?: unknown; details?: unknown; cause?: unknown } | undefined; each; each = each.cause as typeof each) {
     if (typeof each.code === 'number' && typeof each.details === 'string') return { code: each.code, details: each.details };
   }

@@ -28,7 +28,7 @@ test('bill status says who, what, since when, why and what to do, and ends with 
   expect(code).toBe(FOUND);
   const lines = out.split('\n');
   const at = lines.findIndex((line) => line.includes(held.id));
-  expect(lines[at]).toMatch(new RegExp(`^held +${held.id} +balance -0\\.50 \\(.+ ago\\) +since .+ \\(.+ ago\\)$`));
+  expect(lines[at]).toMatch(new RegExp(`^held +${held.id} +balance -0\\.50 USD \\(.+ ago\\) +since .+ \\(.+ ago\\)$`));
   expect(lines.slice(at + 1, at + 3)).toEqual([
     `${' '.repeat(18)}unpaid invoices (operator)`,
     `${' '.repeat(18)}→ a person releases it: bill release ${holdId} "reason"`,
@@ -134,7 +134,9 @@ test('bill release says what is charged then', async () => {
       'm',
     ),
   );
-  expect(err).toBe(`the balance is -0.50, so the card is asked for 20.50 USD within a minute; to stop it: bill hold ${held.id} "reason"\n`);
+  expect(err).toBe(
+    `the balance is -0.50 USD, so the card is asked for 20.50 USD within a minute; to stop it: bill hold ${held.id} "reason"\n`,
+  );
 });
 
 test('without a worker, what waits for one says so once and ends with 1; and somebody has to act', async () => {

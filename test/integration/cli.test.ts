@@ -248,8 +248,8 @@ describe('bill recharges and bill events', () => {
     [['recharges', '--needs-attention', '--status', 'declined'], /'--needs-attention' cannot be used with option '--status/],
     [['recharges', '--limit', '1000'], /limit: may be at most 200 \(given: "1000"\)/],
     [['recharges', 'nope'], /organization_id: there is no organization nope; there are /],
-    [['recharges', ''], /organization_id: may not be empty/],
-    [['org', 'show', ''], /the id of the organization is empty/],
+    [['recharges', ''], /an argument is empty/],
+    [['org', 'show', ''], /an argument is empty: is a variable not set/],
     [['reversals', 'nope'], /there is no organization nope/],
     [['holds', 'nope'], /there is no organization nope/],
     [['outbound', '--org', 'nope'], /there is no organization nope/],
@@ -260,6 +260,7 @@ describe('bill recharges and bill events', () => {
     [['org', 'list', '--cursor', 'blah'], /cursor: is not a cursor of this list/],
     [['events', '--cursor', 'blah'], /cursor: is not a cursor of this list/],
     [['hold', 'nope', 'a reason'], /there is no organization nope/],
+    [['recharges', 'show', ''], /an argument is empty/],
     [['release', 'nope', 'a reason'], /there is no hold nope/],
     [['sync', '--org', 'nope'], /organization_ids: there is no organization nope/],
     [['ledger', 'verify', '--org', 'nope'], /there is no organization nope; there are /],
@@ -283,7 +284,7 @@ describe('bill webhook send', () => {
     const [due, none] = await Promise.all([short, full].map(({ teamId }) => bill(['webhook', 'send', '--team', teamId])));
     const [, eventId = ''] = /^event_id +(evt_\w+)$/m.exec(due?.out ?? '') ?? [];
     const follow = `bill events show ${eventId} says what has become of it\n`;
-    expect(due).toMatchObject({ code: 0, err: `the balance is -0.50, so 20.50 USD is charged now: ${follow}` });
+    expect(due).toMatchObject({ code: 0, err: `the balance is -0.50 USD, so 20.50 USD is charged now; ${follow}` });
     expect(none?.err).toMatch(/^nothing is charged: the balance is above the minimum; bill events show evt_/);
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
@@ -449,7 +450,7 @@ describe('bill hold', () => {
       [`${organization.id} does not pay`, `${organization.id} is an organization`],
       [mistyped, `there is no organization ${mistyped}; like it: `],
       ['incident', 'To hold the whole service: bill hold --service "incident"'],
-      ['', 'there is no reason'],
+      ['', 'an argument is empty'],
     ] as const)
       expect(await bill(['hold', given])).toMatchObject({ code: 2, out: '', err: expect.stringContaining(said) });
     expect(await bill(['hold', organization.id, 'unpaid', '--service'])).toMatchObject({ code: 2, out: '' });

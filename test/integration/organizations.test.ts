@@ -42,7 +42,7 @@ describe('a new organization', () => {
     expect(data).toEqual({
       ...body,
       state: 'ok',
-      why: null,
+      why: 'the next synchronisation makes its team, with max_budget 0, where LiteLLM does not have it',
       balance: null,
       balance_at: null,
       name: body['c_organization_id'],
@@ -116,7 +116,7 @@ describe('a new organization', () => {
     expect(data.warnings).toEqual([]);
     const { data: enabled } = await world.admin.patch(`${ORGANIZATIONS}/${data.c_organization_id}`, { auto_recharge_enabled: true });
     expect(enabled.warnings).toEqual([
-      'the balance is -0.50, so 20.50 USD is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first',
+      'the balance is -0.50 USD, so 20.50 USD is charged within a minute: set auto_recharge_enabled to false (--auto-recharge off) to look first',
     ]);
   });
 
@@ -131,17 +131,17 @@ describe('a new organization', () => {
     expect(await warnings({ max_charge: '3.00' })).toEqual([expect.stringMatching(/^max_charge is 3.00 USD/)]);
     // A balance at its minimum needs less.
     expect(await warnings({ max_charge: '20.49' })).toEqual([
-      expect.stringMatching(/^the balance is -0.50, and the next alert or sweep holds .*20.50 USD would bring/),
+      expect.stringMatching(/^the balance is -0.50 USD, and the next alert or sweep holds .*20.50 USD would bring/),
     ]);
     expect(await warnings({ max_daily_amount: '0.50' })).toEqual([
-      expect.stringMatching(/^the balance is -0.50, and nothing is charged: what is left of max_daily_amount/),
+      expect.stringMatching(/^the balance is -0.50 USD, and nothing is charged: what is left of max_daily_amount/),
     ]);
     expect(await warnings({ blocked: true })).toEqual([expect.stringMatching(/^blocked is true, .*nothing is charged: .*--blocked off/)]);
     expect(await warnings({ target_balance: '9999999.00' })).toEqual([
       expect.stringMatching(/^target_balance is further above .*999999\.99 USD/),
     ]);
     await world.editTeam('never-charged', { blocked: true });
-    expect(await warnings({})).toEqual([expect.stringMatching(/^the balance is -0.50, and nothing is charged: the team is blocked/)]);
+    expect(await warnings({})).toEqual([expect.stringMatching(/^the balance is -0.50 USD, and nothing is charged: the team is blocked/)]);
     await world.setBudget('never-charged', null);
     expect(await warnings({})).toEqual([expect.stringMatching(/^nothing is charged: the team has no max_budget/)]);
   });
@@ -369,6 +369,7 @@ describe('the outlook of an organization', () => {
       balance: '-0.50',
       reason: null,
       why: null,
+      waits_for: null,
     });
     await expectUncharged(world, organization);
     expect(await world.alerted(organization)).toEqual(RECHARGED);

@@ -215,7 +215,7 @@ describe('of an organization', () => {
     await world.setBudget(organization.teamId, 500);
     await sync();
     await acceptAsTold(await standingOf(organization));
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok', balance: '489.50' });
     await sync();
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
     expect(await world.findingsOf(organization)).toEqual([]);
@@ -239,6 +239,39 @@ describe('of an organization', () => {
     await world.sweep();
     for (const organization of [reset, blocked]) expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
     await world.eventually(async () => (await standingOf(limited)).state === 'ok', 'it is recharged');
+  });
+
+  test('a limit that is used up, with how much of it is', async () => {
+    const { organization } = await world.recharged({ settings: { max_daily_recharges: 1 } });
+    await world.spend(organization.teamId, 20);
+    await world.sweep();
+    expect(await standingOf(organization)).toMatchObject({
+      state: 'limit_reached',
+      why: 'max_daily_recharges is used up for today (1 of 1 today)',
+      next: expect.stringContaining('it is charged again from'),
+    });
+  });
+
+  test('a team that is to be made says when, and how to have it now', async () => {
+    const { id: customer } = await world.stripe.customers.create({});
+    await world.attachCard(customer, 'pm_card_visa');
+    const id = `wished-${customer}`;
+    const wish = {
+      c_organization_id: id,
+      stripe_customer_id: customer,
+      minimum_balance: '5.00',
+      target_balance: '20.00',
+      create_team: true,
+    };
+    expect((await world.admin.post('/api/v1/organizations', wish)).status).toBe(201);
+    const standing = async () => (await world.admin.get('/api/v1/status', { params: { organization_id: id } })).data.organizations.data[0];
+    expect(await standing()).toMatchObject({
+      state: 'ok',
+      why: 'the next synchronisation makes its team, with max_budget 0, where LiteLLM does not have it',
+      next: `bill sync --org ${id} --wait makes it now`,
+    });
+    await sync();
+    expect((await standing()).why ?? '').not.toContain('synchronisation');
   });
 
   test('a card that is held because of another organization', async () => {
@@ -383,6 +416,8 @@ describe('of the service', () => {
         const waiting = { state: 'recharging', why: `nothing is decided on ${eventId} yet`, next: `it goes on when ${stop}` };
         expect(await standingOf(organization)).toMatchObject(waiting);
         expect(await listed()).toContain(organization.id);
+        const outlook = await world.admin.get(`/api/v1/organizations/${organization.id}/outlook`);
+        expect(outlook.data).toMatchObject({ would: 'charge', waits_for: stop.replace('this is put right: ', '') });
         const { data: event } = await world.admin.get(`/webhooks/events/${eventId}`);
         expect(event).toMatchObject({ summary: 'its run has not settled it yet', next: waiting.next });
         await world.sql.query(`update webhook_event set received_at = now() - interval '15 minutes' where id = $1`, [eventId]);

@@ -81,6 +81,7 @@ describe('a recharge', () => {
     await world.reversalIs(id, 'given_back');
     const won = await shown(id);
     expect(won.summary).toContain(`dispute ${id} took money back: the money has come back, and the quota with it`);
+    expect(told(won)).toEqual(expect.arrayContaining(told(disputed)));
     expect(told(won)).toContain(`hold ${hold.id} ended, by ${id}: the dispute is won`);
     expect(won.next).toBeNull();
   });

@@ -66,9 +66,10 @@ async function tellCharge(organizationId: string): Promise<void> {
   const path = `/api/v1/organizations/${encodeURIComponent(organizationId)}/outlook`;
   const outlook = await callService<Record<string, string | null>>('GET', path).catch(() => undefined);
   if (outlook?.['would'] !== 'charge') return;
-  const { amount, currency, balance } = outlook;
+  const { amount, currency, balance, waits_for: stop } = outlook;
+  const when = stop ? `when this is put right: ${stop}` : 'within a minute';
   console.error(
-    `the balance is ${balance}, so the card is asked for ${amount} ${currency?.toUpperCase()} within a minute; to stop it: bill hold ${organizationId} "reason"`,
+    `the balance is ${balance} USD, so the card is asked for ${amount} ${currency?.toUpperCase()} ${when}; to stop it: bill hold ${organizationId} "reason"`,
   );
 }
 

@@ -143,13 +143,11 @@ function inWords(organization: Row): Row {
   const held = (organization['holds'] as { id: string; reason: string; detail: string }[]).map(
     ({ id, reason, detail }) => `${reason}: ${detail} (${id})`,
   );
-  const dollars = ['minimum_balance', 'target_balance', 'quota_per_unit'];
+  const dollars = ['balance', 'minimum_balance', 'target_balance', 'quota_per_unit'];
   return { ...withUnits(organization, { money: MONEY_FIELDS, dollars }), holds: held.length > 0 ? held.join('; ') : 'none' };
 }
 
 function pathOf(id: string): string {
-  // The path of an empty one is that of all.
-  if (id === '') throw usageError('the id of the organization is empty');
   return `${ORGANIZATIONS}/${encodeURIComponent(id)}`;
 }
 

@@ -112,7 +112,7 @@ function organizationLines({ organization_id: id, balance, balance_at: seenAt, s
   const head = [
     styleText(isQuiet(state) ? 'green' : 'red', STATE_NAMES[state].padEnd(16)),
     id.padEnd(20),
-    `balance ${balance ?? 'unknown'}${seenAt ? ` (${ago(new Date(seenAt), now)})` : ''}`,
+    `balance ${balance ? `${balance} USD` : 'unknown'}${seenAt ? ` (${ago(new Date(seenAt), now)})` : ''}`,
     ...(since ? [`since ${since.slice(0, 16).replace('T', ' ')} (${ago(new Date(since), now)})`] : []),
   ].join('  ');
   return [head, ...(why ? [`                  ${why}`] : []), ...(next ? [toDo(next, 18)] : [])];

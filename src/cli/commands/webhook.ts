@@ -44,9 +44,11 @@ async function send(options: Output & TestAlert): Promise<void> {
   if (outlook && sent['status'] === 'accepted' && !options.json) console.error(consequenceOf(outlook, String(sent['event_id'])));
 }
 
-function consequenceOf({ would, amount, currency, balance, why }: Row, eventId: string): string {
+function consequenceOf({ would, amount, currency, balance, why, waits_for: stop }: Row, eventId: string): string {
   const follow = `bill events show ${eventId} says what has become of it`;
-  if (would === 'charge') return `the balance is ${balance}, so ${amount} ${String(currency).toUpperCase()} is charged now: ${follow}`;
+  const when = stop ? `when this is put right: ${stop}` : 'now';
+  if (would === 'charge')
+    return `the balance is ${balance} USD, so ${amount} ${String(currency).toUpperCase()} is charged ${when}; ${follow}`;
   return `${would === 'hold' ? 'a hold opens, and nothing is charged' : 'nothing is charged'}: ${why}; ${follow}`;
 }
 
@@ -69,7 +71,7 @@ async function outlookOf(alert: TestAlert): Promise<Row> {
 
 /** What applies of it. */
 function printOutlook(options: Output, outlook: Row): void {
-  const columns = ['c_organization_id', 'litellm_team_id', 'would', 'amount', 'quota', 'balance', 'reason', 'why'];
+  const columns = ['c_organization_id', 'litellm_team_id', 'would', 'amount', 'quota', 'balance', 'reason', 'why', 'waits_for'];
   const shown = withUnits(outlook, { money: ['amount'], dollars: ['quota', 'balance'] });
   printRow(
     options,

@@ -1,8 +1,8 @@
 /** One check of `bill doctor`, and its reading. */
-import { isGrpcServiceError } from '@temporalio/client';
 import { describeDatabaseError, isDatabaseError } from '../../database/errors.ts';
 import { withDeadline } from '../../deadline.ts';
 import { whyUnreachable } from '../../domain/unreachable.ts';
+import { grpcErrorIn } from '../../temporal/errors.ts';
 
 export type Reading = {
   area: string;
@@ -37,7 +37,7 @@ function reasonIn(error: unknown): string {
   const unreachable = whyUnreachable(error);
   if (unreachable) return unreachable;
   if (isDatabaseError(error)) return describeDatabaseError(error);
-  const said = isGrpcServiceError(error) ? error.details : (error as Error).message;
+  const said = grpcErrorIn(error)?.details ?? (error as Error).message;
   return said.split('\n')[0] || 'it gives no reason';
 }
 

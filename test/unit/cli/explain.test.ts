@@ -45,6 +45,14 @@ test.each<[string, unknown, number, RegExp]>([
   ],
   ['TLS that is refused', new TlsRefusedError('verify-full', 'self-signed'), 78, /DATABASE_URL/],
   ['Temporal', new TemporalError('Temporal cannot be reached (TEMPORAL_ADDRESS)'), 1, /TEMPORAL_ADDRESS/],
+  [
+    'what Temporal says within an error of its SDK',
+    new Error('Failed to describe schedule', {
+      cause: failing('8 RESOURCE_EXHAUSTED', { code: 8, details: 'namespace rate limit exceeded' }),
+    }),
+    1,
+    /^Temporal: namespace rate limit exceeded \(TEMPORAL_ADDRESS\)/,
+  ],
   ['LiteLLM', new KmsError('unavailable', 'LiteLLM did not answer: no answer'), 1, /^LiteLLM .*KMS_BASE_URL/],
   ['Stripe', paymentsErrorFrom(noStripe), 1, /^Stripe did not answer: nothing listens at 127\.0\.0\.1:1 \(STRIPE_API_BASE\)/],
   [

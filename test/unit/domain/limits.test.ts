@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { DEFAULT_TARGETS, type Limits, limitsOf, limitsReached } from '../../../src/domain/limits.ts';
+import { DEFAULT_TARGETS, isOfLimit, type Limits, limitsOf, limitsReached, limitsUsed } from '../../../src/domain/limits.ts';
 import { chargeThatBuys, currency, minorUnits, parseQuota, quotaMicros } from '../../../src/domain/money.ts';
 import { currencies, NO_HISTORY, prices, quotas, USD } from '../arbitraries.ts';
 
@@ -8,6 +8,22 @@ const target = (dollars: string, code = 'usd', price = '1') => ({
   targetBalance: parseQuota(dollars),
   currency: currency(code),
   quotaPerUnit: parseQuota(price),
+});
+
+describe('what is used up', () => {
+  const limits = { ...limitsOf(target('20')), maxDailyRecharges: 5, currency: USD };
+  test('is told of each limit, in its unit, with its period', () => {
+    const counted = { attemptsToday: 3, chargedToday: minorUnits(6_150), chargedThisMonth: minorUnits(30_000) };
+    expect(limitsUsed(limits, counted)).toEqual({
+      daily_limit_reached: '3 of 5 today',
+      daily_amount_reached: '61.50 of 200.00 USD today',
+      monthly_limit_reached: '300.00 of 400.00 USD this month',
+    });
+  });
+  test('is asked for where a limit refuses, and nowhere else', () => {
+    const refusals = ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached', 'amount_too_large', 'held'];
+    expect(refusals.filter(isOfLimit)).toEqual(refusals.slice(0, 3));
+  });
 });
 
 describe('a limit that is not set', () => {
