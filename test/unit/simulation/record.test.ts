@@ -1,7 +1,7 @@
 /** The record that a long simulation is continued from. */
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { codeState } from '../../simulation/code-state.ts';
@@ -101,6 +101,28 @@ describe('is refused', () => {
     expect(() => RunRecord.open(path, OF)).toThrow('line 1 of');
     expect(readFileSync(path, 'utf8')).toBe('run 3 was fine\n');
   });
+});
+
+test('the state of the code is another after a change of what runs import, and the same after one of a command', () => {
+  const root = mkdtempSync(join(tmpdir(), 'bill-code-'));
+  const change = (file: string) => {
+    mkdirSync(join(root, dirname(file)), { recursive: true });
+    appendFileSync(join(root, file), '// changed\n');
+  };
+  const counts = (file: string) => {
+    const { hash } = codeState(`${root}/`);
+    change(file);
+    return codeState(`${root}/`).hash !== hash;
+  };
+  try {
+    for (const folder of ['src', 'src/cli', 'workflows', 'activities', 'sandbox', 'test/simulation', 'test/support'])
+      change(`${folder}/some.ts`);
+    change('package-lock.json');
+    const files = ['src/some.ts', 'src/cli/some.ts', 'workflows/some.ts', 'sandbox/some.ts', 'package-lock.json', 'README.md'];
+    expect(files.filter(counts)).toEqual(['src/some.ts', 'workflows/some.ts', 'sandbox/some.ts', 'package-lock.json']);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
 });
 
 test('the state of the code is the same each time, and is named by its commit', () => {
