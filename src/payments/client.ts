@@ -6,54 +6,18 @@
  * retried or reset workflow asks for the same thing again. Stripe keeps a 500 under its key for a day, so the next
  * attempt takes the next key. That does nothing twice: an intent is captured once, and refunded once in full.
  */
-import Stripe from 'stripe';
+import type Stripe from 'stripe';
 import type { Card } from '../domain/card.ts';
 import type { FraudWarning } from '../domain/fraud-warning.ts';
 import type { BudgetDirection, RememberedWrite, ReturnedMoney } from '../domain/reversal.ts';
-import { type CallWatcher, Gate, type GateLoad, type GateSize, type Lane, reported } from '../gate.ts';
+import type { GateLoad, Lane } from '../gate.ts';
 import { ofPaymentMethod } from './card.ts';
-import { PaymentsError, paymentsErrorFrom } from './errors.ts';
+import { PaymentsError } from './errors.ts';
 import { idIn } from './fields.ts';
 import { ofFraudWarning } from './fraud-warning.ts';
 import { type ChargeOrder, type Intent, metadataOf, metadataOfWrite, ofIntent, readWrite } from './intent.ts';
 import { ofDispute, ofRefund, type Refund } from './returned-money.ts';
-
-/**
- * stripe-node waits 80 s by default; a charge that takes longer than this is read back rather than waited
- * for.
- */
-const DEADLINE_MS = 25_000;
-/** For a place in the gate: eight calls with their waits fit into the four minutes of an attempt to charge. */
-const MAX_WAIT_MS = 4_000;
-/**
- * Calls of this process that Stripe handles at once. A call takes half a second, so 40 make the 80 to 100 a second
- * that Stripe allows an account. No worker has as many calls as are refused: its 40 activities make four at a time
- * at most, and a probe of bulk work ten, of which 8 may run at once (`src/temporal/worker.ts`).
- */
-export const STRIPE_CALLS: Readonly<Record<Lane, GateSize>> = {
-  money: { atOnce: 40, waiting: 120 },
-  bulk: { atOnce: 5, waiting: 80 },
-};
-
-/** The object that each of our calls to Stripe is answered with. */
-const OBJECTS = {
-  'balance.retrieve': 'balance',
-  'customers.retrieve': 'customer',
-  'customers.listPaymentMethods': 'list',
-  'paymentIntents.create': 'payment_intent',
-  'paymentIntents.confirm': 'payment_intent',
-  'paymentIntents.retrieve': 'payment_intent',
-  'paymentIntents.update': 'payment_intent',
-  'paymentIntents.cancel': 'payment_intent',
-  'paymentIntents.list': 'list',
-  'charges.retrieve': 'charge',
-  'refunds.create': 'refund',
-  'refunds.list': 'list',
-  'disputes.list': 'list',
-  'radar.earlyFraudWarnings.retrieve': 'radar.early_fraud_warning',
-  'radar.earlyFraudWarnings.list': 'list',
-} as const;
-type StripeRoute = keyof typeof OBJECTS;
+import { type StripeOptions, type StripeRoute, StripeTransport } from './transport.ts';
 
 export type CardChoice =
   | { kind: 'found'; card: Card }
@@ -65,28 +29,11 @@ export type CardChoice =
 export type IntentsPage = { intents: Intent[]; hasMore: boolean };
 
 export class PaymentsClient {
-  private readonly stripe: Stripe;
-  private readonly gate: Gate;
-  private readonly watch: CallWatcher;
+  private readonly stripe: StripeTransport;
 
-  /**
-   * @param options.apiBase such as `https://api.stripe.com`, or the address of a stand-in.
-   * @param lane whose calls these are: those of the other lane do not wait for them.
-   */
-  constructor(options: { secretKey: string; apiBase: string; watch?: CallWatcher }, lane: Lane = 'money') {
-    this.watch = options.watch ?? (() => {});
-    this.gate = new Gate(STRIPE_CALLS[lane]);
-    const { protocol, hostname, port } = new URL(options.apiBase);
-    this.stripe = new Stripe(options.secretKey, {
-      host: hostname,
-      port: port || (protocol === 'http:' ? 80 : 443),
-      protocol: protocol === 'http:' ? 'http' : 'https',
-      timeout: DEADLINE_MS,
-      // Temporal retries; a retry in here would hide its first failure.
-      maxNetworkRetries: 0,
-      telemetry: false,
-      appInfo: { name: 'bill-service' },
-    });
+  /** @param lane whose calls these are: those of the other lane do not wait for them. */
+  constructor(options: StripeOptions, lane: Lane = 'money') {
+    this.stripe = new StripeTransport(options, lane);
   }
 
   /**
@@ -96,12 +43,12 @@ export class PaymentsClient {
   async chooseCard(customerId: string): Promise<CardChoice> {
     const expand = { expand: ['invoice_settings.default_payment_method'] };
     try {
-      const customer = await this.ask('customers.retrieve', () => this.stripe.customers.retrieve(customerId, expand));
+      const customer = await this.stripe.ask('customers.retrieve', (stripe) => stripe.customers.retrieve(customerId, expand));
       if (customer.deleted) return { kind: 'customer_missing', message: `Stripe customer ${customerId} is deleted` };
       const standard = standardCardOf(customer);
       if (standard) return standard;
-      const cards = await this.ask('customers.listPaymentMethods', () =>
-        this.stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }),
+      const cards = await this.stripe.ask('customers.listPaymentMethods', (stripe) =>
+        stripe.customers.listPaymentMethods(customerId, { type: 'card', limit: 2 }),
       );
       const [only, another] = cards.data;
       if (only && !another) return { kind: 'found', card: ofPaymentMethod(only) };
@@ -116,7 +63,7 @@ export class PaymentsClient {
   /** Whether Stripe knows the customer, by this key; one that was deleted is known. @throws PaymentsError */
   async knowsCustomer(customerId: string): Promise<boolean> {
     try {
-      await this.ask('customers.retrieve', () => this.stripe.customers.retrieve(customerId));
+      await this.stripe.ask('customers.retrieve', (stripe) => stripe.customers.retrieve(customerId));
       return true;
     } catch (error) {
       if (error instanceof PaymentsError && error.status === 404) return false;
@@ -133,8 +80,8 @@ export class PaymentsClient {
     { paymentMethodId, installation }: { paymentMethodId: string; installation: string },
   ): Promise<Intent> {
     const metadata = metadataOf(recharge, installation);
-    return this.intent('paymentIntents.create', () =>
-      this.stripe.paymentIntents.create(
+    return this.intent('paymentIntents.create', (stripe) =>
+      stripe.paymentIntents.create(
         {
           amount: recharge.amountMinor,
           currency: recharge.currency,
@@ -152,8 +99,8 @@ export class PaymentsClient {
 
   /** Takes the money. One intent can succeed only once, under whatever key. */
   async confirmIntent(recharge: Attempt, intentId: string): Promise<Intent> {
-    return this.intent('paymentIntents.confirm', () =>
-      this.stripe.paymentIntents.confirm(
+    return this.intent('paymentIntents.confirm', (stripe) =>
+      stripe.paymentIntents.confirm(
         intentId,
         { off_session: true, error_on_requires_action: true },
         { idempotencyKey: idempotencyKey(recharge, 'confirm') },
@@ -162,16 +109,12 @@ export class PaymentsClient {
   }
 
   async readIntent(intentId: string): Promise<Intent> {
-    return this.intent('paymentIntents.retrieve', () => this.stripe.paymentIntents.retrieve(intentId, { expand: ['latest_charge'] }));
+    return this.intent('paymentIntents.retrieve', (stripe) => stripe.paymentIntents.retrieve(intentId, { expand: ['latest_charge'] }));
   }
 
   async cancelIntent(recharge: Attempt, intentId: string): Promise<Intent> {
-    return this.intent('paymentIntents.cancel', () =>
-      this.stripe.paymentIntents.cancel(
-        intentId,
-        { cancellation_reason: 'abandoned' },
-        { idempotencyKey: idempotencyKey(recharge, 'cancel') },
-      ),
+    return this.intent('paymentIntents.cancel', (stripe) =>
+      stripe.paymentIntents.cancel(intentId, { cancellation_reason: 'abandoned' }, { idempotencyKey: idempotencyKey(recharge, 'cancel') }),
     );
   }
 
@@ -182,22 +125,22 @@ export class PaymentsClient {
    * @throws PaymentsError
    */
   async rememberWrite(intentId: string, { reversalId, direction }: WriteName, write: RememberedWrite): Promise<void> {
-    await this.intent('paymentIntents.update', () =>
-      this.stripe.paymentIntents.update(intentId, { metadata: metadataOfWrite(reversalId, direction, write) }),
+    await this.intent('paymentIntents.update', (stripe) =>
+      stripe.paymentIntents.update(intentId, { metadata: metadataOfWrite(reversalId, direction, write) }),
     );
   }
 
   /** The write as it was noted; undefined where none was. @throws PaymentsError */
   async rememberedWrite(intentId: string, { reversalId, direction }: WriteName): Promise<RememberedWrite | undefined> {
-    const { metadata } = await this.ask('paymentIntents.retrieve', () => this.stripe.paymentIntents.retrieve(intentId));
+    const { metadata } = await this.stripe.ask('paymentIntents.retrieve', (stripe) => stripe.paymentIntents.retrieve(intentId));
     return readWrite(metadata ?? {}, reversalId, direction);
   }
 
   /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
   async refund(recharge: Attempt & Pick<ChargeOrder, 'amountMinor'>, intentId: string): Promise<Refund> {
     return ofRefund(
-      await this.ask('refunds.create', () =>
-        this.stripe.refunds.create(
+      await this.stripe.ask('refunds.create', (stripe) =>
+        stripe.refunds.create(
           { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
           { idempotencyKey: idempotencyKey(recharge, 'refund') },
         ),
@@ -207,11 +150,15 @@ export class PaymentsClient {
 
   /** The refunds of an intent, whoever made them; the newest 100. */
   async refundsOf(intentId: string): Promise<Refund[]> {
-    return (await this.ask('refunds.list', () => this.stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(ofRefund);
+    return (await this.stripe.ask('refunds.list', (stripe) => stripe.refunds.list({ payment_intent: intentId, limit: 100 }))).data.map(
+      ofRefund,
+    );
   }
 
   async disputesOf(intentId: string): Promise<ReturnedMoney[]> {
-    return (await this.ask('disputes.list', () => this.stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(ofDispute);
+    return (await this.stripe.ask('disputes.list', (stripe) => stripe.disputes.list({ payment_intent: intentId, limit: 100 }))).data.map(
+      ofDispute,
+    );
   }
 
   async returnedMoneyOf(intentId: string): Promise<ReturnedMoney[]> {
@@ -223,11 +170,11 @@ export class PaymentsClient {
    * months of them need not fit into memory.
    */
   async *returnedSince(since: Date): AsyncGenerator<{ intentId: string; money: ReturnedMoney }> {
-    for await (const refund of listEach((query) => this.ask('refunds.list', () => this.stripe.refunds.list(query)), since)) {
+    for await (const refund of listEach((query) => this.stripe.ask('refunds.list', (stripe) => stripe.refunds.list(query)), since)) {
       const intentId = idIn(refund.payment_intent);
       if (intentId) yield { intentId, money: ofRefund(refund) };
     }
-    for await (const dispute of listEach((query) => this.ask('disputes.list', () => this.stripe.disputes.list(query)), since)) {
+    for await (const dispute of listEach((query) => this.stripe.ask('disputes.list', (stripe) => stripe.disputes.list(query)), since)) {
       const intentId = idIn(dispute.payment_intent);
       if (intentId) yield { intentId, money: ofDispute(dispute) };
     }
@@ -243,11 +190,11 @@ export class PaymentsClient {
    */
   async fraudWarning(named: { id: string; chargeId: string | null }): Promise<FraudWarning | undefined> {
     const warning = await unlessHidden(
-      this.ask('radar.earlyFraudWarnings.retrieve', () => this.stripe.radar.earlyFraudWarnings.retrieve(named.id)),
+      this.stripe.ask('radar.earlyFraudWarnings.retrieve', (stripe) => stripe.radar.earlyFraudWarnings.retrieve(named.id)),
     );
     const chargeId = warning ? idIn(warning.charge) : named.chargeId;
     if (chargeId === null) return undefined;
-    const charge = await unlessHidden(this.ask('charges.retrieve', () => this.stripe.charges.retrieve(chargeId)));
+    const charge = await unlessHidden(this.stripe.ask('charges.retrieve', (stripe) => stripe.charges.retrieve(chargeId)));
     return ofFraudWarning({ ...(warning ?? { id: named.id, actionable: true }), charge: charge ?? chargeId });
   }
 
@@ -255,7 +202,7 @@ export class PaymentsClient {
   async *fraudWarningsSince(since: Date): AsyncGenerator<FraudWarning> {
     const expand = ['data.charge'];
     const list = (query: ListQuery) =>
-      this.ask('radar.earlyFraudWarnings.list', () => this.stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
+      this.stripe.ask('radar.earlyFraudWarnings.list', (stripe) => stripe.radar.earlyFraudWarnings.list({ ...query, expand }));
     for await (const warning of listEach(list, since)) yield ofFraudWarning(warning);
   }
 
@@ -267,11 +214,13 @@ export class PaymentsClient {
    */
   async cardAndNewestIntents(customerId: string, limit: number): Promise<IntentsPage & { choice: CardChoice }> {
     const query = { customer: customerId, limit, expand: ['data.customer.invoice_settings.default_payment_method'] };
-    const page = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query)).catch((error) => {
-      // Of a customer that the key does not know; the choice of the card says so.
-      if (error instanceof PaymentsError && error.failure.code === 'resource_missing') return { data: [], has_more: false };
-      throw error;
-    });
+    const page = await this.stripe
+      .ask('paymentIntents.list', (stripe) => stripe.paymentIntents.list(query))
+      .catch((error) => {
+        // Of a customer that the key does not know; the choice of the card says so.
+        if (error instanceof PaymentsError && error.failure.code === 'resource_missing') return { data: [], has_more: false };
+        throw error;
+      });
     const { data, has_more: hasMore } = page;
     const customer = data[0]?.customer;
     const shown = typeof customer === 'object' && customer !== null && !customer.deleted ? standardCardOf(customer) : undefined;
@@ -281,7 +230,7 @@ export class PaymentsClient {
   /** The next intents of the customer behind one of them, newest first; at most 100. @throws PaymentsError */
   async intentsBehind(intentId: string, { customerId, limit }: { customerId: string; limit: number }): Promise<IntentsPage> {
     const query = { customer: customerId, limit, starting_after: intentId };
-    const page = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query));
+    const page = await this.stripe.ask('paymentIntents.list', (stripe) => stripe.paymentIntents.list(query));
     return { intents: page.data.map(ofIntent), hasMore: page.has_more };
   }
 
@@ -290,7 +239,7 @@ export class PaymentsClient {
    */
   async intentsSince(since: Date, limit: number, after?: string): Promise<IntentsPage> {
     const query = { created: createdSince(since), limit, ...(after && { starting_after: after }) };
-    const page = await this.ask('paymentIntents.list', () => this.stripe.paymentIntents.list(query));
+    const page = await this.stripe.ask('paymentIntents.list', (stripe) => stripe.paymentIntents.list(query));
     return { intents: page.data.map(ofIntent), hasMore: page.has_more };
   }
 
@@ -303,21 +252,21 @@ export class PaymentsClient {
   async forbiddenCalls(): Promise<string[]> {
     const nobody = { customer: 'cus_BillDoctorNobody', intent: 'pi_BillDoctorNobody', charge: 'ch_BillDoctorNobody' };
     const calls: [string, Promise<unknown>][] = [
-      ['balance: read', this.ask('balance.retrieve', () => this.stripe.balance.retrieve())],
-      ['customers: read', this.ask('customers.retrieve', () => this.stripe.customers.retrieve(nobody.customer))],
+      ['balance: read', this.stripe.ask('balance.retrieve', (stripe) => stripe.balance.retrieve())],
+      ['customers: read', this.stripe.ask('customers.retrieve', (stripe) => stripe.customers.retrieve(nobody.customer))],
       [
         'payment methods: read',
-        this.ask('customers.listPaymentMethods', () => this.stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 })),
+        this.stripe.ask('customers.listPaymentMethods', (stripe) => stripe.customers.listPaymentMethods(nobody.customer, { limit: 1 })),
       ],
-      ['payment intents: read', this.intent('paymentIntents.retrieve', () => this.stripe.paymentIntents.retrieve(nobody.intent))],
-      ['payment intents: write', this.intent('paymentIntents.confirm', () => this.stripe.paymentIntents.confirm(nobody.intent))],
-      ['charges: read', this.ask('charges.retrieve', () => this.stripe.charges.retrieve(nobody.charge))],
-      ['refunds: read', this.ask('refunds.list', () => this.stripe.refunds.list({ limit: 1 }))],
-      ['refunds: write', this.ask('refunds.create', () => this.stripe.refunds.create({ payment_intent: nobody.intent }))],
-      ['disputes: read', this.ask('disputes.list', () => this.stripe.disputes.list({ limit: 1 }))],
+      ['payment intents: read', this.intent('paymentIntents.retrieve', (stripe) => stripe.paymentIntents.retrieve(nobody.intent))],
+      ['payment intents: write', this.intent('paymentIntents.confirm', (stripe) => stripe.paymentIntents.confirm(nobody.intent))],
+      ['charges: read', this.stripe.ask('charges.retrieve', (stripe) => stripe.charges.retrieve(nobody.charge))],
+      ['refunds: read', this.stripe.ask('refunds.list', (stripe) => stripe.refunds.list({ limit: 1 }))],
+      ['refunds: write', this.stripe.ask('refunds.create', (stripe) => stripe.refunds.create({ payment_intent: nobody.intent }))],
+      ['disputes: read', this.stripe.ask('disputes.list', (stripe) => stripe.disputes.list({ limit: 1 }))],
       [
         'early fraud warnings: read',
-        this.ask('radar.earlyFraudWarnings.list', () => this.stripe.radar.earlyFraudWarnings.list({ limit: 1 })),
+        this.stripe.ask('radar.earlyFraudWarnings.list', (stripe) => stripe.radar.earlyFraudWarnings.list({ limit: 1 })),
       ],
     ];
     const refused = await Promise.all(
@@ -337,13 +286,13 @@ export class PaymentsClient {
 
   /** What its gate has to do now. */
   get load(): GateLoad {
-    return this.gate.load;
+    return this.stripe.load;
   }
 
   /** The PaymentIntent of a charge; null where Stripe has no such charge, or it has none. @throws PaymentsError */
   async intentOfCharge(chargeId: string): Promise<string | null> {
     try {
-      const { payment_intent: intent } = await this.ask('charges.retrieve', () => this.stripe.charges.retrieve(chargeId));
+      const { payment_intent: intent } = await this.stripe.ask('charges.retrieve', (stripe) => stripe.charges.retrieve(chargeId));
       return typeof intent === 'string' ? intent : (intent?.id ?? null);
     } catch (error) {
       if (error instanceof PaymentsError && error.kind === 'refused') return null;
@@ -354,35 +303,12 @@ export class PaymentsClient {
   /** Round trip in milliseconds of a call that needs a valid key. */
   async ping(): Promise<number> {
     const started = performance.now();
-    await this.ask('balance.retrieve', () => this.stripe.balance.retrieve());
+    await this.stripe.ask('balance.retrieve', (stripe) => stripe.balance.retrieve());
     return performance.now() - started;
   }
 
-  private async intent(route: StripeRoute, call: () => Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {
-    return ofIntent(await this.ask(route, call));
-  }
-
-  /**
-   * Makes a call when it is its turn. stripe-node takes every JSON object without an `error` for what was asked
-   * for, whatever its status: a gateway's `503 {"message":"Service Unavailable"}` would be an intent in no status,
-   * or one without an id. Such an answer says nothing of what has happened at Stripe.
-   *
-   * @throws PaymentsError, `busy` when it is not its turn in time.
-   */
-  private ask<T extends Answered>(route: StripeRoute, call: () => Promise<T>): Promise<T> {
-    const kindOf = (error: unknown) => (error instanceof PaymentsError ? error.kind : 'unknown');
-    return reported({ dependency: 'stripe', route, watch: this.watch, kindOf }, () => this.make(OBJECTS[route], call));
-  }
-
-  private async make<T extends Answered>(object: string, call: () => Promise<T>): Promise<T> {
-    const answered = await this.gate.through(call, AbortSignal.timeout(MAX_WAIT_MS)).catch((error) => {
-      throw paymentsErrorFrom(error);
-    });
-    if (answered.object === object) return answered;
-    const status = answered.lastResponse.statusCode;
-    const message = `Stripe: the answer is no ${object} (status ${status})`;
-    const failure = { code: 'unknown', declineCode: null, adviceCode: null, message };
-    throw new PaymentsError(message, { kind: 'unknown', status, failure, isSavedServerError: false });
+  private async intent(route: StripeRoute, call: (stripe: Stripe) => Promise<Stripe.Response<Stripe.PaymentIntent>>): Promise<Intent> {
+    return ofIntent(await this.stripe.ask(route, call));
   }
 }
 
@@ -401,8 +327,6 @@ type Attempt = Pick<ChargeOrder, 'id' | 'keysSpent'>;
 function idempotencyKey({ id, keysSpent }: Attempt, step: string): string {
   return `recharge/${id}/${step}/${keysSpent}`;
 }
-
-type Answered = { object: string; lastResponse: { statusCode: number } };
 
 /** undefined for what Stripe does not know, or does not let the key read. */
 async function unlessHidden<T>(reading: Promise<T>): Promise<T | undefined> {

@@ -6,8 +6,9 @@ import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { currency, minorUnits, parseQuota, quotaMicros } from '../../../src/domain/money.ts';
-import { PaymentsClient, STRIPE_CALLS } from '../../../src/payments/client.ts';
+import { PaymentsClient } from '../../../src/payments/client.ts';
 import { PaymentsError } from '../../../src/payments/errors.ts';
+import { STRIPE_CALLS } from '../../../src/payments/transport.ts';
 import { eventually } from '../../support/time.ts';
 
 const SECRET_KEY = 'sk_test_planted_key';
