@@ -5,7 +5,7 @@ import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
-import { type BudgetDirection, doubtOf, type RememberedWrite, takenBy } from '../../src/domain/reversal.ts';
+import { type BudgetDirection, doubtOf, type RememberedWrite, takenBy } from '../../src/domain/reversal-budget.ts';
 import { KmsError } from '../../src/kms/errors.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import { BudgetRefusedError, writeBudget } from '../budget-write.ts';

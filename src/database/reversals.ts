@@ -9,19 +9,8 @@ import type { TransferKind } from '../domain/ledger.ts';
 import { formatMoney, formatQuota, type MinorUnits, minorUnits, moneyText, type QuotaMicros } from '../domain/money.ts';
 import { actionOnReversal } from '../domain/outbound-event.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
-import {
-  type BudgetDirection,
-  budgetAfter,
-  type KnownReversal,
-  missingTransfers,
-  type OpenedReversal,
-  type RememberedWrite,
-  type ReversalDecision,
-  type ReversalKind,
-  type ReversalMove,
-  type ReversalStatus,
-  takenBy,
-} from '../domain/reversal.ts';
+import type { KnownReversal, OpenedReversal, ReversalDecision, ReversalKind, ReversalMove, ReversalStatus } from '../domain/reversal.ts';
+import { type BudgetDirection, budgetAfter, missingTransfers, type RememberedWrite, takenBy } from '../domain/reversal-budget.ts';
 import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { tellFinding } from './drift-events.ts';

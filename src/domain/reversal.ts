@@ -15,7 +15,7 @@
  * A reversal whose quota is zero found nothing left to take. When the recharge has quota to take later on, it
  * opens anew.
  */
-import { formatQuota, type MinorUnits, minorUnits, type Purchase, type QuotaMicros, quotaFor, quotaMicros } from './money.ts';
+import { type MinorUnits, minorUnits, type Purchase, type QuotaMicros, quotaFor, quotaMicros } from './money.ts';
 import { isOpen, type RechargeStatus } from './recharge-status.ts';
 
 export const REVERSAL_KINDS = ['refund', 'dispute'] as const;
@@ -303,84 +303,6 @@ export function isToBeFollowed(recharge: ReversedRecharge, moneys: readonly Retu
 /** The refund that the recharge has asked for, if its money came back after it was recorded. */
 export function failedRefundOf<Money extends ReturnedMoney>(recharge: ReversedRecharge, moneys: readonly Money[]): Money | undefined {
   return recharge.status === 'refunded' ? moneys.find(({ id, isGone }) => id === recharge.refundId && !isGone) : undefined;
-}
-
-/** The budget around the write that takes a reversal's quota back; null where none was planned. */
-export type TakenBudget = {
-  quota: QuotaMicros;
-  takenBefore?: QuotaMicros | null | undefined;
-  takenAfter?: QuotaMicros | null | undefined;
-};
-
-/** A write of the budget takes quota, or gives it back. */
-export type BudgetDirection = 'take' | 'give';
-
-/**
- * The budget around a write, as it was noted at Stripe before it was sent. `upon`: the recharge or reversal that had
- * moved the organization's quota last.
- */
-export type RememberedWrite = { before: QuotaMicros; after: QuotaMicros; upon: string };
-
-/**
- * Why a write that Stripe remembers, and the database has lost, cannot be told to be made or to be outstanding.
- * undefined when LiteLLM tells: it shows `after`, or it shows `before` and nothing has moved the quota since.
- *
- * A recharge after the write may have raised the budget to `before` once more. So `before` alone does not say that
- * the write is outstanding: to make it again would take what that recharge has given.
- *
- * @param live the budget that LiteLLM shows.
- * @param lastMover the recharge or reversal that has moved the organization's quota last, as the database has it.
- */
-export function doubtOf(
-  { before, after, upon }: RememberedWrite,
-  { live, lastMover }: { live: QuotaMicros; lastMover: string },
-): string | undefined {
-  if (live !== before || lastMover === upon) return undefined;
-  return `a write of the budget from ${formatQuota(before)} to ${formatQuota(after)} began before the database was restored, and ${lastMover} has changed it since: look at the budget in LiteLLM, then accept`;
-}
-
-/**
- * The budget after the write. Taking lowers it by the quota, or to nothing where it holds less: LiteLLM takes
- * no negative budget, and a team whose budget is nothing is refused all the same. Giving raises it by what
- * was taken.
- */
-export function budgetAfter(reversal: TakenBudget, direction: BudgetDirection, live: QuotaMicros): QuotaMicros {
-  if (direction === 'give') return quotaMicros(live + takenBy(reversal));
-  return quotaMicros(live - Math.min(reversal.quota, Math.max(live, 0)));
-}
-
-/**
- * The quota that a reversal has really taken: this is what the ledger moves with the money, and all that is
- * given back.
- *
- * The money of a refund or dispute has gone in full, so its transfers always carry the whole amount. Of the
- * quota less may have been there, because a person has lowered the budget after the grant. That person has
- * removed the missing part already; to give it back later would make quota that nobody has paid for, beyond
- * what the team had before the money went. In the ledger the missing part stays on `granted`, without money:
- * granted by us, removed by somebody else.
- *
- * Where no write was planned the whole quota counts: it went with its team, which LiteLLM has no more, or a
- * person has settled the budget before we came to it.
- */
-export function takenBy({ quota, takenBefore, takenAfter }: TakenBudget): QuotaMicros {
-  // Stryker disable next-line ConditionalExpression,LogicalOperator: one statement stores both.
-  const isPlanned = typeof takenBefore === 'number' && typeof takenAfter === 'number';
-  return isPlanned ? quotaMicros(takenBefore - takenAfter) : quota;
-}
-
-/**
- * What the ledger lacks when a person accepts a reversal as it is: the taking where the money has gone, the
- * giving back where it has come back. Nothing for a reversal without quota: no account of ours has ever held
- * what has gone.
- *
- * @param isTaken the ledger has the taking, and not the giving back.
- */
-export function missingTransfers(
-  { quota }: Pick<KnownReversal, 'quota'>,
-  { isTaken, isGone }: { isTaken: boolean; isGone: boolean },
-): 'taking' | 'giving' | 'none' {
-  if (quota === 0 || isTaken === isGone) return 'none';
-  return isGone ? 'taking' : 'giving';
 }
 
 /** The last reversal of a refund or dispute. */

@@ -9,7 +9,8 @@
 import type Stripe from 'stripe';
 import type { Card } from '../domain/card.ts';
 import type { FraudWarning } from '../domain/fraud-warning.ts';
-import type { BudgetDirection, RememberedWrite, ReturnedMoney } from '../domain/reversal.ts';
+import type { ReturnedMoney } from '../domain/reversal.ts';
+import type { BudgetDirection, RememberedWrite } from '../domain/reversal-budget.ts';
 import type { GateLoad, Lane } from '../gate.ts';
 import { ofPaymentMethod } from './card.ts';
 import { PaymentsError } from './errors.ts';

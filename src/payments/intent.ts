@@ -1,7 +1,7 @@
 /** A PaymentIntent as this service reads it, and what it carries of its recharge. */
 import type Stripe from 'stripe';
 import { type Currency, formatQuota, type MinorUnits, parseQuota, type QuotaMicros } from '../domain/money.ts';
-import type { BudgetDirection, RememberedWrite } from '../domain/reversal.ts';
+import type { BudgetDirection, RememberedWrite } from '../domain/reversal-budget.ts';
 import { type ChargeOutcome, outcomeOf } from './charge-outcome.ts';
 import { amountIn, currencyIn, idIn } from './fields.ts';
 

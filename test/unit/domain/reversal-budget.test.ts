@@ -1,7 +1,7 @@
 /** What a reversal writes, and what the ledger lacks when a person accepts one. */
 import { describe, expect, test } from '@jest/globals';
 import { parseQuota, quotaMicros } from '../../../src/domain/money.ts';
-import { budgetAfter, doubtOf, missingTransfers, takenBy } from '../../../src/domain/reversal.ts';
+import { budgetAfter, doubtOf, missingTransfers, takenBy } from '../../../src/domain/reversal-budget.ts';
 
 describe('the budget around a write', () => {
   const quota = parseQuota('20.50');

@@ -6,20 +6,18 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from '../../../src/domain/money.ts';
 import {
-  budgetAfter,
   decideReversals,
   isFollowed,
   isMoneyGone,
   type KnownReversal,
-  missingTransfers,
   type OpenedReversal,
   REVERSAL_MOVES,
   type ReturnedMoney,
   type ReversalDecision,
   type ReversalStatus,
   type ReversedRecharge,
-  takenBy,
 } from '../../../src/domain/reversal.ts';
+import { budgetAfter, missingTransfers, takenBy } from '../../../src/domain/reversal-budget.ts';
 import { gone, granted, here, money, ONE_CENT } from '../reversal-facts.ts';
 
 /** A reversal as the database has it. */
