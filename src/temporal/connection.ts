@@ -8,11 +8,21 @@ export function namespaceOf({ connect }: TemporalConfig): string {
 }
 
 /**
+ * Between two attempts to reach a Temporal that is away. gRPC's own pause grows to two minutes: for so long after an
+ * outage nothing would be handed on, and no worker seen.
+ */
+const MAX_RECONNECT_PAUSE_MS = 2_000;
+
+/**
  * A client that connects on its first call, so that alerts are accepted while Temporal is unavailable. It
  * makes each call once: the dispatcher retries, and the SDK's own retries outlive their connection (an
  * uncaught "Channel has been shut down" from a timer).
  */
 export function openClient(temporal: TemporalConfig): Client {
-  const connection = Connection.lazy({ ...temporal.connect.connectionOptions, interceptors: [] });
+  const connection = Connection.lazy({
+    ...temporal.connect.connectionOptions,
+    channelArgs: { 'grpc.max_reconnect_backoff_ms': MAX_RECONNECT_PAUSE_MS },
+    interceptors: [],
+  });
   return new Client({ connection, namespace: namespaceOf(temporal), interceptors: { workflow: [startInTrace] } });
 }
