@@ -6,8 +6,8 @@ import { join } from 'node:path';
 
 /** The service, what stands in for others, and what is drawn and judged. */
 const FOLDERS = ['src', 'workflows', 'activities', 'sandbox', 'test/simulation', 'test/support'];
-/** What people type: no run imports it. */
-const COMMANDS = 'src/cli/';
+/** What people type: a run uses `bill serve` and `bill worker`, which are none of these. */
+const COMMANDS = ['src/cli/commands/', 'src/cli/doctor/', 'src/cli/dev/'];
 const FILES = ['package-lock.json'];
 
 /** `hash`: of every file that a run depends on. `name`: the commit for people, and whether something is changed since. */
@@ -28,7 +28,7 @@ function filesIn(root: string, folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
-    .filter((file) => !file.startsWith(COMMANDS))
+    .filter((file) => !COMMANDS.some((folder) => file.startsWith(folder)))
     .sort();
 }
 

@@ -103,7 +103,7 @@ describe('is refused', () => {
   });
 });
 
-test('the state of the code is another after a change of what runs import, and the same after one of a command', () => {
+test('the state of the code is another after a change of what a run uses, and the same after one of a command', () => {
   const root = mkdtempSync(join(tmpdir(), 'bill-code-'));
   const change = (file: string) => {
     mkdirSync(join(root, dirname(file)), { recursive: true });
@@ -115,11 +115,19 @@ test('the state of the code is another after a change of what runs import, and t
     return codeState(`${root}/`).hash !== hash;
   };
   try {
-    for (const folder of ['src', 'src/cli', 'workflows', 'activities', 'sandbox', 'test/simulation', 'test/support'])
+    for (const folder of ['src', 'src/cli/commands', 'workflows', 'activities', 'sandbox', 'test/simulation', 'test/support'])
       change(`${folder}/some.ts`);
     change('package-lock.json');
-    const files = ['src/some.ts', 'src/cli/some.ts', 'workflows/some.ts', 'sandbox/some.ts', 'package-lock.json', 'README.md'];
-    expect(files.filter(counts)).toEqual(['src/some.ts', 'workflows/some.ts', 'sandbox/some.ts', 'package-lock.json']);
+    const files = [
+      'src/some.ts',
+      'src/cli/some.ts',
+      'src/cli/commands/some.ts',
+      'workflows/some.ts',
+      'sandbox/some.ts',
+      'package-lock.json',
+      'README.md',
+    ];
+    expect(files.filter(counts)).toEqual(['src/some.ts', 'src/cli/some.ts', 'workflows/some.ts', 'sandbox/some.ts', 'package-lock.json']);
   } finally {
     rmSync(root, { recursive: true });
   }
