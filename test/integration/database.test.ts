@@ -179,6 +179,7 @@ test('an approval is used up by the reservation that it was given to, also by on
       {
         organizationId,
         seenVersion: 0,
+        seenTeamId: settingsOf(organizationId).litellmTeamId,
         decide: (_policy, { approvedAmount: amount }) => ({
           kind: 'recharge',
           amount: amount ?? minorUnits(0),
