@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { BUDGET_AFTER, NEEDS_ATTENTION, REFUNDED } from '../support/books.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
-import type { World } from '../support/world.ts';
+import type { Organization, RechargeIds, World } from '../support/world.ts';
 
 let scene: ReversalScene;
 let world: World;
@@ -118,6 +118,49 @@ test('case 43: our refund fails after a dispute was noted for it, and a person g
   await world.reversalIs(dispute.id, 'taken_back');
   expect(await world.budgetOf(organization.teamId)).toBe(10);
   await scene.expectBalanced(organization);
+});
+
+describe('a refund of ours fails when it was recorded long ago', () => {
+  /** What Stripe has refunded of a recharge by our wish fails: the money is held again. */
+  async function fails({ eventId, intentId, rechargeId }: RechargeIds): Promise<void> {
+    const { data: refunds } = await world.stripe.refunds.list({ payment_intent: intentId });
+    const ours = refunds.find(({ metadata }) => metadata?.['recharge_id'] === rechargeId);
+    await world.stripeKnob(`refunds/${ours?.id}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
+    await world.rechargeIs(eventId, 'needs_attention');
+  }
+
+  const resolve = ({ rechargeId }: RechargeIds, resolution: string) =>
+    world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution, reason: 'looked at it' });
+
+  test('of a team that another organization has by now: a person grants, and that budget is left to the other', async () => {
+    const organization = await world.organization();
+    const paid = await scene.refundedByUs(organization);
+    const { id, teamId, customerId } = organization;
+    await world.anotherTeam(organization, { budget: 50, spend: 0 });
+    const next = { c_organization_id: `${id}-next`, stripe_customer_id: customerId, litellm_team_id: teamId };
+    const settings = { minimum_balance: '2.00', target_balance: '20.00', auto_recharge_enabled: false };
+    expect((await world.admin.post('/api/v1/organizations', { ...next, ...settings })).status).toBe(201);
+    await fails(paid);
+    expect((await resolve(paid, 'grant')).status).toBe(200);
+    await world.eventually(
+      async () => (await world.rechargeOf(organization)).failure?.message.includes(`${id}-next`),
+      'it is parked for the other organization',
+    );
+    expect(await world.budgetOf(teamId)).toBe(10);
+    expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 2050 });
+  });
+
+  test('after another recharge: a person grants, and the budget that this leaves is the one that is expected', async () => {
+    const organization = await world.organization();
+    const paid = await scene.refundedByUs(organization);
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    await world.recharge(organization);
+    await fails(paid);
+    expect((await resolve(paid, 'grant')).status).toBe(200);
+    await world.rechargeIs(paid.eventId, 'succeeded');
+    expect(await world.budgetOf(organization.teamId)).toBe(51);
+    expect(await world.findingsOf(organization)).toEqual([]);
+  });
 });
 
 describe('a person accepts a parked reversal', () => {
