@@ -218,7 +218,7 @@ async function lastBudgetsWhere(em: EntityManager, ids: readonly string[], condi
        select * from (
          (select quota_after as budget, updated_at from recharge r
           where r.organization_id = o.c_organization_id and r.litellm_team_id = o.litellm_team_id and r.status = 'succeeded'
-          order by r.created_at desc limit 1)
+          order by r.updated_at desc limit 1)
          union all
          (select coalesce(given_after, taken_after), updated_at from reversal v
           where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
