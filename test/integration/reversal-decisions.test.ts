@@ -161,6 +161,62 @@ describe('a refund of ours fails when it was recorded long ago', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(51);
     expect(await world.findingsOf(organization)).toEqual([]);
   });
+
+  describe('where somebody had refunded a part of it at Stripe before', () => {
+    const PART = 500;
+
+    async function refundedInParts(): Promise<RechargeIds & { organization: Organization; elsewhere: string }> {
+      const organization = await world.organization();
+      const { goOn, ...paid } = await world.chargedButNotGranted(organization);
+      const { id: elsewhere } = await world.stripe.refunds.create({ payment_intent: paid.intentId, amount: PART });
+      await world.deleteTeam(organization.teamId);
+      await goOn();
+      await world.rechargeIs(paid.eventId, 'refunded');
+      await world.makeTeam({ team_id: organization.teamId, max_budget: 10 });
+      return { ...paid, organization, elsewhere };
+    }
+
+    test('a person refunds again: the rest goes back, and nothing is held', async () => {
+      const { organization, ...paid } = await refundedInParts();
+      await fails(paid);
+      expect(await world.accounts(organization)).toMatchObject({ captured: 2050, refunded: PART, prepaid: 2050 - PART });
+      expect((await resolve(paid, 'refund')).status).toBe(200);
+      await world.rechargeIs(paid.eventId, 'refunded');
+      await scene.expectBalanced(organization);
+      expect(await world.accounts(organization)).toMatchObject({ refunded: 2050, granted: 0 });
+    });
+
+    test('a person grants: quota is given for the rest', async () => {
+      const { organization, ...paid } = await refundedInParts();
+      await fails(paid);
+      expect((await resolve(paid, 'grant')).status).toBe(200);
+      await world.rechargeIs(paid.eventId, 'succeeded');
+      await scene.tellEverythingAgain(paid);
+      await scene.expectBalanced(organization);
+      expect(await world.budgetOf(organization.teamId)).toBe(25.5);
+    });
+
+    test('a person accepts: the rest counts as granted', async () => {
+      const { organization, ...paid } = await refundedInParts();
+      await fails(paid);
+      await world.setBudget(organization.teamId, 25.5);
+      expect((await resolve(paid, 'accept')).status).toBe(200);
+      await scene.tellEverythingAgain(paid);
+      await scene.expectBalanced(organization);
+      expect(await world.budgetOf(organization.teamId)).toBe(25.5);
+    });
+
+    test('the other part fails: its money is held too, and a person decides', async () => {
+      const { organization, elsewhere, ...paid } = await refundedInParts();
+      await world.stripeKnob(`refunds/${elsewhere}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
+      await world.rechargeIs(paid.eventId, 'needs_attention');
+      expect(await world.accounts(organization)).toMatchObject({ refunded: 2050 - PART, granted: 0, prepaid: PART });
+      expect((await resolve(paid, 'refund')).status).toBe(200);
+      await world.rechargeIs(paid.eventId, 'refunded');
+      await scene.expectBalanced(organization);
+      expect(await world.accounts(organization)).toMatchObject({ refunded: 2050, granted: 0 });
+    });
+  });
 });
 
 describe('a person accepts a parked reversal', () => {
