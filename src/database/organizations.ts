@@ -268,12 +268,21 @@ export async function budgetExpected(em: EntityManager, id: string): Promise<Quo
  * Changes settings. A value that is there already changes nothing; what differs ends the pause of the sweep, and what was
  * refused because of it is forgotten. Null when the organization is not found.
  *
- * @throws OrganizationExistsError, OrganizationInUseError
+ * @param seenTeamId the team that the change was decided on, where one was looked at.
+ * @throws OrganizationExistsError; OrganizationInUseError, also where it has another team by now.
  */
-export async function change(em: EntityManager, id: string, changes: Partial<OrganizationSettings>): Promise<Organization | null> {
+export async function change(
+  em: EntityManager,
+  id: string,
+  changes: Partial<OrganizationSettings>,
+  { seenTeamId }: { seenTeamId?: string } = {},
+): Promise<Organization | null> {
   return em.transactional(async (tx) => {
     const organization = await tx.findOne(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!organization) return null;
+    if (seenTeamId !== undefined && organization.litellmTeamId !== seenTeamId) {
+      throw new OrganizationInUseError(`the organization has the team ${organization.litellmTeamId} by now`);
+    }
     const movesTeam = changes.litellmTeamId !== undefined && changes.litellmTeamId !== organization.litellmTeamId;
     if (movesTeam && (await tx.count(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } })) > 0) {
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
