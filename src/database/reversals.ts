@@ -68,8 +68,10 @@ async function enter(tx: EntityManager, recharge: Recharge, opened: OpenedRevers
   const { id, kind, status, amountMinor, quota, reason = null } = opened;
   const nothingLeft = `${kind} ${id} takes money for which no quota is left to take back, or Stripe does not say how much: settle it at Stripe, then accept it`;
   const rows = await tx.execute(
-    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, reason, failure_message)
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    // Stamped under the lock: two that come at once are in the order of their holds.
+    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, reason, failure_message,
+       created_at, updated_at)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, clock_timestamp(), clock_timestamp())
      on conflict (id) do update set status = excluded.status, amount_minor = excluded.amount_minor, quota = excluded.quota,
        failure_message = null, updated_at = now() where reversal.quota = 0 and excluded.quota > 0
      returning id`,
