@@ -209,6 +209,10 @@ export async function lastBudgets(em: EntityManager, ids: readonly string[]): Pr
   return ids.length === 0 ? new Map() : lastBudgetsWhere(em, ids, 'true');
 }
 
+/** SQL on a reversal `v`: it has changed the budget. One whose money came back before anything was taken has not. */
+const HAS_CHANGED = `v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
+  and (v.status <> 'given_back' or coalesce(v.taken_after, v.given_after) is not null)`;
+
 /** @param condition SQL on the organization `o`. */
 async function lastBudgetsWhere(em: EntityManager, ids: readonly string[], condition: string): Promise<Map<string, QuotaMicros>> {
   const rows = await em.execute<{ id: string; budget: string }[]>(
@@ -221,7 +225,7 @@ async function lastBudgetsWhere(em: EntityManager, ids: readonly string[], condi
           order by r.updated_at desc limit 1)
          union all
          (select coalesce(given_after, taken_after), updated_at from reversal v
-          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
+          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and ${HAS_CHANGED}
           order by v.updated_at desc limit 1)) change
        order by updated_at desc limit 1) last
      where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and last.budget is not null and ${condition}`,
@@ -247,7 +251,7 @@ export async function budgetsExpected(em: EntityManager, ids: readonly string[])
      where a.since > coalesce(greatest(
          (select max(updated_at) from recharge r where r.organization_id = a.id and r.status = 'succeeded'),
          (select max(updated_at) from reversal v
-          where v.organization_id = a.id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)}))), '-infinity')
+          where v.organization_id = a.id and ${HAS_CHANGED})), '-infinity')
      order by a.id, a.at desc`,
     [JSON.stringify([...expected.keys()]), JSON.stringify([...expected.keys()])],
   );
