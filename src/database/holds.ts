@@ -116,6 +116,11 @@ export async function releaseEachOf(tx: EntityManager, releasable: readonly Rele
   await releaseWhere(tx, `(${conditions.join(' or ')})`, values, release);
 }
 
+/** The organization pays in another currency: what its holds have shown is no amount that a person has approved any more. */
+export async function forgetAmounts(tx: EntityManager, organizationId: string): Promise<void> {
+  await tx.execute('update hold set amount_minor = null where organization_id = ? and amount_minor is not null', [organizationId]);
+}
+
 /** Releases every hold whose time is over: it ended then, and is told now. */
 export async function releaseExpired(em: EntityManager): Promise<number> {
   return releaseWhere(em, 'until <= now()', [], { by: BY_TIME, reason: null });

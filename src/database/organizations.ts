@@ -11,6 +11,7 @@ import * as balanceSamples from './balance-samples.ts';
 import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Team } from './entities.ts';
+import * as holds from './holds.ts';
 import { type Page, type PageRequest, pageByCreation } from './page.ts';
 import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
@@ -300,6 +301,7 @@ export async function change(
     const settling = differing.filter((property) => property !== 'createTeam' || mayBeMade);
     await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: statementTime() }));
     if (movesTeam) await balanceSamples.forget(tx, id);
+    if (differing.includes('currency')) await holds.forgetAmounts(tx, id);
     await refusals.forgetOf(
       tx,
       id,
