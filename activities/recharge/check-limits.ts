@@ -76,6 +76,7 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       const reservation = await reservations.reserve(database.fork(), event, {
         organizationId: organization.id,
         seenVersion: organization.version,
+        seenTeamId: organization.litellmTeamId,
         card: found?.kind === 'found' ? found.card : undefined,
         decide: (policy, history) => decideRecharge({ policy, budget, history, occasion }),
       });

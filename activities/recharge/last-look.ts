@@ -5,6 +5,7 @@ import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import { paidBy } from '../../src/database/recharge-history.ts';
+import * as recharges from '../../src/database/recharges.ts';
 import type { Card } from '../../src/domain/card.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { describeHold } from '../../src/domain/hold.ts';
@@ -32,10 +33,11 @@ export async function obstacleTo({ em, kms, recharge }: Look, card: Card): Promi
   const { organization, isJustReserved } = reservation;
   if (recharge.source !== 'manual' && !organization.autoRechargeEnabled) return refused('auto_recharge_disabled');
   if (organization.stripeCustomerId !== recharge.stripeCustomerId) return { reason: 'the organization has another customer by now' };
+  if (organization.currency !== recharge.currency) return { reason: 'the organization pays in another currency by now' };
   if (organization.blocked) return refused('team_blocked');
   if (!(await isWithinLimits(em, recharge, reservation))) return { reason: 'the limits were lowered after the amount was reserved' };
-  const unfit = isJustReserved ? null : await unfitnessNow(kms, recharge);
-  if (unfit) return refused(unfit);
+  const ofTeam = isJustReserved ? undefined : await obstacleOfTeam({ em, kms, recharge });
+  if (ofTeam) return ofTeam;
   // Right before the confirm that follows at once, one statement says that the look before the intent was made stands.
   if (recharge.status === 'charging' && (await cardAttempts.stands(em, recharge, card))) return undefined;
   const attempt = await cardAttempts.begin(em, recharge, card);
@@ -59,13 +61,18 @@ async function isWithinLimits(
   return withinLimits(policy, await paidBy(em, organization.id, { except: recharge.id }), recharge.amountMinor);
 }
 
-/** Why quota would help this team no more; null when it would. */
-async function unfitnessNow(kms: Look['kms'], recharge: Recharge): Promise<Refusal | null> {
+/** Why quota would help this team no more, or could not be raised as it was decided. */
+async function obstacleOfTeam({ em, kms, recharge }: Look): Promise<Obstacle | undefined> {
   try {
     const budget = await kms.teamBudget(recharge.litellmTeamId);
-    return budget.blocked ? 'team_blocked' : unfitness(budget);
+    const unfit = budget.blocked ? 'team_blocked' : unfitness(budget);
+    if (unfit) return refused(unfit);
+    // Read again: a reversal moves what it was decided on.
+    const { quotaBefore } = await recharges.get(em, recharge.id);
+    const isEdited = typeof quotaBefore === 'number' && budget.quota !== quotaBefore;
+    return isEdited ? { reason: 'max_budget in LiteLLM is not the one that the amount was decided on' } : undefined;
   } catch (error) {
-    if (error instanceof KmsError && error.kind === 'not_found') return 'team_not_found';
+    if (error instanceof KmsError && error.kind === 'not_found') return refused('team_not_found');
     throw error;
   }
 }

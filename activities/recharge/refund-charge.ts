@@ -3,6 +3,7 @@ import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
+import * as reversals from '../../src/database/reversals.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { formatMoney, minorUnits, moneyText } from '../../src/domain/money.ts';
 import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
@@ -39,7 +40,7 @@ export function refundCharge({ database, payments, kms }: Pick<ActivityDependenc
     if (raised) return park(em, recharge, { code: 'foreign_budget_edit', reason: raised });
 
     try {
-      const refunds = await refundsOf(payments, recharge, recharge.paymentIntentId);
+      const refunds = await refundsOf({ em, payments }, recharge, recharge.paymentIntentId);
       await recharges.noteRefund(em, recharge, refunds[0].id);
       const unexpected = refunds.find(({ outcome }) => outcome === 'unexpected' || outcome === 'failed');
       if (unexpected) return parkRefund(em, recharge, describeRefund(unexpected));
@@ -98,8 +99,15 @@ async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge
 }
 
 /** The refund asked for before, whatever became of it, or a new one of the rest; then those made elsewhere. */
-async function refundsOf(payments: PaymentsClient, recharge: Recharge, intentId: string): Promise<[Refund, ...Refund[]]> {
-  const { ours, others, rest } = refundsShown(recharge, await payments.refundsOf(intentId));
+async function refundsOf(
+  { em, payments }: { em: EntityManager; payments: PaymentsClient },
+  recharge: Recharge,
+  intentId: string,
+): Promise<[Refund, ...Refund[]]> {
+  // Where a refund has failed long after, the recharge is of what came back, and the other parts have their transfers.
+  const parts = (await reversals.partsOf(em, recharge.id)).map(({ id }) => id);
+  const shown = (await payments.refundsOf(intentId)).filter(({ id }) => !parts.includes(id));
+  const { ours, others, rest } = refundsShown(recharge, shown);
   const [other, ...more] = others;
   // One that cannot be read may be of all that is held.
   const isRestKnown = others.every(({ outcome }) => outcome !== 'unexpected');

@@ -29,7 +29,7 @@ export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDep
     }
 
     const { organizationId, litellmTeamId: teamId } = recharge;
-    const objection = wasEnteredAgain(recharge) ? await organizations.objectionTo(em, { id: organizationId, teamId }) : null;
+    const objection = mayHaveMoved(recharge) ? await organizations.objectionTo(em, { id: organizationId, teamId }) : null;
     if (objection)
       return park(em, recharge, { code: FAILURE_CODES.moved, reason: `${objection}, and the quota was for that team: refund it` });
     const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
@@ -60,11 +60,11 @@ export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDep
 const FAILURE_CODES = { edited: 'foreign_budget_edit', overlaps: 'overlapping_step', moved: 'team_of_another' } as const;
 
 /**
- * Only such a recharge can be of a team that its organization has no more: while one is open, `organizations.change`
- * moves none.
+ * Only one that was entered again, or that a person grants because its refund has failed, can be of a team that its
+ * organization has no more: while one is open, `organizations.change` moves none.
  */
-function wasEnteredAgain({ timeline }: Recharge): boolean {
-  return timeline.some(({ restored }) => restored !== undefined);
+function mayHaveMoved({ timeline }: Recharge): boolean {
+  return timeline.some(({ restored, resolution }) => restored !== undefined || resolution === 'grant');
 }
 
 async function park(em: EntityManager, recharge: Recharge, { code, reason }: { code: string; reason: string }): Promise<QuotaResult> {

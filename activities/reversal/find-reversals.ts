@@ -31,17 +31,26 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
     const refunds = await payments.refundsOf(intentId);
     const moneys = [...refunds, ...(await payments.disputesOf(intentId))];
 
-    const failed = failedRefundOf(recharge, refunds);
+    const failed = failedRefundOf(recharge, refunds, await reversals.known(em, recharge));
     if (failed) await reopen(em, recharge, failed);
     const { steps, parked, isFinal } = await reversals.open(em, recharge, (current, known) => decideReversals(current, moneys, known));
     return { steps, parked, isFinal };
   };
 }
 
-/** A refund of ours that has failed after it was recorded: we hold the money again, and a person decides. */
+/**
+ * A refund of ours, or a part made elsewhere, that has failed after it was recorded: we hold its money again, and a person
+ * decides on that. What else has gone back stays gone.
+ */
 async function reopen(em: EntityManager, recharge: Recharge, { id, amountMinor, failureReason, status }: Refund): Promise<void> {
   const reason = `refund ${id} has failed (${failureReason ?? status}): the customer has neither money nor quota`;
   const portions = [{ reference: id, amountMinor, quotaMicros: quotaFor(amountMinor, recharge) }];
-  const isReopened = await recharges.reopen(em, recharge, { code: 'refund_failed', reason, transfer: 'recovery', portions });
+  const isReopened = await recharges.reopen(em, recharge, {
+    code: 'refund_failed',
+    reason,
+    transfer: 'recovery',
+    portions,
+    captured: amountMinor,
+  });
   if (!isReopened) throw ApplicationFailure.retryable(`${reason}; another recharge of the organization is open`, FAILURE.rechargeNotAtRest);
 }

@@ -41,7 +41,10 @@ export async function begin(em: EntityManager, recharge: Pick<Recharge, 'id' | '
     );
     if (other) return { kind: 'busy', rechargeId: other.id };
     await tx.execute(
-      'insert into card_attempt (recharge_id, organization_id, fingerprint) values (?, ?, ?) on conflict (recharge_id) do nothing',
+      // An attempt before this one may have begun with another card, and been given up before that card was asked.
+      `insert into card_attempt (recharge_id, organization_id, fingerprint) values (?, ?, ?)
+       on conflict (recharge_id) do update set fingerprint = excluded.fingerprint, begun_at = excluded.begun_at
+         where card_attempt.outcome is null and card_attempt.fingerprint <> excluded.fingerprint`,
       [recharge.id, recharge.organizationId, card.fingerprint],
     );
     return { kind: 'begun' };

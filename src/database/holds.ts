@@ -23,6 +23,8 @@ export type NewHold = {
   cardId?: string | null;
   /** From now on, in milliseconds; null: until it is released. */
   forMs?: number | null;
+  /** Its end, where that is known as a time. */
+  until?: Date | null;
   amountMinor?: number | null;
   quota?: QuotaMicros | null;
 };
@@ -41,7 +43,7 @@ export async function open(tx: EntityManager, hold: NewHold): Promise<{ id: stri
     await releaseWhere(inner, isOver, [scope, subject, reason], { by: BY_TIME, reason: null });
     const [row] = await inner.execute<(ToldHold & { is_new: boolean })[]>(
       `insert into hold (id, scope, subject, reason, detail, opened_by, organization_id, card_id, amount_minor, quota, until)
-       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 millisecond')
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(?::timestamptz, now() + ? * interval '1 millisecond'))
        on conflict (scope, subject, reason) where released_at is null
          do update set until = case when hold.until is null or excluded.until is null then null else greatest(hold.until, excluded.until) end
        returning ${TOLD}, (xmax = 0) as is_new`,
@@ -56,6 +58,7 @@ export async function open(tx: EntityManager, hold: NewHold): Promise<{ id: stri
         hold.cardId ?? null,
         hold.amountMinor ?? null,
         formatQuotaOrNull(hold.quota),
+        hold.until?.toISOString() ?? null,
         hold.forMs ?? null,
       ],
     );
@@ -111,6 +114,11 @@ export async function releaseEachOf(tx: EntityManager, releasable: readonly Rele
   const conditions = releasable.map(({ reasons }) => `scope = ? and subject = ? and reason in (${sqlList(reasons)})`);
   const values = releasable.flatMap(({ scope, subject }) => [scope, subject]);
   await releaseWhere(tx, `(${conditions.join(' or ')})`, values, release);
+}
+
+/** The organization pays in another currency: what its holds have shown is no amount that a person has approved any more. */
+export async function forgetAmounts(tx: EntityManager, organizationId: string): Promise<void> {
+  await tx.execute('update hold set amount_minor = null where organization_id = ? and amount_minor is not null', [organizationId]);
 }
 
 /** Releases every hold whose time is over: it ended then, and is told now. */

@@ -11,6 +11,7 @@ import * as balanceSamples from './balance-samples.ts';
 import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Team } from './entities.ts';
+import * as holds from './holds.ts';
 import { type Page, type PageRequest, pageByCreation } from './page.ts';
 import * as refusals from './refusals.ts';
 import { sqlList } from './sql.ts';
@@ -209,6 +210,10 @@ export async function lastBudgets(em: EntityManager, ids: readonly string[]): Pr
   return ids.length === 0 ? new Map() : lastBudgetsWhere(em, ids, 'true');
 }
 
+/** SQL on a reversal `v`: it has changed the budget. One whose money came back before anything was taken has not. */
+const HAS_CHANGED = `v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
+  and (v.status <> 'given_back' or coalesce(v.taken_after, v.given_after) is not null)`;
+
 /** @param condition SQL on the organization `o`. */
 async function lastBudgetsWhere(em: EntityManager, ids: readonly string[], condition: string): Promise<Map<string, QuotaMicros>> {
   const rows = await em.execute<{ id: string; budget: string }[]>(
@@ -218,10 +223,10 @@ async function lastBudgetsWhere(em: EntityManager, ids: readonly string[], condi
        select * from (
          (select quota_after as budget, updated_at from recharge r
           where r.organization_id = o.c_organization_id and r.litellm_team_id = o.litellm_team_id and r.status = 'succeeded'
-          order by r.created_at desc limit 1)
+          order by r.updated_at desc limit 1)
          union all
          (select coalesce(given_after, taken_after), updated_at from reversal v
-          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
+          where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and ${HAS_CHANGED}
           order by v.updated_at desc limit 1)) change
        order by updated_at desc limit 1) last
      where o.c_organization_id in (select jsonb_array_elements_text(?::jsonb)) and last.budget is not null and ${condition}`,
@@ -247,7 +252,7 @@ export async function budgetsExpected(em: EntityManager, ids: readonly string[])
      where a.since > coalesce(greatest(
          (select max(updated_at) from recharge r where r.organization_id = a.id and r.status = 'succeeded'),
          (select max(updated_at) from reversal v
-          where v.organization_id = a.id and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)}))), '-infinity')
+          where v.organization_id = a.id and ${HAS_CHANGED})), '-infinity')
      order by a.id, a.at desc`,
     [JSON.stringify([...expected.keys()]), JSON.stringify([...expected.keys()])],
   );
@@ -268,12 +273,21 @@ export async function budgetExpected(em: EntityManager, id: string): Promise<Quo
  * Changes settings. A value that is there already changes nothing; what differs ends the pause of the sweep, and what was
  * refused because of it is forgotten. Null when the organization is not found.
  *
- * @throws OrganizationExistsError, OrganizationInUseError
+ * @param seenTeamId the team that the change was decided on, where one was looked at.
+ * @throws OrganizationExistsError; OrganizationInUseError, also where it has another team by now.
  */
-export async function change(em: EntityManager, id: string, changes: Partial<OrganizationSettings>): Promise<Organization | null> {
+export async function change(
+  em: EntityManager,
+  id: string,
+  changes: Partial<OrganizationSettings>,
+  { seenTeamId }: { seenTeamId?: string } = {},
+): Promise<Organization | null> {
   return em.transactional(async (tx) => {
     const organization = await tx.findOne(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!organization) return null;
+    if (seenTeamId !== undefined && organization.litellmTeamId !== seenTeamId) {
+      throw new OrganizationInUseError(`the organization has the team ${organization.litellmTeamId} by now`);
+    }
     const movesTeam = changes.litellmTeamId !== undefined && changes.litellmTeamId !== organization.litellmTeamId;
     if (movesTeam && (await tx.count(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } })) > 0) {
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
@@ -287,6 +301,7 @@ export async function change(em: EntityManager, id: string, changes: Partial<Org
     const settling = differing.filter((property) => property !== 'createTeam' || mayBeMade);
     await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: statementTime() }));
     if (movesTeam) await balanceSamples.forget(tx, id);
+    if (differing.includes('currency')) await holds.forgetAmounts(tx, id);
     await refusals.forgetOf(
       tx,
       id,

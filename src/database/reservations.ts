@@ -33,6 +33,7 @@ export type Reservation =
  *
  * @param seenVersion the organization's version from before its balance was read. The result is `stale` when
  *   a recharge was settled since, because `decide` then has an old balance.
+ * @param seenTeamId the LiteLLM team whose balance was read. `stale` too when the organization has another one by now.
  * @param card the card that the customer has now, where it was asked for: what another card ends is released.
  */
 export async function reserve(
@@ -41,11 +42,13 @@ export async function reserve(
   {
     organizationId,
     seenVersion,
+    seenTeamId,
     card,
     decide,
   }: {
     organizationId: string;
     seenVersion: number;
+    seenTeamId: string;
     card?: Card | undefined;
     decide: (policy: RechargePolicy, history: RechargeHistory) => Decision;
   },
@@ -57,6 +60,7 @@ export async function reserve(
     const { processed } = await tx.findOneOrFail(WebhookEvent, event.id, { lockMode: LockMode.PESSIMISTIC_READ });
     if (processed) return { kind: 'event_closed' };
     if (organization.version !== seenVersion) return { kind: 'stale' };
+    if (organization.litellmTeamId !== seenTeamId) return { kind: 'stale' };
 
     if (card) await holds.releaseForChangedCard(tx, organization.id, card);
     const policy = policyOf(organization);

@@ -6,7 +6,7 @@
 import { type FilterQuery, LockMode } from '@mikro-orm/core';
 import { parkedReversal } from '../domain/finding.ts';
 import type { TransferKind } from '../domain/ledger.ts';
-import { formatMoney, formatQuota, type MinorUnits, minorUnits, moneyText, type QuotaMicros } from '../domain/money.ts';
+import { formatMoney, formatQuota, type MinorUnits, minorUnits, moneyText, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { actionOnReversal } from '../domain/outbound-event.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import type { KnownReversal, OpenedReversal, ReversalDecision, ReversalKind, ReversalMove, ReversalStatus } from '../domain/reversal.ts';
@@ -57,8 +57,10 @@ async function enter(tx: EntityManager, recharge: Recharge, opened: OpenedRevers
   const { id, kind, status, amountMinor, quota, reason = null } = opened;
   const nothingLeft = `${kind} ${id} takes money for which no quota is left to take back, or Stripe does not say how much: settle it at Stripe, then accept it`;
   const rows = await tx.execute(
-    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, reason, failure_message)
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    // Stamped under the lock: two that come at once are in the order of their holds.
+    `insert into reversal (id, kind, recharge_id, organization_id, litellm_team_id, status, amount_minor, currency, quota, reason, failure_message,
+       created_at, updated_at)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, clock_timestamp(), clock_timestamp())
      on conflict (id) do update set status = excluded.status, amount_minor = excluded.amount_minor, quota = excluded.quota,
        failure_message = null, updated_at = now() where reversal.quota = 0 and excluded.quota > 0
      returning id`,
@@ -289,13 +291,32 @@ export async function get(em: EntityManager, id: string): Promise<Reversal> {
   return em.findOneOrFail(Reversal, id);
 }
 
-/** The reversals of a recharge, as they are decided on. */
-export async function known(
-  em: EntityManager,
-  { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>,
-): Promise<(Reversal & KnownReversal)[]> {
+/** The reversals of a recharge, and its parts that were refunded elsewhere, as they are decided on. */
+export async function known(em: EntityManager, { id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>): Promise<KnownReversal[]> {
   const { budgetWriter } = await em.findOneOrFail(Organization, organizationId, { fields: ['budgetWriter'] });
-  return (await ofRecharge(em, id)).map((reversal) => ({ ...reversal, isWriting: reversal.id === budgetWriter }));
+  const own = (await ofRecharge(em, id)).map((reversal) => ({ ...reversal, isWriting: reversal.id === budgetWriter }));
+  return [...own, ...(await partsOf(em, id))];
+}
+
+/**
+ * The refunds that went back together as the whole of a recharge: in the ledger, and no reversals. One that has failed
+ * since is none any more.
+ */
+export async function partsOf(em: EntityManager, rechargeId: string): Promise<KnownReversal[]> {
+  const rows = await em.execute<{ id: string; amount: string; quota: string }[]>(
+    `select reference as id, amount_minor as amount, quota_micros as quota from ledger_transfer t
+     where recharge_id = ? and kind = 'refund'
+       and not exists (select from reversal v where v.id = t.reference)
+       and not exists (select from ledger_transfer back where back.recharge_id = t.recharge_id and back.kind = 'recovery' and back.reference = t.reference)`,
+    [rechargeId],
+  );
+  return rows.map(({ id, amount, quota }) => ({
+    id,
+    status: 'taken_back',
+    amountMinor: minorUnits(Number(amount)),
+    quota: quotaMicros(Number(quota)),
+    isPart: true,
+  }));
 }
 
 /** The reversals of a recharge, oldest first. */

@@ -79,6 +79,8 @@ export type KnownReversal = {
   quota: QuotaMicros;
   /** It has claimed the organization's budget: its write has begun, and is not recorded. */
   isWriting?: boolean;
+  /** No reversal of its own: it went back as a part of a recharge that was given back whole, and is in the ledger as that. */
+  isPart?: boolean;
 };
 
 /** A reversal to enter, or one without quota that opens anew. */
@@ -103,7 +105,7 @@ export type ReversalDecision = {
 };
 
 /**
- * What has to be done about the refunds and disputes of a recharge. The order of `moneys` and of `known`
+ * What has to be done about the refunds and disputes of a recharge. The order of `moneys` and of `all`
  * makes no difference; looking again when nothing has changed decides nothing new.
  *
  * - Never more is taken than was granted: a reversal holds its part from its opening until it is given back,
@@ -116,16 +118,17 @@ export type ReversalDecision = {
  * - Refunds that the recharge has asked for itself are no reversals.
  *
  * @param moneys every refund and dispute of the recharge's intent.
- * @param known every reversal of the recharge.
+ * @param all every reversal of the recharge, and the parts of one that was given back whole.
  */
 export function decideReversals(
   recharge: ReversedRecharge,
   moneys: readonly ReturnedMoney[],
-  known: readonly KnownReversal[],
+  all: readonly KnownReversal[],
 ): ReversalDecision {
   // Whether it is granted is decided first, by its run or by a person.
   if (isOpen(recharge.status)) return { open: [], steps: [], parked: [], isFinal: moneys.length === 0 };
-  const others = moneys.filter((money) => !isOurs(recharge, money)).sort(byKindThenId);
+  const others = moneys.filter((money) => !isOurs(recharge, money) && !partOfWhole(money, all)).sort(byKindThenId);
+  const known = all.filter(({ isPart }) => !isPart);
   const opened: OpenedReversal[] = [];
   let isWaiting = false;
   for (const money of others) {
@@ -211,6 +214,11 @@ function isOurs({ id, refundId }: ReversedRecharge, money: ReturnedMoney): boole
   return money.id === refundId || money.rechargeId === id;
 }
 
+/** The recharge is of what is left beside such a part, so the part is no business of its reversals. */
+function partOfWhole({ id }: Pick<ReturnedMoney, 'id'>, known: readonly KnownReversal[]): KnownReversal | undefined {
+  return known.find((each) => each.isPart && each.id === id);
+}
+
 /** All that was held has gone back, a refund that was made elsewhere before with it: see domain/refund. */
 function isPartOfRefund({ status }: ReversedRecharge, { kind, isGone }: Pick<ReturnedMoney, 'kind' | 'isGone'>): boolean {
   return status === 'refunded' && kind === 'refund' && isGone;
@@ -265,6 +273,7 @@ export function isFollowed(
 ): boolean {
   const { id, kind, isGone } = money;
   if (recharge.refundId === id) return recharge.status !== 'refunded' || isGone;
+  if (partOfWhole(money, known)) return isGone || isOpen(recharge.status);
   if (isPartOfRefund(recharge, { kind, isGone })) return true;
   const last = lastOf(id, known);
   // It found no quota to take, and there is some now.
@@ -295,14 +304,19 @@ export function isToBeFollowed(recharge: ReversedRecharge, moneys: readonly Retu
   if (isOpen(recharge.status)) {
     return moneys.some((money) => !isOurs(recharge, money) || (recharge.status === 'refunding' && !money.isGone));
   }
-  if (failedRefundOf(recharge, moneys)) return true;
+  if (failedRefundOf(recharge, moneys, known)) return true;
   const { open, steps, isFinal } = decideReversals(recharge, moneys, known);
   return open.length > 0 || steps.length > 0 || !isFinal;
 }
 
-/** The refund that the recharge has asked for, if its money came back after it was recorded. */
-export function failedRefundOf<Money extends ReturnedMoney>(recharge: ReversedRecharge, moneys: readonly Money[]): Money | undefined {
-  return recharge.status === 'refunded' ? moneys.find(({ id, isGone }) => id === recharge.refundId && !isGone) : undefined;
+/** The refund that the recharge has asked for, or a part made elsewhere, if its money came back after it was recorded. */
+export function failedRefundOf<Money extends ReturnedMoney>(
+  recharge: ReversedRecharge,
+  moneys: readonly Money[],
+  known: readonly KnownReversal[] = [],
+): Money | undefined {
+  if (recharge.status !== 'refunded') return undefined;
+  return moneys.find((money) => !money.isGone && (money.id === recharge.refundId || partOfWhole(money, known)));
 }
 
 /** The last reversal of a refund or dispute. */

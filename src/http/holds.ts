@@ -50,15 +50,20 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
     if ((scope === 'service') !== (subject === '')) {
       throw invalidField('subject', 'has to be the id of an organization for the scope "organization", and absent for the scope "service"');
     }
-    const forMs = until === null ? null : new Date(until).getTime() - Date.now();
-    if (forMs !== null && forMs <= 0) throw invalidField('until', `has to be in the future (given: ${JSON.stringify(until)})`);
+    const end = until === null ? null : new Date(until);
+    if (end && end.getTime() <= Date.now()) throw invalidField('until', `has to be in the future (given: ${JSON.stringify(until)})`);
     const em = database.fork();
     if (scope === 'organization' && !(await organizations.find(em, subject))) {
       throw new Problem('not-found', await names.absenceOfOrganizations(em, [subject]));
     }
     const organizationId = scope === 'organization' ? subject : null;
-    const { id, isNew } = await holds.open(em, { scope, subject, reason: 'operator', detail, openedBy: by, organizationId, forMs });
-    if (!isNew) throw new Problem('conflict', `${subject || 'the service'} is held already, by ${id}: release that first`);
+    const id = await em.transactional(async (tx) => {
+      const hold = { scope, subject, reason: 'operator', detail, openedBy: by, organizationId, until: end } as const;
+      const opened = await holds.open(tx, hold);
+      // Nothing is stored, a later end of the open one neither.
+      if (!opened.isNew) throw new Problem('conflict', `${subject || 'the service'} is held already, by ${opened.id}: release that first`);
+      return opened.id;
+    });
     response
       .status(201)
       .location(`/api/v1/holds/${id}`)

@@ -137,13 +137,16 @@ export class PaymentsClient {
     return readWrite(metadata ?? {}, reversalId, direction);
   }
 
-  /** Gives all of it back. Stripe refuses to refund more than was captured, under whatever key. */
+  /**
+   * Gives the amount back. It is part of the key, because somebody may refund a part elsewhere between two attempts. Stripe
+   * refuses to refund more than was captured, under whatever key.
+   */
   async refund(recharge: Attempt & Pick<ChargeOrder, 'amountMinor'>, intentId: string): Promise<Refund> {
     return ofRefund(
       await this.stripe.ask('refunds.create', (stripe) =>
         stripe.refunds.create(
           { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
-          { idempotencyKey: idempotencyKey(recharge, 'refund') },
+          { idempotencyKey: idempotencyKey(recharge, `refund/${recharge.amountMinor}`) },
         ),
       ),
     );

@@ -55,7 +55,8 @@ async function deleteLeavingKeys(world: MirrorDependencies, item: Item): Promise
 
 async function adoptTeam({ database }: MirrorDependencies, { organization, subject }: Item): Promise<void> {
   const em = database.fork();
-  await organizations.change(em, organization.id, { litellmTeamId: subject });
+  // A person may have given it another one since the team that it had was not found.
+  await organizations.change(em, organization.id, { litellmTeamId: subject }, { seenTeamId: organization.litellmTeamId });
   await organizations.markSeen(em, [subject]);
 }
 

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { NEEDS_ATTENTION } from '../support/books.ts';
+import { NEEDS_ATTENTION, REFUNDED } from '../support/books.ts';
 import { CONFIRM, HOLD } from '../support/faults.ts';
 import { type Organization, World } from '../support/world.ts';
 
@@ -149,4 +149,18 @@ describe('case 79: a part was refunded at Stripe while the recharge waits for a 
     expect(await world.budgetOf(parked.organization.teamId)).toBe(26.5);
     expect(await world.accounts(parked.organization)).toMatchObject({ ...AFTER_ALL, refunded: PART, granted: 1550, quota: 15.5 });
   });
+});
+
+test('a part is refunded at Stripe after our request for all of it has failed: the rest is asked for, and all goes back', async () => {
+  const organization = await world.organization();
+  const { eventId, intentId, goOn } = await world.chargedButNotGranted(organization);
+  await world.stripeFault({ method: 'POST', path: '/v1/refunds', when: 'before', saved: true, action: { kind: 'respond', status: 500 } });
+  const look = await world.stripeFault({ method: 'GET', path: '/v1/refunds', contains: intentId, skip: 1, action: HOLD });
+  await world.deleteTeam(organization.teamId);
+  await goOn();
+  await look.struck();
+  await world.stripe.refunds.create({ payment_intent: intentId, amount: 500 });
+  await look.remove();
+  expect(await world.closed(eventId)).toEqual(REFUNDED);
+  expect(await world.accounts(organization)).toMatchObject({ captured: 2050, refunded: 2050, granted: 0, prepaid: 0 });
 });

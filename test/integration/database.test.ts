@@ -18,6 +18,7 @@ import * as syncRuns from '../../src/database/sync-runs.ts';
 import * as teams from '../../src/database/teams.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { minorUnits, type QuotaMicros, quotaFromDollars } from '../../src/domain/money.ts';
+import type { ReversalDecision } from '../../src/domain/reversal.ts';
 import { GroupCommit, LANES } from '../../src/inbox/group-commit.ts';
 import { migratedDatabase } from '../support/databases.ts';
 import { insertEvent } from '../support/events.ts';
@@ -179,6 +180,7 @@ test('an approval is used up by the reservation that it was given to, also by on
       {
         organizationId,
         seenVersion: 0,
+        seenTeamId: settingsOf(organizationId).litellmTeamId,
         decide: (_policy, { approvedAmount: amount }) => ({
           kind: 'recharge',
           amount: amount ?? minorUnits(0),
@@ -191,6 +193,26 @@ test('an approval is used up by the reservation that it was given to, also by on
   });
   expect(reserved).toMatchObject({ kind: 'reserved', recharge: { amountMinor: approved } });
   expect((await paidBy(em, organizationId)).approvedAmount).toBeNull();
+});
+
+test('a dispute that is won ends no hold while another one stands, also one whose transaction began before the hold', async () => {
+  const organizationId = await organization();
+  const [first, second] = [await recharge(organizationId), await recharge(organizationId)];
+  const disputed = (id: string) => (): ReversalDecision => ({
+    open: [{ id, kind: 'dispute', status: 'open', amountMinor: minorUnits(2000), quota: quotaFromDollars(20) }],
+    steps: [],
+    parked: [],
+    isFinal: false,
+  });
+  await em.transactional(async (tx) => {
+    await tx.execute('select 1');
+    await reversals.open(database.fork(), { id: first, organizationId }, disputed(`du_${first}`));
+    await reversals.open(tx, { id: second, organizationId }, disputed(`du_${second}`));
+  });
+  expect(await reversals.dismiss(em, await reversals.get(em, `du_${first}`))).toBe(true);
+  expect(await holds.applyingTo(em, organizationId)).toMatchObject([{ reason: 'disputed' }]);
+  expect(await reversals.dismiss(em, await reversals.get(em, `du_${second}`))).toBe(true);
+  expect(await holds.applyingTo(em, organizationId)).toEqual([]);
 });
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {

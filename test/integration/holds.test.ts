@@ -2,7 +2,7 @@
  * A series of recharges is as safe as one: what stops charges, whom it stops, what ends it, and that it is told
  * once. Each test looks at Stripe's stand-in for what was charged, and at the outbound events for what was told.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { CANCELLED, HELD, RECHARGED, REFUNDED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS } from '../support/faults.ts';
@@ -525,5 +525,28 @@ describe('a budget that was lowered in LiteLLM', () => {
     await world.admin.post(`${HOLDS}/${(await holdOf(organization)).id}/release`, { reason: 'the customer got money back' });
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     expect(await attempts(organization)).toBe(2);
+  });
+});
+
+describe('a hold with an end', () => {
+  const HOUR_MS = 60 * 60_000;
+
+  test('is left as it is by one that is refused because of it', async () => {
+    const { id: subject } = await world.organization();
+    const wish = { scope: 'organization', subject, reason: 'maintenance' };
+    const until = new Date(Date.now() + HOUR_MS).toISOString();
+    const { data: hold } = await world.admin.post(HOLDS, { ...wish, until });
+    expect((await world.admin.post(HOLDS, wish)).status).toBe(409);
+    expect((await world.admin.get(`${HOLDS}/${hold.id}`)).data.until).toBe(until);
+  });
+
+  test('ends at that time, whatever the clock of the process that was told shows', async () => {
+    const { id: subject } = await world.organization();
+    const now = Date.now();
+    const until = new Date(now + HOUR_MS).toISOString();
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(now + HOUR_MS / 2);
+    const wish = { scope: 'organization', subject, reason: 'maintenance', until };
+    const { data } = await world.admin.post(HOLDS, wish).finally(() => clock.mockRestore());
+    expect(data.until).toBe(until);
   });
 });

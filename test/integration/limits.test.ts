@@ -44,6 +44,17 @@ async function wereRecharged({ id, teamId, customerId }: Organization, ...minute
   }
 }
 
+test('what a person has approved in one currency is not charged in another: 2050 JPY are not 20.50 USD', async () => {
+  const organization = await world.organization({ settings: { currency: 'jpy', quota_per_unit: '0.01', max_charge: '500' } });
+  expect(await world.alerted(organization)).toEqual(HELD);
+  await release(organization);
+  const settings = { currency: 'usd', quota_per_unit: '1', max_charge: '5.00' };
+  expect((await world.admin.patch(`/api/v1/organizations/${organization.id}`, settings)).status).toBe(200);
+  expect(await world.alerted(organization)).toEqual(HELD);
+  expect(await holdsOf(organization)).toMatchObject([{ reason: 'runaway', detail: expect.stringMatching(/^20\.50 USD/) }]);
+  await expectUncharged(world, organization);
+});
+
 describe('case 66: spend of 60,000 on a target of 20', () => {
   test('case 66: is charged nothing and held, and when a person releases the hold, what was shown is charged once', async () => {
     const organization = await world.organization({ budget: 1, spend: 60_000 });

@@ -13,6 +13,7 @@ import { KmsClient } from '../../src/kms/client.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { Metrics } from '../../src/observability/metrics.ts';
 import {
+  ABOVE_MINIMUM,
   BUDGET_AFTER,
   CANCELLED,
   CHARGED_ONCE,
@@ -26,6 +27,7 @@ import {
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, CREATE_INTENT, HOLD, READ_BUDGET, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { failedAttempts } from '../support/runs.ts';
+import { newFingerprint } from '../support/stand-ins.ts';
 import { type Organization, World } from '../support/world.ts';
 
 const CANCEL = '/v1/payment_intents/*/cancel';
@@ -441,6 +443,54 @@ test('what was reserved for another customer than the organization has by now is
   await world.recharge(organization);
   expect((await world.stripe.charges.list({ customer: organization.customerId })).data).toEqual([]);
   expect((await world.stripe.charges.list({ customer: right.customerId })).data).toMatchObject([{ amount: 2050, captured: true }]);
+});
+
+test('what was reserved in another currency than the organization pays in by now is not charged: its limits are in the new one', async () => {
+  const organization = await world.organization();
+  const creation = await world.stripeFault({ ...CREATE_INTENT, when: 'after', action: HOLD });
+  const eventId = await world.accepted(organization);
+  await creation.struck();
+  const settings = { currency: 'jpy', quota_per_unit: '0.01' };
+  expect((await world.admin.patch(`/api/v1/organizations/${organization.id}`, settings)).status).toBe(200);
+  await creation.remove();
+  expect(await world.closed(eventId)).toEqual(CANCELLED);
+  await expectUncharged(world, organization);
+});
+
+test('what was reserved on a budget that somebody has edited since is not charged: the quota could not be raised from it', async () => {
+  const organization = await world.organization();
+  const eventId = await reservedOnly(organization);
+  await world.sql.query("update recharge set created_at = now() - interval '1 minute' where event_id = $1", [eventId]);
+  await world.setBudget(organization.teamId, 40);
+  await world.revokeStripeKey(false);
+  expect(await world.closed(eventId)).toEqual(CANCELLED);
+  await expectUncharged(world, organization);
+});
+
+test('a balance of the team that the organization had before decides nothing: the one that it has by now is looked at', async () => {
+  const organization = await world.organization();
+  const next = `${organization.id}-of-${world.name}`;
+  await world.makeTeam({ team_id: next, max_budget: 100 });
+  const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, when: 'after', action: HOLD });
+  const eventId = await world.accepted(organization);
+  await look.struck();
+  expect((await world.admin.patch(`/api/v1/organizations/${organization.id}`, { litellm_team_id: next })).status).toBe(200);
+  await look.remove();
+  expect(await world.closed(eventId)).toEqual(ABOVE_MINIMUM);
+  await expectUncharged(world, organization);
+});
+
+test('a card that was chosen before the customer named another one is not the one that was asked', async () => {
+  const organization = await world.organization();
+  const refusal = await world.stripeFault({ ...CREATE_INTENT, times: ALWAYS, action: UNAVAILABLE });
+  const eventId = await world.accepted(organization);
+  await refusal.struck();
+  const fingerprint = newFingerprint();
+  await world.attachCard(organization.customerId, 'pm_card_chargeCustomerFail', fingerprint);
+  await refusal.remove();
+  expect(await world.closed(eventId)).toEqual(DECLINED);
+  const { rows } = await world.sql.query('select fingerprint, outcome from card_attempt where organization_id = $1', [organization.id]);
+  expect(rows).toEqual([{ fingerprint, outcome: 'soft' }]);
 });
 
 describe('an edited budget that a person accepts', () => {

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { BUDGET_AFTER, NEEDS_ATTENTION, REFUNDED } from '../support/books.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
-import type { World } from '../support/world.ts';
+import type { Organization, RechargeIds, World } from '../support/world.ts';
 
 let scene: ReversalScene;
 let world: World;
@@ -118,6 +118,105 @@ test('case 43: our refund fails after a dispute was noted for it, and a person g
   await world.reversalIs(dispute.id, 'taken_back');
   expect(await world.budgetOf(organization.teamId)).toBe(10);
   await scene.expectBalanced(organization);
+});
+
+describe('a refund of ours fails when it was recorded long ago', () => {
+  /** What Stripe has refunded of a recharge by our wish fails: the money is held again. */
+  async function fails({ eventId, intentId, rechargeId }: RechargeIds): Promise<void> {
+    const { data: refunds } = await world.stripe.refunds.list({ payment_intent: intentId });
+    const ours = refunds.find(({ metadata }) => metadata?.['recharge_id'] === rechargeId);
+    await world.stripeKnob(`refunds/${ours?.id}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
+    await world.rechargeIs(eventId, 'needs_attention');
+  }
+
+  const resolve = ({ rechargeId }: RechargeIds, resolution: string) =>
+    world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution, reason: 'looked at it' });
+
+  test('of a team that another organization has by now: a person grants, and that budget is left to the other', async () => {
+    const organization = await world.organization();
+    const paid = await scene.refundedByUs(organization);
+    const { id, teamId, customerId } = organization;
+    await world.anotherTeam(organization, { budget: 50, spend: 0 });
+    const next = { c_organization_id: `${id}-next`, stripe_customer_id: customerId, litellm_team_id: teamId };
+    const settings = { minimum_balance: '2.00', target_balance: '20.00', auto_recharge_enabled: false };
+    expect((await world.admin.post('/api/v1/organizations', { ...next, ...settings })).status).toBe(201);
+    await fails(paid);
+    expect((await resolve(paid, 'grant')).status).toBe(200);
+    await world.eventually(
+      async () => (await world.rechargeOf(organization)).failure?.message.includes(`${id}-next`),
+      'it is parked for the other organization',
+    );
+    expect(await world.budgetOf(teamId)).toBe(10);
+    expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 2050 });
+  });
+
+  test('after another recharge: a person grants, and the budget that this leaves is the one that is expected', async () => {
+    const organization = await world.organization();
+    const paid = await scene.refundedByUs(organization);
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    await world.recharge(organization);
+    await fails(paid);
+    expect((await resolve(paid, 'grant')).status).toBe(200);
+    await world.rechargeIs(paid.eventId, 'succeeded');
+    expect(await world.budgetOf(organization.teamId)).toBe(51);
+    expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  describe('where somebody had refunded a part of it at Stripe before', () => {
+    const PART = 500;
+
+    async function refundedInParts(): Promise<RechargeIds & { organization: Organization; elsewhere: string }> {
+      const organization = await world.organization();
+      const { goOn, ...paid } = await world.chargedButNotGranted(organization);
+      const { id: elsewhere } = await world.stripe.refunds.create({ payment_intent: paid.intentId, amount: PART });
+      await world.deleteTeam(organization.teamId);
+      await goOn();
+      await world.rechargeIs(paid.eventId, 'refunded');
+      await world.makeTeam({ team_id: organization.teamId, max_budget: 10 });
+      return { ...paid, organization, elsewhere };
+    }
+
+    test('a person refunds again: the rest goes back, and nothing is held', async () => {
+      const { organization, ...paid } = await refundedInParts();
+      await fails(paid);
+      expect(await world.accounts(organization)).toMatchObject({ captured: 2050, refunded: PART, prepaid: 2050 - PART });
+      expect((await resolve(paid, 'refund')).status).toBe(200);
+      await world.rechargeIs(paid.eventId, 'refunded');
+      await scene.expectBalanced(organization);
+      expect(await world.accounts(organization)).toMatchObject({ refunded: 2050, granted: 0 });
+    });
+
+    test('a person grants: quota is given for the rest', async () => {
+      const { organization, ...paid } = await refundedInParts();
+      await fails(paid);
+      expect((await resolve(paid, 'grant')).status).toBe(200);
+      await world.rechargeIs(paid.eventId, 'succeeded');
+      await scene.tellEverythingAgain(paid);
+      await scene.expectBalanced(organization);
+      expect(await world.budgetOf(organization.teamId)).toBe(25.5);
+    });
+
+    test('a person accepts: the rest counts as granted', async () => {
+      const { organization, ...paid } = await refundedInParts();
+      await fails(paid);
+      await world.setBudget(organization.teamId, 25.5);
+      expect((await resolve(paid, 'accept')).status).toBe(200);
+      await scene.tellEverythingAgain(paid);
+      await scene.expectBalanced(organization);
+      expect(await world.budgetOf(organization.teamId)).toBe(25.5);
+    });
+
+    test('the other part fails: its money is held too, and a person decides', async () => {
+      const { organization, elsewhere, ...paid } = await refundedInParts();
+      await world.stripeKnob(`refunds/${elsewhere}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
+      await world.rechargeIs(paid.eventId, 'needs_attention');
+      expect(await world.accounts(organization)).toMatchObject({ refunded: 2050 - PART, granted: 0, prepaid: PART });
+      expect((await resolve(paid, 'refund')).status).toBe(200);
+      await world.rechargeIs(paid.eventId, 'refunded');
+      await scene.expectBalanced(organization);
+      expect(await world.accounts(organization)).toMatchObject({ refunded: 2050, granted: 0 });
+    });
+  });
 });
 
 describe('a person accepts a parked reversal', () => {

@@ -236,6 +236,21 @@ describe('case 44: a dispute', () => {
     expect(await scene.heldFor(organization)).toContain(id);
   });
 
+  test('that took nothing leaves the budget expected that the last recharge has left: one that is lower holds the organization', async () => {
+    const paid = await world.recharged();
+    const { organization, intentId } = paid;
+    await scene.hear(false);
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    await scene.hear(true);
+    await scene.tellEverythingAgain(paid);
+    await world.reversalIs(id, 'given_back');
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    await world.setBudget(organization.teamId, 12);
+    expect(await world.alerted(organization, { max_budget: 12 })).toEqual(HELD);
+    expect(await scene.heldFor(organization)).toContain('our last write left 30.50');
+  });
+
   test('that begins as an inquiry takes the quota back when it becomes a dispute, not before', async () => {
     const paid = await world.recharged();
     const { organization, intentId } = paid;

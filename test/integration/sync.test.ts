@@ -10,7 +10,7 @@ import type { TeamSyncInput, TeamSyncWorkflow } from '../../workflows/contract.t
 import type { KmsState } from '../support/answers.ts';
 import { RECHARGED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
-import { ALWAYS, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
+import { ALWAYS, HOLD, READ_BUDGET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { startBill } from '../support/processes.ts';
 import { type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
@@ -146,6 +146,21 @@ describe('what LiteLLM does not have yet', () => {
     const { data } = await world.admin.get(`/api/v1/organizations/${organization.id}`);
     expect(data.litellm_team_id).toBe(teamId);
     expect((await sync()).items).toEqual([]);
+  });
+
+  test('a team that names an organization is not adopted when a person has given the organization another one meanwhile', async () => {
+    const organization = await newOrganization();
+    const [theirs, meant] = [`theirs-${organization.id}`, `meant-${organization.id}`];
+    await world.makeTeam({ team_id: theirs, max_budget: 7, metadata: { c_organization_id: organization.id } });
+    await world.makeTeam({ team_id: meant, team_alias: organization.id, max_budget: 5 });
+    const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, when: 'after', action: HOLD });
+    const run = await begun({ organization_ids: [organization.id] });
+    await look.struck();
+    expect((await world.admin.patch(`/api/v1/organizations/${organization.id}`, { litellm_team_id: meant })).status).toBe(200);
+    await look.remove();
+    expect(about(await over(run), organization)).toContainEqual(['team_claimed', 'adopt', 'failed']);
+    expect((await world.admin.get(`/api/v1/organizations/${organization.id}`)).data.litellm_team_id).toBe(meant);
+    await world.deleteTeam(theirs);
   });
 
   test('only the organizations that were named are looked at', async () => {

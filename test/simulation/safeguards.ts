@@ -74,10 +74,14 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/refund-charge.ts',
-        'await refundsOf(payments, recharge, recharge.paymentIntentId)',
+        'await refundsOf({ em, payments }, recharge, recharge.paymentIntentId)',
         '[await (refundsOf, payments.refund(recharge, recharge.paymentIntentId))]',
       ],
-      ['src/payments/client.ts', "{ idempotencyKey: idempotencyKey(recharge, 'refund') }", '{ idempotencyKey: String(Math.random()) }'],
+      [
+        'src/payments/client.ts',
+        '{ idempotencyKey: idempotencyKey(recharge, `refund/',
+        '{ idempotencyKey: Math.random() + idempotencyKey(recharge, `refund/',
+      ],
     ],
   },
   {

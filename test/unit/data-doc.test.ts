@@ -6,6 +6,7 @@ import { entities } from '../../src/database/entities.ts';
 import { INDEXES } from '../../src/database/migrations/0019-indexes-for-growth.ts';
 import { STORY_INDEXES } from '../../src/database/migrations/0021-indexes-for-stories.ts';
 import { QUESTIONABLE_INDEX } from '../../src/database/migrations/0023-accepted-budgets.ts';
+import { SUCCEEDED_INDEX } from '../../src/database/migrations/0026-recharges-that-succeeded.ts';
 import { RETENTION } from '../../src/domain/retention.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -46,6 +47,7 @@ describe('docs/data.md', () => {
       ...INDEXES,
       ...STORY_INDEXES,
       QUESTIONABLE_INDEX,
+      SUCCEEDED_INDEX,
     ]);
   });
 });
