@@ -261,7 +261,7 @@ export const MUTATIONS: readonly Mutation[] = [
     safeguard: 'the quota that is given back is what was taken',
     edits: [
       [
-        'src/domain/reversal.ts',
+        'src/domain/reversal-budget.ts',
         "  if (direction === 'give') return quotaMicros(live + takenBy(reversal));",
         "  if (direction === 'give') return quotaMicros(live + reversal.quota);",
       ],
