@@ -1,7 +1,17 @@
 /** How an organization stands, in words that somebody can act on. */
 import { describe, expect, test } from '@jest/globals';
+import { HOLDS } from '../../../src/domain/hold.ts';
 import { parseQuota } from '../../../src/domain/money.ts';
-import { balanceOf, isQuiet, type OrganizationFacts, type StandingDrift, standingOf } from '../../../src/domain/status.ts';
+import {
+  balanceOf,
+  isQuiet,
+  ORGANIZATION_STATES,
+  type OrganizationFacts,
+  STATE_NAMES,
+  type Standing,
+  type StandingDrift,
+  standingOf,
+} from '../../../src/domain/status.ts';
 import { DRIFT_ADVICE, type DriftKind } from '../../../src/domain/sync.ts';
 
 const NOW = new Date('2026-11-26T12:00:00Z');
@@ -29,6 +39,19 @@ const FINE: OrganizationFacts = {
   nextDay: new Date('2026-11-26T23:00:00Z'),
   nextMonth: new Date('2026-11-30T23:00:00Z'),
 };
+const LIMITS_USED = {
+  daily_limit_reached: '5 of 5 today',
+  daily_amount_reached: '61.50 of 80.00 USD today',
+  monthly_limit_reached: '160.00 of 160.00 USD this month',
+};
+/** As the terminal shows it: the state, why, and what is next. */
+function inWords({ state, since, why, next }: Standing): string {
+  return [
+    `${STATE_NAMES[state]}${since ? ` since ${since.toISOString().slice(11, 16)}` : ''}`,
+    ...(why ? [why] : []),
+    ...(next ? [`→ ${next}`] : []),
+  ].join('\n');
+}
 const recharge = (status: 'charging' | 'processing' | 'charged' | 'needs_attention', underWaySince: Date | null = minutesAgo(1)) => ({
   id: 'rch_1',
   eventId: 'evt_1',
@@ -52,199 +75,15 @@ describe('an organization', () => {
     expect(standingOf(FINE, NOW)).toEqual({ state: 'ok', since: null, why: null, next: null });
   });
 
-  test.each<[string, Partial<OrganizationFacts>, object]>([
-    [
-      'a recharge that goes on',
-      { recharge: recharge('charging') },
-      { state: 'recharging', since: minutesAgo(1), why: '20.50 USD by rch_1 is charging' },
-    ],
-    [
-      'a bank that takes days',
-      { recharge: recharge('processing', null) },
-      { state: 'recharging', next: expect.stringContaining('takes days') },
-    ],
-    [
-      'a recharge that a person has to settle',
-      { recharge: recharge('needs_attention', null) },
-      {
-        state: 'needs_person',
-        why: '20.50 USD of rch_1: max_budget is 25.00, expected 10.00 or 30.50',
-        next: expect.stringContaining(
-          'one of:\nbill resolve rch_1 --grant "reason"     # raise the quota by what is held\nbill resolve rch_1 --refund "reason"',
-        ),
-      },
-    ],
-    [
-      'a recharge that is tried again and again for 15 minutes',
-      { recharge: recharge('charged', minutesAgo(15)) },
-      { state: 'needs_person', since: minutesAgo(15), why: expect.stringContaining('is charged, and is tried again and again') },
-    ],
-    [
-      'a reversal that a person has to settle',
-      { reversals: [{ id: 'du_1', since: minutesAgo(2), why: 'the team is gone' }] },
-      { state: 'needs_person', why: 'du_1: the team is gone', next: expect.stringContaining('bill resolve du_1 --accept') },
-    ],
-    [
-      'a hold',
-      { holds: [hold('disputed')] },
-      { state: 'held', since: minutesAgo(30), next: expect.stringContaining('bill release hld_1 "reason"') },
-    ],
-    [
-      'a hold and a low balance',
-      { holds: [hold('disputed')], lowSince: minutesAgo(40) },
-      {
-        state: 'held',
-        next: expect.stringMatching(/ "reason"\nthen, where its balance is still low: .* has it charged, or says why not$/),
-      },
-    ],
-    [
-      'a hold beside another',
-      { holds: [hold('declined', minutesAgo(-15)), { ...hold('three_failures'), id: 'hld_2' }], lowSince: minutesAgo(40) },
-      { state: 'card_declined', next: expect.stringMatching(/ again\nthen: three_failures stops it too: bill release hld_2 "reason"$/) },
-    ],
-    [
-      'a declined card',
-      { holds: [hold('declined', minutesAgo(-15))] },
-      { state: 'card_declined', next: expect.stringMatching(/^it ends at 2026-11-26 12:15 UTC, or sooner/) },
-    ],
-    [
-      'a card that is refused for good',
-      { holds: [hold('card_refused')] },
-      {
-        state: 'card_declined',
-        next: expect.stringMatching(/^one of:\ngive cus_acme another card at Stripe.*\nbill release hld_1 "reason" /),
-      },
-    ],
-    [
-      'a budget that was lowered',
-      { holds: [hold('budget_lowered')], budgetExpected: parseQuota('30.50') },
-      {
-        state: 'held',
-        next: expect.stringMatching(
-          /^one of:\nbill org accept-budget acme "reason" .*\ncurl .*'\{"team_id":"acme-team","max_budget":30.5\}'/,
-        ),
-      },
-    ],
-    [
-      'a budget that was lowered, of which a synchronisation has told',
-      {
-        holds: [hold('budget_lowered')],
-        budgetExpected: parseQuota('30.50'),
-        drifts: [
-          { kind: 'budget_edited', subject: 'acme-team', ours: '30.50', theirs: '4.00', reason: null, hasFailed: false, at: minutesAgo(1) },
-        ],
-      },
-      { state: 'held', next: expect.stringMatching(/a probe each minute sees it\nthen: bill sync --org acme --wait$/) },
-    ],
-    [
-      'a balance that is low',
-      { lowSince: minutesAgo(1) },
-      { state: 'recharging', since: minutesAgo(1), next: 'the next sweep, within a minute, has it charged, or says why not' },
-    ],
-    [
-      'a team that was made for it and nobody uses',
-      { lowSince: minutesAgo(1), isUnused: true },
-      { state: 'ok', why: expect.stringContaining('nothing is charged before its first call') },
-    ],
-    [
-      'limits that leave nothing to charge',
-      { lowSince: minutesAgo(1), limitsOfNothing: ['max_daily_recharges is 0'] },
-      { state: 'limit_reached', why: 'max_daily_recharges is 0', next: expect.stringContaining('bill org set acme') },
-    ],
-    [
-      'a block of ours',
-      { isBlocked: true, lowSince: minutesAgo(1), refusals: [{ reason: 'team_blocked', since: minutesAgo(1) }] },
-      { state: 'off', next: 'bill org set acme --blocked off' },
-    ],
-    [
-      'a limit of the day',
-      { refusals: [{ reason: 'daily_amount_reached', since: minutesAgo(3) }] },
-      {
-        state: 'limit_reached',
-        since: minutesAgo(3),
-        next: expect.stringMatching(/^it is charged again from 2026-11-26 23:00 UTC on; bill org set acme/),
-      },
-    ],
-    [
-      'a limit of the month',
-      { refusals: [{ reason: 'monthly_limit_reached', since: minutesAgo(3) }] },
-      { state: 'limit_reached', next: expect.stringMatching(/^it is charged again from 2026-11-30 23:00 UTC on/) },
-    ],
-    [
-      'a customer that Stripe does not know',
-      { refusals: [{ reason: 'customer_missing', since: minutesAgo(3) }] },
-      { state: 'needs_person', next: 'bill org set acme --customer cus_…' },
-    ],
-    [
-      'a team that LiteLLM does not have',
-      { refusals: [{ reason: 'team_not_found', since: minutesAgo(3) }] },
-      { state: 'litellm_differs', next: expect.stringContaining('bill org set acme --team') },
-    ],
-    [
-      'a budget that somebody has edited',
-      {
-        drifts: [
-          {
-            kind: 'budget_edited',
-            subject: 'acme-team',
-            ours: '30.50',
-            theirs: '31.00',
-            reason: null,
-            hasFailed: false,
-            at: minutesAgo(9),
-          },
-        ],
-      },
-      {
-        state: 'litellm_differs',
-        since: minutesAgo(9),
-        why: expect.stringContaining('(31.00, where 30.50 is expected)'),
-        next: expect.stringContaining('"max_budget":30.5'),
-      },
-    ],
-    [
-      'a run that fails and tries again',
-      {
-        recharge: {
-          ...recharge('charged'),
-          trouble: { step: 'updateKmsQuota', attempts: 7, reason: 'LiteLLM answered 500', nextAt: minutesAgo(-1) },
-        },
-      },
-      {
-        state: 'recharging',
-        why: '20.50 USD by rch_1 is charged; updateKmsQuota has failed 7 times: LiteLLM answered 500',
-        next: 'it is tried again at 2026-11-26 12:01:00 UTC',
-      },
-    ],
-    [
-      'an alert that is looked at',
-      { event: { id: 'evt_1', teamId: 'acme-team', since: minutesAgo(14) } },
-      { state: 'recharging', since: minutesAgo(14), why: 'nothing is decided on evt_1 yet', next: 'it goes on by itself' },
-    ],
-    [
-      'an alert that nothing is decided on for 15 minutes',
-      {
-        event: {
-          id: 'evt_1',
-          teamId: 'acme-team',
-          since: minutesAgo(15),
-          trouble: { step: 'checkLimits', attempts: 1, reason: 'LiteLLM does not answer', nextAt: null },
-        },
-      },
-      {
-        state: 'needs_person',
-        since: minutesAgo(15),
-        why: expect.stringMatching(
-          /^evt_1: the event has been open for 15 minutes.*; checkLimits has failed once: LiteLLM does not answer$/,
-        ),
-      },
-    ],
-    ['no wish to be recharged', { isAutoRecharged: false }, { state: 'off', next: 'bill org set acme --auto-recharge on' }],
-  ])('with %s says so, and what happens next', (_what, facts, standing) => {
-    expect(standingOf({ ...FINE, ...facts }, NOW)).toMatchObject(standing);
-  });
-
-  const drift = (kind: DriftKind, more: Partial<StandingDrift> = {}) => ({
+  const settled = (told: string) => `${told}
+bill resolve rch_1 --grant "reason"     # raise the quota by what is held
+bill resolve rch_1 --refund "reason"    # give back what is held
+bill resolve rch_1 --accept "reason"    # it is right as it is`;
+  const litellm = (path: string, body: string) =>
+    `curl "$KMS_BASE_URL${path}" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '${body}'`;
+  const restored = litellm('/team/update', '{"team_id":"acme-team","max_budget":30.5}');
+  const trouble = { step: 'updateKmsQuota', attempts: 7, reason: 'LiteLLM answered 500', nextAt: minutesAgo(-1) };
+  const drift = (kind: DriftKind, more: Partial<StandingDrift> = {}): StandingDrift => ({
     kind,
     subject: 'acme-team',
     ours: null,
@@ -254,43 +93,435 @@ describe('an organization', () => {
     at: minutesAgo(9),
     ...more,
   });
-  const nextOn = (kind: DriftKind, more: Partial<StandingDrift> = {}) =>
-    standingOf({ ...FINE, drifts: [drift(kind, more)], gone: { left: parseQuota('9.50'), lastBudget: parseQuota('30.50') } }, NOW).next;
+  const edited = drift('budget_edited', { ours: '30.50', theirs: '31.00' });
 
-  test('that differs in LiteLLM says why once, and what failed where that was tried', () => {
-    const why = (more: Partial<StandingDrift>) => standingOf({ ...FINE, drifts: [drift('team_not_found', more)] }, NOW).why;
-    expect(why({ reason: DRIFT_ADVICE.team_not_found })).toBe(`acme-team in LiteLLM: ${DRIFT_ADVICE.team_not_found}`);
-    expect(why({ reason: null })).toBe(`acme-team in LiteLLM: ${DRIFT_ADVICE.team_not_found}`);
-    const failed = { ...FINE, drifts: [drift('name_differs', { reason: 'LiteLLM answered 500', hasFailed: true })] };
-    expect(standingOf(failed, NOW)).toMatchObject({
-      why: 'acme-team in LiteLLM: the team in LiteLLM gets the name that it has here, which has failed: LiteLLM answered 500',
-      next: 'bill sync --org acme --wait tries it again, and says what it meets',
-    });
-  });
-
-  test.each<[DriftKind, Partial<StandingDrift>, string[]]>([
-    ['team_not_found', {}, ['bill org set acme --team <id> ', 'bill org set acme --create-team ']],
+  test.each<[string, Partial<OrganizationFacts>, string]>([
     [
-      'team_deleted',
-      {},
-      [
-        'bill org set acme --team <id> ',
-        `$KMS_BASE_URL/team/new"`,
-        `'{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}'`,
-        'then: bill org accept-budget acme',
-      ],
+      'a recharge that goes on',
+      { recharge: recharge('charging') },
+      `
+recharging since 11:59
+20.50 USD by rch_1 is charging
+→ it goes on by itself`,
     ],
-    ['block_differs', { theirs: 'blocked' }, ['bill org set acme --blocked on ', `'{"team_id":"acme-team","blocked":false}'`]],
     [
-      'budget_edited',
-      { ours: '30.50', theirs: '20.00' },
-      [`'{"team_id":"acme-team","max_budget":30.5}'`, 'bill org accept-budget acme "reason" '],
+      'a bank that takes days',
+      { recharge: recharge('processing', null) },
+      `
+recharging since 11:59
+20.50 USD by rch_1 is processing
+→ quota follows when the bank has settled it, which takes days`,
     ],
-    ['budget_unlimited', { ours: '30.50' }, [`'{"team_id":"acme-team","max_budget":30.5}'`]],
-    ['budget_duration', {}, ['remove budget_duration of team acme-team in LiteLLM']],
-    ['team_claimed', {}, ['bill org set acme --team acme-team']],
-  ])('that differs by %s has the command that settles it', (kind, more, commands) => {
-    for (const command of commands) expect(nextOn(kind, more)).toContain(command);
+    [
+      'a run that fails and tries again',
+      { recharge: { ...recharge('charged'), trouble } },
+      `
+recharging since 11:59
+20.50 USD by rch_1 is charged; updateKmsQuota has failed 7 times: LiteLLM answered 500
+→ it is tried again at 2026-11-26 12:01:00 UTC`,
+    ],
+    [
+      'a run that tries',
+      { recharge: { ...recharge('charged'), trouble: { ...trouble, attempts: 1, nextAt: null } } },
+      `
+recharging since 11:59
+20.50 USD by rch_1 is charged; updateKmsQuota has failed once: LiteLLM answered 500
+→ it is being tried again`,
+    ],
+    [
+      'a recharge that a person has to settle',
+      { recharge: recharge('needs_attention', null) },
+      settled(`
+needs a person since 11:59
+20.50 USD of rch_1: max_budget is 25.00, expected 10.00 or 30.50
+→ nothing more is charged until it is settled, by one of:`),
+    ],
+    [
+      'a recharge that a person has to settle, for no known reason',
+      { recharge: { ...recharge('needs_attention', null), why: null } },
+      settled(`
+needs a person since 11:59
+20.50 USD of rch_1: a person has to decide
+→ nothing more is charged until it is settled, by one of:`),
+    ],
+    [
+      'a recharge that is tried again and again for 15 minutes',
+      { recharge: { ...recharge('charged', minutesAgo(15)), trouble } },
+      settled(`
+needs a person since 11:45
+20.50 USD of rch_1 is charged, and is tried again and again; updateKmsQuota has failed 7 times: LiteLLM answered 500
+→ bill doctor; or end it, by one of:`),
+    ],
+    [
+      'one of which a reason is known',
+      { recharge: { ...recharge('charged', minutesAgo(15)), why: 'Stripe is down' } },
+      settled(`
+needs a person since 11:45
+20.50 USD of rch_1 is charged, and is tried again and again: Stripe is down
+→ bill doctor; or end it, by one of:`),
+    ],
+    [
+      'an alert that is looked at',
+      { event: { id: 'evt_1', teamId: 'acme-team', since: minutesAgo(14) } },
+      `
+recharging since 11:46
+nothing is decided on evt_1 yet
+→ it goes on by itself`,
+    ],
+    [
+      'an alert that nothing is decided on for 15 minutes',
+      {
+        event: { id: 'evt_1', teamId: 'acme-team', since: minutesAgo(15), trouble: { ...trouble, step: 'checkLimits', attempts: 1 } },
+      },
+      `
+needs a person since 11:45
+evt_1: the event has been open for 15 minutes, and team acme-team is neither charged nor refused; checkLimits has failed once: LiteLLM answered 500
+→ bill doctor says whether LiteLLM answers, and what of the team cannot be read: then the run goes on; its last failure is in Temporal`,
+    ],
+    [
+      'a reversal that a person has to settle',
+      { reversals: [{ id: 'du_1', since: minutesAgo(2), why: 'the team is gone' }] },
+      `
+needs a person since 11:58
+du_1: the team is gone
+→ bill resolve du_1 --accept "reason", when max_budget in LiteLLM is right`,
+    ],
+    [
+      'a reversal of which no reason is known',
+      { reversals: [{ id: 'du_1', since: minutesAgo(2), why: null }] },
+      `
+needs a person since 11:58
+du_1: its quota could not follow the money
+→ bill resolve du_1 --accept "reason", when max_budget in LiteLLM is right`,
+    ],
+    [
+      'a hold',
+      { holds: [hold('disputed')] },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (disputed)
+→ the dispute is won, or a person releases it: bill release hld_1 "reason"`,
+    ],
+    [
+      'a hold and a low balance',
+      { holds: [hold('disputed')], lowSince: minutesAgo(40) },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (disputed)
+→ the dispute is won, or a person releases it: bill release hld_1 "reason"
+then, where its balance is still low: the next sweep, within a minute, has it charged, or says why not`,
+    ],
+    [
+      'a hold, a low balance and no wish to be recharged',
+      { holds: [hold('disputed')], lowSince: minutesAgo(40), isAutoRecharged: false },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (disputed)
+→ the dispute is won, or a person releases it: bill release hld_1 "reason"`,
+    ],
+    [
+      'a hold beside two others',
+      {
+        holds: [hold('declined', minutesAgo(-15)), { ...hold('three_failures'), id: 'hld_2' }, { ...hold('card_refused'), id: 'hld_3' }],
+        lowSince: minutesAgo(40),
+      },
+      `
+card declined since 11:30
+dispute du_1 of recharge rch_1 (declined)
+→ it ends at 2026-11-26 12:15 UTC, or sooner: one of:
+give cus_acme another card at Stripe, as its default: the hold ends by itself
+bill release hld_1 "reason"    # the same card is asked again
+then: three_failures stops it too: bill release hld_2 "reason"
+then: card_refused stops it too: bill release hld_3 "reason"`,
+    ],
+    [
+      'a card that is refused for good',
+      { holds: [hold('card_refused')] },
+      `
+card declined since 11:30
+dispute du_1 of recharge rch_1 (card_refused)
+→ one of:
+give cus_acme another card at Stripe, as its default: the hold ends by itself
+bill release hld_1 "reason"    # the same card is asked again`,
+    ],
+    [
+      'a budget that was lowered',
+      { holds: [hold('budget_lowered')], budgetExpected: parseQuota('30.50') },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (budget_lowered)
+→ one of:
+bill org accept-budget acme "reason"    # it was meant
+${restored}    # it was not meant: a probe each minute sees it`,
+    ],
+    [
+      'a budget that was lowered, of which a synchronisation has told',
+      {
+        holds: [hold('budget_lowered')],
+        budgetExpected: parseQuota('30.50'),
+        drifts: [drift('name_differs'), edited],
+      },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (budget_lowered)
+→ one of:
+bill org accept-budget acme "reason"    # it was meant
+${restored}    # it was not meant: a probe each minute sees it
+then: bill sync --org acme --wait`,
+    ],
+    [
+      'a budget that was lowered, where none is expected any more',
+      { holds: [hold('budget_lowered')] },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (budget_lowered)
+→ ${HOLDS.budget_lowered.endedBy}: bill release hld_1 "reason"`,
+    ],
+    [
+      'a balance that is low',
+      { lowSince: minutesAgo(1) },
+      `
+recharging since 11:59
+its balance is at or below its minimum
+→ the next sweep, within a minute, has it charged, or says why not`,
+    ],
+    [
+      'a team that is to be made',
+      { lowSince: minutesAgo(1), isTeamAwaited: true },
+      `
+ok
+the next synchronisation makes its team, with max_budget 0, where LiteLLM does not have it
+→ bill sync --org acme --wait makes it now`,
+    ],
+    [
+      'a team that was made for it and nobody uses',
+      { lowSince: minutesAgo(1), isUnused: true },
+      `
+ok
+its team was made for it, and nothing is charged before its first call or alert`,
+    ],
+    [
+      'limits that leave nothing to charge',
+      { lowSince: minutesAgo(1), limitsOfNothing: ['max_daily_recharges is 0'] },
+      `
+limit reached
+max_daily_recharges is 0
+→ change it: bill org set acme`,
+    ],
+    [
+      'a block of ours',
+      { isBlocked: true, lowSince: minutesAgo(1), refusals: [{ reason: 'team_blocked', since: minutesAgo(1) }] },
+      `
+charging is off
+it is blocked, so LiteLLM refuses its calls and nothing is charged
+→ bill org set acme --blocked off`,
+    ],
+    [
+      'no wish to be recharged',
+      { isAutoRecharged: false },
+      `
+charging is off
+auto-recharge is off for this organization: set auto_recharge_enabled to true
+→ bill org set acme --auto-recharge on`,
+    ],
+    [
+      'a limit of the day',
+      { refusals: [{ reason: 'daily_amount_reached', since: minutesAgo(3) }], limitsUsed: LIMITS_USED },
+      `
+limit reached since 11:57
+what is left of max_daily_amount does not bring the balance above the minimum: raise the limit, or wait for the next day (61.50 of 80.00 USD today)
+→ it is charged again from 2026-11-26 23:00 UTC on; bill org set acme --max-daily-amount <amount>, or wait for the next day`,
+    ],
+    [
+      'a limit of the month',
+      { refusals: [{ reason: 'monthly_limit_reached', since: minutesAgo(3) }] },
+      `
+limit reached since 11:57
+what is left of max_monthly_amount does not bring the balance above the minimum: raise the limit, or wait for the next month
+→ it is charged again from 2026-11-30 23:00 UTC on; bill org set acme --max-monthly <amount>, or wait for the next month`,
+    ],
+    [
+      'a customer that Stripe does not know',
+      { refusals: [{ reason: 'customer_missing', since: minutesAgo(3) }], limitsUsed: LIMITS_USED },
+      `
+needs a person since 11:57
+Stripe has no such customer: correct stripe_customer_id
+→ bill org set acme --customer cus_…`,
+    ],
+    [
+      'a team that is blocked in LiteLLM',
+      { refusals: [{ reason: 'team_blocked', since: minutesAgo(3) }] },
+      `
+LiteLLM differs since 11:57
+the team is blocked, by its setting here or in LiteLLM, so nothing is bought for it: unblock it
+→ bill org set acme --blocked off, or unblock the team in LiteLLM`,
+    ],
+    [
+      'a team that LiteLLM does not have, as an alert has found',
+      { refusals: [{ reason: 'team_not_found', since: minutesAgo(3) }] },
+      `
+LiteLLM differs since 11:57
+LiteLLM has no such team: create it or correct litellm_team_id
+→ bill sync --org acme --wait says how to make the team; or bill org set acme --team <id>`,
+    ],
+    [
+      'a team that LiteLLM does not have, as a synchronisation has found',
+      { drifts: [drift('team_not_found')] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_not_found}
+→ one of:
+bill org set acme --team <id>      # it is another team
+bill org set acme --create-team    # it is to be made, with max_budget 0`,
+    ],
+    [
+      'a team that is gone',
+      { drifts: [drift('team_deleted')], gone: { left: parseQuota('9.50'), lastBudget: parseQuota('30.50') } },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
+→ one of:
+bill org set acme --team <id>      # it is another team
+${litellm('/team/new', '{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}')}    # it is made again, with what was left when it was last seen: take off what was spent since
+then: bill org accept-budget acme "reason"
+then: bill sweep`,
+    ],
+    [
+      'a team that is gone with all that was written',
+      { drifts: [drift('team_deleted')], gone: { left: parseQuota('30.50'), lastBudget: parseQuota('30.50') } },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
+→ one of:
+bill org set acme --team <id>      # it is another team
+${litellm('/team/new', '{"team_id":"acme-team","max_budget":30.5,"budget_duration":null}')}    # it is made again, with what was left when it was last seen: take off what was spent since
+then: bill sweep`,
+    ],
+    [
+      'a team that is gone and was never written',
+      { drifts: [drift('team_deleted')], gone: { left: parseQuota('9.50'), lastBudget: null } },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
+→ one of:
+bill org set acme --team <id>      # it is another team
+${litellm('/team/new', '{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}')}    # it is made again, with what was left when it was last seen: take off what was spent since
+then: bill sweep`,
+    ],
+    [
+      'a team that is gone and was not seen for days',
+      { drifts: [drift('team_deleted')], gone: { left: null, lastBudget: parseQuota('30.50') } },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
+→ one of:
+bill org set acme --team <id>      # it is another team
+${litellm('/team/new', '{"team_id":"acme-team","max_budget":30.5,"budget_duration":null}')}    # it is made again, with what our last write left: take off what was spent of it since
+then, where that is less: bill org accept-budget acme "reason"`,
+    ],
+    [
+      'a team that is gone and of which nothing is known',
+      { drifts: [drift('team_deleted')] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
+→ one of:
+bill org set acme --team <id>      # it is another team
+${litellm('/team/new', '{"team_id":"acme-team","max_budget":0,"budget_duration":null}')}    # it is made again, with what was left when it was last seen: take off what was spent since
+then: bill sweep`,
+    ],
+    [
+      'a block of somebody else',
+      { drifts: [drift('block_differs', { theirs: 'blocked' })] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.block_differs}
+→ one of:
+bill org set acme --blocked on    # it was meant
+${litellm('/team/update', '{"team_id":"acme-team","blocked":false}')}    # it was not meant
+then: bill sync --org acme --wait`,
+    ],
+    [
+      'a block that is missing',
+      { drifts: [drift('block_differs', { theirs: 'not blocked' })] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.block_differs}
+→ bill sync --org acme --wait`,
+    ],
+    [
+      'a budget that somebody has edited',
+      { drifts: [edited] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.budget_edited} (31.00, where 30.50 is expected)
+→ one of:
+bill org accept-budget acme "reason"    # it was meant
+${restored}    # it was not meant
+then: bill sync --org acme --wait`,
+    ],
+    [
+      'no budget',
+      { drifts: [drift('budget_unlimited', { ours: '30.50' })] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.budget_unlimited}
+→ ${restored}
+then: bill sync --org acme --wait`,
+    ],
+    [
+      'no budget, where none was ever known',
+      { drifts: [drift('budget_unlimited')] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.budget_unlimited}
+→ ${litellm('/team/update', '{"team_id":"acme-team","max_budget":"<dollars>"}')}
+then: bill sync --org acme --wait`,
+    ],
+    [
+      'a budget_duration',
+      { drifts: [drift('budget_duration')] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.budget_duration}
+→ remove budget_duration of team acme-team in LiteLLM, then: bill sync --org acme --wait`,
+    ],
+    [
+      'budget_limits',
+      { drifts: [drift('budget_limits')] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.budget_limits}
+→ remove budget_limits of team acme-team in LiteLLM, then: bill sync --org acme --wait`,
+    ],
+    [
+      'a team that names it and is not its own',
+      { drifts: [drift('team_claimed')] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_claimed}
+→ take c_organization_id out of the metadata of team acme-team in LiteLLM, or bill org set acme --team acme-team; then bill sync`,
+    ],
+    [
+      'a difference whose settling has failed',
+      { drifts: [drift('name_differs', { reason: 'LiteLLM answered 500', hasFailed: true })] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.name_differs}, which has failed: LiteLLM answered 500
+→ bill sync --org acme --wait tries it again, and says what it meets`,
+    ],
+    [
+      'a difference with advice of its own',
+      { drifts: [drift('team_not_found', { reason: 'it has acme-prod: correct it' })] },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: it has acme-prod: correct it
+→ one of:
+bill org set acme --team <id>      # it is another team
+bill org set acme --create-team    # it is to be made, with max_budget 0`,
+    ],
+  ])('with %s says so, and what happens next', (_what, facts, told) => {
+    expect(`\n${inWords(standingOf({ ...FINE, ...facts }, NOW))}`).toBe(told);
   });
 
   test('does not go on by itself where no run does', () => {
@@ -301,6 +532,13 @@ describe('an organization', () => {
         state: 'recharging',
         next: `it goes on when this is put right: ${stop}`,
       });
+  });
+
+  test('is charged for its low balance when the hold of the service ends, and where no worker is there, not before one is', () => {
+    const low = { ...FINE, lowSince: minutesAgo(1) };
+    const next = (obstacles: { stop: string | null; hold: string | null }) => standingOf(low, NOW, obstacles).next;
+    expect(next({ stop: null, hold: 'the service is held' })).toBe('it goes on when this is put right: the service is held');
+    expect(next({ stop: 'no worker', hold: 'the service is held' })).toBe('it goes on when this is put right: no worker');
   });
 
   test('says what most needs somebody, and of the same kind what has lasted longest', () => {
@@ -315,11 +553,7 @@ describe('an organization', () => {
   });
 
   test('is nothing to act on where it goes on by itself or was turned off', () => {
-    expect(['ok', 'recharging', 'off', 'held', 'needs_person'].filter((state) => isQuiet(state as 'ok'))).toEqual([
-      'ok',
-      'recharging',
-      'off',
-    ]);
+    expect(ORGANIZATION_STATES.filter(isQuiet)).toEqual(['recharging', 'off', 'ok']);
   });
 
   test('has a balance where LiteLLM has shown one', () => {
