@@ -3,7 +3,7 @@
  * `bill status`, `GET /api/v1/status`, `bill org` and `bill doctor` all say what is decided here. Of the service itself:
  * service-status.ts.
  */
-import { type AppliedHold, HOLDS, type HoldReason } from './hold.ts';
+import { type AppliedHold, endsWithCard, HOLDS } from './hold.ts';
 import { isOfLimit, type LimitsUsed } from './limits.ts';
 import { litellmCall } from './litellm-call.ts';
 import { dollarsFromQuota, formatQuota, type QuotaMicros } from './money.ts';
@@ -113,8 +113,6 @@ export type OrganizationFacts = {
   nextMonth: Date;
 };
 
-const CARD_REASONS: readonly HoldReason[] = ['declined', 'card_refused', 'three_failures'];
-
 /** What a refusal says of an organization; where several do, the order of ORGANIZATION_STATES decides. */
 const REFUSAL_STATES: Readonly<Record<ToldRefusal, OrganizationState>> = {
   auto_recharge_disabled: 'off',
@@ -209,7 +207,7 @@ function unremarkable({ id, lowSince, isTeamAwaited, isUnused }: OrganizationFac
 function held(facts: OrganizationFacts): Standing[] {
   const { holds } = facts;
   return holds.map((hold) => ({
-    state: CARD_REASONS.includes(hold.reason) ? 'card_declined' : 'held',
+    state: endsWithCard(hold.reason) ? 'card_declined' : 'held',
     since: hold.since,
     why: `${hold.detail} (${hold.reason})`,
     next: `${hold.until ? `it ends at ${shown(hold.until)}, or sooner: ` : ''}${endOf(hold, facts)}${afterwards(hold, facts)}`,
@@ -234,7 +232,7 @@ function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization
     const sync = isTold ? `\nthen: bill sync --org ${organizationId} --wait` : '';
     return `one of:\n${acceptBudget(organizationId)}    # it was meant\n${restore}    # it was not meant: a probe each minute sees it${sync}`;
   }
-  if (CARD_REASONS.includes(reason)) {
+  if (endsWithCard(reason)) {
     return `one of:\ngive ${stripeCustomerId} another card at Stripe, as its default: the hold ends by itself\n${releaseOf(id)}    # the same card is asked again`;
   }
   return `${HOLDS[reason].endedBy}: ${releaseOf(id)}`;
