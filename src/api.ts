@@ -34,6 +34,11 @@ const TEMPORAL_DEADLINE_MS = 5_000;
 /** A figure that takes longer is left out of a page: Prometheus waits for 10 s. */
 const FIGURES_TIMEOUT_MS = 3_000;
 const FIGURES_POOL_MAX = 1;
+/**
+ * For a call to LiteLLM or Stripe that a request waits for: `bill` waits 15 s for its answer, which then says which of
+ * them has hung. Two fit in, for a balance is asked for in two ways.
+ */
+const BEHIND_DEADLINE_MS = 6_000;
 /** After SIGTERM, requests under way may take this long; then their connections are closed. */
 const HTTP_GRACE_MS = 10_000;
 
@@ -45,8 +50,8 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
   const database = await Database.open(config.databaseUrl);
   const client = openClient(config.temporal);
   const metrics = new Metrics('serve', log);
-  const kms = new KmsClient({ ...config.kms, watch: callWatcher(metrics, 'litellm') });
-  const payments = new PaymentsClient({ ...config.stripe, watch: callWatcher(metrics, 'stripe') });
+  const kms = new KmsClient({ ...config.kms, deadlineMs: BEHIND_DEADLINE_MS, watch: callWatcher(metrics, 'litellm') });
+  const payments = new PaymentsClient({ ...config.stripe, deadlineMs: BEHIND_DEADLINE_MS, watch: callWatcher(metrics, 'stripe') });
   const told = (error: unknown) =>
     (isDatabaseError(error) ? new Error(describeDatabaseError(error)) : temporalErrorOf(error, config.temporal)) as Error;
   const inWords = (error: unknown): never => {

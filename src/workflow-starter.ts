@@ -26,6 +26,9 @@ export interface WorkflowStarter {
   /** What the event's run has failed with and tries again; undefined: nothing, or it has no run. */
   troubleOf(run: EventRun): Promise<RunTrouble | undefined>;
 
+  /** The same of the run of a synchronisation. */
+  troubleOfSync(run: SyncRun): Promise<RunTrouble | undefined>;
+
   /** Signals the recharge's run that Stripe has changed something. A run that has ended needs no signal. */
   wakeRecharge(recharge: EventRun): Promise<void>;
 

@@ -5,9 +5,11 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { TemporalConfig } from '../config.ts';
 import { withDeadline } from '../deadline.ts';
 import { workerLines } from '../domain/service-status.ts';
+import { troubleText } from '../domain/status.ts';
 import { openClient } from '../temporal/connection.ts';
 import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';
+import { troubleIn } from '../temporal/trouble.ts';
 import { CommandError } from './exit.ts';
 import { ServiceError, serviceEnvironment } from './service-client.ts';
 import { workerWait } from './worker-wait.ts';
@@ -29,12 +31,12 @@ export type RunByHand<W extends Workflow> = {
 /**
  * Starts a workflow on the running service's task queue and waits until it ends.
  *
- * @param progress called each second with the run's answer to the query.
+ * @param seen called each second with the run's answer to the query, and with what it fails with meanwhile.
  * @throws ServiceError with the reason when the run fails; CommandError when no worker takes it.
  */
 export async function runByHand<W extends Workflow>(
   { type, name, args, query }: RunByHand<W>,
-  progress: (seen: Awaited<WorkflowResultType<W>>) => void,
+  seen: (progress: Awaited<WorkflowResultType<W>>, trouble: string | undefined) => void,
 ): Promise<WorkflowResultType<W>> {
   const env = serviceEnvironment();
   const taskQueue = env['TEMPORAL_TASK_QUEUE'] ?? 'bill-service';
@@ -46,11 +48,12 @@ export async function runByHand<W extends Workflow>(
     const workers = workerWait(`run ${run.workflowId}`, console.error);
     const { promise: givenUp, reject: giveUp } = Promise.withResolvers<never>();
     const look = async () => {
-      const seen = await withDeadline(run.query(query), QUERY_MS).catch(() => undefined);
+      const progress = await withDeadline(run.query(query), QUERY_MS).catch(() => undefined);
+      const trouble = await run.describe().then(troubleIn, () => undefined);
       if (isOver) return;
-      if (seen) progress(seen);
+      if (progress) seen(progress, trouble && troubleText(trouble));
       try {
-        workers(seen ? [] : await goneWorkers(client, temporal));
+        workers(progress ? [] : await goneWorkers(client, temporal));
       } catch (error) {
         return giveUp(error);
       }

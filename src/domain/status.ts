@@ -362,8 +362,16 @@ export function goesOn(trouble: RunTrouble | undefined, stop: string | null): st
 /** `what`, and what its run fails with. */
 export function withTrouble(what: string, trouble: RunTrouble | undefined): string {
   if (trouble === undefined) return what;
-  const { step, attempts, reason } = trouble;
-  return `${what}; ${step} has failed ${attempts === 1 ? 'once' : `${attempts} times`}: ${reason}`;
+  return `${what}; ${failureOf(trouble)}`;
+}
+
+function failureOf({ step, attempts, reason }: RunTrouble): string {
+  return `${step} has failed ${attempts === 1 ? 'once' : `${attempts} times`}: ${reason}`;
+}
+
+/** What a run has failed with, and what happens next to it. */
+export function troubleText(trouble: RunTrouble): string {
+  return `${failureOf(trouble)}; ${goesOn(trouble, null)}`;
 }
 
 function shownToTheSecond(time: Date): string {

@@ -5,6 +5,7 @@ import type { SyncItem, SyncRun } from '../database/entities.ts';
 import * as names from '../database/names.ts';
 import * as syncRuns from '../database/sync-runs.ts';
 import { withDeadline } from '../deadline.ts';
+import { troubleText } from '../domain/status.ts';
 import type { SyncOutcome } from '../domain/sync.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { identifier } from './fields.ts';
@@ -17,6 +18,8 @@ const MAX_ITEMS_SHOWN = 2_000;
 const MAX_ORGANIZATIONS = 500;
 /** Temporal answers a start in milliseconds, and the caller waits for it. */
 const START_DEADLINE_MS = 5_000;
+/** And a question in as many; what a run fails with is left out where it does not. */
+const TROUBLE_DEADLINE_MS = 3_000;
 
 const startBody = z.strictObject({
   organization_ids: z.array(identifier).min(1).max(MAX_ORGANIZATIONS).nullable().default(null),
@@ -54,7 +57,9 @@ export function syncRoutes({ database, workflows, links }: Pick<HttpDependencies
     if (!run) throw new Problem('not-found', `there is no synchronisation ${request.params.id}`);
     const outcomes = (await syncRuns.outcomesOf(em, [run.id])).get(run.id);
     const items = await syncRuns.itemsOf(em, run.id, MAX_ITEMS_SHOWN);
-    response.json({ ...present(run, outcomes), items: items.map(presentItem) });
+    const trouble =
+      run.status === 'running' ? await withDeadline(workflows.troubleOfSync(run), TROUBLE_DEADLINE_MS).catch(() => undefined) : undefined;
+    response.json({ ...present(run, outcomes), trouble: trouble ? troubleText(trouble) : null, items: items.map(presentItem) });
   });
 
   function present(run: SyncRun, outcomes: Partial<Record<SyncOutcome, number>> = {}) {

@@ -41,7 +41,8 @@ const MAX_PLACES = 5;
 /** Failures before a byte of the call was sent: nothing has changed. */
 const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL'];
 
-export type KmsOptions = { baseUrl: string; apiKey: string; watch?: CallWatcher };
+/** `deadlineMs`: of a call, where whoever asks waits for less than DEADLINE_MS. */
+export type KmsOptions = { baseUrl: string; apiKey: string; deadlineMs?: number; watch?: CallWatcher };
 type Query = Record<string, unknown>;
 type KmsRequest = AxiosRequestConfig & { deadlineMs?: number };
 
@@ -49,9 +50,11 @@ export class KmsTransport {
   private readonly http: AxiosInstance;
   private readonly gate: Gate;
   private readonly watch: CallWatcher;
+  private readonly deadlineMs: number;
 
-  constructor({ baseUrl, apiKey, watch = () => {} }: KmsOptions, lane: Lane) {
+  constructor({ baseUrl, apiKey, deadlineMs = DEADLINE_MS, watch = () => {} }: KmsOptions, lane: Lane) {
     this.watch = watch;
+    this.deadlineMs = deadlineMs;
     this.gate = new Gate(LITELLM_CALLS[lane]);
     this.http = axios.create({
       baseURL: baseUrl,
@@ -115,7 +118,12 @@ export class KmsTransport {
     return reported({ dependency: 'litellm', route, watch: this.watch, kindOf }, () => this.make(request, effect, answer));
   }
 
-  private async make<T>({ deadlineMs = DEADLINE_MS, ...request }: KmsRequest, effect: KmsEffect, answer: z.ZodType<T>): Promise<T> {
+  private async make<T>(
+    { deadlineMs: wanted = this.deadlineMs, ...request }: KmsRequest,
+    effect: KmsEffect,
+    answer: z.ZodType<T>,
+  ): Promise<T> {
+    const deadlineMs = Math.min(wanted, this.deadlineMs);
     const deadline = AbortSignal.timeout(deadlineMs);
     const attempt = () => this.gate.through(() => this.http.request({ ...request, signal: deadline }), deadline);
     try {

@@ -43,8 +43,11 @@ const OBJECTS = {
 } as const;
 export type StripeRoute = keyof typeof OBJECTS;
 
-/** `apiBase`: such as `https://api.stripe.com`, or the address of a stand-in. */
-export type StripeOptions = { secretKey: string; apiBase: string; watch?: CallWatcher };
+/**
+ * `apiBase`: such as `https://api.stripe.com`, or the address of a stand-in. `deadlineMs`: of a call, where whoever asks
+ * waits for less than DEADLINE_MS.
+ */
+export type StripeOptions = { secretKey: string; apiBase: string; deadlineMs?: number; watch?: CallWatcher };
 
 type Answered = { object: string; lastResponse: { statusCode: number } };
 
@@ -53,7 +56,7 @@ export class StripeTransport {
   private readonly gate: Gate;
   private readonly watch: CallWatcher;
 
-  constructor({ secretKey, apiBase, watch = () => {} }: StripeOptions, lane: Lane) {
+  constructor({ secretKey, apiBase, deadlineMs = DEADLINE_MS, watch = () => {} }: StripeOptions, lane: Lane) {
     this.watch = watch;
     this.gate = new Gate(STRIPE_CALLS[lane]);
     const { protocol, hostname, port } = new URL(apiBase);
@@ -61,7 +64,7 @@ export class StripeTransport {
       host: hostname,
       port: port || (protocol === 'http:' ? 80 : 443),
       protocol: protocol === 'http:' ? 'http' : 'https',
-      timeout: DEADLINE_MS,
+      timeout: deadlineMs,
       // Temporal retries; a retry in here would hide its first failure.
       maxNetworkRetries: 0,
       telemetry: false,

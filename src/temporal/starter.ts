@@ -27,6 +27,7 @@ import { traced } from '../observability/tracing.ts';
 import type { EventRun, MoneyName, WorkflowStarter } from '../workflow-starter.ts';
 import { temporalErrorOf } from './errors.ts';
 import { amountMinorKey, organizationIdKey, rechargeSourceKey, rechargeStatusKey, teamIdKey } from './search-attributes.ts';
+import { troubleIn } from './trouble.ts';
 
 /** Says whose it is in a list of runs. No id of an organization holds a slash. */
 export function rechargeWorkflowId({ organizationId, eventId }: EventRun): string {
@@ -51,8 +52,6 @@ export function syncWorkflowId({ id, workflow }: SyncRun): string {
 const TRY_AGAIN_MS = 5 * 60 * 1000;
 // gRPC
 const INVALID_ARGUMENT = 3;
-// temporal.api.enums.v1.PendingActivityState
-const ACTIVITY_SCHEDULED = 1;
 
 /** `WorkflowStarter` documents the methods. */
 export class TemporalStarter implements WorkflowStarter {
@@ -127,13 +126,16 @@ export class TemporalStarter implements WorkflowStarter {
   }
 
   async troubleOf(run: EventRun): Promise<RunTrouble | undefined> {
-    const described = await unlessNotFound(this.client.workflow.getHandle(rechargeWorkflowId(run)).describe());
-    const failing = described?.raw.pendingActivities?.find(({ lastFailure }) => lastFailure);
-    if (!failing) return undefined;
-    const { activityType, attempt, scheduledTime, lastFailure } = failing;
-    // The attempt that Temporal counts is the next one, or the one under way.
-    const nextAt = failing.state === ACTIVITY_SCHEDULED && scheduledTime ? new Date(Number(scheduledTime.seconds ?? 0) * 1000) : null;
-    return { step: activityType?.name ?? 'a step', attempts: (attempt ?? 2) - 1, reason: innermost(lastFailure), nextAt };
+    return this.troubleOfRun(rechargeWorkflowId(run));
+  }
+
+  async troubleOfSync(run: SyncRun): Promise<RunTrouble | undefined> {
+    return this.troubleOfRun(syncWorkflowId(run));
+  }
+
+  private async troubleOfRun(workflowId: string): Promise<RunTrouble | undefined> {
+    const described = await unlessNotFound(this.client.workflow.getHandle(workflowId).describe());
+    return described && troubleIn(described);
   }
 
   async wakeRecharge(recharge: EventRun): Promise<void> {
@@ -194,13 +196,6 @@ export class TemporalStarter implements WorkflowStarter {
       await this.startShowing(attributes, start);
     }
   }
-}
-
-type Failure = { message?: string | null | undefined; cause?: Failure | null | undefined };
-
-/** A failure wraps what has happened. */
-function innermost(failure: Failure | null | undefined): string {
-  return failure?.cause ? innermost(failure.cause) : (failure?.message ?? 'no reason was given');
 }
 
 /**

@@ -18,7 +18,10 @@ import {
 import { BUDGET_AFTER, DECLINED, HELD, RECHARGED, unsuccessful } from '../support/books.ts';
 import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, HOLD, READ_BUDGET } from '../support/faults.ts';
-import { World } from '../support/world.ts';
+import { type Organization, World } from '../support/world.ts';
+
+/** `bill` gives up then. */
+const COMMAND_WAITS_MS = 15_000;
 
 let world: World;
 beforeAll(async () => {
@@ -358,6 +361,7 @@ describe('the outlook of an organization', () => {
   const outlookOf = async ({ id }: { id: string }) => (await world.admin.get(`${ORGANIZATIONS}/${id}/outlook`)).data;
 
   test('is the charge that an alert leads to, which it does not make', async () => {
+    await world.recharged(); // A worker asks for work.
     const organization = await world.organization();
     expect(await outlookOf(organization)).toEqual({
       c_organization_id: organization.id,
@@ -374,6 +378,21 @@ describe('the outlook of an organization', () => {
     await expectUncharged(world, organization);
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     expect(await outlookOf(organization)).toMatchObject({ would: 'refuse', reason: 'above_minimum', amount: null, balance: '20.00' });
+  });
+
+  test.each([
+    ['LiteLLM', (hung: Organization) => world.kmsFault({ path: '/**', contains: hung.teamId, times: ALWAYS, action: HOLD })],
+    [
+      'Stripe',
+      (hung: Organization) =>
+        world.stripeFault({ method: 'GET', path: '/v1/customers/*', contains: hung.customerId, times: ALWAYS, action: HOLD }),
+    ],
+  ])('says that %s has hung while whoever asks still waits', async (name, hang) => {
+    const organization = await world.organization();
+    const fault = await hang(organization);
+    const asked = world.admin.get(`${ORGANIZATIONS}/${organization.id}/outlook`, { timeout: COMMAND_WAITS_MS });
+    const { status, data } = await asked.finally(() => fault.remove());
+    expect([status, data.detail]).toEqual([503, expect.stringMatching(new RegExp(`${name} did not answer`))]);
   });
 
   test('names what keeps the charge away: a switch, a hold, a card, a customer, a team', async () => {

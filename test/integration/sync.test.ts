@@ -340,6 +340,19 @@ describe('what differs', () => {
     expect(about(await sync(), organization)).toEqual([]);
   });
 
+  test('a run that LiteLLM does not answer says what it fails with, until it goes on', async () => {
+    await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
+    const { id } = (await world.admin.post('/api/v1/sync', {})).data;
+    const shown = async () => (await world.admin.get(`/api/v1/sync/${id}`)).data;
+    const failing = await world.eventually(async () => (await shown()).trouble, 'it has failed once');
+    expect(failing).toMatch(/^\w+ has failed (once|\d+ times): LiteLLM .*503.*; it is (tried again at .* UTC|being tried again)$/);
+    await world.clearFaults();
+    expect(await world.eventually(async () => (await shown()).status === 'succeeded' && (await shown()), 'it goes on')).toMatchObject({
+      trouble: null,
+      failure: null,
+    });
+  });
+
   test('a key that was revoked while LiteLLM was unavailable is deleted', async () => {
     const organization = await synced();
     await newTeam(organization, 'blue');

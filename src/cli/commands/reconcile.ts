@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { ReconcileResult, ReconcileWorkflow } from '../../../workflows/contract.ts';
 import { EXIT } from '../exit.ts';
 import { type Output, print, snakeCased, withJson } from '../output.ts';
+import { progress } from '../progress.ts';
 import { tableBelow } from '../table.ts';
 import { counted } from '../units.ts';
 import type { RunByHand } from '../workflow-run.ts';
@@ -22,9 +23,8 @@ export function addReconcileCommand(bill: Command): void {
       args: [{ fix: options.fix ?? false }],
       query: reconcileProgress,
     };
-    const result = await runByHand(run, (seen) => {
-      if (!options.json) console.error(`${compared(seen)} …`);
-    });
+    const say = progress(options);
+    const result = await runByHand(run, (seen, trouble) => say(compared(seen), trouble));
     if (result.findings.some(({ settled }) => !settled)) process.exitCode = EXIT.found;
     print(
       options,

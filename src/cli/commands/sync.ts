@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { list } from '../arguments.ts';
 import { EXIT } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
+import { progress } from '../progress.ts';
 import { callService } from '../service-client.ts';
 import { tableBelow } from '../table.ts';
 import { counted } from '../units.ts';
@@ -18,6 +19,8 @@ type SyncRun = {
   status: 'running' | 'succeeded' | 'failed';
   counts: { teams: number; organizations: number; unmanaged_teams: number; failed_pages: number[] };
   failure: string | null;
+  /** What it fails with meanwhile, and when that is tried again. */
+  trouble?: string | null;
   temporal_ui_url: string | null;
   items?: SyncItem[];
 };
@@ -39,12 +42,11 @@ async function sync(options: SyncOptions): Promise<void> {
   const body = { organization_ids: options.org ?? null, dry_run: options.dryRun ?? false };
   let run = await callService<SyncRun>('POST', '/api/v1/sync', { body });
   const workers = workerWait(`synchronisation ${run.id}`, (line) => console.error(line));
-  let said = '';
+  const say = progress(options);
   while (options.wait && run.status === 'running') {
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
     run = await callService<SyncRun>('GET', `/api/v1/sync/${run.id}`);
-    if (!options.json && compared(run) !== said) console.error(`${compared(run)} …`);
-    said = compared(run);
+    say(compared(run), run.trouble);
     // Nothing moves before there is a team.
     if (run.status === 'running') workers(run.counts.teams === 0 ? await goneWorkers() : []);
   }
