@@ -281,6 +281,19 @@ describe('a key', () => {
     expect((await world.admin.post(keys, { name: 'laptop' })).status).toBe(201);
   });
 
+  test.each([
+    ['an error', { error: { message: 'no upstream', code: '502' } }],
+    ['a page of a proxy', '<html></html>'],
+  ])('is not taken for deleted where the answer is 200 with %s', async (_, body) => {
+    const { keys } = await withTeam();
+    const { data } = await world.admin.post(keys, { name: 'laptop' });
+    await world.kmsFault({ path: '/key/delete', action: { kind: 'respond', status: 200, body } });
+    expect((await world.admin.delete(`${keys}/${data.id}`)).status).toBe(503);
+    expect((await world.admin.get(keys)).data.data).toMatchObject([{ revoked_at: expect.any(String), deleted_at: null }]);
+    expect((await world.admin.delete(`${keys}/${data.id}`)).status).toBe(204);
+    expect((await chat(data.key)).status).toBe(401);
+  });
+
   test('is revoked as soon as LiteLLM can be told so', async () => {
     const { keys } = await withTeam();
     const { data } = await world.admin.post(keys, { name: 'laptop' });
