@@ -151,6 +151,19 @@ describe('a team', () => {
     expect((await litellm.get('/user/info', { params: { user_id: userId } })).data.user_info.user_alias).toBe('Navy');
   });
 
+  test('gets the limit that was asked for last, also where an earlier one is written later', async () => {
+    const organization = await world.organization();
+    const team = `${teamsOf(organization.id)}/blue`;
+    await world.admin.post(teamsOf(organization.id), { c_team_id: 'blue', max_budget_in_team: '5.00' });
+    const slow = await world.kmsFault({ path: '/team/member_update', contains: '6.25', action: HOLD });
+    const earlier = world.admin.patch(team, { max_budget_in_team: '6.25' });
+    await slow.struck();
+    expect((await world.admin.patch(team, { max_budget_in_team: '7.75' })).data.synced_at).not.toBeNull();
+    await slow.remove();
+    expect((await earlier).data).toMatchObject({ max_budget_in_team: '7.75', synced_at: expect.any(String) });
+    expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 7.75 });
+  });
+
   test.each<[string, FaultRequest]>([
     ['is unavailable', LITELLM_UNAVAILABLE],
     ['loses the answer to the user', { path: '/user/new', when: 'after', times: 9, action: RESET }],
