@@ -111,7 +111,10 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
       requireTimeZone(changes),
     ]);
     const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
-      const changed = await change(em, present.id, changes);
+      const changed = await em.transactional(async (tx) => {
+        await organizations.requireAsSeen(tx, present, changes);
+        return change(tx, present.id, changes);
+      });
       if (ofCustomer.length > 0) await refusals.foresee(em, [{ id: present.id, reason: 'no_payment_method' }]);
       return changed;
     });
