@@ -279,7 +279,7 @@ export async function change(em: EntityManager, id: string, changes: Partial<Org
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
     }
     // Nobody has seen the new team, and what was asked for was the old one.
-    const ofNewTeam = movesTeam ? { litellmSeenAt: null, createTeam: false } : {};
+    const ofNewTeam = movesTeam ? { litellmSeenAt: null, lowSince: null, createTeam: false } : {};
     const differing = differingOf(organization, changes);
     if (differing.length === 0) return organization;
     // No team is made again that LiteLLM has had.
