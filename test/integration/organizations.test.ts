@@ -443,6 +443,15 @@ describe('the outlook of an organization', () => {
       reason: 'budget_lowered',
       why: expect.stringContaining('is 12.00, our last write left 30.50'),
     });
+    expect((await world.admin.patch(`${ORGANIZATIONS}/${lowered.id}`, { name: 'Lowered' })).data.warnings).toEqual([
+      expect.stringMatching(/^the next alert or sweep holds the organization \(budget_lowered\): .* is 12.00, our last write left 30.50/),
+    ]);
+    const emptier = `emptier-${lowered.teamId}`;
+    await world.makeTeam({ team_id: emptier, max_budget: 1 });
+    const moved = { litellm_team_id: emptier };
+    expect((await world.admin.patch(`${ORGANIZATIONS}/${lowered.id}`, moved, { params: { dry_run: true } })).data.warnings).toEqual([
+      expect.stringContaining('the balance is 1.00 USD, so 19.00 USD is charged within a minute'),
+    ]);
     for (const { id } of [runaway, lowered]) expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data.holds).toEqual([]);
   });
 
