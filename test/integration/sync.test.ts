@@ -246,6 +246,20 @@ describe('what differs', () => {
     expect(about(await sync(), again)).toEqual([['block_differs', null, 'needs_person']]);
   });
 
+  test('a block is ours to lift also where another run has read the teams before we set it, and stored them after', async () => {
+    const [organization, other] = [await synced(), await synced()];
+    const path = `/api/v1/organizations/${organization.id}`;
+    await world.admin.patch(path, { blocked: true });
+    const reading = await world.kmsFault({ path: '/v2/team/list', when: 'after', action: HOLD });
+    const slow = await begun({ organization_ids: [other.id] });
+    await reading.struck();
+    expect(about(await sync({ organization_ids: [organization.id] }), organization)).toEqual([['block_differs', 'block', 'done']]);
+    await reading.remove();
+    await over(slow);
+    await world.admin.patch(path, { blocked: false });
+    expect(about(await sync(), organization)).toEqual([['block_differs', 'unblock', 'done']]);
+  });
+
   test('what a person has changed since the run looked is not written', async () => {
     const organization = await synced();
     const path = `/api/v1/organizations/${organization.id}`;
