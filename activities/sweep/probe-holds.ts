@@ -9,9 +9,10 @@ import { PaymentsError } from '../../src/payments/errors.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { knowsAny } from '../recharge/find-card.ts';
 
-/** The holds that end when what they are about is found to be well, and so many of them at a time. */
-const PROBED: readonly HoldReason[] = ['key_refused', 'raise_refused', 'budget_lowered'];
-const PROBES_LIMIT = 100;
+/** The holds that end when what they are about is found to be well. A raise refused to one organization is for a person. */
+const PROBED_OF_SERVICE: readonly HoldReason[] = ['key_refused', 'raise_refused'];
+const PROBED_OF_ORGANIZATION: readonly HoldReason[] = ['budget_lowered'];
+const HOLDS_A_PAGE = 100;
 
 /** Any of so many customers shows that the Stripe key is of their account and mode. */
 const CUSTOMERS_LIMIT = 3;
@@ -24,16 +25,39 @@ export function probeHolds({ database, kms, payments, log }: Pick<ActivityDepend
     const em = database.fork();
     const ended = await holds.releaseExpired(em);
     const released: string[] = [];
-    for (const hold of await holds.openFor(em, PROBED, PROBES_LIMIT)) {
-      const reason = await passes(em, hold).catch((error) => {
-        if (!(error instanceof KmsError) && !(error instanceof PaymentsError)) throw error;
-        log.info({ hold: hold.id, reason: error.message }, 'the probe of a hold has not passed');
-        return undefined;
-      });
-      if (reason && (await holds.release(em, hold.id, { by: 'probe', reason }))) released.push(hold.id);
+    // First, because they hold everybody.
+    const ofService = await holds.openOf(em, { scope: 'service', reasons: PROBED_OF_SERVICE, limit: HOLDS_A_PAGE });
+    for (const hold of ofService) if ((await probe(em, hold)) === 'released') released.push(hold.id);
+    for (let after: string | undefined = ''; after !== undefined; ) {
+      const page = await holds.openOf(em, { scope: 'organization', reasons: PROBED_OF_ORGANIZATION, after, limit: HOLDS_A_PAGE });
+      for (const hold of page) {
+        const outcome = await probe(em, hold);
+        if (outcome === 'released') released.push(hold.id);
+        // The others would only wait for LiteLLM, too.
+        if (outcome === 'unanswered' && !(await isLitellmReady())) return { ended, released };
+      }
+      after = page.length === HOLDS_A_PAGE ? page.at(-1)?.id : undefined;
     }
     return { ended, released };
   };
+
+  async function probe(em: EntityManager, hold: Hold): Promise<'released' | 'stands' | 'unanswered'> {
+    try {
+      const reason = await passes(em, hold);
+      return reason && (await holds.release(em, hold.id, { by: 'probe', reason })) ? 'released' : 'stands';
+    } catch (error) {
+      if (!(error instanceof KmsError) && !(error instanceof PaymentsError)) throw error;
+      log.info({ hold: hold.id, reason: error.message }, 'the probe of a hold has not passed');
+      return 'unanswered';
+    }
+  }
+
+  function isLitellmReady(): Promise<boolean> {
+    return kms.ping().then(
+      () => true,
+      () => false,
+    );
+  }
 
   /** Why the hold may end; undefined when it may not. */
   async function passes(em: EntityManager, hold: Hold): Promise<string | undefined> {
@@ -45,7 +69,7 @@ export function probeHolds({ database, kms, payments, log }: Pick<ActivityDepend
         }
         return (await isStripeKeyRight(em)) ? 'Stripe takes the key, and knows our customers' : undefined;
       case 'raise_refused':
-        if (hold.scope !== 'service' || (await holds.hasProbeFailedBefore(em, hold))) return undefined;
+        if (await holds.hasProbeFailedBefore(em, hold)) return undefined;
         return (await kms.refusalOf(BUDGET_WRITE)) === undefined ? 'LiteLLM lets the key write budgets' : undefined;
       default:
         return (await isRestored(em, hold)) ? 'LiteLLM shows the budget again' : undefined;

@@ -53,6 +53,7 @@ export function syncOrganizations({ database, kms, log }: Pick<ActivityDependenc
       await litellmTeams.record(
         em,
         pairs.flatMap(({ theirs }) => theirs ?? []),
+        new Date(run.since),
       );
     }
     // Marked only when everything is done, because a further attempt skips what is marked.

@@ -28,7 +28,7 @@ export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'da
         em,
         teams.map(({ teamId }) => teamId),
       );
-      if (!run.dryRun) await rememberSeen(em, teams, ours);
+      if (!run.dryRun) await rememberSeen(em, run, { teams, ours });
       const shown = new Map(teams.map((team) => [team.teamId, team]));
       found.organizations += await compareOurs(settling, shown, ours);
 
@@ -42,8 +42,12 @@ export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'da
   };
 }
 
-async function rememberSeen(em: EntityManager, teams: readonly KmsTeam[], ours: readonly Organization[]): Promise<void> {
-  await litellmTeams.record(em, teams);
+async function rememberSeen(
+  em: EntityManager,
+  { since }: SyncRef,
+  { teams, ours }: { teams: readonly KmsTeam[]; ours: readonly Organization[] },
+): Promise<void> {
+  await litellmTeams.record(em, teams, new Date(since));
   await organizations.markSeen(
     em,
     ours.map(({ litellmTeamId }) => litellmTeamId),

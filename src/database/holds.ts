@@ -253,9 +253,13 @@ export async function applyingToEach(em: EntityManager, organizationIds: readonl
   return byOrganization;
 }
 
-/** Up to `limit` open holds of these reasons, the oldest first. */
-export async function openFor(em: EntityManager, reasons: readonly HoldReason[], limit: number): Promise<Hold[]> {
-  return em.find(Hold, { reason: { $in: [...reasons] }, releasedAt: null }, { orderBy: { since: 'asc' }, limit });
+/** Up to `limit` open holds of this scope and these reasons behind the id `after`, in the order of ids. */
+export async function openOf(
+  em: EntityManager,
+  { scope, reasons, after = '', limit }: { scope: HoldScope; reasons: readonly HoldReason[]; after?: string; limit: number },
+): Promise<Hold[]> {
+  const where = { scope, reason: { $in: [...reasons] }, releasedAt: null, id: { $gt: after } };
+  return em.find(Hold, where, { orderBy: { id: 'asc' }, limit });
 }
 
 /** Up to `limit` open holds that do not end with their time, the oldest first. */

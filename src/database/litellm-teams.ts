@@ -16,8 +16,10 @@ const MAX_ID_LENGTH = 500;
 /**
  * Stores the teams as just seen. Rows are locked in one order, because runs may be concurrent. Our block ends
  * when the team is seen unblocked.
+ *
+ * @param since when the run that has seen them began: it may have read them before another one has set our block.
  */
-export async function record(em: EntityManager, teams: readonly SeenTeam[]): Promise<void> {
+export async function record(em: EntityManager, teams: readonly SeenTeam[], since: Date | 'infinity' = 'infinity'): Promise<void> {
   const rows = teams
     .filter(({ teamId }) => teamId.length <= MAX_ID_LENGTH)
     .map((team) => ({
@@ -43,8 +45,8 @@ export async function record(em: EntityManager, teams: readonly SeenTeam[]): Pro
      on conflict (team_id) do update set alias = excluded.alias, claim = excluded.claim, max_budget = excluded.max_budget,
        spend = excluded.spend, blocked = excluded.blocked, budget_duration = excluded.budget_duration,
        has_budget_limits = excluded.has_budget_limits, members_count = excluded.members_count, keys_count = excluded.keys_count,
-       blocked_by_us = litellm_team.blocked_by_us and excluded.blocked, seen_at = excluded.seen_at, gone_at = null`,
-    [JSON.stringify(rows)],
+       blocked_by_us = litellm_team.blocked_by_us and (excluded.blocked or litellm_team.seen_at > ?), seen_at = excluded.seen_at, gone_at = null`,
+    [JSON.stringify(rows), since],
   );
 }
 
@@ -59,7 +61,7 @@ export async function blockedByUs(em: EntityManager, teamIds: readonly string[])
 
 /** Notes that we are about to block the team, or have unblocked it: we lift no block but our own. */
 export async function noteBlock(em: EntityManager, teamId: string, blocked: boolean): Promise<void> {
-  await em.execute('update litellm_team set blocked_by_us = ? where team_id = ?', [blocked, teamId]);
+  await em.execute('update litellm_team set blocked_by_us = ?, seen_at = now() where team_id = ?', [blocked, teamId]);
 }
 
 /** Marks as gone what a complete run that began at `since` has not seen in LiteLLM. */

@@ -293,7 +293,7 @@ export async function change(
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
     }
     // Nobody has seen the new team, and what was asked for was the old one.
-    const ofNewTeam = movesTeam ? { litellmSeenAt: null, createTeam: false } : {};
+    const ofNewTeam = movesTeam ? { litellmSeenAt: null, lowSince: null, createTeam: false } : {};
     const differing = differingOf(organization, changes);
     if (differing.length === 0) return organization;
     // No team is made again that LiteLLM has had.
@@ -309,6 +309,34 @@ export async function change(
     );
     return tx.findOne(Organization, id);
   });
+}
+
+/** What the checks of a change rest on that it does not make itself: whether an amount is one, and the target above the minimum. */
+const CHECKED_ON = [
+  'currency',
+  'quotaPerUnit',
+  'minimumBalance',
+  'targetBalance',
+  'maxCharge',
+  'maxDailyAmount',
+  'maxMonthlyAmount',
+] as const;
+
+/**
+ * Locks the organization for a change that was checked against `seen`. In the transaction of the change.
+ *
+ * @throws OrganizationInUseError where another change has come between.
+ */
+export async function requireAsSeen(tx: EntityManager, seen: Organization, changes: Partial<OrganizationSettings>): Promise<void> {
+  const present = await tx.findOne(Organization, seen.id, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  const valueIn = (settings: Partial<OrganizationSettings>, property: (typeof CHECKED_ON)[number]) => settings[property] ?? null;
+  const changed = CHECKED_ON.filter(
+    (property) =>
+      present &&
+      valueIn(present, property) !== valueIn(seen, property) &&
+      !(property in changes && valueIn(present, property) === valueIn(changes, property)),
+  );
+  if (changed.length > 0) throw new OrganizationInUseError('its settings were changed meanwhile: look at them, then try again');
 }
 
 // A setting that is missing there does not type-check.

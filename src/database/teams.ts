@@ -54,9 +54,9 @@ export async function change(em: EntityManager, team: TeamRef, changes: Partial<
   return changed === 1 ? find(em, team) : null;
 }
 
-/** Notes that LiteLLM has this name and limit. A row that was changed meanwhile stays not synced. */
-export async function markSynced(em: EntityManager, { name, maxBudgetInTeam, ...team }: NewTeam): Promise<void> {
-  await em.nativeUpdate(Team, { ...keyOf(team), name, maxBudgetInTeam, removedAt: null }, { syncedAt: now() });
+/** Notes that LiteLLM has this name and limit. False where the row was changed meanwhile: it stays as it is. */
+export async function markSynced(em: EntityManager, { name, maxBudgetInTeam, ...team }: NewTeam): Promise<boolean> {
+  return (await em.nativeUpdate(Team, { ...keyOf(team), name, maxBudgetInTeam, removedAt: null }, { syncedAt: now() })) === 1;
 }
 
 /** Requests the removal of the team and of its keys. Null when it is not found. */

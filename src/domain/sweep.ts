@@ -62,6 +62,6 @@ function refused({ refusal, balance }: Extract<Decision, { kind: 'refuse' }>, po
  * A mistake in a name can make a team that nobody uses, and nobody is charged for that one. LiteLLM lets the
  * first call of a team with a budget of 0 through, so a team that is used shows spend or sends an alert.
  */
-function isUnused({ createTeam, wasAskedFor, team }: SweepFacts): boolean {
+export function isUnused({ createTeam, wasAskedFor, team }: Pick<SweepFacts, 'createTeam' | 'wasAskedFor' | 'team'>): boolean {
   return createTeam && !wasAskedFor && team.spend === 0;
 }

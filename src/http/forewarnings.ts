@@ -6,9 +6,11 @@ import * as balanceSamples from '../database/balance-samples.ts';
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import { withDeadline } from '../deadline.ts';
-import { formatQuota, moneyText, quotaMicros } from '../domain/money.ts';
+import { loweredBudget } from '../domain/hold.ts';
+import { formatQuota, moneyText, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { type Decision, type LiveBudget, type RechargeHistory, type Refusal, whyRefused } from '../domain/policy.ts';
 import { neverCharged } from '../domain/settings-warnings.ts';
+import { isUnused } from '../domain/sweep.ts';
 import { adviceOnDeleted } from '../domain/sync.ts';
 import { KmsError } from '../kms/errors.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -38,11 +40,16 @@ const BLOCKED =
 /** `budget`: what LiteLLM shows of the team; null where it has none, or cannot say now. */
 export type Forewarned = { warnings: string[]; budget: LiveBudget | null };
 
-/** @param isTeamWished create_team was given now. */
+/**
+ * What is known of the organization before LiteLLM is read, as a recharge looks: a write meanwhile leaves more than is
+ * expected. `wasAskedFor`: see domain/sweep. `isTeamWished`: create_team was given now.
+ */
+export type Known = { history: RechargeHistory; expected: QuotaMicros | null; wasAskedFor: boolean; isTeamWished: boolean };
+
 export async function forewarningsOf(
   { database, kms }: Pick<HttpDependencies, 'database' | 'kms'>,
   organization: Organization,
-  { history, isTeamWished }: { history: RechargeHistory; isTeamWished: boolean },
+  { history, expected, wasAskedFor, isTeamWished }: Known,
 ): Promise<Forewarned> {
   const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch((error) =>
     error instanceof KmsError && error.kind === 'not_found' ? null : undefined,
@@ -50,7 +57,18 @@ export async function forewarningsOf(
   const ofBlock = organization.blocked ? [BLOCKED] : [];
   if (budget === undefined) return { warnings: ofBlock, budget: null };
   if (budget === null) return { warnings: [...ofBlock, ...(isTeamWished ? await ofMissingTeam() : [])], budget };
-  return { warnings: [...ofBlock, ...ofDecision(decideNow(organization, budget, history), organization)], budget };
+  return { warnings: [...ofBlock, ...ofBudget(budget)], budget };
+
+  function ofBudget(shown: LiveBudget): string[] {
+    const { litellmTeamId: teamId, createTeam, currency } = organization;
+    const decision = decideNow(organization, shown, history);
+    if (decision.kind === 'refuse') return ofDecision(decision, organization);
+    const lowered = loweredBudget({ teamId, shown: shown.quota, expected });
+    if (lowered !== null) return [`the next alert or sweep holds the organization (budget_lowered): ${lowered}`];
+    if (decision.kind === 'hold' || !isUnused({ createTeam, wasAskedFor, team: shown })) return ofDecision(decision, organization);
+    const [balance, amount] = [formatQuota(decision.balance), moneyText(decision.amount, currency)];
+    return [`the balance is ${balance} USD, and ${amount} is charged from the first call or alert of its team on`];
+  }
 
   async function ofMissingTeam(): Promise<string[]> {
     const { id: organizationId, litellmTeamId, litellmSeenAt } = organization;

@@ -13,15 +13,15 @@ import { historyOf } from '../database/recharge-history.ts';
 import * as refusals from '../database/refusals.ts';
 import * as status from '../database/status.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
+import * as webhookEvents from '../database/webhook-events.ts';
 import { HOLD_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, formatQuotaOrNull, quotaMicros } from '../domain/money.ts';
-import type { RechargeHistory } from '../domain/policy.ts';
 import { stopOf } from '../domain/service-status.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
 import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
-import { type Forewarned, forewarningsOf } from './forewarnings.ts';
+import { type Forewarned, forewarningsOf, type Known } from './forewarnings.ts';
 import { presentHold } from './holds.ts';
 import {
   changedSettings,
@@ -76,12 +76,12 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
       requireTargetAboveMinimum(settings),
       requireTimeZone(settings),
     ]);
-    const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
+    const { organization, shown, known } = await seenAfter(isRehearsal, async (em) => {
       const created = await organizations.create(em, id, settings);
       if (ofCustomer.length > 0) await refusals.foresee(em, [{ id, reason: 'no_payment_method' }]);
       return created;
     });
-    const { warnings, budget } = await forewarned(organization, history, settings.createTeam);
+    const { warnings, budget } = await forewarned(organization, { ...known, isTeamWished: settings.createTeam });
     if (budget && !isRehearsal) await balanceSamples.record(database.fork(), [{ organizationId: id, ...budget }]);
     const shared = await sharedCustomer({ database }, organization);
     const answer = { ...withWarnings(shown, [...(ofCustomer.length > 0 ? ofCustomer : warnings), ...shared]), ...balanceNow(budget) };
@@ -110,12 +110,15 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
       requireTargetAboveMinimum({ ...present, ...changes }),
       requireTimeZone(changes),
     ]);
-    const { organization, shown, history } = await seenAfter(isRehearsal, async (em) => {
-      const changed = await change(em, present.id, changes);
+    const { organization, shown, known } = await seenAfter(isRehearsal, async (em) => {
+      const changed = await em.transactional(async (tx) => {
+        await organizations.requireAsSeen(tx, present, changes);
+        return change(tx, present.id, changes);
+      });
       if (ofCustomer.length > 0) await refusals.foresee(em, [{ id: present.id, reason: 'no_payment_method' }]);
       return changed;
     });
-    const { warnings } = await forewarned(organization, history, createTeam);
+    const { warnings } = await forewarned(organization, { ...known, isTeamWished: createTeam });
     const advance = ofCustomer.length > 0 ? ofCustomer : warnings;
     const shared = stripeCustomerId === present.stripeCustomerId ? [] : await sharedCustomer({ database }, organization);
     response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance, ...shared]));
@@ -210,7 +213,13 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
     const em = database.fork();
     const look = async () => {
       const organization = await refusingConflicts(() => write(em));
-      return { organization, shown: await show(organization, em), history: await historyOf(em, organization.id) };
+      const { id } = organization;
+      const known = {
+        history: await historyOf(em, id),
+        expected: await organizations.budgetExpected(em, id),
+        wasAskedFor: (await webhookEvents.askedForQuota(em, [id])).has(id),
+      };
+      return { organization, shown: await show(organization, em), known };
     };
     if (!isRehearsal) return look();
     await em.begin();
@@ -221,8 +230,8 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
     }
   }
 
-  function forewarned(organization: Organization, history: RechargeHistory, isTeamWished: boolean): Promise<Forewarned> {
-    return forewarningsOf({ database, kms }, organization, { history, isTeamWished });
+  function forewarned(organization: Organization, known: Known): Promise<Forewarned> {
+    return forewarningsOf({ database, kms }, organization, known);
   }
 
   async function zonelessAmong(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {

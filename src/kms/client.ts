@@ -24,6 +24,17 @@ const SECRET_BYTES = 24;
 
 const anything = z.unknown();
 
+/**
+ * LiteLLM answers each write with what it has written, in many forms. A proxy before it may answer 200 in its place, with a
+ * page or an error: then nobody knows what was done.
+ */
+const done = z.unknown().refine((answer) => typeof answer !== 'string' && !isErrorBody(answer));
+
+function isErrorBody(answer: unknown): boolean {
+  const { error, detail } = (answer ?? {}) as { error?: unknown; detail?: unknown };
+  return (error ?? detail ?? null) !== null;
+}
+
 export type UsersPage = { users: KmsUser[]; total: number; page: number; totalPages: number };
 export type KeysPage = { keys: KmsKey[]; total: number; page: number; totalPages: number };
 
@@ -74,12 +85,12 @@ export class KmsClient {
    * @throws KmsError; after `unknown_outcome` the write may have happened.
    */
   async setTeamBudget(teamId: string, quota: QuotaMicros): Promise<void> {
-    await this.transport.write('/team/update', { team_id: teamId, max_budget: dollarsFromQuota(quota) }, anything);
+    await this.transport.write('/team/update', { team_id: teamId, max_budget: dollarsFromQuota(quota) }, done);
   }
 
   /** @throws KmsError */
   async renameTeam(teamId: string, alias: string): Promise<void> {
-    await this.transport.write('/team/update', { team_id: teamId, team_alias: alias }, anything);
+    await this.transport.write('/team/update', { team_id: teamId, team_alias: alias }, done);
   }
 
   /**
@@ -87,7 +98,7 @@ export class KmsClient {
    * (1.100.5). @throws KmsError
    */
   async setTeamBlocked(teamId: string, blocked: boolean): Promise<void> {
-    await this.transport.write('/team/update', { team_id: teamId, blocked }, anything);
+    await this.transport.write('/team/update', { team_id: teamId, blocked }, done);
   }
 
   /**
@@ -139,7 +150,7 @@ export class KmsClient {
 
   /** Deletes a team with its keys. @throws KmsError */
   async deleteTeam(teamId: string): Promise<void> {
-    await this.remove(() => this.transport.write('/team/delete', { team_ids: [teamId] }, anything));
+    await this.remove(() => this.transport.write('/team/delete', { team_ids: [teamId] }, done));
   }
 
   /**
@@ -152,7 +163,7 @@ export class KmsClient {
     const member = { role: 'user', user_id: userId };
     const max_budget_in_team = maxBudgetInTeam === null ? undefined : dollarsFromQuota(maxBudgetInTeam);
     await this.makeOrFind(
-      () => this.transport.write('/team/member_add', { team_id: teamId, member, max_budget_in_team }, anything),
+      () => this.transport.write('/team/member_add', { team_id: teamId, member, max_budget_in_team }, done),
       () => this.requireMember(teamId, userId, true),
     );
   }
@@ -160,7 +171,7 @@ export class KmsClient {
   /** Sets a member's own limit in a team; null removes it. @throws KmsError */
   async setMemberBudget(teamId: string, userId: string, maxBudgetInTeam: QuotaMicros | null): Promise<void> {
     const max_budget_in_team = maxBudgetInTeam === null ? null : dollarsFromQuota(maxBudgetInTeam);
-    await this.transport.write('/team/member_update', { team_id: teamId, user_id: userId, max_budget_in_team }, anything);
+    await this.transport.write('/team/member_update', { team_id: teamId, user_id: userId, max_budget_in_team }, done);
   }
 
   /**
@@ -168,7 +179,7 @@ export class KmsClient {
    */
   async removeMember(teamId: string, userId: string): Promise<void> {
     await this.makeOrFind(
-      () => this.transport.write('/team/member_delete', { team_id: teamId, user_id: userId }, anything),
+      () => this.transport.write('/team/member_delete', { team_id: teamId, user_id: userId }, done),
       () => this.remove(() => this.requireMember(teamId, userId, false)),
     );
   }
@@ -184,7 +195,7 @@ export class KmsClient {
     const body = { user_id, user_alias, user_role: 'internal_user', auto_create_key: false, metadata };
     return this.makeOrFind(
       async () => {
-        await this.transport.write('/user/new', body, anything);
+        await this.transport.write('/user/new', body, done);
         return { userId: user_id, alias: user_alias, role: body.user_role, metadata };
       },
       () => this.user(user_id),
@@ -199,12 +210,12 @@ export class KmsClient {
 
   /** LiteLLM makes the user when it has none of this id. @throws KmsError */
   async renameUser(userId: string, alias: string): Promise<void> {
-    await this.transport.write('/user/update', { user_id: userId, user_alias: alias }, anything);
+    await this.transport.write('/user/update', { user_id: userId, user_alias: alias }, done);
   }
 
   /** Deletes a user with its keys and memberships. @throws KmsError */
   async deleteUser(userId: string): Promise<void> {
-    await this.remove(() => this.transport.write('/user/delete', { user_ids: [userId] }, anything));
+    await this.remove(() => this.transport.write('/user/delete', { user_ids: [userId] }, done));
   }
 
   /** @throws KmsError */
@@ -235,17 +246,17 @@ export class KmsClient {
 
   /** @throws KmsError, `conflict` when another key has the alias. */
   async renameKey(token: string, alias: string): Promise<void> {
-    await this.transport.write('/key/update', { key: token, key_alias: alias }, anything);
+    await this.transport.write('/key/update', { key: token, key_alias: alias }, done);
   }
 
   /** Takes effect at once. @throws KmsError */
   async setKeyBlocked(token: string, blocked: boolean): Promise<void> {
-    await this.transport.write(blocked ? '/key/block' : '/key/unblock', { key: token }, anything);
+    await this.transport.write(blocked ? '/key/block' : '/key/unblock', { key: token }, done);
   }
 
   /** @throws KmsError */
   async deleteKey(token: string): Promise<void> {
-    await this.remove(() => this.transport.write('/key/delete', { keys: [token] }, anything));
+    await this.remove(() => this.transport.write('/key/delete', { keys: [token] }, done));
   }
 
   /**

@@ -104,14 +104,27 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
   return present;
 }
 
-/** Settles the drift of one organization. False when LiteLLM has no team of its afterwards. */
+/**
+ * Settles the drift of one organization. False when LiteLLM has no team of its afterwards, and when a person has changed
+ * the organization since it was read: the next run compares it anew.
+ */
 async function settleAll(settling: Settling, drifts: readonly Drift[], owned: Owned): Promise<boolean> {
   for (const drift of drifts) {
+    if (!(await isAsRead(settling, owned.organization))) return false;
     if (drift.kind === 'budget_edited' && !(await isEdited(settling, owned.organization))) continue;
     const outcome = await settle(settling, drift, owned);
     if (leavesNoTeam(drift.kind, outcome)) return false;
   }
   return true;
+}
+
+/** What is written to LiteLLM of an organization. */
+const WRITTEN = ['litellmTeamId', 'name', 'blocked', 'createTeam'] as const satisfies readonly (keyof Organization)[];
+
+/** Minutes may have gone by with the other organizations of the page. */
+async function isAsRead({ database }: Settling, organization: Organization): Promise<boolean> {
+  const present = await organizations.find(database.fork(), organization.id);
+  return present !== null && WRITTEN.every((property) => present[property] === organization[property]);
 }
 
 /** Looks at the budget once more: the page that showed it may be older than a recharge. */

@@ -19,15 +19,12 @@ export class TeamGoneError extends Error {
 
 /**
  * Makes the team's user and its membership, with its limit, as the row wants them now: the caller's copy may
- * be old.
+ * be old. Begins again where the row is changed meanwhile: what is written last has to be what is wanted last.
  *
  * @throws KmsError, `not_found` when the organization has no team in LiteLLM.
  */
-export async function mirrorTeam(
-  { database, kms }: MirrorDependencies,
-  { litellmTeamId }: Organization,
-  ref: teams.TeamRef,
-): Promise<void> {
+export async function mirrorTeam({ database, kms }: MirrorDependencies, organization: Organization, ref: teams.TeamRef): Promise<void> {
+  const { litellmTeamId } = organization;
   const em = database.fork();
   const team = await teams.find(em, ref);
   if (!team || team.removedAt) return;
@@ -43,7 +40,9 @@ export async function mirrorTeam(
   const isAsNew = seen.memberships !== null && (!isMember || maxBudgetInTeam === null);
   const hasLimit = membership ? membership.maxBudgetInTeam === maxBudgetInTeam : isAsNew;
   if (!hasLimit) await kms.setMemberBudget(litellmTeamId, userId, maxBudgetInTeam);
-  await teams.markSynced(em, { organizationId, id, name, maxBudgetInTeam });
+  if (await teams.markSynced(em, { organizationId, id, name, maxBudgetInTeam })) return;
+  // Whoever has changed the row meanwhile may have written to LiteLLM before this call did.
+  await mirrorTeam({ database, kms }, organization, ref);
 }
 
 /**

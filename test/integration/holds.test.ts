@@ -504,6 +504,23 @@ describe('a budget that was lowered in LiteLLM', () => {
     expect(await attempts(organization)).toBe(1);
   });
 
+  test('is charged again when it is restored, however many others have been held for longer', async () => {
+    const organization = await world.organization();
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await pass(DAY, organization);
+    await world.kms.post('/team/update', { team_id: organization.teamId, max_budget: 5 });
+    expect(await world.alerted(organization)).toEqual(HELD);
+    await world.kms.post('/team/update', { team_id: organization.teamId, max_budget: 30.5 });
+    await world.sql.query(
+      `insert into hold (id, scope, subject, reason, detail, opened_by, since)
+       select 'hld_0-' || n || reason, 'organization', 'former-' || n, reason, 'a test', 'a test', now() - interval '1 year'
+       from generate_series(1, 120) n, unnest(array['raise_refused', 'budget_lowered']) reason`,
+    );
+    await world.sweep();
+    await world.sql.query(`delete from hold where detail = 'a test'`);
+    expect(await openHolds(`organization_id=${organization.id}`)).toEqual([]);
+  });
+
   test('case 68: is not paid for again before a person has said which is right', async () => {
     const organization = await world.organization();
     expect(await world.alerted(organization)).toEqual(RECHARGED);

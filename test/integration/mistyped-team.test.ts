@@ -246,6 +246,15 @@ describe('a team that was made for an organization', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(0);
   });
 
+  test('is no charge that a change of its settings warns of, before somebody uses it', async () => {
+    const organization = await made();
+    const warnings = async () =>
+      (await world.admin.patch(`${ORGANIZATIONS}/${organization.id}`, { minimum_balance: '5.00' })).data.warnings;
+    expect(await warnings()).toEqual(['the balance is 0.00 USD, and 20.00 USD is charged from the first call or alert of its team on']);
+    await world.spend(organization.teamId, 0.25);
+    expect(await warnings()).toEqual([expect.stringContaining('20.25 USD is charged within a minute')]);
+  });
+
   test('is charged for by the sweep from its first spend on', async () => {
     const organization = await made();
     await world.spend(organization.teamId, 0.000001);

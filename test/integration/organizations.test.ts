@@ -265,6 +265,34 @@ describe('a change of an organization', () => {
     expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data).toEqual(data);
   });
 
+  test.each([
+    ['money is read in another currency by now', { max_charge: '500.00' }, { currency: 'jpy', quota_per_unit: '0.01' }],
+    ['the target would be below the minimum by now', { minimum_balance: '19.00' }, { target_balance: '10.00' }],
+  ])('is a conflict where another change comes between its checks and its write: %s', async (_, slow, quick) => {
+    const organization = await world.organization();
+    const patch = (body: object) => world.admin.patch(`${ORGANIZATIONS}/${organization.id}`, body);
+    const teamId = `next-${organization.teamId}`;
+    await world.makeTeam({ team_id: teamId, max_budget: 50 });
+    const lookingUp = await world.kmsFault({ ...READ_BUDGET, contains: teamId, action: HOLD });
+    const slowly = patch({ ...slow, litellm_team_id: teamId });
+    await lookingUp.struck();
+    const { status, data } = await patch(quick);
+    expect(status).toBe(200);
+    await lookingUp.remove();
+    expectProblem(await slowly, CONFLICT);
+    expect((await world.admin.get(`${ORGANIZATIONS}/${organization.id}`)).data).toMatchObject({
+      litellm_team_id: organization.teamId,
+      max_charge: data.max_charge,
+      updated_at: data.updated_at,
+    });
+  });
+
+  test('asked for twice at once is made, and no conflict', async () => {
+    const organization = await world.organization();
+    const answers = await Promise.all([1, 2].map(() => world.admin.patch(`${ORGANIZATIONS}/${organization.id}`, { max_charge: '70.00' })));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+  });
+
   test('keeps the target above the minimum, whichever of the two it names', async () => {
     const id = await created(world, { minimum_balance: '2.00', target_balance: '20.00' });
     const patch = (body: object) => world.admin.patch(`${ORGANIZATIONS}/${id}`, body);
@@ -434,6 +462,15 @@ describe('the outlook of an organization', () => {
       reason: 'budget_lowered',
       why: expect.stringContaining('is 12.00, our last write left 30.50'),
     });
+    expect((await world.admin.patch(`${ORGANIZATIONS}/${lowered.id}`, { name: 'Lowered' })).data.warnings).toEqual([
+      expect.stringMatching(/^the next alert or sweep holds the organization \(budget_lowered\): .* is 12.00, our last write left 30.50/),
+    ]);
+    const emptier = `emptier-${lowered.teamId}`;
+    await world.makeTeam({ team_id: emptier, max_budget: 1 });
+    const moved = { litellm_team_id: emptier };
+    expect((await world.admin.patch(`${ORGANIZATIONS}/${lowered.id}`, moved, { params: { dry_run: true } })).data.warnings).toEqual([
+      expect.stringContaining('the balance is 1.00 USD, so 19.00 USD is charged within a minute'),
+    ]);
     for (const { id } of [runaway, lowered]) expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data.holds).toEqual([]);
   });
 

@@ -189,6 +189,15 @@ describe('a balance', () => {
     expect(await typesOf(id)).toEqual(['balance.low', 'balance.low']);
   });
 
+  test('is told of another team of the organization too, which nobody has seen before', async () => {
+    const id = await organization();
+    await seen(id, '3');
+    await organizations.change(database.fork(), id, { litellmTeamId: `next-of-${id}` });
+    expect((await organizations.get(database.fork(), id)).lowSince).toBeNull();
+    await seen(id, '3');
+    expect(await typesOf(id)).toEqual(['balance.low', 'balance.low']);
+  });
+
   test('is told once of two looks that have begun before either has told it', async () => {
     const id = await organization();
     const read = await organizations.find(database.fork(), id);

@@ -132,6 +132,25 @@ describe('what LiteLLM does not have yet', () => {
     expect((await world.kmsState()).teams[organization.teamId]?.blocked).toBe(false);
   });
 
+  test.each<[string, (path: string) => Promise<unknown>]>([
+    ['corrected', (path) => world.admin.patch(path, { litellm_team_id: `right-${randomUUID()}`, create_team: true })],
+    ['removed with its organization', (path) => world.admin.delete(path)],
+  ])('no team is made of an id that was %s since the run looked', async (_, change) => {
+    const [mistaken, other] = [await newOrganization(), await newOrganization()];
+    const lookingUp = await world.kmsFault({ ...READ_BUDGET, contains: other.teamId, action: HOLD });
+    const id = await begun({ organization_ids: [mistaken.id, other.id] });
+    await lookingUp.struck();
+    await world.eventually(async () => {
+      const { requests } = await world.kmsState();
+      return requests.some(({ path, query }) => path === READ_BUDGET.path && JSON.stringify(query).includes(mistaken.teamId));
+    }, 'the mistaken team has been looked up');
+    await change(`/api/v1/organizations/${mistaken.id}`);
+    await lookingUp.remove();
+    const run = await over(id);
+    expect([about(run, mistaken), about(run, other)]).toEqual([[], [['team_missing', 'create', 'done']]]);
+    expect((await world.kmsState()).teams[mistaken.teamId]).toBeUndefined();
+  });
+
   test('a team in LiteLLM that names an organization is adopted, its name made ours, its budget kept', async () => {
     const organization = await newOrganization({ name: 'Acme' });
     const teamId = `theirs-${organization.id}`;
@@ -240,6 +259,33 @@ describe('what differs', () => {
     expect(about(await sync(), slipped)).toEqual([['block_differs', 'unblock', 'done']]);
     await world.editTeam(again.teamId, { blocked: true });
     expect(about(await sync(), again)).toEqual([['block_differs', null, 'needs_person']]);
+  });
+
+  test('a block is ours to lift also where another run has read the teams before we set it, and stored them after', async () => {
+    const [organization, other] = [await synced(), await synced()];
+    const path = `/api/v1/organizations/${organization.id}`;
+    await world.admin.patch(path, { blocked: true });
+    const reading = await world.kmsFault({ path: '/v2/team/list', when: 'after', action: HOLD });
+    const slow = await begun({ organization_ids: [other.id] });
+    await reading.struck();
+    expect(about(await sync({ organization_ids: [organization.id] }), organization)).toEqual([['block_differs', 'block', 'done']]);
+    await reading.remove();
+    await over(slow);
+    await world.admin.patch(path, { blocked: false });
+    expect(about(await sync(), organization)).toEqual([['block_differs', 'unblock', 'done']]);
+  });
+
+  test('what a person has changed since the run looked is not written', async () => {
+    const organization = await synced();
+    const path = `/api/v1/organizations/${organization.id}`;
+    await world.admin.patch(path, { name: 'Renamed', blocked: true });
+    const renaming = await world.kmsFault({ path: '/team/update', contains: 'Renamed', action: HOLD });
+    const id = await begun({ organization_ids: [organization.id] });
+    await renaming.struck();
+    await world.admin.patch(path, { blocked: false });
+    await renaming.remove();
+    expect(about(await over(id), organization)).toEqual([['name_differs', 'rename', 'done']]);
+    expect((await world.kmsState()).teams[organization.teamId]).toMatchObject({ team_alias: 'Renamed', blocked: false });
   });
 
   test('a budget that somebody has edited is told and left; so are a team without a limit, and resets that give quota back', async () => {

@@ -151,6 +151,19 @@ describe('a team', () => {
     expect((await litellm.get('/user/info', { params: { user_id: userId } })).data.user_info.user_alias).toBe('Navy');
   });
 
+  test('gets the limit that was asked for last, also where an earlier one is written later', async () => {
+    const organization = await world.organization();
+    const team = `${teamsOf(organization.id)}/blue`;
+    await world.admin.post(teamsOf(organization.id), { c_team_id: 'blue', max_budget_in_team: '5.00' });
+    const slow = await world.kmsFault({ path: '/team/member_update', contains: '6.25', action: HOLD });
+    const earlier = world.admin.patch(team, { max_budget_in_team: '6.25' });
+    await slow.struck();
+    expect((await world.admin.patch(team, { max_budget_in_team: '7.75' })).data.synced_at).not.toBeNull();
+    await slow.remove();
+    expect((await earlier).data).toMatchObject({ max_budget_in_team: '7.75', synced_at: expect.any(String) });
+    expect(await membershipOf(organization, `${organization.id}/blue`)).toEqual({ isMember: true, limit: 7.75 });
+  });
+
   test.each<[string, FaultRequest]>([
     ['is unavailable', LITELLM_UNAVAILABLE],
     ['loses the answer to the user', { path: '/user/new', when: 'after', times: 9, action: RESET }],
@@ -279,6 +292,19 @@ describe('a key', () => {
     expect((await world.admin.get(keys)).data.data).toMatchObject([{ issued_at: null, deleted_at: expect.any(String) }]);
     await world.clearFaults();
     expect((await world.admin.post(keys, { name: 'laptop' })).status).toBe(201);
+  });
+
+  test.each([
+    ['an error', { error: { message: 'no upstream', code: '502' } }],
+    ['a page of a proxy', '<html></html>'],
+  ])('is not taken for deleted where the answer is 200 with %s', async (_, body) => {
+    const { keys } = await withTeam();
+    const { data } = await world.admin.post(keys, { name: 'laptop' });
+    await world.kmsFault({ path: '/key/delete', action: { kind: 'respond', status: 200, body } });
+    expect((await world.admin.delete(`${keys}/${data.id}`)).status).toBe(503);
+    expect((await world.admin.get(keys)).data.data).toMatchObject([{ revoked_at: expect.any(String), deleted_at: null }]);
+    expect((await world.admin.delete(`${keys}/${data.id}`)).status).toBe(204);
+    expect((await chat(data.key)).status).toBe(401);
   });
 
   test('is revoked as soon as LiteLLM can be told so', async () => {
