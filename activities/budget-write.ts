@@ -45,6 +45,7 @@ export async function writeBudget(
     throw ApplicationFailure.retryable('another change of this budget is under way', FAILURE.budgetBusy);
   }
   const found = (await kms.teamBudget(teamId)).quota;
+  const foundAt = Date.now();
   if (found === null) return { kind: 'edited', reason: 'the team has become unlimited in LiteLLM (max_budget is null)' };
   const { before, after, onOver, onWithoutEffect } = await plan(found).catch(async (error) => {
     // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this
@@ -57,7 +58,7 @@ export async function writeBudget(
   let refusal: KmsError | undefined;
   if (live === before && before !== after) {
     try {
-      Context.current().cancellationSignal.throwIfAborted();
+      requireInTime(foundAt);
       refusal = await refusalOf(kms.setTeamBudget(teamId, after));
     } catch (error) {
       if (!isUnderWay(error)) await onOver?.();
@@ -102,9 +103,10 @@ export async function takeBackBudget(
   }
   const read = async () => (await kms.teamBudget(teamId)).quota;
   try {
+    const startedAt = Date.now();
     const found = await read();
     if (found !== before && found !== after) return editedReason(found, before, after);
-    Context.current().cancellationSignal.throwIfAborted();
+    requireInTime(startedAt);
     const failure = await failureOf(kms.setTeamBudget(teamId, before));
     const live = await read();
     if (live === before) return undefined;
@@ -116,6 +118,25 @@ export async function takeBackBudget(
     if (error instanceof KmsError && error.kind === 'not_found') return undefined;
     throw error;
   }
+}
+
+/**
+ * So long after a look at the budget it may still be written: longer than the calls in between take, and so much less than
+ * a plan lasts (`quota-writes.ts`) that the write is over before that.
+ */
+const WRITTEN_WITHIN_MS = 30_000;
+
+/**
+ * Nothing may be written by an attempt that Temporal has given up. One whose process stood still has not heard of that yet,
+ * and meanwhile others may have changed the budget, or given the money back. By the time of day: other clocks stand
+ * still with a machine.
+ *
+ * @throws a retryable failure: the next attempt looks at the budget again.
+ */
+function requireInTime(seenAt: number): void {
+  Context.current().cancellationSignal.throwIfAborted();
+  if (Date.now() - seenAt > WRITTEN_WITHIN_MS)
+    throw ApplicationFailure.retryable('the budget was read too long ago to be written now', FAILURE.budgetBusy);
 }
 
 function editedReason(live: QuotaMicros | null, before: QuotaMicros, after: QuotaMicros): string {

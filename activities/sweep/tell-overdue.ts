@@ -1,7 +1,6 @@
 import type { EntityManager } from '../../src/database/database.ts';
 import { tell as tellOutside } from '../../src/database/outbound-events.ts';
 import { tellOverdue as tell, unsettled } from '../../src/database/recharge-events.ts';
-import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { UNDECIDED_AFTER_MS, undecidedEvent } from '../../src/domain/overdue.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
@@ -12,8 +11,8 @@ const EVENTS_LIMIT = 200;
 
 /**
  * Tells, and logs, which recharges have an intent and do not settle: at 15 minutes and again at 6 hours; and
- * which events nothing could be decided on for 15 minutes. Idempotent: each is told once. Asks nobody but the
- * database, so it works while Stripe or LiteLLM is unavailable.
+ * which events nothing could be decided on for 15 minutes. An event that has a recharge is told of as that.
+ * Idempotent: each is told once. Asks nobody but the database, so it works while Stripe or LiteLLM is unavailable.
  */
 export function tellOverdue({ database, log }: Pick<ActivityDependencies, 'database' | 'log'>) {
   return async (): Promise<void> => {
@@ -26,13 +25,11 @@ export function tellOverdue({ database, log }: Pick<ActivityDependencies, 'datab
       }
       after = page.length === RECHARGES_A_PAGE ? page.at(-1) : undefined;
     }
-    const idle = await webhookEvents.findIdle(em, { idleMs: UNDECIDED_AFTER_MS, after: '', limit: EVENTS_LIMIT });
-    for (const event of idle) await tellUndecided(em, event);
+    const undecided = await webhookEvents.findUndecided(em, { idleMs: UNDECIDED_AFTER_MS, limit: EVENTS_LIMIT });
+    for (const event of undecided) await tellUndecided(em, event);
   };
 
-  /** One that has a recharge is told of as that. */
   async function tellUndecided(em: EntityManager, { id: eventId, organizationId, teamId }: webhookEvents.DispatchableEvent) {
-    if (await recharges.findByEvent(em, eventId)) return;
     const data = undecidedEvent({ eventId, teamId });
     const isNew = await tellOutside(em, { type: 'drift.detected', organizationId, key: `event/${eventId}/undecided`, data });
     if (isNew) log.error({ ...data, organization_id: organizationId }, 'an event is undecided');

@@ -95,17 +95,26 @@ export async function noteSuccess(tx: EntityManager, id: string): Promise<void> 
   await tx.execute('update outbound_endpoint set failing_since = null where id = ? and failing_since is not null', [id]);
 }
 
+/** A delivery fails first some seconds after its days have begun, and its last attempt still counts. */
+const FIRST_FAILS_WITHIN = '1 minute';
+
 /**
- * A delivery has failed. Returns the reason when the endpoint is disabled by it: it is gone, or nothing was
- * delivered to it for days.
+ * A delivery has failed, and is not recorded as that yet. It fails since now where nothing else has failed that is still
+ * tried: what was given up long ago says nothing of today. Returns the reason when the endpoint is disabled by it: it is
+ * gone, or nothing was delivered to it for days.
  */
 export async function noteFailure(tx: EntityManager, id: string, status: number | null): Promise<string | undefined> {
-  await tx.execute('update outbound_endpoint set failing_since = now() where id = ? and failing_since is null', [id]);
+  await tx.execute(
+    `update outbound_endpoint set failing_since = now() where id = ? and (failing_since is null or not exists (
+       select from outbound_delivery d
+       where d.endpoint_id = outbound_endpoint.id and d.delivered_at is null and d.given_up_at is null and d.attempts > 0))`,
+    [id],
+  );
   const reason = status === 410 ? 'it answered 410 Gone' : `nothing was delivered to it for ${DELIVERY_DAYS} days`;
   const disabled = await tx.execute(
     `update outbound_endpoint set disabled_at = now(), disabled_reason = ?
-     where id = ? and disabled_at is null and (? or failing_since <= now() - ? * interval '1 day') returning id`,
-    [reason, id, status === 410, DELIVERY_DAYS],
+     where id = ? and disabled_at is null and (? or failing_since <= now() - ? * interval '1 day' + ?::interval) returning id`,
+    [reason, id, status === 410, DELIVERY_DAYS, FIRST_FAILS_WITHIN],
   );
   return disabled.length === 1 ? reason : undefined;
 }

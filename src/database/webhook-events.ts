@@ -94,6 +94,19 @@ export async function findIdle(
   );
 }
 
+/** The oldest events, up to `limit`, that have been open for `idleMs` without a recharge: nothing was decided on them. */
+export async function findUndecided(em: EntityManager, { idleMs, limit }: { idleMs: number; limit: number }): Promise<DispatchableEvent[]> {
+  return em.execute<DispatchableEvent[]>(
+    `select e.id, e.organization_id as "organizationId", e.team_id as "teamId", e.source, e.event_type as "eventType", e.traceparent
+     from webhook_event e
+     where not e.processed and e.organization_id is not null and e.duplicate_of is null
+       and greatest(e.received_at, e.dispatched_at) < now() - ? * interval '1 millisecond'
+       and not exists (select from recharge r where r.event_id = e.id)
+     order by e.id limit ?`,
+    [idleMs, limit],
+  );
+}
+
 /** Of one organization: whether an event is open, and the sweep's own events that brought nothing. */
 export type SweepStanding = { hasOpenEvent: boolean; fruitless: FailuresInARow };
 

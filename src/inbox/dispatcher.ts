@@ -34,6 +34,11 @@ const HEAD_START_MS = 2 * POLL_INTERVAL_MS;
  * what comes in. More than one, so that a few rows that always fail do not stand before one that would not.
  */
 const FAILED_IN_OUTAGE = 5;
+/**
+ * Rows that have failed meanwhile and are passed over, so that each row has its turn: some may fail whatever is well
+ * again, and a row that would not may stand behind them. Their ids go with each claim.
+ */
+const MAX_PASSED_OVER = 1_000;
 /** Between two such tries. What is stored meanwhile waits so long when the outage is over. */
 const OUTAGE_PAUSE_MS = 1_000;
 
@@ -69,7 +74,7 @@ export class Dispatcher<Row extends { id: string }> {
   /** The rows that have failed since one has succeeded, as many of them as make an outage. */
   private readonly failed = new Set<string>();
   private tryAgainAt = 0;
-  /** Until when each row that has failed is left to others. */
+  /** Until when each row that has failed is left to others; in an outage until all have had their turn. */
   private readonly left = new Map<string, number>();
   private readonly underWay = new Set<Promise<void>>();
   /** When half of the rows under way have ended the table is read again: one read for several rows. */
@@ -107,6 +112,7 @@ export class Dispatcher<Row extends { id: string }> {
         const rows =
           free > 0 ? await claim({ limit: free, leaseMs: deadlineMs + LEASE_BEYOND_DEADLINE_MS, except: this.leftToOthers() }) : [];
         for (const row of rows) this.begin(row, deadlineMs);
+        if (rows.length < free || this.left.size > MAX_PASSED_OVER) this.beginRound();
         this.claimAgainAt = Math.floor(this.underWay.size / 2);
         if (this.room() > 0 && rows.length === free) continue;
       } catch (error) {
@@ -119,13 +125,22 @@ export class Dispatcher<Row extends { id: string }> {
   }
 
   private leftToOthers(): string[] {
-    for (const [id, until] of this.left) if (until <= performance.now()) this.left.delete(id);
+    if (!this.isOutage()) this.beginRound();
     return [...this.left.keys()];
+  }
+
+  /** Those that have failed are tried again, once their pauses are over. */
+  private beginRound(): void {
+    for (const [id, until] of this.left) if (until <= performance.now()) this.left.delete(id);
+  }
+
+  private isOutage(): boolean {
+    return this.failed.size >= FAILED_IN_OUTAGE;
   }
 
   /** How many rows may be begun now. */
   private room(): number {
-    if (this.failed.size < FAILED_IN_OUTAGE) return MAX_UNDER_WAY - this.underWay.size;
+    if (!this.isOutage()) return MAX_UNDER_WAY - this.underWay.size;
     return this.underWay.size === 0 && performance.now() >= this.tryAgainAt ? FAILED_IN_OUTAGE : 0;
   }
 
@@ -153,7 +168,7 @@ export class Dispatcher<Row extends { id: string }> {
       this.failed.clear();
     } catch (error) {
       this.watcher.failed();
-      if (this.failed.size < FAILED_IN_OUTAGE) this.failed.add(row.id);
+      if (!this.isOutage()) this.failed.add(row.id);
       this.tryAgainAt = performance.now() + OUTAGE_PAUSE_MS;
       failInTrace((error as Error).name, (error as Error).message);
       const delay = Math.min(RETRY_FIRST_MS * 2 ** this.failures++, RETRY_LAST_MS);

@@ -40,6 +40,21 @@ async function told({ id }: Organization): Promise<{ type: string; kind: string;
   return rows.map(({ type, data: { kind, subject } }) => ({ type, kind, subject }));
 }
 
+/** Two hundred recharges, older than any that a test makes, that wait for their banks since yesterday. */
+const OTHERS_IN_PROCESSING = [
+  `insert into organization_balance_config (c_organization_id, name, stripe_customer_id, litellm_team_id, currency, minimum_balance,
+     target_balance, quota_per_unit, auto_recharge_enabled, max_daily_recharges, time_zone)
+   select 'other-' || n, 'Other', 'cus_other_' || n, 'other-' || n, 'usd', 2, 20, 1, true, 10, 'UTC' from generate_series(1, 200) n`,
+  `insert into webhook_event (id, source, event_type, team_id, organization_id, payload, body_sha256, crossing, received_at, dispatched_at)
+   select 'evt_0' || lpad(n::text, 31, '0'), 'webhook', 'budget_crossed', 'other-' || n, 'other-' || n, '{}', 'digest', 'crossing-' || n,
+     now() - interval '1 day', now() - interval '1 day' from generate_series(1, 200) n`,
+  `insert into recharge (id, event_id, organization_id, litellm_team_id, source, status, stripe_customer_id, amount_minor, currency,
+     quota_granted, balance_seen, payment_intent_id, quota_before, quota_after, timeline, created_at, updated_at)
+   select 'rch_0' || lpad(n::text, 31, '0'), 'evt_0' || lpad(n::text, 31, '0'), 'other-' || n, 'other-' || n, 'webhook', 'processing',
+     'cus_other_' || n, 2000, 'usd', 20, 1, 'pi_other_' || n, 10, 30, '[]', now() - interval '1 day', now() - interval '1 day'
+   from generate_series(1, 200) n`,
+];
+
 describe('fields that are left out', () => {
   test.each([
     ['budget and spend', ['max_budget', 'spend'], { budget: 10, spend: 10.5 }],
@@ -80,6 +95,26 @@ describe('fields that are left out', () => {
     await missing.remove();
     expect(await world.closed(eventId)).toEqual(RECHARGED);
     await expectChargedOnce(world, organization);
+  });
+
+  test('for fifteen minutes, while banks process the payments of many others: that is told all the same', async () => {
+    const organization = await world.organization();
+    const missing = await leaveOut(organization, 'max_budget', 'spend');
+    const eventId = await world.accepted(organization);
+    await missing.struck();
+    await world.sql.query(
+      "update webhook_event set received_at = received_at - interval '15 min', dispatched_at = dispatched_at - interval '15 min' where id = $1",
+      [eventId],
+    );
+    for (const statement of OTHERS_IN_PROCESSING) await world.sql.query(statement);
+    await world.sweep();
+    const seen = await told(organization);
+    await world.sql.query("delete from recharge where litellm_team_id like 'other-%'");
+    await world.sql.query("delete from webhook_event where team_id like 'other-%'");
+    await world.sql.query("delete from organization_balance_config where litellm_team_id like 'other-%'");
+    expect(seen).toContainEqual({ type: 'drift.detected', kind: 'event_undecided', subject: eventId });
+    await missing.remove();
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
 
   test('after the capture: nothing is parked as edited, and the quota is raised once they are shown', async () => {

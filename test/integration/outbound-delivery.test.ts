@@ -262,6 +262,37 @@ describe('a receiver that does not take an event', () => {
     await eventually(async () => (await endpoints.find(database.fork(), id))?.disabledAt, 'it is disabled');
   });
 
+  test('is disabled with the last attempt of the only event that there was for it', async () => {
+    const receiver = await startReceiver(status(500));
+    const id = await endpoint(receiver.url);
+    const only = await tellDrift('only');
+    const dispatcher = startDispatcher();
+    await attempted(only);
+    // Three days later.
+    await sql.query("update outbound_endpoint set failing_since = now() - interval '3 days' + interval '10 seconds'");
+    await sql.query('update outbound_delivery set retry_until = now(), due_at = now()');
+    dispatcher.poke();
+    await eventually(async () => (await endpoints.find(database.fork(), id))?.disabledAt, 'it is disabled');
+  });
+
+  test('is not disabled by one failure for what it never took long ago', async () => {
+    const answers = [500, 500];
+    const receiver = await startReceiver((request, response) => status(answers.shift() ?? 200)(request, response));
+    const id = await endpoint(receiver.url);
+    const never = await tellDrift('never-taken');
+    const dispatcher = startDispatcher();
+    await attempted(never);
+    // Its days are over, and since then there was nothing to deliver.
+    await sql.query("update outbound_endpoint set failing_since = now() - interval '8 days'");
+    await sql.query("update outbound_delivery set given_up_at = now() - interval '8 days'");
+    const next = await tellDrift('next');
+    dispatcher.poke();
+    await attempted(next);
+    expect(await endpoints.find(database.fork(), id)).toMatchObject({ disabledAt: null, failingSince: expect.any(Date) });
+    await attempted(next, 2);
+    expect((await deliveryOf(next)).delivered_at).toBeInstanceOf(Date);
+  });
+
   test('has no more under way than it may, whatever the plan', async () => {
     const receiver = await startReceiver();
     await endpoint(receiver.url);

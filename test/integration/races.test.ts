@@ -3,12 +3,15 @@
  * again.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { takeBackBudget, writeBudget } from '../../activities/budget-write.ts';
 import { closeEvent } from '../../activities/recharge/close-event.ts';
 import { obstacleTo } from '../../activities/recharge/last-look.ts';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { Database } from '../../src/database/database.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
+import { quotaFromDollars } from '../../src/domain/money.ts';
 import { KmsClient } from '../../src/kms/client.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { Metrics } from '../../src/observability/metrics.ts';
@@ -98,6 +101,57 @@ describe('a refusal that the budget itself does not confirm refunds nothing, and
     expect(await world.alerted(organization)).toEqual(RECHARGED);
     expect(await world.strikes()).toBe(4);
     await expectChargedOnce(world, organization);
+  });
+});
+
+describe('a process that stands still right before it writes a budget, while others change that, writes nothing', () => {
+  const now = Date.now;
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+
+  const [BEFORE, AFTER] = [quotaFromDollars(BUDGET_AFTER), quotaFromDollars(51)];
+
+  /** What happens while the process stands still: Temporal has given its attempt up, and others go on. */
+  async function standStill({ teamId }: Organization): Promise<void> {
+    await world.kms.post('/team/update', { team_id: teamId, max_budget: 77 });
+    jest.spyOn(Date, 'now').mockImplementation(() => now() + 60_000);
+  }
+
+  test('after the plan of a raise or a lowering', async () => {
+    const { organization } = await world.recharged();
+    const database = await Database.open(world.config.databaseUrl);
+    const write = () =>
+      writeBudget(
+        database.fork(),
+        new KmsClient(world.config.kms),
+        { organizationId: organization.id, teamId: organization.teamId, writer: 'rch_late' },
+        async () => {
+          await standStill(organization);
+          return { before: BEFORE, after: AFTER };
+        },
+      );
+    await expect(new MockActivityEnvironment().run(write)).rejects.toMatchObject({ type: FAILURE.budgetBusy, nonRetryable: false });
+    expect(await world.budgetOf(organization.teamId)).toBe(77);
+    await database.close();
+  });
+
+  test('after the look before a refund', async () => {
+    const { organization } = await world.recharged();
+    const database = await Database.open(world.config.databaseUrl);
+    const kms = new KmsClient(world.config.kms);
+    const look = kms.teamBudget.bind(kms);
+    jest.spyOn(kms, 'teamBudget').mockImplementationOnce(async (teamId) => {
+      const found = await look(teamId);
+      await standStill(organization);
+      return found;
+    });
+    const { id: organizationId, teamId } = organization;
+    const take = () =>
+      takeBackBudget(database.fork(), kms, { organizationId, teamId, writer: 'rch_late', before: quotaFromDollars(10), after: BEFORE });
+    await expect(new MockActivityEnvironment().run(take)).rejects.toMatchObject({ type: FAILURE.budgetBusy, nonRetryable: false });
+    expect(await world.budgetOf(teamId)).toBe(77);
+    await database.close();
   });
 });
 

@@ -89,6 +89,15 @@ describe('a dispatcher', () => {
     expect(table.attempts.length).toBeGreaterThan(MAX_UNDER_WAY + 5 * 30);
   });
 
+  test('comes to the row that would not fail, behind hundreds that always do', async () => {
+    const table = new Table(300);
+    table.isUnavailable = (id) => id !== 'a new one';
+    await dispatch(table, 60_000);
+    await dispatchNew(table, 120_000);
+    expect(table.attempts).toContain('a new one');
+    expect(table.left).toBe(300);
+  });
+
   test('hands on all of them as soon as one succeeds again', async () => {
     const table = new Table(500);
     table.isUnavailable = () => true;
