@@ -6,7 +6,7 @@
 import { type AppliedHold, endsWithCard, HOLDS } from './hold.ts';
 import { isOfLimit, type LimitsUsed } from './limits.ts';
 import { litellmCall } from './litellm-call.ts';
-import { dollarsFromQuota, formatQuota, type QuotaMicros } from './money.ts';
+import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from './money.ts';
 import { actionOnRecharge, actionOnRefusal, actionOnReversal, type ToldRefusal } from './outbound-event.ts';
 import { overdueAfter, UNDECIDED_AFTER_MS, undecidedEvent } from './overdue.ts';
 import { REFUSALS } from './policy.ts';
@@ -150,7 +150,7 @@ export function standingOf(facts: OrganizationFacts, now: Date, obstacles = NONE
     ...refused(facts),
     ...differing(facts),
     ...limited(facts),
-    ...underWay(facts, { now, stop: obstacles.stop }),
+    ...underWay(facts, obstacles.stop),
   ];
   const { id, isAutoRecharged, isBlocked } = facts;
   const off = (why: string, next: string): Standing => ({ state: 'off', since: null, why, next });
@@ -282,7 +282,7 @@ function whyOf({ kind, reason, hasFailed }: StandingDrift): string {
 }
 
 function figures({ kind, ours, theirs }: StandingDrift): string {
-  return kind !== 'budget_edited' ? '' : ` (${theirs ?? 'nothing'}, where ${ours ?? 'nothing'} is expected)`;
+  return kind !== 'budget_edited' ? '' : ` (${theirs}, where ${ours} is expected)`;
 }
 
 /** What settles a difference that the synchronisation does not settle, to be pasted where it is a command. */
@@ -327,7 +327,7 @@ function acceptBudget(organizationId: string): string {
 
 /** A team of which nothing is known begins with none. */
 function dollars(quota: QuotaMicros | null): number {
-  return quota === null ? 0 : dollarsFromQuota(quota);
+  return dollarsFromQuota(quota ?? quotaMicros(0));
 }
 
 /** An event that has been open for so long has met what no retry has ended. */
@@ -337,15 +337,16 @@ function undecided({ event }: OrganizationFacts, now: Date): Standing[] {
   return [{ state: 'needs_person', since: event.since, why: `${event.id}: ${withTrouble(seen, event.trouble)}`, next: action }];
 }
 
-function underWay({ recharge, event }: OrganizationFacts, { now, stop }: { now: Date; stop: string | null }): Standing[] {
+/** What waits for a person comes before it. */
+function underWay({ recharge, event }: OrganizationFacts, stop: string | null): Standing[] {
   const found: Standing[] = [];
-  if (recharge && recharge.status !== 'needs_attention') {
+  if (recharge) {
     const { id, status, since, amount, trouble } = recharge;
     const why = withTrouble(`${amount} by ${id} is ${status}`, trouble);
     const next = status === 'processing' ? 'quota follows when the bank has settled it, which takes days' : goesOn(trouble, stop);
     found.push({ state: 'recharging', since, why, next });
   }
-  if (event && now.getTime() - event.since.getTime() < UNDECIDED_AFTER_MS) {
+  if (event) {
     const { id, since, trouble } = event;
     found.push({ state: 'recharging', since, why: withTrouble(`nothing is decided on ${id} yet`, trouble), next: goesOn(trouble, stop) });
   }

@@ -4,6 +4,7 @@ import {
   dependencyLine,
   isSchedulePlaced,
   lagLine,
+  type ScheduleFacts,
   scheduleLine,
   serviceHoldLine,
   serviceLines,
@@ -109,10 +110,16 @@ describe('the service', () => {
   });
 
   test('without a worker says since when about nothing was done', () => {
-    const [workers] = temporalLines({ pollers: pollers(null), schedules: [{ ...schedule, lastSuccessAt: minutesAgo(12) }] }, NOW);
+    const ended = (minutes: number): ScheduleFacts => ({ ...schedule, lastSuccessAt: minutesAgo(minutes) });
+    const [workers] = temporalLines(
+      { pollers: pollers(null), schedules: [30, 12, 20].map(ended).concat({ ...schedule, lastSuccessAt: null }) },
+      NOW,
+    );
     expect(workers?.seen).toBe(
       'none asks for work, and the last scheduled run ended 12 minutes ago: nothing is charged, swept or synchronised',
     );
+    const [unknown] = temporalLines({ pollers: pollers(null), schedules: [{ ...schedule, lastSuccessAt: null }] }, NOW);
+    expect(unknown?.seen).toBe('none asks for work: nothing is charged, swept or synchronised');
   });
 
   test('says why Temporal cannot be asked', () => {

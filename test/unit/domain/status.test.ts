@@ -2,11 +2,13 @@
 import { describe, expect, test } from '@jest/globals';
 import { HOLDS } from '../../../src/domain/hold.ts';
 import { parseQuota } from '../../../src/domain/money.ts';
+import type { ToldRefusal } from '../../../src/domain/outbound-event.ts';
 import {
   balanceOf,
   isQuiet,
   ORGANIZATION_STATES,
   type OrganizationFacts,
+  type OrganizationState,
   STATE_NAMES,
   type Standing,
   type StandingDrift,
@@ -247,6 +249,24 @@ bill release hld_1 "reason"    # the same card is asked again`,
     [
       'a budget that was lowered',
       { holds: [hold('budget_lowered')], budgetExpected: parseQuota('30.50') },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (budget_lowered)
+→ one of:
+bill org accept-budget acme "reason"    # it was meant
+${restored}    # it was not meant: a probe each minute sees it`,
+    ],
+    [
+      'a dispute beside a budget that is known',
+      { holds: [hold('disputed')], budgetExpected: parseQuota('30.50') },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (disputed)
+→ the dispute is won, or a person releases it: bill release hld_1 "reason"`,
+    ],
+    [
+      'a budget that was lowered, of which no synchronisation has told yet',
+      { holds: [hold('budget_lowered')], budgetExpected: parseQuota('30.50'), drifts: [drift('name_differs')] },
       `
 held since 11:30
 dispute du_1 of recharge rch_1 (budget_lowered)
@@ -541,15 +561,32 @@ bill org set acme --create-team    # it is to be made, with max_budget 0`,
     expect(next({ stop: 'no worker', hold: 'the service is held' })).toBe('it goes on when this is put right: no worker');
   });
 
+  test.each<[OrganizationState, ToldRefusal[]]>([
+    ['off', ['auto_recharge_disabled']],
+    ['limit_reached', ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached']],
+    ['needs_person', ['refused_with_money_left', 'amount_too_large', 'no_payment_method', 'customer_missing', 'payment_unknown']],
+    [
+      'litellm_differs',
+      ['spend_not_shown', 'team_not_found', 'team_blocked', 'unlimited_budget', 'budget_duration', 'budget_limits', 'soft_budget'],
+    ],
+  ])('is %s where it is refused for %j', (state, reasons) => {
+    for (const reason of reasons)
+      expect([reason, standingOf({ ...FINE, refusals: [{ reason, since: NOW }] }, NOW).state]).toEqual([reason, state]);
+  });
+
   test('says what most needs somebody, and of the same kind what has lasted longest', () => {
     const refusals = [{ reason: 'daily_limit_reached' as const, since: minutesAgo(60) }];
-    const both = { ...FINE, refusals, recharge: recharge('needs_attention', null) };
-    expect(standingOf(both, NOW).state).toBe('needs_person');
+    const stateOf = (facts: Partial<OrganizationFacts>) => standingOf({ ...FINE, ...facts }, NOW).state;
+    expect(stateOf({ refusals, recharge: recharge('needs_attention', null) })).toBe('needs_person');
+    expect(stateOf({ refusals, recharge: recharge('charging'), drifts: [edited] })).toBe('litellm_differs');
+    expect(stateOf({ refusals, recharge: recharge('charging'), isAutoRecharged: false })).toBe('limit_reached');
+    expect(stateOf({ holds: [hold('disputed')], drifts: [edited], isBlocked: true })).toBe('held');
     const reversals = [
       { id: 'du_1', since: minutesAgo(2), why: null },
       { id: 'du_0', since: minutesAgo(5), why: null },
     ];
     expect(standingOf({ ...FINE, reversals }, NOW).why).toContain('du_0');
+    expect(standingOf({ ...FINE, refusals, limitsOfNothing: ['max_daily_recharges is 0'] }, NOW).since).toEqual(minutesAgo(60));
   });
 
   test('is nothing to act on where it goes on by itself or was turned off', () => {
