@@ -3,7 +3,7 @@ import { type Client, type Workflow, WorkflowFailedError, type WorkflowResultTyp
 import type { QueryDefinition } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { TemporalConfig } from '../config.ts';
-import { withDeadline } from '../deadline.ts';
+import { DeadlineError, withDeadline } from '../deadline.ts';
 import { workerLines } from '../domain/service-status.ts';
 import { troubleText } from '../domain/status.ts';
 import { openClient } from '../temporal/connection.ts';
@@ -16,6 +16,8 @@ import { workerWait } from './worker-wait.ts';
 
 /** Between two queries of a run under way. */
 const PROGRESS_MS = 1_000;
+/** Temporal answers a start in milliseconds. */
+const START_MS = 5_000;
 /** Longer takes no query that a worker answers. */
 const QUERY_MS = 3_000;
 
@@ -43,13 +45,14 @@ export async function runByHand<W extends Workflow>(
   const temporal: TemporalConfig = { connect: loadClientConnectConfig({ overrideEnvVars: env }), taskQueue, uiUrl: undefined };
   const client = openClient(temporal);
   try {
-    const run = await client.workflow.start(type, { workflowId: `${name}/by-hand-${Date.now()}`, taskQueue, args: args as unknown[] });
+    const start = client.workflow.start(type, { workflowId: `${name}/by-hand-${Date.now()}`, taskQueue, args: args as unknown[] });
+    const run = await withDeadline(start, START_MS, 'Temporal (TEMPORAL_ADDRESS) has not answered');
     let isOver = false;
     const workers = workerWait(`run ${run.workflowId}`, console.error);
     const { promise: givenUp, reject: giveUp } = Promise.withResolvers<never>();
     const look = async () => {
       const progress = await withDeadline(run.query(query), QUERY_MS).catch(() => undefined);
-      const trouble = await run.describe().then(troubleIn, () => undefined);
+      const trouble = await withDeadline(run.describe(), QUERY_MS).then(troubleIn, () => undefined);
       if (isOver) return;
       if (progress) seen(progress, trouble && troubleText(trouble));
       try {
@@ -66,6 +69,7 @@ export async function runByHand<W extends Workflow>(
     });
   } catch (error) {
     if (error instanceof CommandError) throw error;
+    if (error instanceof DeadlineError) throw new ServiceError(`${error.message}: nothing may have been started; bill doctor checks it`);
     if (!(error instanceof WorkflowFailedError)) throw temporalErrorOf(error, temporal);
     throw new ServiceError(`${name} has failed: ${reasonOf(error)}`);
   } finally {

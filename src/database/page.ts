@@ -66,6 +66,18 @@ export async function pageByCreation<Row extends { id: string; createdAt: Date }
   return { data, nextCursor: rows.length > limit && lastRow && last ? writePosition([lastRow.created_at_micros, last.id]) : null };
 }
 
+/** The cursor of a list in the order of ids from outside. */
+export function cursorBehind(id: string): string {
+  return Buffer.from(JSON.stringify([id])).toString('base64url');
+}
+
+/** The id that `cursorBehind` was made of. @throws BadCursorError */
+export function idBefore(cursor: string): string {
+  const [id, ...more] = listIn(cursor);
+  if (typeof id !== 'string' || more.length > 0 || !isStorable(id)) throw new BadCursorError();
+  return id;
+}
+
 // MikroORM's types of conditions and orders want a concrete entity; these two columns are what `Row` is known
 // to have.
 const NEWEST_ID = { id: 'desc' };
@@ -88,12 +100,19 @@ function writePosition(position: Position): string {
 
 /** @throws BadCursorError */
 function readPosition(cursor: string): Position {
+  const [createdAt, id, ...more] = listIn(cursor);
+  if (typeof createdAt === 'string' && typeof id === 'string' && more.length === 0 && isInstant(createdAt) && isStorable(id))
+    return [createdAt, id];
+  throw new BadCursorError();
+}
+
+/** @throws BadCursorError where it is neither base64url nor JSON nor a list. */
+function listIn(cursor: string): unknown[] {
   try {
-    const [createdAt, id, ...more] = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')) as unknown[];
-    if (typeof createdAt === 'string' && typeof id === 'string' && more.length === 0 && isInstant(createdAt) && isStorable(id))
-      return [createdAt, id];
+    const read: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
+    if (Array.isArray(read)) return read;
   } catch {
-    // Neither base64url nor JSON nor a list: the same error as below.
+    // The same error as of anything else.
   }
   throw new BadCursorError();
 }

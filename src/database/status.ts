@@ -115,7 +115,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         isBlocked: organization.blocked,
         isTeamAwaited: organization.createTeam && !organization.litellmSeenAt && rest.balance === null,
         isUnused: mayBeUnused.includes(id) && !asked.has(id),
-        lowSince: organization.lowSince ?? null,
+        lowSince: lowSinceOf(organization, rest.balance),
         limitsOfNothing: limitsOfNothing(policyOf(organization)),
         recharge: recharge ? openRecharge(recharge) : null,
         event: events.get(id) ?? null,
@@ -125,7 +125,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         holds: holds.get(id) ?? [],
         refusals: refusals.get(id) ?? [],
         limitsUsed: usedOf(organization, paid.get(id)),
-        drifts: drifts.get(id) ?? [],
+        drifts: (drifts.get(id) ?? []).filter((drift) => !isWishedSince(drift, organization)),
         budgetExpected: expected.get(id) ?? null,
         gone: { left: leftOf(rest.balance), lastBudget: lastBudgets.get(id) ?? null },
       },
@@ -135,6 +135,17 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
 
 function usedOf(organization: Organization, paid: PaidHistory | undefined): LimitsUsed | null {
   return paid ? limitsUsed(policyOf(organization), paid) : null;
+}
+
+/** Since when its balance is low. A write of ours may have ended that, which the next sweep sees. */
+function lowSinceOf({ lowSince, minimumBalance }: Organization, balance: SeenOrganization['balance']): Date | null {
+  const isAbove = balance !== null && balance.quota !== null && balance.quota - balance.spend > minimumBalance;
+  return isAbove ? null : (lowSince ?? null);
+}
+
+/** A person has asked for the team that a synchronisation did not find. */
+function isWishedSince({ kind }: StandingDrift, { createTeam }: Organization): boolean {
+  return kind === 'team_not_found' && createTeam;
 }
 
 /** What was left of a budget when it was last seen. */

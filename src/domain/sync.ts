@@ -14,7 +14,7 @@ export const DRIFT_ADVICE = {
   team_missing:
     'LiteLLM does not have the team, no sweep or synchronisation has ever seen it, and it was asked for: it is made, with max_budget 0',
   team_not_found:
-    'LiteLLM does not have the team, no sweep or synchronisation has ever seen it, and it was not asked for: correct litellm_team_id (bill org set --team), or have the team made (bill org set --create-team)',
+    'LiteLLM does not have the team, no sweep or synchronisation has ever seen it, and it was not asked for: correct litellm_team_id, or have the team made (create_team)',
   team_deleted: 'LiteLLM no longer has the team: correct litellm_team_id, or make the team again in LiteLLM',
   name_differs: 'the team in LiteLLM gets the name that it has here',
   block_differs: 'the team was blocked in LiteLLM by somebody else: unblock it there, or set blocked here',

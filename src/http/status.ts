@@ -2,6 +2,7 @@
 import express, { type Router } from 'express';
 import { z } from 'zod';
 import * as names from '../database/names.ts';
+import { cursorBehind, idBefore } from '../database/page.ts';
 import * as status from '../database/status.ts';
 import { withDeadline } from '../deadline.ts';
 import type { ServiceLine } from '../domain/service-status.ts';
@@ -24,7 +25,8 @@ export function statusRoutes({ database, temporalFacts, probes, workflows }: Sta
   const router = express.Router();
 
   router.get('/', async (request, response) => {
-    const { limit, cursor: after, all = false, organization_id: id } = parse(statusQuery, request.query);
+    const { limit, cursor, all = false, organization_id: id } = parse(statusQuery, request.query);
+    const after = cursor === undefined ? undefined : idBefore(cursor);
     const em = database.fork();
     const now = new Date();
     const wanted = id === undefined ? (all ? 'all' : 'concerned') : { id };
@@ -39,7 +41,7 @@ export function statusRoutes({ database, temporalFacts, probes, workflows }: Sta
       organizations: {
         total: await status.countOrganizations(em),
         data: wanted === 'concerned' ? organizations.filter(({ state }) => state !== 'ok') : organizations,
-        next_cursor: next,
+        next_cursor: next === null ? null : cursorBehind(next),
       },
     });
   });

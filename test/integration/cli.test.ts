@@ -289,6 +289,13 @@ describe('bill webhook send', () => {
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
 
+  test('says of an event that asks for nothing why nothing follows', async () => {
+    const { teamId } = await world.organization();
+    const sent = await bill(['webhook', 'send', '--team', teamId, '--event', 'key_created']);
+    expect(sent).toMatchObject({ code: 0, out: expect.stringMatching(/^status +ignored$/m) });
+    expect(sent.err).toMatch(/^nothing is charged: key_created asks for nothing, so it is stored and that is all; bill events show evt_/);
+  });
+
   test('of a team that no organization has is wrong usage, and sends nothing', async () => {
     const ended = await bill(['webhook', 'send', '--team', 'nobodys-typo']);
     expect(ended).toMatchObject({
@@ -305,7 +312,11 @@ describe('bill webhook send', () => {
     const [due, ignored, unknown] = await Promise.all([dry(short.teamId), dry(short.teamId, '--event', 'key_created'), dry('nobodys')]);
     expect(due).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^would +charge\namount +20\.50 USD$/m) });
     expect(ignored.out).toMatch(/^reason +ignored$/m);
-    expect(unknown.out).toMatch(/^reason +unknown_team$/m);
+    expect(unknown).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/^bill: no organization has the LiteLLM team nobodys: /),
+    });
     const { rows } = await world.sql.query('select from webhook_event where team_id = any($1)', [[short.teamId, 'nobodys']]);
     expect(rows).toEqual([]);
   });

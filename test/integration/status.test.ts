@@ -326,6 +326,33 @@ describe('of an organization', () => {
     expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
   });
 
+  test('a balance that was low, until a dispute is won and our own write has raised it', async () => {
+    const { organization, intentId } = await world.recharged();
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.findingsOf(organization);
+    await world.reversalIs(id, 'taken_back');
+    await world.sweep();
+    expect(await standingOf(organization)).toMatchObject({
+      state: 'held',
+      next: expect.stringContaining('where its balance is still low'),
+    });
+    await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+    await world.findingsOf(organization);
+    await world.reversalIs(id, 'given_back');
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok', balance: '20.00', why: null });
+  });
+
+  test('a team that was not found, until a person has asked for it', async () => {
+    const organization = await world.organization();
+    await world.sql.query('update organization_balance_config set litellm_seen_at = null where c_organization_id = $1', [organization.id]);
+    await world.sql.query('delete from balance_sample where organization_id = $1', [organization.id]);
+    await world.deleteTeam(organization.teamId);
+    await sync();
+    expect(await standingOf(organization)).toMatchObject({ state: 'litellm_differs', next: expect.stringContaining('--create-team ') });
+    const { data } = await world.admin.patch(`/api/v1/organizations/${organization.id}`, { create_team: true });
+    expect(data).toMatchObject({ state: 'ok', why: expect.stringMatching(/^the next synchronisation makes its team/) });
+  });
+
   test('a recharge that a person has to settle, and one that goes on', async () => {
     const organization = await world.organization();
     const { goOn, rechargeId } = await world.chargedButNotGranted(organization);
@@ -366,6 +393,10 @@ describe('of an organization', () => {
     }
     expect(seen).toContainEqual(expect.objectContaining({ organization_id: organization.id, balance: '9.00', state: 'ok' }));
     expect(new Set(seen.map(({ organization_id: id }) => id)).size).toBe(seen.length);
+    for (const cursor of ['zz', 'WzFd', Buffer.from('["a","b"]').toString('base64url')]) {
+      const { status, data } = await world.admin.get('/api/v1/status', { params: { cursor } });
+      expect([status, data.detail]).toEqual([422, expect.stringContaining('is not a cursor of this list')]);
+    }
   });
 });
 

@@ -25,8 +25,10 @@ export function addWebhookCommands(bill: Command): void {
       .option('--budget <dollars>', 'max_budget that the alert claims', number, 10)
       .option('--dry-run', 'say what an alert of the team would lead to now, and send none'),
   ).action(async (options: Output & TestAlert & { dryRun?: boolean }) => {
-    if (options.dryRun) printOutlook(options, await outlookOf(options));
-    else await send(options);
+    if (!options.dryRun) return send(options);
+    const outlook = await outlookOf(options);
+    if (outlook['reason'] === 'unknown_team') throw usageError(String(outlook['why']));
+    printOutlook(options, outlook);
   });
 }
 
@@ -41,7 +43,8 @@ async function send(options: Output & TestAlert): Promise<void> {
   if (outlook?.['reason'] === 'unknown_team') throw usageError(`${outlook['why']}. Nothing was sent.`);
   const sent = await sendTestAlert(options);
   printRow(options, sent);
-  if (outlook && sent['status'] === 'accepted' && !options.json) console.error(consequenceOf(outlook, String(sent['event_id'])));
+  const isNew = sent['status'] === 'accepted' || sent['status'] === 'ignored';
+  if (outlook && isNew && !options.json) console.error(consequenceOf(outlook, String(sent['event_id'])));
 }
 
 function consequenceOf({ would, amount, currency, balance, why, waits_for: stop }: Row, eventId: string): string {

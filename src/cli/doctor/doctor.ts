@@ -8,6 +8,7 @@ import type { Config, TemporalConfig } from '../../config.ts';
 import { Database, type Encryption } from '../../database/database.ts';
 import * as stripeEvents from '../../database/stripe-events.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
+import { withDeadline } from '../../deadline.ts';
 import { ago } from '../../domain/elapsed.ts';
 import { stopOf } from '../../domain/service-status.ts';
 import { KmsClient } from '../../kms/client.ts';
@@ -19,20 +20,25 @@ import { EXIT } from '../exit.ts';
 import { fetchWithin } from '../fetch.ts';
 import { type Output, print } from '../output.ts';
 import { configOrExit } from '../process.ts';
+import { progress } from '../progress.ts';
 import { serviceEnvironment } from '../service-client.ts';
 import { examineCustomers, examineHolds } from './holds.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
 import { examineStandings } from './organizations.ts';
-import { change, note, type Observation, type Reading, runCheck } from './reading.ts';
+import { change, LOOK_DEADLINE_MS, note, type Observation, type Reading, runCheck } from './reading.ts';
 import { examineTemporal } from './temporal.ts';
 import { examineTimeZones } from './time-zones.ts';
 
 /** Signed alerts are refused from five minutes on; a clock that is a minute off is drifting there. */
 const MAX_SKEW_MS = 60_000;
 const HTTP_DEADLINE_MS = 5_000;
+/** It answers within this where nothing hangs. */
+const SILENT_MS = 2_000;
 
 export async function doctor(options: Output): Promise<void> {
-  const readings = await examine(configOrExit(serviceEnvironment()));
+  const say = progress(options);
+  const waiting = setTimeout(() => say('asking the database, Temporal, Stripe, LiteLLM and the API'), SILENT_MS);
+  const readings = await examine(configOrExit(serviceEnvironment())).finally(() => clearTimeout(waiting));
   print(options, { readings }, () => textOf(readings));
   if (readings.some(({ verdict }) => verdict === 'change')) process.exitCode = EXIT.found;
 }
@@ -66,7 +72,7 @@ export async function examine(config: Config): Promise<Reading[]> {
 
 /** What keeps every run from going on, as far as Temporal says it. */
 async function stopNow(client: Client, temporal: TemporalConfig): Promise<string | null> {
-  const facts = await temporalFacts(client, temporal).catch(({ message }: Error) => ({ failure: message }));
+  const facts = await withDeadline(temporalFacts(client, temporal), LOOK_DEADLINE_MS).catch(({ message }: Error) => ({ failure: message }));
   return stopOf({ temporal: facts }, new Date());
 }
 

@@ -1,11 +1,12 @@
 /** Temporal: whether it can be reached, has what `bill migrate` makes, and what domain/status says of it. */
 import type { Client } from '@temporalio/client';
 import type { TemporalConfig } from '../../config.ts';
+import { withDeadline } from '../../deadline.ts';
 import { type ServiceLine, temporalLines } from '../../domain/service-status.ts';
 import { namespaceOf } from '../../temporal/connection.ts';
 import { temporalFacts } from '../../temporal/facts.ts';
 import { lackingSearchAttributes } from '../../temporal/search-attribute-setup.ts';
-import { change, note, type Observation, type Reading, runCheck } from './reading.ts';
+import { change, LOOK_DEADLINE_MS, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const AREA = 'Temporal';
 
@@ -24,7 +25,7 @@ export async function examineTemporal(client: Client, temporal: TemporalConfig):
     await runCheck({ area: AREA, check: 'search attributes', advice: 'run: bill migrate' }, () =>
       examineSearchAttributes(client, namespace),
     ),
-    ...(await temporalFacts(client, temporal).then(
+    ...(await withDeadline(temporalFacts(client, temporal), LOOK_DEADLINE_MS).then(
       (facts) => temporalLines(facts, new Date()).map(readingOf),
       async (error) => [
         await runCheck({ area: AREA, check: 'workers and schedules', advice: 'see the line about the namespace' }, () =>
