@@ -107,7 +107,7 @@ export type Dependency = { name: keyof typeof DEPENDENCIES; failure: string | nu
 const DEPENDENCIES = {
   LiteLLM: 'is it up, and is KMS_BASE_URL where it is? What needs it is tried again by itself: bill doctor says more',
   Stripe:
-    'is STRIPE_SECRET_KEY right, and does status.stripe.com say something? What needs it is tried again by itself: bill doctor says more',
+    'are STRIPE_SECRET_KEY and STRIPE_API_BASE right, and does status.stripe.com say something? What needs it is tried again by itself: bill doctor says more',
 } as const;
 
 export function dependencyLine({ name, failure }: Dependency): ServiceLine {

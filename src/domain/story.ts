@@ -52,6 +52,8 @@ export type ToldHold = {
   id: string;
   reason: HoldReason;
   detail: string;
+  /** The ids of what has opened it, one behind the other. */
+  openedBy: string;
   since: Date;
   releasedAt?: Date | null | undefined;
   releasedBy?: string | null | undefined;
@@ -87,7 +89,7 @@ export function storyOf(
     ...(event ? [{ at: event.receivedAt, what: eventText(event) }] : []),
     ...recharge.timeline.map((step) => ({ at: timeOf(step), what: stepText(recharge, step) })),
     ...reversals.flatMap(reversalSteps),
-    ...holds.flatMap(holdSteps),
+    ...holds.flatMap((hold) => holdSteps(hold, reversals)),
   ];
   return {
     summary: [withTrouble(summaryOf(recharge), hindrance?.trouble), ...reversals.map(reversalSummary)].join('; '),
@@ -148,8 +150,11 @@ function reversalSteps(reversal: ToldReversal): Story['steps'] {
   return steps;
 }
 
-function holdSteps({ id, reason, detail, since, releasedAt, releasedBy, releaseReason }: ToldHold): Story['steps'] {
-  const opened = { at: since, what: `hold ${id} (${reason}) began: ${detail}` };
+/** The transaction that enters a reversal and opens its hold begins before both: the hold is of the reversal's time. */
+function holdSteps(hold: ToldHold, reversals: readonly ToldReversal[]): Story['steps'] {
+  const { id, reason, detail, since, openedBy, releasedAt, releasedBy, releaseReason } = hold;
+  const opener = reversals.find((reversal) => openedBy.split(' ').includes(reversal.id));
+  const opened = { at: opener && opener.createdAt > since ? opener.createdAt : since, what: `hold ${id} (${reason}) began: ${detail}` };
   return releasedAt
     ? [opened, { at: releasedAt, what: `hold ${id} ended, by ${releasedBy}${releaseReason ? `: ${releaseReason}` : ''}` }]
     : [opened];

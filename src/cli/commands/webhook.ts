@@ -43,6 +43,8 @@ async function send(options: Output & TestAlert): Promise<void> {
   if (outlook?.['reason'] === 'unknown_team') throw usageError(`${outlook['why']}. Nothing was sent.`);
   const sent = await sendTestAlert(options);
   printRow(options, sent);
+  if (sent['status'] === 'duplicate' && !options.json)
+    console.error(`an event of ${options.team} is open already, and this one counts as the same: bill events show ${sent['event_id']}`);
   const isNew = sent['status'] === 'accepted' || sent['status'] === 'ignored';
   if (outlook && isNew && !options.json) console.error(consequenceOf(outlook, String(sent['event_id'])));
 }

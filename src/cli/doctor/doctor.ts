@@ -15,6 +15,7 @@ import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
 import { PaymentsError } from '../../payments/errors.ts';
 import { openClient } from '../../temporal/connection.ts';
+import { temporalErrorOf } from '../../temporal/errors.ts';
 import { temporalFacts } from '../../temporal/facts.ts';
 import { EXIT } from '../exit.ts';
 import { fetchWithin } from '../fetch.ts';
@@ -72,7 +73,9 @@ export async function examine(config: Config): Promise<Reading[]> {
 
 /** What keeps every run from going on, as far as Temporal says it. */
 async function stopNow(client: Client, temporal: TemporalConfig): Promise<string | null> {
-  const facts = await withDeadline(temporalFacts(client, temporal), LOOK_DEADLINE_MS).catch(({ message }: Error) => ({ failure: message }));
+  const facts = await withDeadline(temporalFacts(client, temporal), LOOK_DEADLINE_MS).catch((error) => ({
+    failure: (temporalErrorOf(error, temporal) as Error).message,
+  }));
   return stopOf({ temporal: facts }, new Date());
 }
 

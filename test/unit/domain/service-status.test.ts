@@ -87,7 +87,7 @@ describe('the service', () => {
     ['LiteLLM' as const, 'is it up, and is KMS_BASE_URL where it is? What needs it is tried again by itself: bill doctor says more'],
     [
       'Stripe' as const,
-      'is STRIPE_SECRET_KEY right, and does status.stripe.com say something? What needs it is tried again by itself: bill doctor says more',
+      'are STRIPE_SECRET_KEY and STRIPE_API_BASE right, and does status.stripe.com say something? What needs it is tried again by itself: bill doctor says more',
     ],
   ])('has a line for what it depends on: %s', (name, next) => {
     expect(dependencyLine({ name, failure: null })).toEqual({ check: name, isFine: true, seen: 'answers', next: null });
