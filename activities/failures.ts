@@ -5,7 +5,7 @@
  * AxiosError carries the Authorization header, a database error the statement with its parameters.
  */
 import { ApplicationFailure } from '@temporalio/activity';
-import { isDatabaseError } from '../src/database/errors.ts';
+import { describeDatabaseError, isDatabaseError, isDatabaseOutage } from '../src/database/errors.ts';
 import { UnexpectedStatusError } from '../src/database/recharges.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
@@ -39,7 +39,9 @@ export function toApplicationFailure(error: unknown): ApplicationFailure {
   if (error instanceof BudgetRefusedError) return ApplicationFailure.nonRetryable(error.message, FAILURE.budgetRefused);
   if (isDatabaseError(error)) {
     const { code = 'no code' } = error as { code?: string };
-    return ApplicationFailure.create({ message: `PostgreSQL: ${(error as Error).name} (${code})`, type: FAILURE.databaseUnavailable });
+    // Of what PostgreSQL refuses the code alone: its sentence may quote a value.
+    const message = isDatabaseOutage(error) ? describeDatabaseError(error) : `PostgreSQL: ${(error as Error).name} (${code})`;
+    return ApplicationFailure.create({ message, type: FAILURE.databaseUnavailable });
   }
   // A programming error: retried, since a deploy can mend it while the run waits. Its message is ours.
   return ApplicationFailure.create({ message: String(error), type: (error as Error)?.name ?? 'Error' });

@@ -71,7 +71,7 @@ export async function runByHand<W extends Workflow>(
     if (error instanceof CommandError) throw error;
     if (error instanceof DeadlineError) throw new ServiceError(`${error.message}: nothing may have been started; bill doctor checks it`);
     if (!(error instanceof WorkflowFailedError)) throw temporalErrorOf(error, temporal);
-    throw new ServiceError(`${name} has failed: ${reasonOf(error)}`);
+    throw new ServiceError(`${name} has failed: ${reasonOf(error)}; bill doctor says what cannot be reached`);
   } finally {
     await client.connection.close();
   }

@@ -248,10 +248,11 @@ export function releaseOf(holdId: string): string {
   return `bill release ${holdId} "reason"`;
 }
 
-function refused({ id, refusals, limitsUsed, isBlocked, nextDay, nextMonth }: OrganizationFacts): Standing[] {
+/** What a limit of nothing refuses ends with no day: `limited` says what to change. */
+function refused({ id, refusals, limitsUsed, limitsOfNothing, isBlocked, nextDay, nextMonth }: OrganizationFacts): Standing[] {
   const meant: ToldRefusal | null = isBlocked ? 'team_blocked' : null;
   return refusals
-    .filter(({ reason }) => reason !== meant)
+    .filter(({ reason }) => reason !== meant && !(limitsOfNothing.length > 0 && isOfLimit(reason)))
     .map(({ reason, since }) => {
       const state = REFUSAL_STATES[reason];
       const ends = reason === 'monthly_limit_reached' ? nextMonth : nextDay;

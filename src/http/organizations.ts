@@ -214,8 +214,11 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
     const look = async () => {
       const organization = await refusingConflicts(() => write(em));
       const { id } = organization;
+      const history = await historyOf(em, id);
+      // Those on the card of its last recharge too: Stripe is not asked which card it has now.
+      const ofCard = (await status.factsOf(em, [id])).flatMap((facts) => facts.holds.filter(({ scope }) => scope === 'card'));
       const known = {
-        history: await historyOf(em, id),
+        history: { ...history, holds: [...history.holds, ...ofCard] },
         expected: await organizations.budgetExpected(em, id),
         wasAskedFor: (await webhookEvents.askedForQuota(em, [id])).has(id),
       };

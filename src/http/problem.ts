@@ -106,7 +106,10 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof Problem) return sendProblem(response, error);
-    sendProblem(response, ofExpress(error) ?? ofFilter(error) ?? ofDatabase(error) ?? ofKms(error) ?? ofPayments(error) ?? unexpected());
+    sendProblem(
+      response,
+      ofExpress(error) ?? ofFilter(error) ?? ofDatabase(error, request.method) ?? ofKms(error) ?? ofPayments(error) ?? unexpected(),
+    );
 
     function unexpected(): Problem {
       log.error({ method: request.method, path: request.path, error: (error as Error)?.stack }, 'a request failed unexpectedly');
@@ -120,8 +123,9 @@ function ofFilter(error: unknown): Problem | undefined {
   return error instanceof UnknownNameError ? invalidField(error.field, error.message) : undefined;
 }
 
-function ofDatabase(error: unknown): Problem | undefined {
-  return isDatabaseOutage(error) ? new Problem('unavailable', `nothing was stored: ${describeDatabaseError(error)}`) : undefined;
+function ofDatabase(error: unknown, method: string): Problem | undefined {
+  if (!isDatabaseOutage(error)) return undefined;
+  return new Problem('unavailable', `${method === 'GET' ? '' : 'nothing was stored: '}${describeDatabaseError(error)}`);
 }
 
 /** An administrator can act on LiteLLM's own message. That it refuses our key is an outage for our caller. */

@@ -95,12 +95,13 @@ describe('a failure has a type that stays, and a sentence', () => {
     expect(toApplicationFailure(error)).toMatchObject({ type: 'StripeUnavailable', nonRetryable: false });
   });
 
+  const unreachable = (why: string) => `PostgreSQL cannot be reached (${why}): start it, or correct DATABASE_URL; bill doctor checks it`;
   test.each<[string, Error, string]>([
     ['a serialization failure', new DriverException(pgError('40001')), 'PostgreSQL: DriverException (40001)'],
-    ['a connection refused', Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }), 'PostgreSQL: Error (ECONNREFUSED)'],
-    ['a broken pipe', Object.assign(new Error('write'), { code: 'EPIPE' }), 'PostgreSQL: Error (EPIPE)'],
-    ['a connection that ended', new Error('Connection terminated unexpectedly'), 'PostgreSQL: Error (no code)'],
-    ['a pool with none left', new Error('timeout exceeded when trying to connect'), 'PostgreSQL: Error (no code)'],
+    ['a connection refused', Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }), unreachable('nothing listens at its address')],
+    ['a broken pipe', Object.assign(new Error('write'), { code: 'EPIPE' }), unreachable('it has closed the connection')],
+    ['a connection that ended', new Error('Connection terminated unexpectedly'), unreachable('Connection terminated unexpectedly')],
+    ['a pool with none left', new Error('timeout exceeded when trying to connect'), unreachable('timeout exceeded when trying to connect')],
   ])('PostgreSQL, %s: DatabaseUnavailable', (_, error, message) => {
     expect(toApplicationFailure(error)).toMatchObject({ type: 'DatabaseUnavailable', message, nonRetryable: false });
   });

@@ -329,6 +329,20 @@ max_daily_recharges is 0
 → change it: bill org set acme`,
     ],
     [
+      'limits that leave nothing to charge, and an alert that they have refused',
+      {
+        limitsOfNothing: ['max_daily_recharges is 0'],
+        refusals: [
+          { reason: 'daily_limit_reached', since: minutesAgo(3) },
+          { reason: 'monthly_limit_reached', since: minutesAgo(3) },
+        ],
+      },
+      `
+limit reached
+max_daily_recharges is 0
+→ change it: bill org set acme`,
+    ],
+    [
       'a block of ours',
       { isBlocked: true, lowSince: minutesAgo(1), refusals: [{ reason: 'team_blocked', since: minutesAgo(1) }] },
       `
@@ -586,7 +600,13 @@ bill org set acme --create-team    # it is to be made, with max_budget 0`,
       { id: 'du_0', since: minutesAgo(5), why: null },
     ];
     expect(standingOf({ ...FINE, reversals }, NOW).why).toContain('du_0');
-    expect(standingOf({ ...FINE, refusals, limitsOfNothing: ['max_daily_recharges is 0'] }, NOW).since).toEqual(minutesAgo(60));
+    const limited = { ...FINE, limitsOfNothing: ['max_daily_recharges is 0'], drifts: [{ ...edited, kind: 'name_differs' as const }] };
+    expect(standingOf(limited, NOW).state).toBe('litellm_differs');
+    const off = standingOf(
+      { ...FINE, isAutoRecharged: false, refusals: [{ reason: 'auto_recharge_disabled', since: minutesAgo(60) }] },
+      NOW,
+    );
+    expect(off.since).toEqual(minutesAgo(60));
   });
 
   test('is nothing to act on where it goes on by itself or was turned off', () => {

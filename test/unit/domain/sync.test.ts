@@ -316,7 +316,7 @@ describe('a drift without an action', () => {
   test('names what an operator has to look at', () => {
     const names: Record<DriftKind, RegExp> = {
       team_missing: /has ever seen it.*made/,
-      team_not_found: /has ever seen it.*not asked for.*--team.*--create-team/,
+      team_not_found: /has ever seen it.*not asked for: correct litellm_team_id, or have the team made/,
       team_deleted: /litellm_team_id/,
       name_differs: /name/,
       block_differs: /unblock it there, or set blocked/,
