@@ -2,8 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
-import { readTraceparent, spanOfRun, subjectOfRun, writeTraceparent } from '../../../src/domain/trace.ts';
+import { writeTraceparent } from '../../../src/domain/trace.ts';
 import { reported } from '../../../src/gate.ts';
 import { createLogger } from '../../../src/observability/log.ts';
 import { activeTraceparent, beginSpan, failInTrace, startTracing, stopTracing, traced } from '../../../src/observability/tracing.ts';
@@ -29,34 +28,6 @@ describe('a process without OTEL_…', () => {
     expect(beginSpan({ name: 'something' })).toBeUndefined();
     expect(await traced({ name: 'something' }, async () => activeTraceparent())).toBeUndefined();
   });
-});
-
-describe('a traceparent', () => {
-  const hex = (length: number) => fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: length, maxLength: length });
-  const place = fc.record({ traceId: hex(32), spanId: hex(16), flags: fc.integer({ min: 0, max: 255 }) });
-
-  test('says where it was written', () => {
-    fc.assert(
-      fc.property(place, (written) => {
-        fc.pre(/[^0]/.test(written.traceId) && /[^0]/.test(written.spanId));
-        expect(readTraceparent(writeTraceparent(written))).toEqual(written);
-      }),
-    );
-  });
-
-  test.each([undefined, null, '', 'none', `00-${'0'.repeat(32)}-${'1'.repeat(16)}-01`, `ff-${'1'.repeat(32)}-${'1'.repeat(16)}-01`])(
-    'is none in %p',
-    (text) => {
-      expect(readTraceparent(text)).toBeUndefined();
-    },
-  );
-});
-
-test('the span of a run is made of its id, and what it works for is read from the id of its workflow', () => {
-  expect(spanOfRun('0193f0c2-b7d8-7c1a-a4a6-e1f0f2b1c9d3')).toBe('a4a6e1f0f2b1c9d3');
-  expect(subjectOfRun('recharge/acme/evt_1')).toEqual({ 'bill.organization_id': 'acme', 'bill.event_id': 'evt_1' });
-  expect(subjectOfRun('reversal/rch_1')).toEqual({ 'bill.recharge_id': 'rch_1' });
-  expect(subjectOfRun('team-sync')).toEqual({});
 });
 
 describe('what is traced', () => {
