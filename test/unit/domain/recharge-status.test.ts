@@ -5,12 +5,14 @@ import {
   CHARGED_STATUSES,
   isOpen,
   LATE_MOVES,
+  NOT_CHARGED_STATUSES,
   OPEN_STATUSES,
   QUOTA_DUE_STATUSES,
   RECHARGE_STATUSES,
   type RechargeStatus,
   statusesBefore,
   UNDER_WAY_STATUSES,
+  waitsForStripe,
 } from '../../../src/domain/recharge-status.ts';
 
 const movesFrom = (from: RechargeStatus) => RECHARGE_STATUSES.filter((to) => statusesBefore(to).includes(from));
@@ -130,6 +132,15 @@ describe('of the statuses', () => {
 
   test('the quota is due in those that lead to a success', () => {
     expect(QUOTA_DUE_STATUSES).toEqual(where((status) => leadsTo(status, 'succeeded')));
+  });
+
+  test("those wait for Stripe's word that a bank or a refund is under way in", () => {
+    expect(where(waitsForStripe)).toEqual(['processing', 'refunding']);
+  });
+
+  test('an approval outlasts what took no money, and never will', () => {
+    expect(NOT_CHARGED_STATUSES).toEqual(['cancelled', 'declined']);
+    for (const status of NOT_CHARGED_STATUSES) expect(movesFrom(status)).toEqual([]);
   });
 
   test('every attempt counts against the daily limit but a cancelled one', () => {

@@ -17,6 +17,13 @@ test.each<[string, unknown, string]>([
   ['no answer', failing('ETIMEDOUT', 'connect ETIMEDOUT 10.0.0.1:80'), 'no answer in time'],
   ['a connection that was closed', failing('ECONNRESET', 'read ECONNRESET'), 'it has closed the connection'],
   ['a pipe that was closed', failing('EPIPE', 'write EPIPE'), 'it has closed the connection'],
+  ...['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_TLS_VALIDATE_RECORD_HEADER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG'].map(
+    (code): [string, unknown, string] => [
+      `a server without TLS, ${code}`,
+      failing(code, 'write EPROTO'),
+      'what listens there speaks no TLS, so its address begins with http:// and not https://',
+    ],
+  ),
   ['an error without a message', { code: 'ECONNREFUSED' }, 'nothing listens at its address'],
   [
     'the first of several, where the whole says nothing',
