@@ -295,7 +295,7 @@ const BALANCE = `
     select * from (
       select look.quota, look.at
       union all (select quota_after, updated_at from recharge
-        where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' order by created_at desc limit 1)
+        where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' order by updated_at desc limit 1)
       union all (select coalesce(given_after, taken_after), updated_at from reversal
         where organization_id = o.id and litellm_team_id = o.team and status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
           and taken_after is not null order by updated_at desc limit 1)) written
