@@ -262,7 +262,7 @@ export async function justGranted(
     `select id from recharge r
      where organization_id = ? and litellm_team_id = ? and status = 'succeeded' and updated_at > now() - ? * interval '1 millisecond'
        and not exists (select from reversal v where v.recharge_id = r.id)
-     order by id desc limit 1`,
+     order by updated_at desc limit 1`,
     [id, litellmTeamId, withinMs],
   );
   return rows[0] ? get(em, rows[0].id) : null;

@@ -129,8 +129,7 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
          and (e.outcome not in (${sqlList(BY_CARD)}) or exists (
            select from refusal f where f.organization_id = o.c_organization_id and f.reason = e.outcome and f.since <= e.processed_at))
          and e.processed_at > greatest(
-           (select r.updated_at from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'
-            order by r.created_at desc limit 1),
+           (select max(r.updated_at) from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'),
            (select max(h.released_at) from hold h where h.organization_id = o.c_organization_id),
            (select max(h.released_at) from hold h where h.scope = 'service'), '-infinity')) own
      where c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
