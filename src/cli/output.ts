@@ -39,13 +39,24 @@ export function printRow(options: Output, row: Row, columns = Object.keys(row)):
   print(options, row, () => block(columns.map((column) => [column, cell(row[column])])));
 }
 
+/** The command that goes on where a page ended, to be pasted. */
+export function morePages(cursor: string, given: readonly string[] = process.argv.slice(2)): string {
+  const at = given.indexOf('--cursor');
+  const others = given.filter((argument, position) => !argument.startsWith('--cursor') && (at < 0 || position !== at + 1));
+  return `more: bill ${[...others.map(quoted), '--cursor', cursor].join(' ')}`;
+}
+
+function quoted(argument: string): string {
+  return /^[\w./:@%+=,-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+}
+
 /** The list with its rows as people read them; with `--json` as it is. */
 export function forPeople({ json }: Output, list: List, inWords: (row: Row) => Row): List {
   return json ? list : { ...list, data: list.data.map(inWords) };
 }
 
 export function printList(options: Output, list: List, columns: readonly string[]): void {
-  const more = list.next_cursor ? `\n\nmore: --cursor ${list.next_cursor}` : '';
+  const more = list.next_cursor ? `\n\n${morePages(list.next_cursor)}` : '';
   print(
     options,
     list,

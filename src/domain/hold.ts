@@ -54,7 +54,7 @@ export const HOLDS = {
   disputed: {
     scopes: ['organization'],
     openedWhen: 'the customer disputes a charge',
-    endedBy: 'the dispute is won, or a person releases it',
+    endedBy: 'the dispute is won (evidence is given at Stripe), or a person releases it',
   },
   fraud_warning: {
     scopes: ['organization'],

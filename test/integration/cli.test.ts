@@ -120,6 +120,7 @@ describe('bill org', () => {
     const [add, set] = [await bill([...added, '--dry-run']), await bill(['org', 'set', organization.id, '--target', '50', '--dry-run'])];
     for (const { code, err } of [add, set]) expect([code, err]).toEqual([0, expect.stringContaining('Nothing was stored (--dry-run).')]);
     expect(add.out).toMatch(/^c_organization_id +cli-rehearsed$/m);
+    expect(add.out).toMatch(/^currency +usd\nquota_per_unit +1\.00 USD\nmax_charge +60\.00 USD\nmax_daily_amount +200\.00 USD$/m);
     expect(set.out).toMatch(/target_balance +20\.00 USD → 50\.00 USD/);
     expect((await bill(['org', 'show', 'cli-rehearsed'])).code).toBe(2);
     expect((await billJson('org', 'show', organization.id))['target_balance']).toBe('20.00');
@@ -132,7 +133,7 @@ describe('bill org', () => {
     const [header, row, , more] = listed.out.split('\n');
     expect(header?.split(/ +/).slice(0, 5)).toEqual(['c_organization_id', 'state', 'balance', 'litellm_team_id', 'stripe_customer_id']);
     expect(row).toMatch(/^cli-acme +limit_reached +- +cli-team +cus_Somebody /);
-    expect(more).toMatch(/^more: --cursor [\w-]+$/);
+    expect(more).toMatch(/^more: bill org list --limit 1 --cursor [\w-]+$/);
   });
 
   test('set, suspend and resume show what they change, and setting nothing is wrong usage', async () => {

@@ -74,7 +74,7 @@ describe('a recharge', () => {
       `20.50 USD was paid, and the budget raised from 10.00 to 30.50; dispute ${id} took money back: its quota has followed`,
     );
     expect(disputed.next).toBe(
-      `${hold.id} (disputed) stops further charges; the dispute is won, or a person releases it: bill release ${hold.id} "reason"`,
+      `${hold.id} (disputed) stops further charges; the dispute is won (evidence is given at Stripe), or a person releases it: bill release ${hold.id} "reason"`,
     );
     await world.stripeKnob(`disputes/${id}`, { status: 'won' });
     await world.findingsOf(organization);

@@ -28,6 +28,9 @@ const COLUMNS = [
   'holds',
 ];
 
+/** What may be charged, and at which price. */
+const TERMS = ['currency', 'quota_per_unit', 'max_charge', 'max_daily_amount', 'max_monthly_amount', 'max_daily_recharges', 'time_zone'];
+
 export function addOrganizationCommands(bill: Command): void {
   const org = bill.command('org').description('organizations');
 
@@ -108,7 +111,7 @@ async function changing(id: string, options: Output, change: () => Promise<Row>,
 
 /** A new organization. */
 function printAdded(options: Output, organization: Row): void {
-  printRow(options, options.json ? organization : inWords(organization), COLUMNS);
+  printRow(options, options.json ? organization : inWords(organization), [...COLUMNS, ...TERMS]);
   printWarnings(options, organization);
 }
 

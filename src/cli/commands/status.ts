@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { ago } from '../../domain/elapsed.ts';
 import { isQuiet, ORGANIZATION_STATES, type OrganizationState, STATE_NAMES } from '../../domain/status.ts';
 import { EXIT } from '../exit.ts';
-import { type Output, print, withJson } from '../output.ts';
+import { morePages, type Output, print, withJson } from '../output.ts';
 import { callService } from '../service-client.ts';
 
 type Line = { check: string; state: 'ok' | 'wrong'; seen: string; next: string | null };
@@ -76,7 +76,7 @@ export function textOf({ at, service, organizations: { total, data, next_cursor:
   ]);
   const sorted = data.toSorted((one, other) => ORGANIZATION_STATES.indexOf(one.state) - ORGANIZATION_STATES.indexOf(other.state));
   const wrong = data.filter(({ state }) => !isQuiet(state)).length;
-  const more = cursor ? `\nmore: --cursor ${cursor}` : '';
+  const more = cursor ? `\n${morePages(cursor)}` : '';
   const counts = { org, wrong, total, isMore: cursor !== null, isServiceWrong: service.some(({ state }) => state === 'wrong') };
   return (
     [

@@ -202,7 +202,7 @@ du_1: its quota could not follow the money
       `
 held since 11:30
 dispute du_1 of recharge rch_1 (disputed)
-→ the dispute is won, or a person releases it: bill release hld_1 "reason"`,
+→ the dispute is won (evidence is given at Stripe), or a person releases it: bill release hld_1 "reason"`,
     ],
     [
       'a hold and a low balance',
@@ -210,7 +210,7 @@ dispute du_1 of recharge rch_1 (disputed)
       `
 held since 11:30
 dispute du_1 of recharge rch_1 (disputed)
-→ the dispute is won, or a person releases it: bill release hld_1 "reason"
+→ the dispute is won (evidence is given at Stripe), or a person releases it: bill release hld_1 "reason"
 then, where its balance is still low: the next sweep, within a minute, has it charged, or says why not`,
     ],
     [
@@ -219,7 +219,7 @@ then, where its balance is still low: the next sweep, within a minute, has it ch
       `
 held since 11:30
 dispute du_1 of recharge rch_1 (disputed)
-→ the dispute is won, or a person releases it: bill release hld_1 "reason"`,
+→ the dispute is won (evidence is given at Stripe), or a person releases it: bill release hld_1 "reason"`,
     ],
     [
       'a hold beside two others',
@@ -262,7 +262,7 @@ ${restored}    # it was not meant: a probe each minute sees it`,
       `
 held since 11:30
 dispute du_1 of recharge rch_1 (disputed)
-→ the dispute is won, or a person releases it: bill release hld_1 "reason"`,
+→ the dispute is won (evidence is given at Stripe), or a person releases it: bill release hld_1 "reason"`,
     ],
     [
       'a budget that was lowered, of which no synchronisation has told yet',
