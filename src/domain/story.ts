@@ -154,7 +154,8 @@ function reversalSteps(reversal: ToldReversal): Story['steps'] {
 function holdSteps(hold: ToldHold, reversals: readonly ToldReversal[]): Story['steps'] {
   const { id, reason, detail, since, openedBy, releasedAt, releasedBy, releaseReason } = hold;
   const opener = reversals.find((reversal) => openedBy.split(' ').includes(reversal.id));
-  const opened = { at: opener && opener.createdAt > since ? opener.createdAt : since, what: `hold ${id} (${reason}) began: ${detail}` };
+  const began = Math.max(since.getTime(), opener?.createdAt.getTime() ?? 0);
+  const opened = { at: new Date(began), what: `hold ${id} (${reason}) began: ${detail}` };
   return releasedAt
     ? [opened, { at: releasedAt, what: `hold ${id} ended, by ${releasedBy}${releaseReason ? `: ${releaseReason}` : ''}` }]
     : [opened];

@@ -1,7 +1,7 @@
 /** The place in a trace, as text that is handed on: W3C Trace Context, https://www.w3.org/TR/trace-context/. */
 
-/** `00-<32 hex digits of the trace>-<16 of the span>-<flags>`. */
-const TRACEPARENT = /^[\da-f]{2}-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(-|$)/;
+/** `00-<32 hex digits of the trace>-<16 of the span>-<flags>`. Zeros stand for none, and no version is `ff`. */
+const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?<traceId>(?!0+-)[\da-f]{32})-(?<spanId>(?!0+-)[\da-f]{16})-(?<flags>[\da-f]{2})(-|$)/;
 const VERSION = '00';
 
 /** `flags`: 1 where the trace is recorded. */
@@ -9,10 +9,8 @@ export type SpanPlace = { traceId: string; spanId: string; flags: number };
 
 /** undefined for text that is none. */
 export function readTraceparent(text: string | null | undefined): SpanPlace | undefined {
-  const [, traceId = '', spanId = '', flags = ''] = TRACEPARENT.exec(text ?? '') ?? [];
-  // Zeros stand for none.
-  if (!/[^0]/.test(traceId) || !/[^0]/.test(spanId) || text?.startsWith('ff')) return undefined;
-  return { traceId, spanId, flags: Number.parseInt(flags, 16) };
+  const found = TRACEPARENT.exec(String(text))?.groups as Record<keyof SpanPlace, string> | undefined;
+  return found && { traceId: found.traceId, spanId: found.spanId, flags: Number.parseInt(found.flags, 16) };
 }
 
 export function writeTraceparent({ traceId, spanId, flags }: SpanPlace): string {

@@ -70,7 +70,8 @@ describe('a hold', () => {
   } as Hold;
 
   test('is shown with what ends it', () => {
-    const text = 'disputed: dispute du_1 of recharge rch_1; the dispute is won (evidence is given at Stripe), or a person releases it (hld_1)';
+    const text =
+      'disputed: dispute du_1 of recharge rch_1; the dispute is won (evidence is given at Stripe), or a person releases it (hld_1)';
     expect(holdLines(hold)).toEqual([{ key: 'hld_1 opened', at: CREATED, organization: 'acme', step: 'held', text }]);
     const [timed] = holdLines({ ...hold, until: MOVED });
     expect(timed?.text).toBe('disputed: dispute du_1 of recharge rch_1; until 2026-11-26T12:00:01.000Z (hld_1)');

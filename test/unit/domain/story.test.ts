@@ -94,6 +94,10 @@ describe('the story of a recharge', () => {
     ]);
   });
 
+  test('whose intent is the one of its step, where another has followed', () => {
+    expect(stepText({ ...GRANTED, paymentIntentId: 'pi_2' }, CHARGING)).toBe('PaymentIntent pi_1 was made, and the card asked');
+  });
+
   test('that the sweep has asked for, or that was entered again', () => {
     expect(inWords(story({ timeline: [] }, { event: { ...EVENT, source: 'sweep', eventType: 'low_balance' } }))[1]).toBe(
       '05:00:00 the sweep reported low_balance (evt_1)',
@@ -255,7 +259,8 @@ describe('the story of money that goes back elsewhere', () => {
       '20.50 USD was paid, and the budget raised from 10.00 to 30.50; refund re_1 took money back: its quota is about to follow',
       '05:01:00 refund re_1: 20.50 USD went back to the customer',
     ]);
-    expect(inWords(story({ timeline: [] }, { reversals: [whole] })).at(-1)).toBe('05:01:02 re_1: quota was taken');
+    for (const takenBefore of [null, undefined])
+      expect(inWords(story({ timeline: [] }, { reversals: [{ ...whole, takenBefore }] })).at(-1)).toBe('05:01:02 re_1: quota was taken');
   });
 
   test('that a person has to settle: that comes before all else', () => {
