@@ -3,7 +3,7 @@
  * small ones are quick.
  */
 import { Command, CommanderError } from 'commander';
-import { refuseEmpty } from './arguments.ts';
+import { givenValues, refuseEmpty } from './arguments.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addHoldCommands } from './commands/holds.ts';
 import { addLedgerCommands } from './commands/ledger.ts';
@@ -29,7 +29,7 @@ const bill = new Command('bill')
   .showHelpAfterError('(--help lists what there is)')
   .configureOutput({ outputError: (said, write) => write(withWhatIsMeant(said)) })
   .enablePositionalOptions()
-  .hook('preAction', (_bill, { args }) => refuseEmpty(args))
+  .hook('preAction', (_bill, command) => refuseEmpty([...command.args, ...givenValues(command.opts())]))
   .exitOverride();
 
 bill

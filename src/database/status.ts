@@ -1,4 +1,5 @@
 /** How organizations stand, as domain/status judges it, and what waits to be handed on. */
+import { remainingPauseMs } from '../domain/cool-down.ts';
 import { isOfLimit, type LimitsUsed, limitsUsed } from '../domain/limits.ts';
 import { formatQuota, moneyText, parseQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { isToldRefusal } from '../domain/outbound-event.ts';
@@ -15,7 +16,7 @@ import { list as listHolds } from './holds.ts';
 import { budgetsExpected, lastBudgets as budgetsOfLastWrite, policyOf } from './organizations.ts';
 import { paidByEach } from './recharge-history.ts';
 import { sqlList } from './sql.ts';
-import { askedForQuota } from './webhook-events.ts';
+import { askedForQuota, type SweepStanding, sweepStandings } from './webhook-events.ts';
 
 /** An organization with what is known of its balance: what the last sweep has seen, and when. */
 export type SeenOrganization = OrganizationFacts & { balance: { quota: QuotaMicros | null; spend: QuotaMicros; at: Date } | null };
@@ -96,6 +97,11 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
     em,
     ids.filter((id) => refusals.get(id)?.some(({ reason }) => isOfLimit(reason))),
   );
+  const standings = await sweepStandings(
+    em,
+    ids.filter((id) => settings.get(id)?.lowSince),
+  );
+  const now = new Date();
   const isGone = ({ kind }: StandingDrift) => kind === 'team_deleted';
   const lastBudgets = await budgetsOfLastWrite(
     em,
@@ -116,6 +122,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         isTeamAwaited: organization.createTeam && !organization.litellmSeenAt && rest.balance === null,
         isUnused: mayBeUnused.includes(id) && !asked.has(id),
         lowSince: lowSinceOf(organization, rest.balance),
+        sweepPause: pauseOf(standings.get(id), now),
         limitsOfNothing: limitsOfNothing(policyOf(organization)),
         recharge: recharge ? openRecharge(recharge) : null,
         event: events.get(id) ?? null,
@@ -135,6 +142,12 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
 
 function usedOf(organization: Organization, paid: PaidHistory | undefined): LimitsUsed | null {
   return paid ? limitsUsed(policyOf(organization), paid) : null;
+}
+
+/** How long the sweep leaves it alone, by PostgreSQL's clock; shown by ours. */
+function pauseOf(standing: SweepStanding | undefined, now: Date): OrganizationFacts['sweepPause'] {
+  const remainingMs = standing ? remainingPauseMs(standing.fruitless) : 0;
+  return standing && remainingMs > 0 ? { until: new Date(now.getTime() + remainingMs), failures: standing.fruitless.count } : null;
 }
 
 /** Since when its balance is low. A write of ours may have ended that, which the next sweep sees. */

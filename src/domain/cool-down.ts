@@ -8,6 +8,11 @@ import { pauseAfter } from './attempts.ts';
 export type FailuresInARow = { count: number; lastAgoMs: number | null };
 
 /** Whether the sweep has to wait still before it tries again. */
-export function isCoolingDown({ count, lastAgoMs }: FailuresInARow): boolean {
-  return lastAgoMs !== null && lastAgoMs < pauseAfter(count);
+export function isCoolingDown(failures: FailuresInARow): boolean {
+  return remainingPauseMs(failures) > 0;
+}
+
+/** How long the sweep has to wait still, in milliseconds; 0 or less: not at all. */
+export function remainingPauseMs({ count, lastAgoMs }: FailuresInARow): number {
+  return lastAgoMs === null ? 0 : pauseAfter(count) - lastAgoMs;
 }

@@ -26,7 +26,7 @@ export function warningsOf(policy: RechargePolicy, { isTimeZoneUnknown = false }
  */
 export function neverCharged(policy: RechargePolicy): string[] {
   const { maxCharge, minimumBalance, targetBalance, currency, quotaPerUnit } = policy;
-  const limits = limitsOfNothing(policy);
+  const limits = limitsOfNothing(policy).map(({ why }) => why);
   const needed = chargeThatBuys(quotaMicros(targetBalance - minimumBalance), currency, quotaPerUnit);
   if (needed === undefined) {
     limits.push(
@@ -41,14 +41,22 @@ export function neverCharged(policy: RechargePolicy): string[] {
   return limits;
 }
 
+/** `flag`: what changes it, behind `bill org set`. */
+export type LimitOfNothing = { why: string; flag: string };
+
 /** The limits that leave nothing to charge. */
-export function limitsOfNothing({ maxDailyRecharges, maxDailyAmount, maxMonthlyAmount, currency }: RechargePolicy): string[] {
-  const money = (amount: MinorUnits) => moneyText(amount, currency);
-  const limits: string[] = [];
-  if (maxDailyRecharges === 0) limits.push('max_daily_recharges is 0, so nothing is ever charged: set it to 1 at least');
-  for (const [name, most] of Object.entries({ max_daily_amount: maxDailyAmount, max_monthly_amount: maxMonthlyAmount })) {
-    if (chargeWithin(most, currency) === undefined)
-      limits.push(`${name} is ${money(most)}, less than the least charge, so nothing is ever charged: raise it`);
+export function limitsOfNothing({ maxDailyRecharges, maxDailyAmount, maxMonthlyAmount, currency }: RechargePolicy): LimitOfNothing[] {
+  const limits: LimitOfNothing[] = [];
+  if (maxDailyRecharges === 0)
+    limits.push({ why: 'max_daily_recharges is 0, so nothing is ever charged: set it to 1 at least', flag: '--max-daily <n>' });
+  const amounts: [string, string, MinorUnits][] = [
+    ['max_daily_amount', '--max-daily-amount', maxDailyAmount],
+    ['max_monthly_amount', '--max-monthly', maxMonthlyAmount],
+  ];
+  for (const [name, flag, most] of amounts) {
+    if (chargeWithin(most, currency) !== undefined) continue;
+    const why = `${name} is ${moneyText(most, currency)}, less than the least charge, so nothing is ever charged: raise it`;
+    limits.push({ why, flag: `${flag} <amount>` });
   }
   return limits;
 }

@@ -11,6 +11,7 @@ import { actionOnRecharge, actionOnRefusal, actionOnReversal, type ToldRefusal }
 import { overdueAfter, UNDECIDED_AFTER_MS, undecidedEvent } from './overdue.ts';
 import { REFUSALS } from './policy.ts';
 import type { RechargeStatus } from './recharge-status.ts';
+import type { LimitOfNothing } from './settings-warnings.ts';
 import { DRIFT_ADVICE, type DriftKind } from './sync.ts';
 
 /** The states of an organization, the one that most needs somebody first. */
@@ -86,6 +87,8 @@ export type OrganizationFacts = {
   isAutoRecharged: boolean;
   /** Since when its balance is at or below the minimum, as far as that was seen; null: it is not. */
   lowSince: Date | null;
+  /** The sweep leaves it alone until then, after so many events that came to nothing; null: it does not. */
+  sweepPause: { until: Date; failures: number } | null;
   /** Here, by its setting. */
   isBlocked: boolean;
   /** Its team is to be made for it, and no synchronisation has done so. */
@@ -93,7 +96,7 @@ export type OrganizationFacts = {
   /** Its team was made for it, and nobody has used it. */
   isUnused: boolean;
   /** The limits that leave nothing to charge, each with what to change. */
-  limitsOfNothing: readonly string[];
+  limitsOfNothing: readonly LimitOfNothing[];
   recharge: OpenRecharge | null;
   /** The oldest that has no recharge. */
   event: OpenEvent | null;
@@ -191,7 +194,10 @@ function parked({ recharge, reversals }: OrganizationFacts, now: Date): Standing
 }
 
 /** Nobody has to act. One whose balance is low is about to be charged, which nobody should learn from the card. */
-function unremarkable({ id, lowSince, isTeamAwaited, isUnused }: OrganizationFacts, { stop, hold }: Obstacles): Standing {
+function unremarkable(
+  { id, litellmTeamId, lowSince, sweepPause, isTeamAwaited, isUnused }: OrganizationFacts,
+  { stop, hold }: Obstacles,
+): Standing {
   const fine = { state: 'ok', since: null, next: null } as const;
   if (isTeamAwaited) {
     const why = 'the next synchronisation makes its team, with max_budget 0, where LiteLLM does not have it';
@@ -200,7 +206,10 @@ function unremarkable({ id, lowSince, isTeamAwaited, isUnused }: OrganizationFac
   if (isUnused) return { ...fine, why: 'its team was made for it, and nothing is charged before its first call or alert' };
   if (lowSince === null) return { ...fine, why: null };
   const obstacle = stop ?? hold;
-  const next = obstacle === null ? 'the next sweep, within a minute, has it charged, or says why not' : goesOn(undefined, obstacle);
+  const bySweep = sweepPause
+    ? `the sweep waits until ${shown(sweepPause.until)}, because ${sweepPause.failures} in a row came to nothing; sooner: bill webhook send --team ${litellmTeamId}`
+    : 'the next sweep, within a minute, has it charged, or says why not';
+  const next = obstacle === null ? bySweep : goesOn(undefined, obstacle);
   return { state: 'recharging', since: lowSince, why: 'its balance is at or below its minimum', next };
 }
 
@@ -240,7 +249,7 @@ function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization
 
 /** Settings under which no recharge is possible, whatever the balance. */
 function limited({ id, limitsOfNothing }: OrganizationFacts): Standing[] {
-  return limitsOfNothing.map((why) => ({ state: 'limit_reached', since: null, why, next: `change it: bill org set ${id}` }));
+  return limitsOfNothing.map(({ why, flag }) => ({ state: 'limit_reached', since: null, why, next: `bill org set ${id} ${flag}` }));
 }
 
 /** The command that ends a hold. */

@@ -39,12 +39,16 @@ export function addWebhookCommands(bill: Command): void {
  */
 async function send(options: Output & TestAlert): Promise<void> {
   // Without an admin key nobody can be asked, and the alert needs none.
-  const outlook = await outlookOf(options).catch(() => undefined);
+  let unforeseen = '';
+  const outlook = await outlookOf(options).catch((error: Error) => {
+    unforeseen = error.message;
+  });
   if (outlook?.['reason'] === 'unknown_team') throw usageError(`${outlook['why']}. Nothing was sent.`);
   const sent = await sendTestAlert(options);
   printRow(options, sent);
   if (sent['status'] === 'duplicate' && !options.json)
     console.error(`an event of ${options.team} is open already, and this one counts as the same: bill events show ${sent['event_id']}`);
+  if (unforeseen && !options.json) console.error(`what follows cannot be foreseen: ${unforeseen}`);
   const isNew = sent['status'] === 'accepted' || sent['status'] === 'ignored';
   if (outlook && isNew && !options.json) console.error(consequenceOf(outlook, String(sent['event_id'])));
 }

@@ -25,6 +25,7 @@ const FINE: OrganizationFacts = {
   litellmTeamId: 'acme-team',
   isAutoRecharged: true,
   lowSince: null,
+  sweepPause: null,
   isBlocked: false,
   isTeamAwaited: false,
   isUnused: false,
@@ -306,6 +307,14 @@ its balance is at or below its minimum
 → the next sweep, within a minute, has it charged, or says why not`,
     ],
     [
+      'a balance that is low, and a sweep that waits after what came to nothing',
+      { lowSince: minutesAgo(1), sweepPause: { until: minutesAgo(-14), failures: 2 } },
+      `
+recharging since 11:59
+its balance is at or below its minimum
+→ the sweep waits until 2026-11-26 12:14 UTC, because 2 in a row came to nothing; sooner: bill webhook send --team acme-team`,
+    ],
+    [
       'a team that is to be made',
       { lowSince: minutesAgo(1), isTeamAwaited: true },
       `
@@ -322,16 +331,16 @@ its team was made for it, and nothing is charged before its first call or alert`
     ],
     [
       'limits that leave nothing to charge',
-      { lowSince: minutesAgo(1), limitsOfNothing: ['max_daily_recharges is 0'] },
+      { lowSince: minutesAgo(1), limitsOfNothing: [{ why: 'max_daily_recharges is 0', flag: '--max-daily <n>' }] },
       `
 limit reached
 max_daily_recharges is 0
-→ change it: bill org set acme`,
+→ bill org set acme --max-daily <n>`,
     ],
     [
       'limits that leave nothing to charge, and an alert that they have refused',
       {
-        limitsOfNothing: ['max_daily_recharges is 0'],
+        limitsOfNothing: [{ why: 'max_daily_recharges is 0', flag: '--max-daily <n>' }],
         refusals: [
           { reason: 'daily_limit_reached', since: minutesAgo(3) },
           { reason: 'monthly_limit_reached', since: minutesAgo(3) },
@@ -340,7 +349,7 @@ max_daily_recharges is 0
       `
 limit reached
 max_daily_recharges is 0
-→ change it: bill org set acme`,
+→ bill org set acme --max-daily <n>`,
     ],
     [
       'a block of ours',
@@ -600,7 +609,11 @@ bill org set acme --create-team    # it is to be made, with max_budget 0`,
       { id: 'du_0', since: minutesAgo(5), why: null },
     ];
     expect(standingOf({ ...FINE, reversals }, NOW).why).toContain('du_0');
-    const limited = { ...FINE, limitsOfNothing: ['max_daily_recharges is 0'], drifts: [{ ...edited, kind: 'name_differs' as const }] };
+    const limited = {
+      ...FINE,
+      limitsOfNothing: [{ why: 'max_daily_recharges is 0', flag: '--max-daily <n>' }],
+      drifts: [{ ...edited, kind: 'name_differs' as const }],
+    };
     expect(standingOf(limited, NOW).state).toBe('litellm_differs');
     const off = standingOf(
       { ...FINE, isAutoRecharged: false, refusals: [{ reason: 'auto_recharge_disabled', since: minutesAgo(60) }] },
