@@ -101,7 +101,6 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
     em,
     ids.filter((id) => settings.get(id)?.lowSince),
   );
-  const now = new Date();
   const isGone = ({ kind }: StandingDrift) => kind === 'team_deleted';
   const lastBudgets = await budgetsOfLastWrite(
     em,
@@ -122,7 +121,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         isTeamAwaited: organization.createTeam && !organization.litellmSeenAt && rest.balance === null,
         isUnused: mayBeUnused.includes(id) && !asked.has(id),
         lowSince: lowSinceOf(organization, rest.balance),
-        sweepPause: pauseOf(standings.get(id), now),
+        sweepPause: pauseOf(standings.get(id)),
         limitsOfNothing: limitsOfNothing(policyOf(organization)),
         recharge: recharge ? openRecharge(recharge) : null,
         event: events.get(id) ?? null,
@@ -144,10 +143,9 @@ function usedOf(organization: Organization, paid: PaidHistory | undefined): Limi
   return paid ? limitsUsed(policyOf(organization), paid) : null;
 }
 
-/** How long the sweep leaves it alone, by PostgreSQL's clock; shown by ours. */
-function pauseOf(standing: SweepStanding | undefined, now: Date): OrganizationFacts['sweepPause'] {
+function pauseOf(standing: SweepStanding | undefined): OrganizationFacts['sweepPause'] {
   const remainingMs = standing ? remainingPauseMs(standing.fruitless) : 0;
-  return standing && remainingMs > 0 ? { until: new Date(now.getTime() + remainingMs), failures: standing.fruitless.count } : null;
+  return standing && remainingMs > 0 ? { remainingMs, failures: standing.fruitless.count } : null;
 }
 
 /** Since when its balance is low. A write of ours may have ended that, which the next sweep sees. */

@@ -87,8 +87,8 @@ export type OrganizationFacts = {
   isAutoRecharged: boolean;
   /** Since when its balance is at or below the minimum, as far as that was seen; null: it is not. */
   lowSince: Date | null;
-  /** The sweep leaves it alone until then, after so many events that came to nothing; null: it does not. */
-  sweepPause: { until: Date; failures: number } | null;
+  /** The sweep leaves it alone so long still, after so many events that came to nothing; null: it does not. */
+  sweepPause: { remainingMs: number; failures: number } | null;
   /** Here, by its setting. */
   isBlocked: boolean;
   /** Its team is to be made for it, and no synchronisation has done so. */
@@ -159,7 +159,7 @@ export function standingOf(facts: OrganizationFacts, now: Date, obstacles = NONE
   const off = (why: string, next: string): Standing => ({ state: 'off', since: null, why, next });
   if (!isAutoRecharged) found.push(off(REFUSALS.auto_recharge_disabled, actionOnRefusal('auto_recharge_disabled', id)));
   if (isBlocked) found.push(off('it is blocked, so LiteLLM refuses its calls and nothing is charged', `bill org set ${id} --blocked off`));
-  return found.toSorted(byUrgency)[0] ?? unremarkable(facts, obstacles);
+  return found.toSorted(byUrgency)[0] ?? unremarkable(facts, obstacles, now);
 }
 
 function byUrgency(one: Standing, other: Standing): number {
@@ -197,6 +197,7 @@ function parked({ recharge, reversals }: OrganizationFacts, now: Date): Standing
 function unremarkable(
   { id, litellmTeamId, lowSince, sweepPause, isTeamAwaited, isUnused }: OrganizationFacts,
   { stop, hold }: Obstacles,
+  now: Date,
 ): Standing {
   const fine = { state: 'ok', since: null, next: null } as const;
   if (isTeamAwaited) {
@@ -207,7 +208,7 @@ function unremarkable(
   if (lowSince === null) return { ...fine, why: null };
   const obstacle = stop ?? hold;
   const bySweep = sweepPause
-    ? `the sweep waits until ${shown(sweepPause.until)}, because ${sweepPause.failures} in a row came to nothing; sooner: bill webhook send --team ${litellmTeamId}`
+    ? `the sweep waits until ${shown(new Date(now.getTime() + sweepPause.remainingMs))}, because ${sweepPause.failures} in a row came to nothing; sooner: bill webhook send --team ${litellmTeamId}`
     : 'the next sweep, within a minute, has it charged, or says why not';
   const next = obstacle === null ? bySweep : goesOn(undefined, obstacle);
   return { state: 'recharging', since: lowSince, why: 'its balance is at or below its minimum', next };

@@ -308,7 +308,7 @@ its balance is at or below its minimum
     ],
     [
       'a balance that is low, and a sweep that waits after what came to nothing',
-      { lowSince: minutesAgo(1), sweepPause: { until: minutesAgo(-14), failures: 2 } },
+      { lowSince: minutesAgo(1), sweepPause: { remainingMs: 14 * 60_000, failures: 2 } },
       `
 recharging since 11:59
 its balance is at or below its minimum
