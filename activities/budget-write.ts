@@ -44,8 +44,9 @@ export async function writeBudget(
   if (!(await organizations.claimBudget(em, organizationId, writer))) {
     throw ApplicationFailure.retryable('another change of this budget is under way', FAILURE.budgetBusy);
   }
+  // Before the look: a process may stand still while the answer is on its way.
+  const lookedAt = Date.now();
   const found = (await kms.teamBudget(teamId)).quota;
-  const foundAt = Date.now();
   if (found === null) return { kind: 'edited', reason: 'the team has become unlimited in LiteLLM (max_budget is null)' };
   const { before, after, onOver, onWithoutEffect } = await plan(found).catch(async (error) => {
     // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this
@@ -58,7 +59,7 @@ export async function writeBudget(
   let refusal: KmsError | undefined;
   if (live === before && before !== after) {
     try {
-      requireInTime(foundAt);
+      requireInTime(lookedAt);
       refusal = await refusalOf(kms.setTeamBudget(teamId, after));
     } catch (error) {
       if (!isUnderWay(error)) await onOver?.();
@@ -103,10 +104,10 @@ export async function takeBackBudget(
   }
   const read = async () => (await kms.teamBudget(teamId)).quota;
   try {
-    const startedAt = Date.now();
+    const lookedAt = Date.now();
     const found = await read();
     if (found !== before && found !== after) return editedReason(found, before, after);
-    requireInTime(startedAt);
+    requireInTime(lookedAt);
     const failure = await failureOf(kms.setTeamBudget(teamId, before));
     const live = await read();
     if (live === before) return undefined;
@@ -133,9 +134,9 @@ const WRITTEN_WITHIN_MS = 30_000;
  *
  * @throws a retryable failure: the next attempt looks at the budget again.
  */
-function requireInTime(seenAt: number): void {
+function requireInTime(lookedAt: number): void {
   Context.current().cancellationSignal.throwIfAborted();
-  if (Date.now() - seenAt > WRITTEN_WITHIN_MS)
+  if (Date.now() - lookedAt > WRITTEN_WITHIN_MS)
     throw ApplicationFailure.retryable('the budget was read too long ago to be written now', FAILURE.budgetBusy);
 }
 

@@ -8,8 +8,8 @@ export function namespaceOf({ connect }: TemporalConfig): string {
 }
 
 /**
- * Between two attempts to reach a Temporal that is away. gRPC's own pause grows to two minutes: for so long after an
- * outage nothing would be handed on, and no worker seen.
+ * Between two attempts to connect. gRPC's own pause grows to two minutes: after an outage nothing would be handed on so
+ * long, and no worker seen.
  */
 const MAX_RECONNECT_PAUSE_MS = 2_000;
 

@@ -136,6 +136,23 @@ describe('a process that stands still right before it writes a budget, while oth
     await database.close();
   });
 
+  test('while the answer to the look is on its way', async () => {
+    const { organization } = await world.recharged();
+    const database = await Database.open(world.config.databaseUrl);
+    const kms = new KmsClient(world.config.kms);
+    const look = kms.teamBudget.bind(kms);
+    jest.spyOn(kms, 'teamBudget').mockImplementationOnce(async (teamId) => {
+      const found = await look(teamId);
+      await standStill(organization);
+      return found;
+    });
+    const target = { organizationId: organization.id, teamId: organization.teamId, writer: 'rch_late' };
+    const write = () => writeBudget(database.fork(), kms, target, async () => ({ before: BEFORE, after: AFTER }));
+    await expect(new MockActivityEnvironment().run(write)).rejects.toMatchObject({ type: FAILURE.budgetBusy, nonRetryable: false });
+    expect(await world.budgetOf(organization.teamId)).toBe(77);
+    await database.close();
+  });
+
   test('after the look before a refund', async () => {
     const { organization } = await world.recharged();
     const database = await Database.open(world.config.databaseUrl);

@@ -1,4 +1,4 @@
-/** The client's way to a Temporal that is away. */
+/** The client's connection while Temporal is down. */
 import { createServer } from 'node:net';
 import { expect, test } from '@jest/globals';
 import { freePort } from '../../../sandbox/ports.ts';
