@@ -10,7 +10,7 @@ import { log, patched, proxyActivities, setCurrentDetails, setHandler } from '@t
 import type { BulkActivities } from '../activities/index.ts';
 import type { SweepCounts } from '../activities/sweep/types.ts';
 import type { TeamsCursor } from '../activities/team-pages.ts';
-import { named } from '../src/domain/named.ts';
+import { shortList } from '../src/domain/short-list.ts';
 import { type NoInput, sweepProgress } from './contract.ts';
 import { readInput } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
@@ -100,7 +100,7 @@ async function probe(): Promise<void> {
 function describeSweep(sum: SweepCounts): string {
   const { pages, teams, organizations, waiting, paused = [], unused = [], unreadable, failedPages, reported } = sum;
   const lines = [
-    `${pages} pages with ${teams} teams, ${organizations} of them ours; ${waiting} pause after failed attempts${named(paused, waiting)}.`,
+    `${pages} pages with ${teams} teams, ${organizations} of them ours; ${waiting} pause after failed attempts${paused.length > 0 ? `: ${shortList(paused, waiting)}` : ''}.`,
     unused.length > 0 && `Not charged, because their teams were made for them and never used: ${unused.join(', ')}.`,
     unreadable > 0 && `${unreadable} teams could not be read.`,
     failedPages.length > 0 && `Pages ${failedPages.join(', ')} could not be read: the next sweep tries again.`,

@@ -6,6 +6,7 @@ import * as organizations from '../../src/database/organizations.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
 import { formatMoney, formatQuota, minorUnits } from '../../src/domain/money.ts';
 import { OVERDUE_STATUSES, overdueAfter } from '../../src/domain/overdue.ts';
+import { shortList } from '../../src/domain/short-list.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 
 /** More than a person reads at once. */
@@ -43,16 +44,11 @@ async function findUnbalanced(em: EntityManager): Promise<Finding[]> {
     const amount = `${formatMoney(minorUnits(Math.abs(held)), currency)} ${currency.toUpperCase()}`;
     const what = held > 0 ? `${amount} is held` : `${amount} was given that nobody has paid`;
     return findingOf('prepaid_not_zero', {
-      subject: named(rechargeIds),
+      subject: shortList(rechargeIds.slice(0, NAMED), rechargeIds.length),
       organizationId,
       seen: `${what} since ${since.toISOString()}, and no recharge is open for it`,
     });
   });
-}
-
-function named(ids: readonly string[]): string {
-  const more = ids.length - NAMED;
-  return ids.slice(0, NAMED).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
 
 async function findOverlaps(em: EntityManager): Promise<Finding[]> {

@@ -2,7 +2,8 @@
  * Names that a person filters by. A name that nothing has is a typing mistake, and an empty list would hide it: it is
  * refused, with the names that exist.
  */
-import { mostAlike } from '../domain/alike.ts';
+import { shortList } from '../domain/short-list.ts';
+import { mostSimilar } from '../domain/similar-names.ts';
 import type { EntityManager } from './database.ts';
 import * as organizations from './organizations.ts';
 
@@ -96,9 +97,7 @@ export async function requireEventType(em: EntityManager, eventType: string): Pr
 /** @param count how many there are in all; `names` may be the first of them. */
 function whatExists(wanted: readonly string[], names: readonly string[], count: number): string {
   if (count === 0) return 'there is none yet';
-  const alike = [...new Set(wanted.flatMap((name) => mostAlike(name, names, (each) => [each], MAX_NAMED)))].slice(0, MAX_NAMED);
+  const alike = [...new Set(wanted.flatMap((name) => mostSimilar(name, names, (each) => [each], MAX_NAMED)))].slice(0, MAX_NAMED);
   if (alike.length > 0) return `like it: ${alike.join(', ')}`;
-  const first = names.slice(0, MAX_NAMED);
-  const more = count > first.length ? ` and ${count - first.length} more` : '';
-  return `there are ${first.join(', ')}${more}`;
+  return `there are ${shortList(names.slice(0, MAX_NAMED), count)}`;
 }

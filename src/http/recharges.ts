@@ -13,7 +13,7 @@ import { formatMoney, formatQuota, formatQuotaOrNull, type MinorUnits, minorUnit
 import { isOpen, RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
 import { storyOf } from '../domain/story.ts';
-import { followReturnedMoney } from '../inbox/returned-money.ts';
+import { followReturnedMoney } from '../inbox/follow-returned-money.ts';
 import { ANY_ID, rechargeByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';

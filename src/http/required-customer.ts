@@ -2,6 +2,7 @@
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
+import { shortList } from '../domain/short-list.ts';
 import { PaymentsError } from '../payments/errors.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { invalidField, Problem } from './problem.ts';
@@ -45,9 +46,8 @@ export async function sharedCustomer(
 ): Promise<string[]> {
   const others = (await organizations.ofCustomers(database.fork(), [stripeCustomerId])).filter((other) => other.id !== id);
   if (others.length === 0) return [];
-  const more = others.length > MAX_NAMED ? ` and ${others.length - MAX_NAMED} more` : '';
-  const named = others.slice(0, MAX_NAMED).map((other) => other.id);
+  const ids = others.map((other) => other.id);
   return [
-    `stripe_customer_id ${stripeCustomerId} is that of ${named.join(', ')}${more} too, so one card pays for all of them: correct it unless that is meant`,
+    `stripe_customer_id ${stripeCustomerId} is that of ${shortList(ids.slice(0, MAX_NAMED), ids.length)} too, so one card pays for all of them: correct it unless that is meant`,
   ];
 }

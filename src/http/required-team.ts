@@ -4,7 +4,7 @@
  */
 import * as organizations from '../database/organizations.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
-import { mostAlike } from '../domain/alike.ts';
+import { mostSimilar } from '../domain/similar-names.ts';
 import type { KmsClient } from '../kms/client.ts';
 import { KmsError } from '../kms/errors.ts';
 import { MAX_PAGE_SIZE } from '../kms/page.ts';
@@ -76,7 +76,7 @@ async function teamsLike({ database, kms }: Dependencies, teamId: string): Promi
   const ownerOf = new Map(owners.map(({ litellmTeamId, id }) => [litellmTeamId, id]));
   const candidates = teams.map((team) => ({ ...team, organizationId: ownerOf.get(team.teamId) ?? null }));
   const alike = (some: AlikeTeam[]) =>
-    mostAlike(teamId, some, (team) => (team.alias === null ? [team.teamId] : [team.teamId, team.alias]), MAX_NAMED);
+    mostSimilar(teamId, some, (team) => (team.alias === null ? [team.teamId] : [team.teamId, team.alias]), MAX_NAMED);
   const [free, owned] = [candidates.filter((team) => !team.organizationId), candidates.filter((team) => team.organizationId)];
   return [...alike(free), ...alike(owned)].slice(0, MAX_NAMED);
 }

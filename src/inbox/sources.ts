@@ -14,7 +14,7 @@ import type { PaymentsClient } from '../payments/client.ts';
 import { topicOf } from '../payments/events.ts';
 import type { WorkflowStarter } from '../workflow-starter.ts';
 import type { Source } from './dispatcher.ts';
-import { followReturnedMoney } from './returned-money.ts';
+import { followReturnedMoney } from './follow-returned-money.ts';
 
 /** Alerts: each starts its workflow. */
 export function alertSource(

@@ -22,6 +22,7 @@ import {
 import type { TemporalConfig } from '../config.ts';
 import type { Recharge, SyncRun } from '../database/entities.ts';
 import type { DispatchableEvent } from '../database/webhook-events.ts';
+import { shortList } from '../domain/short-list.ts';
 import type { RunTrouble } from '../domain/status.ts';
 import { traced } from '../observability/tracing.ts';
 import type { EventRun, MoneyName, WorkflowStarter } from '../workflow-starter.ts';
@@ -231,7 +232,6 @@ const NAMED_MONEYS = 3;
 /** What a run is started for. Whether money has gone back is what it finds out. */
 function describeMoneys(moneys: readonly MoneyName[]): string {
   if (moneys.length === 0) return 'looks for refunds and disputes';
-  const names = moneys.slice(0, NAMED_MONEYS).map(({ kind, id }) => `${kind} ${id}`);
-  const more = moneys.length - names.length;
-  return names.join(', ') + (more > 0 ? ` and ${more} more` : '');
+  const names = moneys.map(({ kind, id }) => `${kind} ${id}`);
+  return shortList(names.slice(0, NAMED_MONEYS), names.length);
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { SweepCounts } from '../../../activities/sweep/types.ts';
 import type { BalanceSweepWorkflow } from '../../../workflows/contract.ts';
-import { named } from '../../domain/named.ts';
+import { shortList } from '../../domain/short-list.ts';
 import { type Output, print, snakeCased, withJson } from '../output.ts';
 import { progress } from '../progress.ts';
 import { tableBelow } from '../table.ts';
@@ -29,7 +29,7 @@ function teamsRead({ teams, organizations }: SweepCounts): string {
 function summaryOf(counts: SweepCounts): string {
   const { reported, waiting, paused = [], unused = [], unreadable, failedPages } = counts;
   return [
-    `${teamsRead(counts)}, ${reported.length} reported, ${waiting} waiting after failed attempts${named(paused, waiting)}`,
+    `${teamsRead(counts)}, ${reported.length} reported, ${waiting} waiting after failed attempts${paused.length > 0 ? `: ${shortList(paused, waiting)}` : ''}`,
     unused.length > 0 && `not charged, because their teams were made for them and never used: ${unused.join(', ')}`,
     unreadable > 0 && `${unreadable} teams could not be read: the log says why`,
     failedPages.length > 0 && `pages ${failedPages.join(', ')} could not be read: the next sweep tries again`,

@@ -2,8 +2,8 @@
 import type { EntityManager } from '../../database/database.ts';
 import type { Organization } from '../../database/entities.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
-import { mostAlike } from '../../domain/alike.ts';
 import { ago } from '../../domain/elapsed.ts';
+import { mostSimilar } from '../../domain/similar-names.ts';
 import type { Reading } from './reading.ts';
 
 /** Older alerts are of no team that still waits for its budget. */
@@ -21,7 +21,7 @@ export async function examineStrayTeams(em: EntityManager, withoutTeam: readonly
 function readingOf({ teamId, lastAlertAt }: webhookEvents.StrayTeam, withoutTeam: readonly Organization[]): Reading {
   const about = { area: 'alerts', check: teamId };
   const seen = `alerts come for team ${teamId}, which no organization has (last ${ago(lastAlertAt)})`;
-  const alike = mostAlike(teamId, withoutTeam, ({ id, litellmTeamId }) => [id, litellmTeamId], MAX_BESIDE);
+  const alike = mostSimilar(teamId, withoutTeam, ({ id, litellmTeamId }) => [id, litellmTeamId], MAX_BESIDE);
   const [meant] = alike;
   if (meant) return { ...about, verdict: 'change', seen: beside(seen, alike), advice: `set --team: ${setTeam(meant.id, teamId)}` };
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { editsBetween, mostAlike } from '../../../src/domain/alike.ts';
+import { editsBetween, mostSimilar } from '../../../src/domain/similar-names.ts';
 
 /** The most alike of these, the most alike first. */
 function alike(wanted: string, names: readonly string[], limit = 3): string[] {
-  return mostAlike(wanted, names, (name) => [name], limit);
+  return mostSimilar(wanted, names, (name) => [name], limit);
 }
 
 describe('a name is like another', () => {
@@ -44,12 +44,12 @@ test('of several names of one the most alike counts', () => {
     { id: '7f3a', alias: 'acme-prod' },
     { id: 'acme-prdx1', alias: 'X' },
   ];
-  expect(mostAlike('acme-prdo', teams, ({ id, alias }) => [id, alias], 3).map(({ id }) => id)).toEqual(['7f3a', 'acme-prdx1']);
+  expect(mostSimilar('acme-prdo', teams, ({ id, alias }) => [id, alias], 3).map(({ id }) => id)).toEqual(['7f3a', 'acme-prdx1']);
 });
 
 test('of several names of one the most alike counts, whatever their order', () => {
   const teams = [{ names: ['acme-prdx1', 'acme-prdo'] }, { names: ['acme-prd'] }];
-  expect(mostAlike('acme-prdo', teams, ({ names }) => names, 3)[0]).toBe(teams[0]);
+  expect(mostSimilar('acme-prdo', teams, ({ names }) => names, 3)[0]).toBe(teams[0]);
 });
 
 test('a shared beginning of three characters says something, where it is half of the shorter name', () => {
@@ -78,7 +78,7 @@ test('the edits between two names are the fewest that there are', () => {
 test('every name is like itself and comes first, whatever the others are', () => {
   fc.assert(
     fc.property(fc.string({ minLength: 1, maxLength: 20 }), fc.array(fc.string({ maxLength: 20 }), { maxLength: 10 }), (wanted, others) => {
-      const [first] = mostAlike(wanted, [...others, wanted], (name) => [name], 1);
+      const [first] = mostSimilar(wanted, [...others, wanted], (name) => [name], 1);
       expect(first?.toLowerCase()).toBe(wanted.toLowerCase());
     }),
   );

@@ -13,7 +13,7 @@ const MIN_PREFIX = 3;
  *
  * @param namesOf every name of a candidate; the one that is most alike counts.
  */
-export function mostAlike<T>(wanted: string, candidates: readonly T[], namesOf: (candidate: T) => readonly string[], limit: number): T[] {
+export function mostSimilar<T>(wanted: string, candidates: readonly T[], namesOf: (candidate: T) => readonly string[], limit: number): T[] {
   const scored = candidates.flatMap((candidate) => {
     const best = namesOf(candidate).flatMap((name) => likenessOf(wanted.toLowerCase(), name.toLowerCase()) ?? []);
     const [first] = best.sort(byLikeness);
