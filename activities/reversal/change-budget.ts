@@ -5,7 +5,7 @@ import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
-import { type BudgetDirection, doubtOf, type RememberedWrite, takenBy } from '../../src/domain/reversal-budget.ts';
+import { type BudgetDirection, type RememberedWrite, standingOf, takenBy } from '../../src/domain/reversal-budget.ts';
 import { KmsError } from '../../src/kms/errors.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import { BudgetRefusedError, writeBudget } from '../budget-write.ts';
@@ -61,6 +61,11 @@ export async function changeBudget(tools: Tools, reversal: Reversal, direction: 
 /** Nobody can tell whether a write from before a restore of the database was made. */
 class DoubtfulWriteError extends Error {
   override name = 'DoubtfulWriteError';
+
+  constructor({ before, after }: RememberedWrite) {
+    const write = `a write of the budget from ${formatQuota(before)} to ${formatQuota(after)}`;
+    super(`${write} began before the database was restored, and another has changed it since: look at the budget in LiteLLM, then accept`);
+  }
 }
 
 /** Where a write is noted at Stripe, and what is noted of it there: undefined for one that was never begun. */
@@ -76,21 +81,24 @@ async function readNote(tools: Tools, { id: reversalId, rechargeId }: Reversal, 
 
 /**
  * The budgets around the write. They are noted at Stripe before it is sent: a database that is restored to before the
- * write goes on with that very write, which LiteLLM shows to be made or not, and never makes another one.
+ * write learns there that it was begun, and LiteLLM tells whether it was made.
  *
  * @throws DoubtfulWriteError, PaymentsError
  */
 async function plan(tools: Tools, reversal: Reversal, { intentId, direction, remembered }: Note, live: QuotaMicros) {
   const { em, payments } = tools;
-  const { id: reversalId, organizationId } = reversal;
-  const lastMover = await ledger.lastMover(em, organizationId);
+  const { id: reversalId, organizationId, litellmTeamId: teamId } = reversal;
   const isPlanned = typeof (direction === 'take' ? reversal.takenBefore : reversal.givenBefore) === 'number';
-  const doubt = remembered && !isPlanned && doubtOf(remembered, { live, lastMover });
-  if (doubt) throw new DoubtfulWriteError(doubt);
-  const planned = await reversals.planWrite(em, reversal, direction, { live, remembered });
-  if (!remembered) {
-    const noting = payments.rememberWrite(intentId, { reversalId, direction }, { ...planned, upon: lastMover });
-    await noting.catch(unlessRefused(tools, reversalId));
+  const standing =
+    remembered && !isPlanned
+      ? standingOf(remembered, { live, since: await ledger.stepsSince(em, { organizationId, teamId }, remembered.upon) })
+      : undefined;
+  if (remembered && standing === 'doubtful') throw new DoubtfulWriteError(remembered);
+  const begun = standing === 'outstanding' ? undefined : remembered;
+  const planned = await reversals.planWrite(em, reversal, direction, { live, remembered: begun });
+  if (!begun) {
+    const write = { ...planned, upon: await ledger.lastMover(em, organizationId) };
+    await payments.rememberWrite(intentId, { reversalId, direction }, write).catch(unlessRefused(tools, reversalId));
   }
   return planned;
 }

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { IsolationLevel } from '@mikro-orm/core';
 import { ACCOUNTS, type LedgerAccount, type TransferKind } from '../domain/ledger.ts';
-import { type Currency, type MinorUnits, minorUnits, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import { type Currency, type MinorUnits, minorUnits, parseQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import type { BudgetStep } from '../domain/reversal-budget.ts';
 import type { EntityManager } from './database.ts';
 import { LedgerTransfer, Organization, type Recharge } from './entities.ts';
 import { newId } from './ids.ts';
@@ -99,6 +100,30 @@ export async function lastMover(em: EntityManager, organizationId: string): Prom
     [organizationId],
   );
   return row?.mover ?? '';
+}
+
+/**
+ * The steps of the team's budget that were entered after `mover` had moved the organization's quota last, oldest first.
+ * null when no such move is entered.
+ */
+export async function stepsSince(
+  em: EntityManager,
+  { organizationId, teamId }: { organizationId: string; teamId: string },
+  mover: string,
+): Promise<BudgetStep[] | null> {
+  const rows = await em.execute<{ mover: string; before: string | null; after: string | null; is_of_team: boolean }[]>(
+    `select coalesce(nullif(t.reference, ''), t.recharge_id) as mover,
+       coalesce(v.litellm_team_id, r.litellm_team_id) = ? as is_of_team,
+       case when v.id is null then r.quota_before when t.kind = 'grant' then v.given_before else v.taken_before end::text as before,
+       case when v.id is null then r.quota_after when t.kind = 'grant' then v.given_after else v.taken_after end::text as after
+     from ledger_transfer t join recharge r on r.id = t.recharge_id left join reversal v on v.id = t.reference
+     where t.organization_id = ? and 'granted' in (t.debit_account, t.credit_account) order by t.sequence`,
+    [teamId, organizationId],
+  );
+  const last = rows.findLastIndex((row) => row.mover === mover);
+  if (last === -1) return null;
+  const quotaOf = (text: string | null) => (text === null ? null : parseQuota(text));
+  return rows.slice(last + 1).flatMap((row) => (row.is_of_team ? { before: quotaOf(row.before), after: quotaOf(row.after) } : []));
 }
 
 /** Those of the recharges whose charge is entered. */

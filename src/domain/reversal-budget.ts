@@ -2,7 +2,7 @@
  * The budget in LiteLLM around the write that takes a reversal's quota back, or gives it back, and what the ledger moves
  * with it. Pure. When such a write is due: reversal.ts.
  */
-import { formatQuota, type QuotaMicros, quotaMicros } from './money.ts';
+import { type QuotaMicros, quotaMicros } from './money.ts';
 import type { KnownReversal } from './reversal.ts';
 
 /** The budget around the write that takes a reversal's quota back; null where none was planned. */
@@ -21,22 +21,34 @@ export type BudgetDirection = 'take' | 'give';
  */
 export type RememberedWrite = { before: QuotaMicros; after: QuotaMicros; upon: string };
 
+/** One change of the budget: a recharge's, or a reversal's. null where a person has settled it without a plan of ours. */
+export type BudgetStep = { before: QuotaMicros | null; after: QuotaMicros | null };
+
 /**
- * Why a write that Stripe remembers, and the database has lost, cannot be told to be made or to be outstanding.
- * undefined when LiteLLM tells: it shows `after`, or it shows `before` and nothing has moved the quota since.
+ * What LiteLLM tells of a write that Stripe remembers, and that the database has lost:
  *
- * A recharge after the write may have raised the budget to `before` once more. So `before` alone does not say that
- * the write is outstanding: to make it again would take what that recharge has given.
+ * - `outstanding`: what has changed the budget since began with `before` and has left what LiteLLM shows. So nothing
+ *   of the write is in it, and it is to be made upon that.
+ * - `made`: LiteLLM shows `after`.
+ * - `doubtful`: LiteLLM shows `before`, and something else has changed the budget since. A recharge after the write may
+ *   have raised it to `before` once more: to make the write again would take what that recharge has given.
+ * - `overwritten`: LiteLLM shows something else.
  *
  * @param live the budget that LiteLLM shows.
- * @param lastMover the recharge or reversal that has moved the organization's quota last, as the database has it.
+ * @param since the steps after `upon`, oldest first; null when the database does not know `upon`.
  */
-export function doubtOf(
-  { before, after, upon }: RememberedWrite,
-  { live, lastMover }: { live: QuotaMicros; lastMover: string },
-): string | undefined {
-  if (live !== before || lastMover === upon) return undefined;
-  return `a write of the budget from ${formatQuota(before)} to ${formatQuota(after)} began before the database was restored, and ${lastMover} has changed it since: look at the budget in LiteLLM, then accept`;
+export function standingOf(
+  { before, after }: RememberedWrite,
+  { live, since }: { live: QuotaMicros; since: readonly BudgetStep[] | null },
+): 'outstanding' | 'made' | 'doubtful' | 'overwritten' {
+  if (since && leftBy(since, before) === live) return 'outstanding';
+  if (live === after) return 'made';
+  return live === before ? 'doubtful' : 'overwritten';
+}
+
+/** The budget that the steps leave where each begins with what the one before has left; else null. */
+function leftBy(steps: readonly BudgetStep[], first: QuotaMicros): QuotaMicros | null {
+  return steps.reduce<QuotaMicros | null>((left, step) => (step.before === left ? step.after : null), first);
 }
 
 /**

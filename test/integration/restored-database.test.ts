@@ -406,6 +406,24 @@ describe('case 78: a database from between a grant and the return of its money',
     expect(await world.findingsOf(organization)).toEqual([]);
   });
 
+  test.each(['refund', 'dispute'] as const)(
+    'of a LiteLLM that was restored too, and a recharge since: the quota of the %s is taken from what that has left',
+    async (by) => {
+      const { organization, id } = await takenBack(by);
+      await restoreToGranted(organization);
+      await world.setBudget(organization.teamId, BUDGET_AFTER);
+      await world.spend(organization.teamId, 20);
+      expect(await world.alerted(organization)).toEqual(RECHARGED);
+      const budget = (await world.budgetOf(organization.teamId)) as number;
+      await world.findingsOf(organization);
+      expect(await world.reversalIs(id, 'taken_back')).toMatchObject({
+        taken_before: budget.toFixed(6),
+        taken_after: (budget - 20.5).toFixed(6),
+      });
+      expect(await world.budgetOf(organization.teamId)).toBe(budget - 20.5);
+    },
+  );
+
   test('its write is noted at Stripe before LiteLLM is asked for it', async () => {
     const { organization, intentId } = await world.recharged();
     const hanging = await world.kmsFault({ ...WRITE_BUDGET, contains: organization.teamId, action: HOLD });
@@ -474,7 +492,9 @@ describe('case 78: a database from between a grant and the return of its money',
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await world.findingsOf(organization);
     const { failure_message: message } = await world.reversalIs(id, 'needs_attention');
-    expect(message).toContain('a write of the budget from 30.50 to 10.00 began before the database was restored');
+    expect(message).toBe(
+      'a write of the budget from 30.50 to 10.00 began before the database was restored, and another has changed it since: look at the budget in LiteLLM, then accept',
+    );
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await world.admin.post(`/api/v1/reversals/${id}/resolve`, {
       resolution: 'accept',

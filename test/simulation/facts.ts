@@ -52,6 +52,7 @@ export type ReversalFact = {
   takenAfter: number | null;
   givenBefore: number | null;
   givenAfter: number | null;
+  failure: string | null;
   createdAt: Date;
 };
 /** The card's network, or the bank, was asked: `status` is the charge's at Stripe. `at`: the beginning of its second, in milliseconds. */
@@ -169,7 +170,7 @@ async function reversalsOf({ sql }: Environment, { organizationId }: Run): Promi
   const { rows } = await sql.query<ReversalFact>(
     `select id, recharge_id as "rechargeId", kind, status, quota::float as quota, taken_before::float as "takenBefore",
             taken_after::float as "takenAfter", given_before::float as "givenBefore", given_after::float as "givenAfter",
-            created_at as "createdAt"
+            failure_message as failure, created_at as "createdAt"
      from reversal where organization_id = $1 order by created_at, id`,
     [organizationId],
   );

@@ -128,13 +128,17 @@ async function describeOrganization(
   { run, facts }: Judged,
   since: (at: number | string) => string,
 ): Promise<string[]> {
-  const { recharges, events, holds, team, kmsRequests } = facts;
+  const { recharges, reversals, events, holds, team, kmsRequests } = facts;
   const lines = [`── ${run.organizationId}`];
   for (const { id, status, amount, quotaBefore, quotaAfter, intentId, failure, timeline } of recharges) {
     lines.push(
       `recharge ${id}: ${status}, ${amount} cents by ${intentId}, quota ${quotaBefore} → ${quotaAfter}${failure ? `; ${failure}` : ''}`,
     );
     for (const { at, status: reached, ...seen } of timeline) lines.push(`  ${since(at)}  ${reached} ${JSON.stringify(seen)}`);
+  }
+  for (const { id, rechargeId, status, takenBefore, takenAfter, givenBefore, givenAfter, failure, createdAt } of reversals) {
+    const steps = `taken ${takenBefore} → ${takenAfter}, given back ${givenBefore} → ${givenAfter}`;
+    lines.push(`${since(createdAt.getTime())}  ${id} of ${rechargeId}: ${status}, ${steps}${failure ? `; ${failure}` : ''}`);
   }
   lines.push('events:');
   for (const { id, eventType, outcome, duplicateOf, receivedAt } of events) {

@@ -1,7 +1,7 @@
 /** What a reversal writes, and what the ledger lacks when a person accepts one. */
 import { describe, expect, test } from '@jest/globals';
 import { parseQuota, quotaMicros } from '../../../src/domain/money.ts';
-import { budgetAfter, doubtOf, missingTransfers, takenBy } from '../../../src/domain/reversal-budget.ts';
+import { type BudgetStep, budgetAfter, missingTransfers, standingOf, takenBy } from '../../../src/domain/reversal-budget.ts';
 
 describe('the budget around a write', () => {
   const quota = parseQuota('20.50');
@@ -34,25 +34,43 @@ describe('the budget around a write', () => {
   );
 });
 
-describe('a write that Stripe remembers, and a restored database does not,', () => {
+describe('a write of 30.50 to 10 that Stripe remembers, and a restored database does not,', () => {
   const write = { before: parseQuota('30.50'), after: parseQuota('10'), upon: 'rch_1' };
+  const step = (before: string, after: string) => ({ before: parseQuota(before), after: parseQuota(after) });
+  const standing = (live: string, since: readonly BudgetStep[] | null) => standingOf(write, { live: parseQuota(live), since });
 
   test.each([
-    ['is made where LiteLLM shows the budget after it', { live: '10', lastMover: 'rch_1' }],
-    ['is made where LiteLLM shows the budget after it, whatever else was entered since', { live: '10', lastMover: 'rch_2' }],
-    [
-      'is outstanding where LiteLLM shows the budget before it, and nothing has moved the quota since',
-      { live: '30.50', lastMover: 'rch_1' },
-    ],
-    ['is seen to be overwritten where LiteLLM shows another budget', { live: '31', lastMover: 'rch_2' }],
-  ])('%s', (_what, { live, lastMover }) => {
-    expect(doubtOf(write, { live: parseQuota(live), lastMover })).toBeUndefined();
+    ['it shows what was there before the write, and nothing else was written', '30.50', []],
+    ['what is entered since began with that, and has left what it shows', '60', [step('30.50', '45'), step('45', '60')]],
+    ['what is entered since has left what the write would have', '10', [step('30.50', '10')]],
+    ['what is entered since has left what was there before', '30.50', [step('30.50', '51'), step('51', '30.50')]],
+  ])('is outstanding where LiteLLM tells that it is not in the budget: %s', (_what, live, since) => {
+    expect(standing(live, since)).toBe('outstanding');
   });
 
-  test('is in doubt where a recharge since may have raised the budget to what it was before', () => {
-    expect(doubtOf(write, { live: parseQuota('30.50'), lastMover: 'rch_2' })).toBe(
-      'a write of the budget from 30.50 to 10.00 began before the database was restored, and rch_2 has changed it since: look at the budget in LiteLLM, then accept',
-    );
+  test.each([
+    ['nothing else was written', []],
+    ['something else is entered since', [step('10', '30.50')]],
+    ['what it was made upon is lost', null],
+  ])('is made where LiteLLM shows what it has left: %s', (_what, since) => {
+    expect(standing('10', since)).toBe('made');
+  });
+
+  test.each([
+    ['may have raised the budget to it', [step('10', '30.50')]],
+    ['was settled by a person', [{ before: null, after: null }]],
+    ['began elsewhere', [step('30.50', '45'), step('40', '30.50')]],
+    ['is lost', null],
+  ])('is in doubt where LiteLLM shows what was there before, and what changed it since %s', (_what, since) => {
+    expect(standing('30.50', since)).toBe('doubtful');
+  });
+
+  test.each([
+    ['alone', []],
+    ['besides a recharge', [step('30.50', '45')]],
+    ['and what the write was made upon is lost', null],
+  ])('is overwritten where LiteLLM shows another budget: %s', (_what, since) => {
+    expect(standing('31', since)).toBe('overwritten');
   });
 });
 
