@@ -1,6 +1,7 @@
 import * as reservations from '../../src/database/reservations.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type EventOutcome, isRefusal } from '../../src/domain/event-outcome.ts';
+import { REFUSALS } from '../../src/domain/policy.ts';
 import { countClosed } from '../closed-event.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { EventRef } from './types.ts';
@@ -14,7 +15,7 @@ export function closeEvent({ database, log, metrics }: Pick<ActivityDependencies
   return async ({ eventId, outcome: name }: EventRef & { outcome: EventOutcome | 'recharged' }): Promise<void> => {
     const outcome = presentName(name);
     const closed = await database.fork().transactional(async (tx) => {
-      if (isRefusal(outcome)) await reservations.cancelReservation(tx, eventId, `the run was refused: ${outcome}`);
+      if (isRefusal(outcome)) await reservations.cancelReservation(tx, eventId, { refusal: outcome, reason: REFUSALS[outcome] });
       return webhookEvents.close(tx, eventId, outcome);
     });
     countClosed({ log, metrics }, { eventId, outcome }, closed);

@@ -12,7 +12,7 @@ import type { EventRef } from './types.ts';
 export function releaseReservation({ database, log, metrics }: Pick<ActivityDependencies, 'database' | 'log' | 'metrics'>) {
   return async ({ eventId }: EventRef): Promise<{ released: boolean }> => {
     const ended = await database.fork().transactional(async (tx) => {
-      const recharge = await reservations.cancelReservation(tx, eventId, 'the run was cancelled');
+      const recharge = await reservations.cancelReservation(tx, eventId, { reason: 'the run was cancelled' });
       if (recharge && recharge.status !== 'cancelled') return { released: false };
       return { released: true, closed: await webhookEvents.close(tx, eventId, 'cancelled') };
     });

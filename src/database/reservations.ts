@@ -100,16 +100,22 @@ export async function reserve(
 }
 
 /**
- * Cancels what is reserved for an event. For the transaction that closes it: it keeps the organization's lock, under
+ * Cancels what is reserved for an event: with its run, or for what the run was refused. For the transaction that closes it: it keeps the organization's lock, under
  * which `reserve` decides, so an attempt that Temporal has given up reserves before this, or finds the event closed.
  *
  * @returns the event's recharge as it is now; null: none, as where a restored database has forgotten the event.
  */
-export async function cancelReservation(tx: EntityManager, eventId: string, reason: string): Promise<Recharge | null> {
+export async function cancelReservation(
+  tx: EntityManager,
+  eventId: string,
+  { refusal, reason }: { refusal?: Refusal; reason: string },
+): Promise<Recharge | null> {
   const { organizationId } = (await tx.findOne(WebhookEvent, eventId)) ?? {};
   if (organizationId) await tx.findOne(Organization, organizationId, { lockMode: LockMode.PESSIMISTIC_WRITE });
   const recharge = await findByEvent(tx, eventId);
-  return recharge?.status === 'reserved' ? move(tx, recharge, { to: 'cancelled', facts: { reason } }) : recharge;
+  if (recharge?.status !== 'reserved') return recharge;
+  const changes = refusal ? { failureCode: refusal, failureMessage: reason } : {};
+  return move(tx, recharge, { to: 'cancelled', changes, facts: { reason } });
 }
 
 /** Opens the hold that the decision asks for, and returns it in words. */

@@ -10,8 +10,10 @@ import { obstacleTo } from '../../activities/recharge/last-look.ts';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { Database } from '../../src/database/database.ts';
 import * as recharges from '../../src/database/recharges.ts';
+import type { EventOutcome } from '../../src/domain/event-outcome.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
 import { quotaFromDollars } from '../../src/domain/money.ts';
+import { REFUSALS } from '../../src/domain/policy.ts';
 import { KmsClient } from '../../src/kms/client.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { Metrics } from '../../src/observability/metrics.ts';
@@ -287,13 +289,20 @@ describe('a look that was given up, and reserves while its run is ending, is not
     await expectNothingOpen(organization);
   });
 
+  test('what it has reserved before that is called off, for what the run was refused for', async () => {
+    const organization = await world.organization();
+    const eventId = await reservedOnly(organization);
+    await closedAs('team_not_found', eventId);
+    await world.revokeStripeKey(false);
+    const failure = { code: 'team_not_found', message: REFUSALS.team_not_found };
+    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'cancelled', failure }]);
+    await expectUncharged(world, organization);
+  });
+
   test('but what is reserved when a run ends after its charge stays: a restored database may have forgotten the charge', async () => {
     const organization = await world.organization();
     const eventId = await reservedOnly(organization);
-    const database = await Database.open(world.config.databaseUrl);
-    const log = createLogger('silent');
-    await closeEvent({ database, log, metrics: new Metrics('worker', log) })({ eventId, outcome: 'needs_attention' });
-    await database.close();
+    await closedAs('needs_attention', eventId);
     expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'reserved' }]);
     await world.revokeStripeKey(false);
     await world.rechargeIs(eventId, 'succeeded');
@@ -311,6 +320,14 @@ describe('a look that was given up, and reserves while its run is ending, is not
     const eventId = await world.accepted(organization);
     await look.struck();
     return { eventId, look };
+  }
+
+  /** The end of a run, as its last step records it. */
+  async function closedAs(outcome: EventOutcome, eventId: string): Promise<void> {
+    const database = await Database.open(world.config.databaseUrl);
+    const log = createLogger('silent');
+    await closeEvent({ database, log, metrics: new Metrics('worker', log) })({ eventId, outcome });
+    await database.close();
   }
 
   /** How an event ends that can be reserved for, and not be closed, until `work` is done. */
