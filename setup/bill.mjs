@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NODE_FLAGS } from './node-flags.mjs';
+import { COMPILE_CACHE, NODE_FLAGS } from './our-node.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -22,6 +22,7 @@ const settings = existsSync(envFile) ? [`--env-file=${envFile}`] : [];
 const command = spawn(node, [...NODE_FLAGS, ...settings, join(ROOT, 'src/cli/main.ts'), ...process.argv.slice(2)], {
   stdio: 'inherit',
   shell: windows,
+  env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...process.env },
 });
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => command.kill(signal));

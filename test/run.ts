@@ -3,7 +3,7 @@
  * wants the machine to itself. Ends at the first that fails.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { COMPILE_CACHE } from '../setup/our-node.mjs';
 
 const JEST = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];
 
@@ -19,7 +19,7 @@ const selection = process.argv.slice(2);
 const SIMULATION = ['test/simulation/main.ts', '--runs', '12', '--seed', '2352', '--workers', '2', '--no-shrink'];
 
 /** Tests start hundreds of processes of ours: compiled once, each takes half the time to start. */
-process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, '../.data/compile-cache');
+process.env['NODE_COMPILE_CACHE'] ??= COMPILE_CACHE;
 
 /** Where a step says nothing by itself, its seconds are counted so often. */
 const SILENT_STEP_MS = 5_000;

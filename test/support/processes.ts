@@ -3,7 +3,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { NODE_FLAGS } from '../../setup/node-flags.mjs';
+import { COMPILE_CACHE, NODE_FLAGS } from '../../setup/our-node.mjs';
 import type { World } from './world.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
@@ -30,7 +30,7 @@ export type BillProcess = {
 export async function startBill(command: 'serve' | 'worker', env: Record<string, string>): Promise<BillProcess> {
   const readyMessage = command === 'serve' ? 'the API listens' : 'the worker polls';
   const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, command], {
-    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env, LOG_LEVEL: 'info' },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: COMPILE_CACHE, ...env, LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const gone = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
@@ -88,7 +88,7 @@ export function runBill(args: string[], env: Record<string, string>): Promise<En
 /** Starts a command that may go on until it is ended. */
 export function startBillCommand(args: string[], env: Record<string, string>): { child: ChildProcess; ended: Promise<Ended> } {
   const options = {
-    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
     cwd: tmpdir(),
     timeout: COMMAND_TIMEOUT_MS,
   };

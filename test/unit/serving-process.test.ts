@@ -1,19 +1,22 @@
 /** What a process loads that serves: each module costs memory for as long as it runs. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from '@jest/globals';
-import { NODE_FLAGS } from '../../setup/node-flags.mjs';
+import { NODE_FLAGS } from '../../setup/our-node.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+const SERVING = `await import('${ROOT}src/api.ts'); await import('${ROOT}src/worker.ts')`;
 
 /** Loads the API and the worker, and prints the address of every module that this takes. */
 const LOADING = `
   import { registerHooks } from 'node:module';
   const loaded = [];
   registerHooks({ load: (url, context, next) => { loaded.push(url); return next(url, context); } });
-  await import('${ROOT}src/api.ts');
-  await import('${ROOT}src/worker.ts');
+  ${SERVING};
   console.log(JSON.stringify(loaded));
 `;
 
@@ -33,6 +36,23 @@ test('neither loads the bundler: of webpack only its index, which loads the rest
   expect(loaded.filter((url) => /node_modules\/(@swc|terser|swc-loader)\//.test(url))).toEqual([]);
 });
 
-test('the image starts Node with the same flags as the command line', () => {
-  expect(readFileSync(`${ROOT}Dockerfile`, 'utf8')).toContain(`NODE_OPTIONS=${NODE_FLAGS.join(' ')}\n`);
+test('the image starts Node with the same flags as the command line, and compiles what it serves before', () => {
+  const image = readFileSync(`${ROOT}Dockerfile`, 'utf8');
+  expect(image).toContain(`NODE_OPTIONS=${NODE_FLAGS.join(' ')}\n`);
+  expect(image).toMatch(/^ENV NODE_COMPILE_CACHE=\/app\/compiled$/m);
+});
+
+test('neither loads a compiler of TypeScript where an earlier start has compiled it', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'bill-compiled-'));
+  const externalMemory = () =>
+    Number(
+      execFileSync(process.execPath, ['--eval', `${SERVING}; console.log(process.memoryUsage().external)`], {
+        encoding: 'utf8',
+        env: { ...process.env, NODE_COMPILE_CACHE: directory },
+      }),
+    );
+  const [first, second] = [externalMemory(), externalMemory()];
+  rmSync(directory, { recursive: true });
+  // The compiler is a WebAssembly module of 6 MiB.
+  expect(first - second).toBeGreaterThan(4 * 2 ** 20);
 });
