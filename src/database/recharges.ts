@@ -125,6 +125,19 @@ export async function addToTimeline(em: EntityManager, id: string, facts: NonNul
   await em.nativeUpdate(Recharge, { id }, { timeline: timelineWith({ status, ...facts }) } as EntityData<Recharge>);
 }
 
+/** A part of the payment that had gone back is ours again: the recharge is of it too. */
+export async function addPart(
+  tx: EntityManager,
+  { id }: Pick<Recharge, 'id'>,
+  { amountMinor, quota }: { amountMinor: MinorUnits; quota: QuotaMicros },
+): Promise<void> {
+  await tx.execute('update recharge set amount_minor = amount_minor + ?, quota_granted = quota_granted + ? where id = ?', [
+    amountMinor,
+    formatQuota(quota),
+    id,
+  ]);
+}
+
 type NewStep = Omit<TimelineStep, 'at'>;
 
 /**

@@ -31,7 +31,7 @@ export class ReversalSettledError extends Error {
 /**
  * Decides under the organization's lock, on the recharge and its reversals as they are then, and enters what
  * is to be opened. Money that has gone holds the organization: whoever disputes a charge or was refunded by
- * hand is not charged again before a person has looked.
+ * hand is not charged again before a person has looked. A part that comes back belongs to the recharge again.
  */
 export async function open(
   em: EntityManager,
@@ -45,7 +45,8 @@ export async function open(
     const decision = decide(recharge, await known(tx, recharge));
     for (const opened of decision.open) {
       if (!(await enter(tx, recharge, opened))) continue;
-      await hold(tx, recharge, opened);
+      if (opened.status === 'taken_back') await recharges.addPart(tx, recharge, opened);
+      else await hold(tx, recharge, opened);
       await tellOpened(tx, recharge, opened);
     }
     return decision;
@@ -87,10 +88,12 @@ async function tellOpened(tx: EntityManager, recharge: Recharge, { id, kind, sta
   const data = {
     ...factsOf(recharge, { id, kind, amountMinor, quota }),
     detail: `${kind} ${id} of recharge ${recharge.id}: ${OPENED_DETAILS[status]}`,
-    action:
-      status === 'needs_attention'
-        ? `${settle}, then ${actionOnReversal(id)}; then ${ENDS_HOLD}`
-        : `${settle}: the organization is held; ${ENDS_HOLD}`,
+    action: {
+      needs_attention: `${settle}, then ${actionOnReversal(id)}; then ${ENDS_HOLD}`,
+      open: `${settle}: the organization is held; ${ENDS_HOLD}`,
+      given_back: `${settle}: the organization is held; ${ENDS_HOLD}`,
+      taken_back: settle,
+    }[status],
   };
   await tell(tx, { type: 'reversal.opened', organizationId, key: `reversal/${id}/opened${withoutQuota(quota)}`, data });
   if (status === 'given_back') await tellClosed(tx, { ...recharge, id, kind, rechargeId: recharge.id, amountMinor, quota }, status);
@@ -100,6 +103,7 @@ const ENDS_HOLD = 'bill holds shows the hold, and bill release ends it';
 
 const OPENED_DETAILS: Record<OpenedReversal['status'], string> = {
   open: 'the money has gone, and the quota follows',
+  taken_back: 'the money has come back, after the rest of the recharge was granted, and the quota follows',
   given_back: 'the money has gone and has come back',
   needs_attention: 'the money has gone, and no quota is left to take back',
 };
@@ -190,7 +194,7 @@ export async function planWrite(
 
 /** The quota has been taken back, as much as there was: granted → prepaid → stripe. Idempotent. */
 export async function recordTakenBack(em: EntityManager, reversal: Reversal): Promise<void> {
-  await settle(em, reversal, { from: 'open', to: 'taken_back', transfers: taking(reversal.kind) });
+  await settle(em, reversal, { from: 'open', to: 'taken_back', transfers: takingOf(reversal.kind) });
 }
 
 /** The money has come back and the quota been given back: stripe → prepaid → granted. Idempotent. */
@@ -203,7 +207,7 @@ export async function dismiss(em: EntityManager, reversal: Reversal): Promise<bo
   return settle(em, reversal, { from: 'open', to: 'given_back', transfers: [], where: { takenBefore: null } });
 }
 
-function taking(kind: ReversalKind): TransferKind[] {
+function takingOf(kind: ReversalKind): TransferKind[] {
   return ['reversal', kind === 'dispute' ? 'chargeback' : 'refund'];
 }
 
@@ -221,8 +225,10 @@ export async function accept(
   reversal: Reversal,
   { by, reason, isGone }: { by: string; reason: string; isGone: boolean },
 ): Promise<boolean> {
-  const isTaken = (await em.count(LedgerTransfer, { rechargeId: reversal.rechargeId, kind: 'reversal', reference: reversal.id })) > 0;
-  const transfers = { taking: taking(reversal.kind), giving: GIVING, none: [] }[missingTransfers(reversal, { isTaken, isGone })];
+  // The refund of a part of a whole that went back has no `reversal` before it.
+  const taking = { rechargeId: reversal.rechargeId, kind: { $in: ['reversal', 'refund'] as TransferKind[] }, reference: reversal.id };
+  const isTaken = (await em.count(LedgerTransfer, taking)) > 0;
+  const transfers = { taking: takingOf(reversal.kind), giving: GIVING, none: [] }[missingTransfers(reversal, { isTaken, isGone })];
   return em.transactional(async (tx) => {
     const isSettled = await settle(tx, reversal, { from: 'needs_attention', to: isGone ? 'taken_back' : 'given_back', transfers });
     if (isSettled) await recharges.addToTimeline(tx, reversal.rechargeId, { reversal: reversal.id, resolution: 'accept', by, reason });

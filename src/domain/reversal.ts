@@ -86,7 +86,8 @@ export type KnownReversal = {
 /** A reversal to enter, or one without quota that opens anew. */
 export type OpenedReversal = KnownReversal & {
   kind: ReversalKind;
-  status: 'open' | 'given_back' | 'needs_attention';
+  /** `taken_back`: a part of a whole that went back, and whose money has come again. */
+  status: ReversalStatus;
   /** Why, in Stripe's word. */
   reason?: string | null;
 };
@@ -116,20 +117,26 @@ export type ReversalDecision = {
  *   the budget, so no other step can run before it is recorded.
  * - Giving back comes before taking, so that no take is cut short by a budget that is about to rise.
  * - Refunds that the recharge has asked for itself are no reversals.
+ * - A refund that went back as a part of the whole is none either, until its money comes again when the rest has been
+ *   granted: nobody else would give its quota then.
  *
  * @param moneys every refund and dispute of the recharge's intent.
  * @param all every reversal of the recharge, and the parts of one that was given back whole.
  */
 export function decideReversals(
-  recharge: ReversedRecharge,
+  found: ReversedRecharge,
   moneys: readonly ReturnedMoney[],
   all: readonly KnownReversal[],
 ): ReversalDecision {
   // Whether it is granted is decided first, by its run or by a person.
-  if (isOpen(recharge.status)) return { open: [], steps: [], parked: [], isFinal: moneys.length === 0 };
-  const others = moneys.filter((money) => !isOurs(recharge, money) && !partOfWhole(money, all)).sort(byKindThenId);
+  if (isOpen(found.status)) return { open: [], steps: [], parked: [], isFinal: moneys.length === 0 };
   const known = all.filter(({ isPart }) => !isPart);
-  const opened: OpenedReversal[] = [];
+  const parts = returnedParts(found, moneys, all);
+  const recharge = parts.reduce(withPart, found);
+  const opened: OpenedReversal[] = [...parts];
+  const hasReversal = (money: ReturnedMoney) => lastOf(money.id, [...known, ...opened]) !== undefined;
+  const isOther = (money: ReturnedMoney) => hasReversal(money) || (!isOurs(recharge, money) && !partOfWhole(money, all));
+  const others = moneys.filter(isOther).sort(byKindThenId);
   let isWaiting = false;
   for (const money of others) {
     const opening = openingOf(recharge, money, { known, opened, others });
@@ -151,6 +158,24 @@ export function decideReversals(
   };
 }
 
+/** Parts of a recharge that went back whole, whose money has come again since the rest was granted. */
+function returnedParts({ status }: ReversedRecharge, moneys: readonly ReturnedMoney[], all: readonly KnownReversal[]): OpenedReversal[] {
+  if (status !== 'succeeded') return [];
+  return moneys.flatMap((money) => {
+    const part = money.isGone ? undefined : partOfWhole(money, all);
+    return part ? [{ id: part.id, kind: money.kind, amountMinor: part.amountMinor, quota: part.quota, status: 'taken_back' }] : [];
+  });
+}
+
+/** The recharge is of the part again, and a reversal holds that until its quota is given. */
+function withPart(recharge: ReversedRecharge, { amountMinor, quota }: KnownReversal): ReversedRecharge {
+  return {
+    ...recharge,
+    amountMinor: minorUnits(recharge.amountMinor + amountMinor),
+    quotaGranted: quotaMicros(recharge.quotaGranted + quota),
+  };
+}
+
 /**
  * What has to be opened for one refund or dispute. `last` is its newest reversal.
  *
@@ -168,7 +193,7 @@ function openingOf(
   { known, opened, others }: { known: readonly KnownReversal[]; opened: readonly KnownReversal[]; others: readonly ReturnedMoney[] },
 ): OpenedReversal | 'wait' | undefined {
   const { id: moneyId, kind, isGone, isInquiry } = money;
-  const last = lastOf(moneyId, known);
+  const last = lastOf(moneyId, [...known, ...opened]);
   const said = partOf(recharge, money);
   // Where Stripe does not say how much, it may be all of it, and a person looks.
   const whole = said ?? recharge.amountMinor;

@@ -216,6 +216,34 @@ describe('a refund of ours fails when it was recorded long ago', () => {
       await scene.expectBalanced(organization);
       expect(await world.accounts(organization)).toMatchObject({ refunded: 2050, granted: 0 });
     });
+
+    describe('and after a person has decided on the rest, the other part fails too', () => {
+      async function bothFail({ eventId, rechargeId, ...paid }: Awaited<ReturnType<typeof refundedInParts>>): Promise<void> {
+        await fails({ eventId, rechargeId, ...paid });
+        await world.setBudget(paid.organization.teamId, 25.5);
+        expect((await resolve({ eventId, rechargeId, ...paid }, 'accept')).status).toBe(200);
+        await world.stripeKnob(`refunds/${paid.elsewhere}`, { status: 'failed', failure_reason: 'lost_or_stolen_card' });
+        await world.reversalIs(paid.elsewhere, 'given_back');
+      }
+
+      test('its money is ours again, and its quota is given', async () => {
+        const paid = await refundedInParts();
+        await bothFail(paid);
+        expect(await world.budgetOf(paid.organization.teamId)).toBe(30.5);
+        expect(await world.accounts(paid.organization)).toMatchObject({ granted: 2050, prepaid: 0 });
+        await scene.expectBalanced(paid.organization);
+        await scene.tellEverythingAgain(paid);
+        expect(await world.findingsOf(paid.organization)).toEqual([]);
+      });
+
+      test('a dispute of all of it takes all of it', async () => {
+        const paid = await refundedInParts();
+        await bothFail(paid);
+        const dispute = await world.stripeKnob('disputes', { payment_intent: paid.intentId, amount: 2050 });
+        expect(await world.reversalIs(dispute.id, 'taken_back')).toMatchObject({ taken_before: '30.500000', taken_after: '10.000000' });
+        await scene.expectBalanced(paid.organization);
+      });
+    });
   });
 });
 

@@ -318,6 +318,33 @@ describe('a refund that the recharge has asked for itself', () => {
   });
 });
 
+describe('a part of a recharge that went back whole, and whose money comes again', () => {
+  /** 15.50 of 20.50 came back first, and was granted. */
+  const rest: ReversedRecharge = { ...granted, ...cents(1550), quotaGranted: quotaMicros(15_500_000) };
+  const part = { ...reversal('re_1', 'taken_back', 500), isPart: true };
+  const again = here('re_1', cents(500));
+
+  test('when the rest was granted, is given, whoever had asked for the refund', () => {
+    for (const money of [again, { ...again, rechargeId: 'rch_1' }]) {
+      const { open, steps } = decideReversals(rest, [money], [part]);
+      expect(open).toEqual([{ id: 're_1', kind: 'refund', amountMinor: 500, quota: 5_000_000, status: 'taken_back' }]);
+      expect(steps).toEqual([{ reversalId: 're_1', step: 'give_back', amountMinor: 500 }]);
+      expect(decideReversals(granted, [money], [reversal('re_1', 'taken_back', 500)]).steps).toEqual(steps);
+      expect(isFollowed(rest, money, [part])).toBe(false);
+      expect(isFollowed(granted, money, [reversal('re_1', 'given_back', 500)])).toBe(true);
+    }
+  });
+
+  test('is of the recharge again for a dispute that comes with it', () => {
+    const { open } = decideReversals(rest, [again, gone('du_1', cents(1550))], [part]);
+    expect(open).toMatchObject([{ id: 're_1' }, { id: 'du_1', amountMinor: 1550, quota: 15_500_000, status: 'open' }]);
+  });
+
+  test('is left alone while it is gone', () => {
+    expect(decideReversals(rest, [gone('re_1', cents(500))], [part])).toEqual(NOTHING);
+  });
+});
+
 describe('a run is started', () => {
   const ours = gone('re_ours', { rechargeId: 'rch_1' });
   const refunded: ReversedRecharge = { ...granted, status: 'refunded', refundId: 're_ours' };
