@@ -180,6 +180,16 @@ function factsOf({ id, scope, subject, reason }: ToldHold) {
 const CARD_REASONS = HOLD_REASONS.filter(endsWithCard);
 
 /**
+ * SQL for what a hold on the card of an organization's last recharge is on.
+ *
+ * @param organization SQL for its id.
+ */
+function lastCardOf(organization: string): string {
+  return `(select coalesce(nullif(concat_ws(' ', card_fingerprint, nullif(card_expiry, '')), ''), payment_method_id)
+    from recharge where organization_id = ${organization} and payment_method_id is not null order by created_at desc limit 1)`;
+}
+
+/**
  * Whether the organization may be held because of a card: then the card that it has now decides, and Stripe
  * knows it.
  */
@@ -188,9 +198,7 @@ export async function isCardInQuestion(em: EntityManager, organizationId: string
     `select exists (
        select from hold h where h.released_at is null and h.reason in (${sqlList(CARD_REASONS)})
          and (h.until is null or h.until > now())
-         and (h.organization_id = ? or h.scope = 'card' and (h.subject, h.subject) in (
-           select coalesce(nullif(concat_ws(' ', card_fingerprint, nullif(card_expiry, '')), ''), payment_method_id), h.subject
-           from recharge where organization_id = ? and payment_method_id is not null order by created_at desc limit 1))) as questioned`,
+         and (h.organization_id = ? or h.scope = 'card' and h.subject = ${lastCardOf('?')})) as questioned`,
     [organizationId, organizationId],
   );
   return row?.questioned ?? false;
@@ -198,14 +206,18 @@ export async function isCardInQuestion(em: EntityManager, organizationId: string
 
 /**
  * Releases what another card ends, where the organization has another card now: another fingerprint, the same
- * card with another expiry or saved anew.
+ * card with another expiry or saved anew. A hold on a card that another organization was to be charged with last
+ * stays for that one, whichever of them has opened it: the last of them ends it.
  */
 export async function releaseForChangedCard(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
   await releaseWhere(
     tx,
-    `organization_id = ? and reason in (${sqlList(CARD_REASONS)}) and card_id is not null
-       and (card_id <> ? or scope = 'card' and subject not in (?, ?))`,
-    [organizationId, card.id, holdSubjectOf(card), card.id],
+    `reason in (${sqlList(CARD_REASONS)}) and card_id is not null
+       and (organization_id = ? or scope = 'card' and subject = ${lastCardOf('?')})
+       and case when scope = 'card' and subject not in (?, ?) then not exists (
+           select from organization_balance_config o where o.c_organization_id <> ? and subject = ${lastCardOf('o.c_organization_id')})
+         else organization_id = ? and card_id <> ? end`,
+    [organizationId, organizationId, holdSubjectOf(card), card.id, organizationId, organizationId, card.id],
     { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
   );
 }

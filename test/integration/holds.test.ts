@@ -152,6 +152,22 @@ describe('a card that is declined', () => {
     expect(await told(organization)).toEqual(['recharge.declined', 'hold.opened', 'hold.released', 'recharge.succeeded']);
   });
 
+  test('case 62: holds another organization that pays with it for as long as that does, whatever card the first one names', async () => {
+    const fingerprint = newFingerprint();
+    const [one, other] = [await world.organization({ fingerprint }), await world.organization({ fingerprint })];
+    for (const organization of [one, other]) await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedLostCard');
+    expect(await world.alerted(one)).toEqual(unsuccessful('declined'));
+    expect(await world.alerted(other)).toEqual(HELD);
+    await world.attachCard(one.customerId, 'pm_card_visa');
+    expect(await world.alerted(one)).toEqual(RECHARGED);
+    expect(await world.alerted(other)).toEqual(HELD);
+    expect(await attempts(other)).toBe(0);
+
+    await world.attachCard(other.customerId, 'pm_card_visa');
+    expect(await world.alerted(other)).toEqual(RECHARGED);
+    expect(await openHolds('scope=card').then((open) => open.filter(({ subject }) => subject.startsWith(fingerprint)))).toEqual([]);
+  });
+
   test('three times in a row holds the organization, until a person releases it', async () => {
     const organization = await world.organization();
     await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
