@@ -21,6 +21,7 @@ export function giveBackQuota({ database, ...others }: ChangeBudgetDependencies)
     }
     const taken = await reversals.get(em, reversalId);
     if (taken.status !== 'taken_back') return;
+    if (taken.quota === 0) return reversals.dismissEmpty(em, taken);
     if (await changeBudget(tools, taken, 'give')) await reversals.recordGivenBack(em, taken);
   };
 }

@@ -210,8 +210,8 @@ export async function lastBudgets(em: EntityManager, ids: readonly string[]): Pr
   return ids.length === 0 ? new Map() : lastBudgetsWhere(em, ids, 'true');
 }
 
-/** SQL on a reversal `v`: it has changed the budget. One whose money came back before anything was taken has not. */
-const HAS_CHANGED = `v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
+/** SQL on a reversal `v`: it has changed the budget. One that found no quota has not, nor one whose money came back before anything was taken. */
+const HAS_CHANGED = `v.quota > 0 and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
   and (v.status <> 'given_back' or coalesce(v.taken_after, v.given_after) is not null)`;
 
 /** @param condition SQL on the organization `o`. */
@@ -244,15 +244,16 @@ export async function budgetsExpected(em: EntityManager, ids: readonly string[])
   if (expected.size === 0) return expected;
   const accepted = await em.execute<{ id: string; quota: string; by_release: boolean }[]>(
     `select distinct on (a.id) a.id, a.quota::text as quota, a.by_release from (
-       select organization_id as id, quota, since, released_at as at, true as by_release from hold
+       select organization_id as id, null as team, quota, since, released_at as at, true as by_release from hold
        where organization_id in (select jsonb_array_elements_text(?::jsonb)) and reason = 'budget_lowered' and quota is not null and released_at is not null and released_by <> 'probe'
-       union all select b.organization_id, b.quota, b.at, b.at, false from accepted_budget b
+       union all select b.organization_id, b.litellm_team_id, b.quota, b.at, b.at, false from accepted_budget b
          join organization_balance_config o on o.c_organization_id = b.organization_id and o.litellm_team_id = b.litellm_team_id
          where b.organization_id in (select jsonb_array_elements_text(?::jsonb))) a
      where a.since > coalesce(greatest(
-         (select max(updated_at) from recharge r where r.organization_id = a.id and r.status = 'succeeded'),
+         (select max(updated_at) from recharge r
+          where r.organization_id = a.id and r.status = 'succeeded' and r.litellm_team_id = coalesce(a.team, r.litellm_team_id)),
          (select max(updated_at) from reversal v
-          where v.organization_id = a.id and ${HAS_CHANGED})), '-infinity')
+          where v.organization_id = a.id and ${HAS_CHANGED} and v.litellm_team_id = coalesce(a.team, v.litellm_team_id))), '-infinity')
      order by a.id, a.at desc`,
     [JSON.stringify([...expected.keys()]), JSON.stringify([...expected.keys()])],
   );

@@ -115,7 +115,9 @@ type ToldReversal = Pick<
 
 async function tellClosed(tx: EntityManager, reversal: ToldReversal, outcome: 'taken_back' | 'given_back'): Promise<void> {
   const { id, kind, rechargeId, organizationId, quota } = reversal;
-  const detail = `${kind} ${id} of recharge ${rechargeId}: the quota has followed the money${outcome === 'given_back' ? ' back to the organization' : ''}`;
+  const isBack = outcome === 'given_back';
+  const followed = `the quota has followed the money${isBack ? ' back to the organization' : ''}`;
+  const detail = `${kind} ${id} of recharge ${rechargeId}: ${quota > 0 ? followed : `the money has ${isBack ? 'come back' : 'gone'}, and no quota was taken for it`}`;
   const data = { ...factsOf({ ...reversal, id: rechargeId }, reversal), detail, outcome };
   await tell(tx, { type: 'reversal.closed', organizationId, key: `reversal/${id}/${outcome}${withoutQuota(quota)}`, data });
 }
@@ -200,6 +202,11 @@ export async function recordTakenBack(em: EntityManager, reversal: Reversal): Pr
 /** The money has come back and the quota been given back: stripe → prepaid → granted. Idempotent. */
 export async function recordGivenBack(em: EntityManager, reversal: Reversal): Promise<void> {
   await settle(em, reversal, { from: 'taken_back', to: 'given_back', transfers: GIVING });
+}
+
+/** Nothing was left to take, and the money has come back: the hold ends with it, and nothing is booked. Idempotent. */
+export async function dismissEmpty(em: EntityManager, reversal: Reversal): Promise<void> {
+  await settle(em, reversal, { from: 'taken_back', to: 'given_back', transfers: [], where: { quota: quotaMicros(0) } });
 }
 
 /** The money came back before anything was taken. False when an attempt has planned to take it meanwhile. */

@@ -13,7 +13,7 @@
  * goes has its own.
  *
  * A reversal whose quota is zero found nothing left to take. When the recharge has quota to take later on, it
- * opens anew.
+ * opens anew. When its money comes back, it is over without a write.
  */
 import { type MinorUnits, minorUnits, type Purchase, type QuotaMicros, quotaFor, quotaMicros } from './money.ts';
 import { isOpen, type RechargeStatus } from './recharge-status.ts';
@@ -92,7 +92,7 @@ export type OpenedReversal = KnownReversal & {
   reason?: string | null;
 };
 
-/** `dismiss`: the money came back before its quota was taken. */
+/** `dismiss`: the money came back, and its quota was not taken. */
 export type ReversalStep = 'take_back' | 'give_back' | 'dismiss';
 
 export type ReversalDecision = {
@@ -217,8 +217,10 @@ function openingOf(
 
 function stepFor({ status, quota, isWriting }: KnownReversal, isGone: boolean): ReversalStep | undefined {
   if (status === 'open') return isGone ? 'take_back' : 'dismiss';
-  // Without quota nothing was taken. A giving back that has begun is finished, and the next look takes again.
-  if (status === 'taken_back' && quota > 0 && (!isGone || isWriting)) return 'give_back';
+  // Nothing was taken.
+  if (status === 'taken_back' && quota === 0) return isGone ? undefined : 'dismiss';
+  // A giving back that has begun is finished, and the next look takes again.
+  if (status === 'taken_back' && (!isGone || isWriting)) return 'give_back';
   return undefined;
 }
 
@@ -309,7 +311,7 @@ export function isFollowed(
     case 'open':
       return false;
     case 'taken_back':
-      return (isGone && !last.isWriting) || last.quota === 0;
+      return isGone && !last.isWriting;
     case 'given_back':
       return !isGone;
     case 'needs_attention':

@@ -1,6 +1,6 @@
 /** Reversals that no rule covers: they stay visible, hold up nothing else, and a person settles them. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { BUDGET_AFTER, NEEDS_ATTENTION, REFUNDED } from '../support/books.ts';
+import { BUDGET_AFTER, HELD, NEEDS_ATTENTION, RECHARGED, REFUNDED } from '../support/books.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
 import type { Organization, RechargeIds, World } from '../support/world.ts';
@@ -78,6 +78,50 @@ describe('money that goes twice, or that was never granted', () => {
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'refund']);
     expect((await world.accounts(organization)).prepaid).toBe(0);
   });
+
+  /** The merchant refunds, the customer disputes all the same, and a person has answered it. */
+  async function disputedAndRefunded() {
+    const { organization, rechargeId, intentId } = await world.recharged();
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+    await world.reversalIs(refund.id, 'taken_back');
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    const { id: disputeId } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.reversalIs(disputeId, 'needs_attention');
+    await world.admin.post(`/api/v1/reversals/${disputeId}/resolve`, { resolution: 'accept', reason: 'answered with the refund' });
+    return { organization, rechargeId, disputeId };
+  }
+
+  test('a dispute of what was refunded, answered and then won, ends its hold, and nothing is booked', async () => {
+    const { organization, rechargeId, disputeId } = await disputedAndRefunded();
+    expect(await scene.heldFor(organization)).toContain(disputeId);
+    await world.stripeKnob(`disputes/${disputeId}`, { status: 'won' });
+    await world.reversalIs(disputeId, 'given_back');
+    expect(await scene.heldFor(organization)).toBeNull();
+    expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'refund']);
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
+  });
+
+  test('a dispute that found no quota leaves the budget expected that the refund has left: a lower one holds', async () => {
+    const { organization } = await disputedAndRefunded();
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    await world.setBudget(organization.teamId, 5);
+    expect(await world.alerted(organization, { max_budget: 5 })).toEqual(HELD);
+    expect(await scene.heldFor(organization)).toContain('our last write left 10.00');
+  });
+});
+
+test('quota of a former team that is taken back leaves the budget accepted that a person has accepted for the present one', async () => {
+  const { organization, intentId } = await world.recharged();
+  const teamId = await world.anotherTeam(organization, { budget: 10, spend: 9 });
+  const present = { ...organization, teamId };
+  await world.recharge(present);
+  await world.setBudget(teamId, 11);
+  const accepted = await world.admin.post(`/api/v1/organizations/${organization.id}/accept-budget`, { reason: 'it was meant' });
+  expect(accepted.status).toBe(200);
+  const { id } = await world.stripe.refunds.create({ payment_intent: intentId });
+  await world.reversalIs(id, 'taken_back');
+  await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+  expect(await world.alerted(present, { max_budget: 11 })).toEqual(RECHARGED);
 });
 
 test('a person grants what was disputed while it was held: the quota follows the money all the same', async () => {

@@ -271,8 +271,15 @@ describe('a reversal that found nothing to take', () => {
     expect(decideReversals(refunded, [gone('du_1')], [without('taken_back')])).toEqual(NOTHING);
   });
 
-  test.each<ReversalStatus>(['needs_attention', 'taken_back'])('and is %s gives nothing back when its money comes again', (status) => {
-    expect(decideReversals(granted, [here('du_1')], [without(status)])).toMatchObject({ open: [], steps: [] });
+  test('and is parked gives nothing back when its money comes again', () => {
+    expect(decideReversals(granted, [here('du_1')], [without('needs_attention')])).toMatchObject({ open: [], steps: [] });
+  });
+
+  test('and was accepted is over when its money comes again, and gives nothing back', () => {
+    expect(decideReversals(granted, [here('du_1')], [without('taken_back')])).toMatchObject({
+      open: [],
+      steps: [{ reversalId: 'du_1', step: 'dismiss' }],
+    });
   });
 
   test('and whose money came again is the first time: the next has a number', () => {
@@ -429,7 +436,7 @@ describe('refunds and disputes are followed', () => {
     [undefined, false, true],
     [reversal('du_1', 'open'), false, false],
     [reversal('du_1', 'taken_back'), true, false],
-    [reversal('du_1', 'taken_back', 2050, 0), true, true],
+    [reversal('du_1', 'taken_back', 2050, 0), true, false],
     [reversal('du_1', 'given_back'), false, true],
     [reversal('du_1', 'needs_attention'), true, true],
   ])('%j: %s while the money is gone, %s when it is here', (known, whileGone, whenHere) => {
@@ -471,16 +478,16 @@ describe('a write that has begun', () => {
   });
 });
 
-test.each<[ReversalStatus]>([['taken_back'], ['needs_attention']])(
-  'money that found no quota (%s) is not followed as soon as there is some to take',
-  (status) => {
-    const empty = reversal('du_1', status, 2050, 0);
-    expect(isFollowed(granted, gone('du_1'), [empty])).toBe(false);
-    expect(isFollowed(granted, here('du_1'), [empty])).toBe(true);
-    expect(isFollowed(granted, gone('du_1'), [empty, reversal('re_1', 'taken_back')])).toBe(true);
-    expect(isFollowed({ ...granted, status: 'refunded' }, gone('du_1'), [empty])).toBe(true);
-  },
-);
+test.each<[ReversalStatus, boolean]>([
+  ['taken_back', false],
+  ['needs_attention', true],
+])('money that found no quota (%s) is not followed as soon as there is some to take', (status, whenHere) => {
+  const empty = reversal('du_1', status, 2050, 0);
+  expect(isFollowed(granted, gone('du_1'), [empty])).toBe(false);
+  expect(isFollowed(granted, here('du_1'), [empty])).toBe(whenHere);
+  expect(isFollowed(granted, gone('du_1'), [empty, reversal('re_1', 'taken_back')])).toBe(true);
+  expect(isFollowed({ ...granted, status: 'refunded' }, gone('du_1'), [empty])).toBe(true);
+});
 
 test('reversals that hold more than the whole leave nothing, and not less', () => {
   const known = [reversal('re_1', 'taken_back'), reversal('re_2', 'taken_back', 500)];
