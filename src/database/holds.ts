@@ -116,7 +116,7 @@ export async function releaseEachOf(tx: EntityManager, releasable: readonly Rele
   await releaseWhere(tx, `(${conditions.join(' or ')})`, values, release);
 }
 
-/** The organization pays in another currency: what its holds have shown is no amount that a person has approved any more. */
+/** The organization pays in another currency, by another customer or for another team: what its holds have shown is no amount that a person has approved any more. */
 export async function forgetAmounts(tx: EntityManager, organizationId: string): Promise<void> {
   await tx.execute('update hold set amount_minor = null where organization_id = ? and amount_minor is not null', [organizationId]);
 }

@@ -302,7 +302,7 @@ export async function change(
     const settling = differing.filter((property) => property !== 'createTeam' || mayBeMade);
     await refusingDuplicates(() => tx.nativeUpdate(Organization, { id }, { ...ofNewTeam, ...changes, updatedAt: statementTime() }));
     if (movesTeam) await balanceSamples.forget(tx, id);
-    if (differing.includes('currency')) await holds.forgetAmounts(tx, id);
+    if (SHOWN_IN_AMOUNTS.some((property) => differing.includes(property))) await holds.forgetAmounts(tx, id);
     await refusals.forgetOf(
       tx,
       id,
@@ -311,6 +311,9 @@ export async function change(
     return tx.findOne(Organization, id);
   });
 }
+
+/** Who pays, for what, and in which currency: whoever approves an amount has seen these. */
+const SHOWN_IN_AMOUNTS = ['currency', 'stripeCustomerId', 'litellmTeamId'] as const;
 
 /** What the checks of a change rest on that it does not make itself: whether an amount is one, and the target above the minimum. */
 const CHECKED_ON = [

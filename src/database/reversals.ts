@@ -145,7 +145,7 @@ function withoutQuota(quota: QuotaMicros): string {
 async function hold(tx: EntityManager, recharge: Recharge, { id, kind, amountMinor, reason }: OpenedReversal): Promise<void> {
   const { id: rechargeId, organizationId } = recharge;
   const amount = `${moneyText(amountMinor, recharge.currency)}${reason ? `, ${reason}` : ''}`;
-  await holds.open(tx, {
+  const opening: holds.NewHold = {
     scope: 'organization',
     subject: organizationId,
     reason: kind === 'dispute' ? 'disputed' : 'operator',
@@ -155,7 +155,10 @@ async function hold(tx: EntityManager, recharge: Recharge, { id, kind, amountMin
         : `refund ${id} of recharge ${rechargeId} was made in Stripe: ${amount}`,
     openedBy: id,
     organizationId,
-  });
+  };
+  const { isNew } = await holds.open(tx, opening);
+  // Whoever releases the hold is to see every dispute that it is for.
+  if (!isNew && kind === 'dispute') await holds.addTo(tx, opening);
 }
 
 /** A dispute that is won ends its hold, unless another one has begun since that is not won. */

@@ -16,6 +16,8 @@ type Rule = {
   endedBy: string;
   /** Whether the customer ends it by another card. */
   endsWithCard?: true;
+  /** Whether who releases it approves the amount, or the budget, that it shows. */
+  isApproval?: true;
 };
 
 /**
@@ -65,11 +67,13 @@ export const HOLDS = {
     scopes: ['organization'],
     openedWhen: "one charge above max_charge, or recharges far above the organization's own normal",
     endedBy: 'a person releases it: then what was shown is charged',
+    isApproval: true,
   },
   budget_lowered: {
     scopes: ['organization'],
     openedWhen: 'the budget in LiteLLM is below what the last recharge or reversal left',
     endedBy: 'a person restores the budget in LiteLLM, or accepts it: `bill org accept-budget`, or releases the hold',
+    isApproval: true,
   },
   key_refused: {
     scopes: ['service'],
@@ -96,6 +100,9 @@ export type AppliedHold = {
 export function endsWithCard(reason: HoldReason): boolean {
   return (HOLDS[reason] as Rule).endsWithCard === true;
 }
+
+/** What resuming an organization ends. Whoever approves an amount or a budget has seen it, and names the hold that shows it. */
+export const RESUMED_REASONS = HOLD_REASONS.filter((reason) => (HOLDS[reason] as Rule).isApproval !== true);
 
 /**
  * Whether a hold stops a charge that was reserved before it. A refused key does not: the charge's own next

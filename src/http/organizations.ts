@@ -14,7 +14,7 @@ import * as refusals from '../database/refusals.ts';
 import * as status from '../database/status.ts';
 import { unknownTimeZones } from '../database/time-zones.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
-import { HOLD_REASONS } from '../domain/hold.ts';
+import { RESUMED_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, formatQuotaOrNull, quotaMicros } from '../domain/money.ts';
 import { stopOf } from '../domain/service-status.ts';
 import { warningsOf } from '../domain/settings-warnings.ts';
@@ -160,11 +160,11 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
     response.json(await show(await get(id)));
   });
 
-  // What a person may end; a hold of the service stays, and so does one on a card.
+  // What a person may end without a look; a hold of the service stays, and so does one on a card.
   router.post('/:id/resume', async (request, response) => {
     const { by } = parse(resumption, request.body ?? {});
     const { id } = await get(request.params.id);
-    await holds.releaseOf(database.fork(), { scope: 'organization', subject: id, reasons: HOLD_REASONS }, { by, reason: 'resumed' });
+    await holds.releaseOf(database.fork(), { scope: 'organization', subject: id, reasons: RESUMED_REASONS }, { by, reason: 'resumed' });
     response.json(await show(await get(id)));
   });
 

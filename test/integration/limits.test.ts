@@ -55,6 +55,33 @@ test('what a person has approved in one currency is not charged in another: 2050
   await expectUncharged(world, organization);
 });
 
+test('what a person has approved of one customer is not charged to another, nor for another team', async () => {
+  const settings = { max_charge: '5.00' };
+  const [organization, other] = [await world.organization({ settings }), await world.organization()];
+  expect(await world.alerted(organization)).toEqual(HELD);
+  await release(organization);
+  const changed = await world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: other.customerId });
+  expect(changed.status).toBe(200);
+  expect(await world.alerted(organization)).toEqual(HELD);
+  await release(organization);
+  const teamId = await world.anotherTeam(organization, { budget: 10, spend: 10.5 });
+  expect(await world.alerted({ teamId })).toEqual(HELD);
+  await expectUncharged(world, organization);
+  await expectUncharged(world, other);
+});
+
+test('resuming an organization approves no amount and no budget that nobody has looked at', async () => {
+  const organization = await world.organization({ budget: 1, spend: 60_000 });
+  const report = { spend: 60_000, max_budget: 1 };
+  const path = `/api/v1/organizations/${organization.id}`;
+  expect(await world.alerted(organization, report)).toEqual(HELD);
+  await world.admin.post(`${path}/suspend`, { reason: 'the customer is away' });
+  const { data } = await world.admin.post(`${path}/resume`);
+  expect(data.holds.map(({ reason }: ShownHold) => reason)).toEqual(['runaway']);
+  expect(await world.alerted(organization, report)).toEqual(HELD);
+  await expectUncharged(world, organization);
+});
+
 describe('case 66: spend of 60,000 on a target of 20', () => {
   test('case 66: is charged nothing and held, and when a person releases the hold, what was shown is charged once', async () => {
     const organization = await world.organization({ budget: 1, spend: 60_000 });

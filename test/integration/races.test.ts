@@ -588,7 +588,8 @@ describe('an edited budget that a person accepts', () => {
     const { answer, goOn } = await acceptanceHeld(organization);
     // Another person releases the hold meanwhile.
     expect(await world.alerted(organization)).toEqual(HELD);
-    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    const { data: held } = await world.admin.get(`/api/v1/organizations/${organization.id}`);
+    await world.admin.post(`/api/v1/holds/${held.holds[0].id}/release`, { reason: 'it was meant' });
     expect(await world.alerted(organization, { max_budget: 12 })).toEqual(RECHARGED);
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await goOn();

@@ -198,6 +198,23 @@ describe('case 44: a dispute', () => {
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant']);
   });
 
+  test('that comes after another one is shown by the same hold, which ends when both are won', async () => {
+    const { organization, intentId } = await world.recharged();
+    await world.spend(organization.teamId, 20);
+    const again = await world.recharge(organization, { spend: 30.5, max_budget: 30.5 });
+    const first = await world.stripeKnob<{ id: string }>('disputes', { payment_intent: intentId, amount: 500 });
+    await world.reversalIs(first.id, 'taken_back');
+    const second = await world.stripeKnob<{ id: string }>('disputes', { payment_intent: again.intentId, amount: 300 });
+    await world.reversalIs(second.id, 'taken_back');
+    expect(await scene.heldFor(organization)).toMatch(new RegExp(`${first.id} .*5\\.00 USD.*${second.id} .*3\\.00 USD`));
+    await world.stripeKnob(`disputes/${first.id}`, { status: 'won' });
+    await world.reversalIs(first.id, 'given_back');
+    expect(await scene.heldFor(organization)).not.toBeNull();
+    await world.stripeKnob(`disputes/${second.id}`, { status: 'won' });
+    await world.reversalIs(second.id, 'given_back');
+    expect(await scene.heldFor(organization)).toBeNull();
+  });
+
   test('that is won and then reinstated takes the quota back again, until it is won again', async () => {
     const { organization, rechargeId, intentId } = await world.recharged();
     const dispute = await world.stripeKnob<{ id: string }>('disputes', { payment_intent: intentId });

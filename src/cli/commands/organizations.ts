@@ -81,7 +81,9 @@ export function addOrganizationCommands(bill: Command): void {
     await changing(id, options, accepting, 'max_budget in LiteLLM is accepted as it is now');
   });
 
-  withJson(org.command('resume').argument('<id>').description('charge again')).action(async (id: string, options: Output) => {
+  withJson(
+    org.command('resume').argument('<id>').description('charge again, but for a hold that shows an amount or a budget to approve'),
+  ).action(async (id: string, options: Output) => {
     const resume = { body: { by: userInfo().username } };
     await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/resume`, resume));
   });
