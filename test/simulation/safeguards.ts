@@ -269,7 +269,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     safeguard: 'money that goes back holds the organization',
-    edits: [['src/database/reversals.ts', '      await hold(tx, recharge, opened);\n', '']],
+    edits: [['src/database/reversals.ts', '      else await hold(tx, recharge, opened);\n', '']],
   },
   {
     safeguard: 'a synchronisation writes no budget',
