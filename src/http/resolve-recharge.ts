@@ -3,7 +3,8 @@ import type { EntityManager } from '../database/database.ts';
 import type { Recharge } from '../database/entities.ts';
 import * as ledger from '../database/ledger.ts';
 import * as resolutions from '../database/resolutions.ts';
-import { type MinorUnits, minorUnits } from '../domain/money.ts';
+import * as reversals from '../database/reversals.ts';
+import { type MinorUnits, minorUnits, moneyText } from '../domain/money.ts';
 import type { ResolutionRequest } from '../domain/resolution.ts';
 import type { PaymentsClient } from '../payments/client.ts';
 import { PaymentsError } from '../payments/errors.ts';
@@ -13,7 +14,8 @@ const NOTHING = minorUnits(0);
 
 /**
  * Takes a person's decision on a recharge. Nobody but Stripe can say that no money was taken, so an intent that is
- * not in the ledger is read first, and one that could still be captured is cancelled before it is accepted.
+ * not in the ledger is read first, and one that could still be captured is cancelled before it is accepted. What is
+ * held in the ledger may have been refunded at Stripe: that counts as granted by nobody's word.
  *
  * @throws NotResolvableError; PaymentsError while Stripe cannot be asked.
  */
@@ -22,7 +24,37 @@ export async function resolveRecharge(
   recharge: Recharge,
   wanted: ResolutionRequest,
 ): Promise<Recharge> {
-  return resolutions.begin(em, recharge, { ...wanted, captured: await capturedOutsideLedger({ em, payments }, recharge, wanted) });
+  const captured = await capturedOutsideLedger({ em, payments }, recharge, wanted);
+  await requireNotRefunded({ em, payments }, recharge, wanted);
+  return resolutions.begin(em, recharge, { ...wanted, captured });
+}
+
+/**
+ * To accept would count as granted what has gone back: the quota that follows the refund would be taken from a budget
+ * that was never raised. To grant gives quota that follows a refund made elsewhere, and none follows ours. Where the
+ * money is disputed too, Stripe may refuse the refund of the rest, so that accepting is the only way out.
+ *
+ * @throws NotResolvableError; PaymentsError
+ */
+async function requireNotRefunded(
+  { em, payments }: { em: EntityManager; payments: PaymentsClient },
+  recharge: Recharge,
+  { resolution }: ResolutionRequest,
+): Promise<void> {
+  const { id, paymentIntentId, status, currency } = recharge;
+  const isSettling = resolution !== 'refund' && (status === 'needs_attention' || status === 'charged');
+  if (!isSettling || !paymentIntentId || (await ledger.heldFor(em, id)) === 0) return;
+  const parts = (await reversals.partsOf(em, id)).map((part) => part.id);
+  const refunds = (await payments.refundsOf(paymentIntentId)).filter(
+    (refund) => (refund.outcome === 'succeeded' || refund.outcome === 'pending') && !parts.includes(refund.id),
+  );
+  const forbidding = resolution === 'grant' ? refunds.filter(({ rechargeId }) => rechargeId === id) : refunds;
+  if (forbidding.length === 0) return;
+  if (resolution === 'accept' && (await payments.disputesOf(paymentIntentId)).some(({ isGone }) => isGone)) return;
+  const gone = minorUnits(forbidding.reduce((sum, { amountMinor }) => sum + amountMinor, 0));
+  throw new resolutions.NotResolvableError(
+    `${moneyText(gone, currency)} of recharge ${id} was refunded at Stripe (${forbidding.map((refund) => refund.id).join(', ')}): --refund gives back what is left, and settles it`,
+  );
 }
 
 async function capturedOutsideLedger(

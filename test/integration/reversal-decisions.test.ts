@@ -136,6 +136,50 @@ test('a person grants what was disputed while it was held: the quota follows the
   await scene.expectBalanced(organization, { start: 12 });
 });
 
+describe('what was refunded at Stripe while it was held for a person', () => {
+  async function parkedAndRefunded(amount: number) {
+    const organization = await world.organization();
+    const { eventId, rechargeId, intentId, goOn } = await world.chargedButNotGranted(organization);
+    await world.setBudget(organization.teamId, 12);
+    await goOn();
+    expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);
+    const { id: refundId } = await world.stripe.refunds.create({ payment_intent: intentId, amount });
+    const resolve = (resolution: string) =>
+      world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution, reason: 'refunded in the dashboard' });
+    return { organization, eventId, rechargeId, intentId, refundId, resolve };
+  }
+
+  test('does not count as granted, which would take quota from the budget that it has never given', async () => {
+    const { organization, eventId, refundId, resolve } = await parkedAndRefunded(2050);
+    const { status, data } = await resolve('accept');
+    expect([status, data.detail]).toEqual([
+      409,
+      expect.stringMatching(new RegExp(`20\\.50 USD .*refunded at Stripe.*${refundId}.*--refund`)),
+    ]);
+    expect((await resolve('refund')).status).toBe(200);
+    await world.rechargeIs(eventId, 'refunded');
+    expect(await world.budgetOf(organization.teamId)).toBe(12);
+    await scene.expectBalanced(organization, { start: 12 });
+  });
+
+  test('in part goes back in whole by the refund of the rest', async () => {
+    const { organization, eventId, resolve } = await parkedAndRefunded(500);
+    expect((await resolve('accept')).status).toBe(409);
+    expect((await resolve('refund')).status).toBe(200);
+    await world.rechargeIs(eventId, 'refunded');
+    expect(await world.accounts(organization)).toMatchObject({ refunded: 2050, granted: 0, prepaid: 0 });
+    expect(await world.budgetOf(organization.teamId)).toBe(12);
+  });
+
+  test('may be granted: its quota is given, and follows the refund', async () => {
+    const { organization, refundId, resolve } = await parkedAndRefunded(2050);
+    expect((await resolve('grant')).status).toBe(200);
+    await world.reversalIs(refundId, 'taken_back');
+    expect(await world.budgetOf(organization.teamId)).toBe(12);
+    await scene.expectBalanced(organization, { start: 12 });
+  });
+});
+
 test('a person grants what nobody has disputed: no run looks for what has gone back', async () => {
   const organization = await world.organization();
   const { eventId, rechargeId, goOn } = await world.chargedButNotGranted(organization);
