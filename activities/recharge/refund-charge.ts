@@ -98,7 +98,10 @@ async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge
   return undefined;
 }
 
-/** The refund asked for before, whatever became of it, or a new one of the rest; then those made elsewhere. */
+/**
+ * The refund asked for before, whatever became of it, or a new one of the rest; then those made elsewhere. Where one of
+ * those has failed since ours was asked for, its part is left, and asked for too.
+ */
 async function refundsOf(
   { em, payments }: { em: EntityManager; payments: PaymentsClient },
   recharge: Recharge,
@@ -112,7 +115,12 @@ async function refundsOf(
   // One that cannot be read may be of all that is held.
   const isRestKnown = others.every(({ outcome }) => outcome !== 'unexpected');
   if (!ours && other && (rest === 0 || !isRestKnown)) return [other, ...more];
-  return [ours ?? (await payments.refund({ ...recharge, amountMinor: rest }, intentId)), ...others];
+  if (!ours) return [await payments.refund({ ...recharge, amountMinor: rest }, intentId), ...others];
+  const isOursKnown = ours.outcome === 'succeeded' || ours.outcome === 'pending';
+  if (!isOursKnown || !isRestKnown || ours.amountMinor >= rest) return [ours, ...others];
+  const further = await payments.refund({ ...recharge, amountMinor: minorUnits(rest - ours.amountMinor) }, intentId);
+  // Of the same amount, under the same key, Stripe answers with the one from before.
+  return shown.some(({ id }) => id === further.id) ? [ours, ...others] : [further, ours, ...others];
 }
 
 function parkRefund(em: EntityManager, recharge: Recharge, reason: string): Promise<RefundResult> {

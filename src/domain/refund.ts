@@ -15,17 +15,18 @@ export type Refunded = Purchase & {
  * What Stripe shows of the refunds of a recharge's payment.
  *
  * @param refunds all of them.
- * @returns `ours`: the one that we have asked for, whatever became of it. `others`: made elsewhere, and not
- *   failed. `rest`: what is ours to give back beside them; 0 where they are all of it.
+ * @returns `ours`: the one that we have asked for last, whatever became of it. `others`: made elsewhere, or by us
+ *   before, and not failed. `rest`: what is ours to give back beside them; 0 where they are all of it.
  */
 export function refundsShown<Refund extends ReturnedMoney>(
   { id, refundId, amountMinor }: Refunded,
   refunds: readonly Refund[],
 ): { ours: Refund | undefined; others: Refund[]; rest: MinorUnits } {
   const mine = refunds.filter((refund) => refund.id === refundId || (refund.rechargeId === id && refund.isGone));
-  const others = refunds.filter((refund) => refund.isGone && !mine.includes(refund));
+  const ours = mine.find((refund) => refund.id === refundId) ?? mine[0];
+  const others = refunds.filter((refund) => refund.isGone && refund !== ours);
   const gone = others.reduce((sum, refund) => sum + refund.amountMinor, 0);
-  return { ours: mine.find((refund) => refund.id === refundId) ?? mine[0], others, rest: minorUnits(Math.max(0, amountMinor - gone)) };
+  return { ours, others, rest: minorUnits(Math.max(0, amountMinor - gone)) };
 }
 
 export type RefundPart = { reference: string; amountMinor: MinorUnits; quotaMicros: QuotaMicros };

@@ -47,6 +47,12 @@ describe('what is still to be refunded', () => {
     });
   });
 
+  test('is less by a further one of ours too', () => {
+    const further = refund('re_further', 300, { rechargeId: 'rch_1' });
+    const recharge = { ...RECHARGE, refundId: 're_further' };
+    expect(refundsShown(recharge, [further, ours])).toEqual({ ours: further, others: [ours], rest: 500 });
+  });
+
   test('the one whose id is stored comes first, whatever became of it; another of ours that has failed is none', () => {
     const failed = { ...ours, id: 're_failed', isGone: false };
     expect(refundsShown({ ...RECHARGE, refundId: 're_failed' }, [ours, failed]).ours).toBe(failed);
