@@ -313,9 +313,14 @@ export async function ofIds(em: EntityManager, ids: readonly string[]): Promise<
   return new Map((await em.find(Hold, { id: { $in: [...ids] } })).map((hold) => [hold.id, hold]));
 }
 
-/** Those that a recharge has opened, or the reversals of its payment; the oldest first. */
-export async function openedBy(em: EntityManager, openers: readonly string[]): Promise<Hold[]> {
-  return em.find(Hold, { openedBy: { $in: [...openers] } }, { orderBy: { since: 'asc' } });
+/** Those that a recharge of the organization has opened, or the reversals of its payment, or added to; the oldest first. */
+export async function openedBy(em: EntityManager, organizationId: string, openers: readonly string[]): Promise<Hold[]> {
+  const rows = await em.execute<{ id: string }[]>(
+    `select id from hold where organization_id = ?
+       and string_to_array(opened_by, ' ') && array(select jsonb_array_elements_text(?::jsonb))`,
+    [organizationId, JSON.stringify(openers)],
+  );
+  return em.find(Hold, { id: { $in: rows.map(({ id }) => id) } }, { orderBy: { since: 'asc' } });
 }
 
 /** Those that were opened or released since then, at most `limit`. */

@@ -97,7 +97,7 @@ export function rechargeRoutes({
     const returned = await reversals.ofRecharge(em, recharge.id);
     const transfers = await ledger.transfersOf(em, recharge.id);
     const told = returned.map((reversal) => ({ ...reversal, takenAt: takingOf(reversal.id, transfers) }));
-    const opened = await holds.openedBy(em, [recharge.id, ...returned.map(({ id }) => id)]);
+    const opened = await holds.openedBy(em, recharge.organizationId, [recharge.id, ...returned.map(({ id }) => id)]);
     const now = new Date();
     const isUnderWay = isOpen(recharge.status) && recharge.status !== 'needs_attention' && recharge.status !== 'processing';
     const hindrance = isUnderWay ? await hindranceOf({ workflows, probes, temporalFacts }, { em, run: recharge, now }) : undefined;

@@ -207,6 +207,10 @@ describe('case 44: a dispute', () => {
     const second = await world.stripeKnob<{ id: string }>('disputes', { payment_intent: again.intentId, amount: 300 });
     await world.reversalIs(second.id, 'taken_back');
     expect(await scene.heldFor(organization)).toMatch(new RegExp(`${first.id} .*5\\.00 USD.*${second.id} .*3\\.00 USD`));
+    for (const { id } of [first, second]) {
+      const { data } = await world.admin.get(`/api/v1/recharges/${id}`);
+      expect(data.holds).toMatchObject([{ reason: 'disputed' }]);
+    }
     await world.stripeKnob(`disputes/${first.id}`, { status: 'won' });
     await world.reversalIs(first.id, 'given_back');
     expect(await scene.heldFor(organization)).not.toBeNull();
