@@ -3,6 +3,7 @@ import { type EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
 import { clientConfig, type DatabaseConnection, readConnectionUrl } from './connection-url.ts';
 import { entities } from './entities.ts';
+import { ReadOnlyError } from './errors.ts';
 import { LimitedClient, type LimitedClientConfig } from './limited-client.ts';
 import { PreparedStatement } from './prepared.ts';
 import { differenceIn, type SchemaDifference } from './schema-version.ts';
@@ -107,14 +108,19 @@ export class Database {
     return differenceIn(this.fork());
   }
 
-  /** Round trip to the server in milliseconds. @throws when it cannot be reached or a table is missing. */
+  /** Round trip to the server in milliseconds. @throws when it cannot be reached, takes no writes, or a table is missing. */
   async ping(): Promise<number> {
     const started = performance.now();
     const client = await this.probes.connect();
+    let isReadOnly = false;
     try {
-      await client.query('select 1 from webhook_event limit 1');
+      const { rows } = await client.query<{ is_read_only: boolean }>(
+        `select current_setting('transaction_read_only')::boolean as is_read_only, exists (select from webhook_event)`,
+      );
+      isReadOnly = rows[0]?.is_read_only ?? false;
+      if (isReadOnly) throw new ReadOnlyError();
     } finally {
-      client.release();
+      client.release(isReadOnly);
     }
     return performance.now() - started;
   }

@@ -4,6 +4,8 @@ import { whyUnreachable } from '../domain/unreachable.ts';
 import type { SslMode } from './connection-url.ts';
 
 const TLS_REFUSED = 'TLS_REFUSED';
+/** Of a statement that writes, where nothing can be written: the primary of before a failover, or one that was stopped from it. */
+const READ_ONLY = '25006';
 
 /** There is no TLS connection as `sslmode` asks for it. Nothing was sent in plain text. */
 export class TlsRefusedError extends Error {
@@ -26,6 +28,21 @@ export class UnansweredError extends Error {
   }
 }
 
+/** The server takes no writes. */
+export class ReadOnlyError extends Error {
+  override name = 'ReadOnlyError';
+  readonly code = READ_ONLY;
+
+  constructor() {
+    super('the server is read-only');
+  }
+}
+
+/** Whether the server takes no writes. A connection to it is of no use: another one may lead to a server that does. */
+export function isReadOnly(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === READ_ONLY;
+}
+
 /**
  * Five characters, of which the class comes first:
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -33,9 +50,9 @@ export class UnansweredError extends Error {
 const SQLSTATE = /^(?=.{5}$)(\d\w|F0|HV|P0|XX)[0-9A-Z]+$/;
 /**
  * Classes of a server that is unavailable, full or shutting down: connection exception (except our own
- * protocol errors), insufficient resources, operator intervention.
+ * protocol errors), insufficient resources, operator intervention. And one that takes no writes.
  */
-const OUTAGE_STATES = /^(08(?!P01)|53|57)/;
+const OUTAGE_STATES = new RegExp(`^(08(?!P01)|53|57|${READ_ONLY}$)`);
 const SOCKET_ERRORS = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
 /** pg's own messages when it gets no connection or loses one. */
 const PG_MESSAGES =
@@ -67,6 +84,8 @@ const REFUSALS: Readonly<Record<string, (said: string) => string>> = {
   '42501': (said) => `PostgreSQL refuses this to the user of DATABASE_URL (${said}): grant it, or name another user`,
   '42P01': (said) => `the tables are not those of this version (${said}): run bill migrate`,
   '42703': (said) => `the tables are not those of this version (${said}): run bill migrate`,
+  [READ_ONLY]: (said) =>
+    `PostgreSQL takes no writes (${said}): lead DATABASE_URL to the primary, or see why it is read-only, as on a full disk`,
   '53300': (said) => `PostgreSQL has no connection left (${said}): try again, or raise its max_connections`,
 };
 

@@ -7,7 +7,7 @@
  */
 import pg from 'pg';
 import type { SslMode } from './connection-url.ts';
-import { isDatabaseOutage, TlsRefusedError, UnansweredError } from './errors.ts';
+import { isDatabaseOutage, isReadOnly, TlsRefusedError, UnansweredError } from './errors.ts';
 
 export type LimitedClientConfig = pg.ClientConfig & {
   /** A statement, or a transaction that does nothing, is ended after this. */
@@ -83,6 +83,9 @@ export class LimitedClient extends pg.Client {
       const [begun, ran, committed] = await Promise.allSettled(sent);
       for (const { reason } of [ran, begun, committed].filter((each) => each.status === 'rejected')) throw reason;
       return (ran as PromiseFulfilledResult<pg.QueryResult<Row>>).value;
+    } catch (error) {
+      if (isReadOnly(error)) await this.lose();
+      throw error;
     } finally {
       clearTimeout(givesUp);
     }
@@ -110,21 +113,24 @@ export class LimitedClient extends pg.Client {
     } catch (error) {
       // Kysely gives no connection back whose `begin` or `rollback` has failed: the pool had one less for good.
       // The server rolls back what a lost connection leaves open.
-      if (statement === 'rollback') return this.rolledBackByLoss();
+      if (statement === 'rollback') {
+        await this.lose();
+        return [];
+      }
       if (BEGINS.test(statement)) this.release?.(true);
+      else if (isReadOnly(error)) await this.lose();
       throw error;
     } finally {
       clearTimeout(givesUp);
     }
   }
 
-  /** Once it is closed: before that the pool would hand it out again. */
-  private async rolledBackByLoss(): Promise<Results> {
+  /** Gives the connection up. Returns once it is closed: before that the pool would hand it out again. */
+  private async lose(): Promise<void> {
     const { stream } = this.connection;
     const closed = new Promise((resolve) => stream.once('close', resolve));
     stream.destroy();
     if (!stream.closed) await closed;
-    return [];
   }
 
   private isInTransaction(): boolean {

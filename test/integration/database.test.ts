@@ -369,6 +369,26 @@ describe('a connection that is lost is replaced', () => {
     proxy.cut();
   });
 
+  test('also one to a server that takes no writes any more: after a failover the next one leads to the server that does', async () => {
+    const own = await migratedDatabase();
+    // A session keeps what it began with, as a connection stays with the server that it was made to.
+    const alter = (setting: string) => sql.query(`alter database ${new URL(own).pathname.slice(1)} ${setting}`);
+    await alter('set default_transaction_read_only = on');
+    const after = await Database.open(own, { poolMax: 1 });
+    const store = batchReceiver(after, 1);
+    const about = { source: 'webhook', eventType: 'key_created', teamId: null, crossing: null, deliveryId: null } as const;
+    const works = [
+      () => after.fork().execute('update installation set id = id'),
+      () => after.fork().transactional((tx) => tx.execute('update installation set id = id')),
+      () => store([{ ...about, payload: {}, bodySha256: '' }]),
+      () => after.ping(),
+    ];
+    for (const work of works) expect(await work().then(() => 'done', isDatabaseOutage)).toBe(true);
+    await alter('reset default_transaction_read_only');
+    for (const work of works) await expect(work()).resolves.toBeDefined();
+    await after.close();
+  });
+
   test('and the look at the server has one of its own while all others are busy', async () => {
     const released = Promise.withResolvers<void>();
     const begun = Array.from({ length: POOL_MAX }, () => Promise.withResolvers<void>());

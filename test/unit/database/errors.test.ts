@@ -7,6 +7,7 @@ const failing = (fields: object) => Object.assign(new Error('failed'), fields);
 describe('an outage', () => {
   test.each([
     ['the server shuts down', failing({ code: '57P01' })],
+    ['it takes no writes, as the primary of before a failover', failing({ code: '25006' })],
     ['PgBouncer cannot reach it, or has no connection left', failing({ code: '08P01', severity: 'FATAL' })],
     ['nothing listens', failing({ code: 'ECONNREFUSED' })],
     ['nothing answers', new UnansweredError(20_000)],
