@@ -1,5 +1,5 @@
 /** The only way in which a team's budget is changed. */
-import { ApplicationFailure, Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/activity';
 import type { EntityManager } from '../src/database/database.ts';
 import * as organizations from '../src/database/organizations.ts';
 import { UnexpectedStatusError } from '../src/database/recharges.ts';
@@ -8,6 +8,7 @@ import { FAILURE } from '../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../src/domain/money.ts';
 import type { KmsClient } from '../src/kms/client.ts';
 import { KmsError, type KmsErrorKind } from '../src/kms/errors.ts';
+import { requireInTime } from './in-time.ts';
 
 export type BudgetWrite =
   | { kind: 'written'; before: QuotaMicros; after: QuotaMicros }
@@ -59,7 +60,7 @@ export async function writeBudget(
   let refusal: KmsError | undefined;
   if (live === before && before !== after) {
     try {
-      requireInTime(lookedAt);
+      requireInTime({ at: lookedAt, what: 'the budget' });
       refusal = await refusalOf(kms.setTeamBudget(teamId, after));
     } catch (error) {
       if (!isUnderWay(error)) await onOver?.();
@@ -107,7 +108,7 @@ export async function takeBackBudget(
     const lookedAt = Date.now();
     const found = await read();
     if (found !== before && found !== after) return editedReason(found, before, after);
-    requireInTime(lookedAt);
+    requireInTime({ at: lookedAt, what: 'the budget' });
     const failure = await failureOf(kms.setTeamBudget(teamId, before));
     const live = await read();
     if (live === before) return undefined;
@@ -119,25 +120,6 @@ export async function takeBackBudget(
     if (error instanceof KmsError && error.kind === 'not_found') return undefined;
     throw error;
   }
-}
-
-/**
- * So long after a look at the budget it may still be written: longer than the calls in between take, and so much less than
- * a plan lasts (`quota-writes.ts`) that the write is over before that.
- */
-const WRITTEN_WITHIN_MS = 30_000;
-
-/**
- * Nothing may be written by an attempt that Temporal has given up. One whose process stood still has not heard of that yet,
- * and meanwhile others may have changed the budget, or given the money back. By the time of day: other clocks stand
- * still with a machine.
- *
- * @throws a retryable failure: the next attempt looks at the budget again.
- */
-function requireInTime(lookedAt: number): void {
-  Context.current().cancellationSignal.throwIfAborted();
-  if (Date.now() - lookedAt > WRITTEN_WITHIN_MS)
-    throw ApplicationFailure.retryable('the budget was read too long ago to be written now', FAILURE.budgetBusy);
 }
 
 function editedReason(live: QuotaMicros | null, before: QuotaMicros, after: QuotaMicros): string {

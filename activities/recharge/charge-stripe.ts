@@ -14,6 +14,7 @@ import type { PaymentsClient } from '../../src/payments/client.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
+import { requireInTime } from '../in-time.ts';
 import { enterLost, lostPayment, NEWEST_INTENTS, noteLostRefund } from '../lost-recharge.ts';
 import { judgedCard } from './find-card.ts';
 import { type Obstacle, obstacleTo } from './last-look.ts';
@@ -126,7 +127,9 @@ function isOverdue({ timeline }: Recharge): boolean {
 async function recordOutcome(tools: Tools, recharge: Recharge, intent: Intent): Promise<ChargeResult> {
   if (intent.outcome.kind !== 'unconfirmed') return record(tools, recharge, intent);
   const { em, payments } = tools;
+  const lookedAt = Date.now();
   const obstacle = await obstacleNow(tools, recharge);
+  if (!obstacle) requireInTime({ at: lookedAt, what: 'what stops charges' });
   const confirmed = obstacle ? undefined : await confirm(em, payments, recharge);
   if (confirmed?.kind === 'answered') return record(tools, recharge, confirmed.intent);
   const late = await cancel(em, payments, recharge);

@@ -5,7 +5,7 @@ import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import { FAILURE } from '../../src/domain/failures.ts';
-import { formatMoney, minorUnits, moneyText } from '../../src/domain/money.ts';
+import { formatMoney, type MinorUnits, minorUnits, moneyText } from '../../src/domain/money.ts';
 import type { RechargeStatus } from '../../src/domain/recharge-status.ts';
 import { refundParts, refundsShown } from '../../src/domain/refund.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
@@ -14,6 +14,7 @@ import { PaymentsError } from '../../src/payments/errors.ts';
 import type { Refund } from '../../src/payments/returned-money.ts';
 import { takeBackBudget } from '../budget-write.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
+import { requireInTime } from '../in-time.ts';
 import type { RechargeRef, RefundResult } from './types.ts';
 
 /** Between two looks whether a write of the budget is over: most are within a second. */
@@ -30,6 +31,7 @@ const LOOK_AGAIN_MS = 1_000;
 export function refundCharge({ database, payments, kms }: Pick<ActivityDependencies, 'database' | 'payments' | 'kms'>) {
   return async ({ rechargeId, reason }: RechargeRef & { reason: string }): Promise<RefundResult> => {
     const em = database.fork();
+    const lookedAt = Date.now();
     let recharge = await recharges.get(em, rechargeId);
     if (recharge.status === 'refunded') return { kind: 'refunded' };
     if (isSettled(recharge.status)) return { kind: 'settled', outcome: recharge.status };
@@ -40,7 +42,7 @@ export function refundCharge({ database, payments, kms }: Pick<ActivityDependenc
     if (raised) return park(em, recharge, { code: 'foreign_budget_edit', reason: raised });
 
     try {
-      const refunds = await refundsOf({ em, payments }, recharge, recharge.paymentIntentId);
+      const refunds = await refundsOf({ em, payments }, recharge, { intentId: recharge.paymentIntentId, lookedAt });
       await recharges.noteRefund(em, recharge, refunds[0].id);
       const unexpected = refunds.find(({ outcome }) => outcome === 'unexpected' || outcome === 'failed');
       if (unexpected) return parkRefund(em, recharge, describeRefund(unexpected));
@@ -105,22 +107,38 @@ async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge
 async function refundsOf(
   { em, payments }: { em: EntityManager; payments: PaymentsClient },
   recharge: Recharge,
-  intentId: string,
+  { intentId, lookedAt }: { intentId: string; lookedAt: number },
 ): Promise<[Refund, ...Refund[]]> {
   // Where a refund has failed long after, the recharge is of what came back, and the other parts have their transfers.
   const parts = (await reversals.partsOf(em, recharge.id)).map(({ id }) => id);
-  const shown = (await payments.refundsOf(intentId)).filter(({ id }) => !parts.includes(id));
-  const { ours, others, rest } = refundsShown(recharge, shown);
+  const look = async () => {
+    const shown = await payments.refundsOf(intentId);
+    return refundsShown(
+      recharge,
+      shown.filter(({ id }) => !parts.includes(id)),
+    );
+  };
+  const { ours, others, rest } = await look();
   const [other, ...more] = others;
   // One that cannot be read may be of all that is held.
   const isRestKnown = others.every(({ outcome }) => outcome !== 'unexpected');
   if (!ours && other && (rest === 0 || !isRestKnown)) return [other, ...more];
-  if (!ours) return [await payments.refund({ ...recharge, amountMinor: rest }, intentId), ...others];
+  const askFor = async (amountMinor: MinorUnits, besides?: Refund) => {
+    // A person may have granted it since, after another attempt.
+    requireInTime({ at: lookedAt, what: 'the recharge' });
+    return payments.refund({ ...recharge, amountMinor }, { intentId, besides: besides?.id }).catch(async (error) => {
+      if (!(error instanceof PaymentsError) || error.kind !== 'refused') throw error;
+      // Refused because one was made since the look: at Stripe, or by a process of the version before, whose key is another.
+      const now = await look();
+      if (now.ours?.id !== ours?.id || now.rest < rest)
+        throw ApplicationFailure.retryable('a refund was made at the same moment', FAILURE.stripeBusy);
+      throw error;
+    });
+  };
+  if (!ours) return [await askFor(rest), ...others];
   const isOursKnown = ours.outcome === 'succeeded' || ours.outcome === 'pending';
   if (!isOursKnown || !isRestKnown || ours.amountMinor >= rest) return [ours, ...others];
-  const further = await payments.refund({ ...recharge, amountMinor: minorUnits(rest - ours.amountMinor) }, intentId);
-  // Of the same amount, under the same key, Stripe answers with the one from before.
-  return shown.some(({ id }) => id === further.id) ? [ours, ...others] : [further, ours, ...others];
+  return [await askFor(minorUnits(rest - ours.amountMinor), ours), ours, ...others];
 }
 
 function parkRefund(em: EntityManager, recharge: Recharge, reason: string): Promise<RefundResult> {

@@ -42,6 +42,8 @@ export const FAILURE = {
   refundAskedFor: 'RefundAskedFor',
   /** Another change of the same team's budget is under way. */
   budgetBusy: 'BudgetBusy',
+  /** The process stood still after a look on which something was to be written or charged: the next attempt looks again. */
+  lookTooOld: 'LookTooOld',
   /** A refund or dispute waits until its recharge is settled. */
   rechargeNotAtRest: 'RechargeNotAtRest',
   /** A short step was not tried within the workflow task, because something is slow: an activity takes it. */

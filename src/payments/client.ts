@@ -140,13 +140,19 @@ export class PaymentsClient {
   /**
    * Gives the amount back. It is part of the key, because somebody may refund a part elsewhere between two attempts. Stripe
    * refuses to refund more than was captured, under whatever key.
+   *
+   * @param besides an earlier refund of ours, of another part.
    */
-  async refund(recharge: Attempt & Pick<ChargeOrder, 'amountMinor'>, intentId: string): Promise<Refund> {
+  async refund(
+    recharge: Attempt & Pick<ChargeOrder, 'amountMinor'>,
+    { intentId, besides }: { intentId: string; besides?: string | undefined },
+  ): Promise<Refund> {
+    const what = ['refund', recharge.amountMinor, besides].filter((part) => part !== undefined).join('/');
     return ofRefund(
       await this.stripe.ask('refunds.create', (stripe) =>
         stripe.refunds.create(
           { payment_intent: intentId, amount: recharge.amountMinor, metadata: { recharge_id: recharge.id } },
-          { idempotencyKey: idempotencyKey(recharge, `refund/${recharge.amountMinor}`) },
+          { idempotencyKey: idempotencyKey(recharge, what) },
         ),
       ),
     );

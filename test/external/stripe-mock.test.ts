@@ -46,7 +46,7 @@ const CALLS: Record<Call, (scene: Scene) => Promise<unknown>> = {
     payments.intentsBehind(intentId, { customerId: recharge.stripeCustomerId, limit: 100 }),
   intentsSince: ({ payments, intentId }) => payments.intentsSince(new Date(), 100, intentId),
   refundsOf: ({ payments, paidIntentId }) => payments.refundsOf(paidIntentId),
-  refund: ({ payments, recharge, paidIntentId }) => payments.refund(recharge, paidIntentId),
+  refund: ({ payments, recharge, paidIntentId }) => payments.refund(recharge, { intentId: paidIntentId }),
   disputesOf: ({ payments, paidIntentId }) => payments.disputesOf(paidIntentId),
   returnedMoneyOf: ({ payments, paidIntentId }) => payments.returnedMoneyOf(paidIntentId),
   returnedSince: ({ payments }) => Array.fromAsync(payments.returnedSince(new Date())),

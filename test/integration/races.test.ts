@@ -5,8 +5,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { takeBackBudget, writeBudget } from '../../activities/budget-write.ts';
+import { chargeStripe } from '../../activities/recharge/charge-stripe.ts';
 import { closeEvent } from '../../activities/recharge/close-event.ts';
 import { obstacleTo } from '../../activities/recharge/last-look.ts';
+import { refundCharge } from '../../activities/recharge/refund-charge.ts';
 import type { FaultRequest } from '../../sandbox/faults.ts';
 import { Database } from '../../src/database/database.ts';
 import * as recharges from '../../src/database/recharges.ts';
@@ -17,15 +19,19 @@ import { REFUSALS } from '../../src/domain/policy.ts';
 import { KmsClient } from '../../src/kms/client.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { Metrics } from '../../src/observability/metrics.ts';
+import { PaymentsClient } from '../../src/payments/client.ts';
+import type { WorkflowStarter } from '../../src/workflow-starter.ts';
 import {
   ABOVE_MINIMUM,
   BUDGET_AFTER,
   CANCELLED,
+  CHARGED_AND_REFUNDED,
   CHARGED_ONCE,
   DECLINED,
   HELD,
   NEEDS_ATTENTION,
   RECHARGED,
+  REFUNDED,
   SUCCEEDED,
   unsuccessful,
 } from '../support/books.ts';
@@ -48,6 +54,7 @@ beforeAll(async () => {
 afterEach(async () => {
   await world.clearFaults();
   await world.revokeStripeKey(false);
+  await world.releaseService();
 });
 afterAll(() => world.close());
 
@@ -133,7 +140,7 @@ describe('a process that stands still right before it writes a budget, while oth
           return { before: BEFORE, after: AFTER };
         },
       );
-    await expect(new MockActivityEnvironment().run(write)).rejects.toMatchObject({ type: FAILURE.budgetBusy, nonRetryable: false });
+    await expect(new MockActivityEnvironment().run(write)).rejects.toMatchObject({ type: FAILURE.lookTooOld, nonRetryable: false });
     expect(await world.budgetOf(organization.teamId)).toBe(77);
     await database.close();
   });
@@ -150,7 +157,7 @@ describe('a process that stands still right before it writes a budget, while oth
     });
     const target = { organizationId: organization.id, teamId: organization.teamId, writer: 'rch_late' };
     const write = () => writeBudget(database.fork(), kms, target, async () => ({ before: BEFORE, after: AFTER }));
-    await expect(new MockActivityEnvironment().run(write)).rejects.toMatchObject({ type: FAILURE.budgetBusy, nonRetryable: false });
+    await expect(new MockActivityEnvironment().run(write)).rejects.toMatchObject({ type: FAILURE.lookTooOld, nonRetryable: false });
     expect(await world.budgetOf(organization.teamId)).toBe(77);
     await database.close();
   });
@@ -168,10 +175,75 @@ describe('a process that stands still right before it writes a budget, while oth
     const { id: organizationId, teamId } = organization;
     const take = () =>
       takeBackBudget(database.fork(), kms, { organizationId, teamId, writer: 'rch_late', before: quotaFromDollars(10), after: BEFORE });
-    await expect(new MockActivityEnvironment().run(take)).rejects.toMatchObject({ type: FAILURE.budgetBusy, nonRetryable: false });
+    await expect(new MockActivityEnvironment().run(take)).rejects.toMatchObject({ type: FAILURE.lookTooOld, nonRetryable: false });
     expect(await world.budgetOf(teamId)).toBe(77);
     await database.close();
   });
+});
+
+test('a process that stands still between its last look and the confirm charges nothing on that look, and the next attempt looks again', async () => {
+  const organization = await world.organization();
+  const eventId = await reservedOnly(organization);
+  const { rechargeId } = await world.rechargeIs(eventId, 'reserved');
+  await world.sql.query("update recharge set created_at = now() - interval '1 minute' where id = $1", [rechargeId]);
+  await world.stopWorker();
+  await world.revokeStripeKey(false);
+  const database = await Database.open(world.config.databaseUrl);
+  const kms = new KmsClient(world.config.kms);
+  const payments = new PaymentsClient(world.config.stripe);
+  const look = kms.teamBudget.bind(kms);
+  const now = Date.now;
+  // One look before the intent is made, and one before it is confirmed.
+  jest
+    .spyOn(kms, 'teamBudget')
+    .mockImplementationOnce(look)
+    .mockImplementationOnce(async (teamId) => {
+      const found = await look(teamId);
+      jest.spyOn(Date, 'now').mockImplementation(() => now() + 60_000);
+      return found;
+    });
+  const charge = () => chargeStripe({ database, kms, payments, workflows: {} as WorkflowStarter })({ rechargeId });
+  const attempt = new MockActivityEnvironment().run(charge).finally(() => jest.restoreAllMocks());
+  await expect(attempt).rejects.toMatchObject({ type: FAILURE.lookTooOld, nonRetryable: false });
+  await expectUncharged(world, organization);
+  await database.close();
+  await world.startWorker();
+  expect(await world.closed(eventId)).toEqual(RECHARGED);
+  await expectChargedOnce(world, organization);
+});
+
+test('a process that stands still between its look at a recharge and the refund of it, while a person grants it, refunds nothing', async () => {
+  const organization = await world.organization();
+  await world.kmsFault({ ...WRITE_BUDGET, times: ALWAYS, action: forbidden });
+  const LIST_REFUNDS = { method: 'GET', path: '/v1/refunds' } as const;
+  await world.stripeFault({ ...LIST_REFUNDS, times: ALWAYS, action: UNAVAILABLE });
+  const eventId = await world.accepted(organization);
+  const { rechargeId } = await world.rechargeIs(eventId, 'refunding');
+  await world.stopWorker();
+  await world.clearFaults();
+  await world.releaseService();
+  const database = await Database.open(world.config.databaseUrl);
+  const kms = new KmsClient(world.config.kms);
+  const payments = new PaymentsClient(world.config.stripe);
+  const list = payments.refundsOf.bind(payments);
+  const now = Date.now;
+  jest.spyOn(payments, 'refundsOf').mockImplementationOnce(async (intentId) => {
+    const refunds = await list(intentId);
+    // Another attempt has parked it, and a person has seen to the quota.
+    await world.sql.query("update recharge set status = 'needs_attention' where id = $1", [rechargeId]);
+    const accept = { resolution: 'accept', reason: 'the quota is given by hand' };
+    expect((await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, accept)).status).toBe(200);
+    jest.spyOn(Date, 'now').mockImplementation(() => now() + 60_000);
+    return refunds;
+  });
+  const refund = () => refundCharge({ database, kms, payments })({ rechargeId, reason: 'LiteLLM refuses' });
+  const attempt = new MockActivityEnvironment().run(refund).finally(() => jest.restoreAllMocks());
+  await expect(attempt).rejects.toMatchObject({ type: FAILURE.lookTooOld, nonRetryable: false });
+  await database.close();
+  await world.startWorker();
+  expect(await world.closed(eventId)).toEqual(RECHARGED);
+  await world.rechargeIs(eventId, 'succeeded');
+  expect(await world.books(organization)).toEqual(CHARGED_ONCE);
 });
 
 describe('a run that is cancelled before the card is touched charges nothing, closes its event, and the next alert is handled', () => {
@@ -388,6 +460,24 @@ describe('what Stripe has decided stays decided', () => {
     const { data: refunds } = await world.stripe.refunds.list({ payment_intent: intentId });
     expect(refunds).toMatchObject([{ id: refundId, status: 'failed' }]);
     expect(await world.books(organization)).toEqual({ ...CHARGED_ONCE, granted: 0, prepaid: 2050 });
+  });
+
+  test.each([
+    ['by a process of the version before, under a key of its own', (rechargeId: string) => ({ metadata: { recharge_id: rechargeId } })],
+    ['by somebody at Stripe', () => ({})],
+    ['by somebody at Stripe, of a part', () => ({ amount: 500 })],
+  ])('a refund that was made %s, while ours was on its way, is taken over, and the rest is given back', async (_by, refundOf) => {
+    const organization = await world.organization();
+    await world.kmsFault({ ...WRITE_BUDGET, times: ALWAYS, action: forbidden });
+    const ours = await world.stripeFault({ method: 'POST', path: '/v1/refunds', action: HOLD });
+    const eventId = await world.accepted(organization);
+    const { rechargeId, intentId } = await world.rechargeIs(eventId, 'refunding');
+    await ours.struck();
+    await world.stripe.refunds.create({ payment_intent: intentId, ...refundOf(rechargeId) });
+    await ours.remove();
+    expect(await world.closed(eventId)).toEqual(REFUNDED);
+    expect(await world.books(organization)).toEqual(CHARGED_AND_REFUNDED);
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
   });
 
   test('a saved 500 to the cancellation of a declined intent does not stick: it is cancelled under another key', async () => {

@@ -74,13 +74,13 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'activities/recharge/refund-charge.ts',
-        'await refundsOf({ em, payments }, recharge, recharge.paymentIntentId)',
-        '[await (refundsOf, payments.refund(recharge, recharge.paymentIntentId))]',
+        'await refundsOf({ em, payments }, recharge, { intentId: recharge.paymentIntentId, lookedAt })',
+        '[await (refundsOf, lookedAt, payments.refund(recharge, { intentId: recharge.paymentIntentId }))]',
       ],
       [
         'src/payments/client.ts',
-        '{ idempotencyKey: idempotencyKey(recharge, `refund/',
-        '{ idempotencyKey: Math.random() + idempotencyKey(recharge, `refund/',
+        '{ idempotencyKey: idempotencyKey(recharge, what)',
+        '{ idempotencyKey: Math.random() + idempotencyKey(recharge, what)',
       ],
     ],
   },

@@ -42,7 +42,7 @@ const CALLS: Record<Exclude<keyof PaymentsClient, 'load'>, (payments: PaymentsCl
   cardAndNewestIntents: (payments) => payments.cardAndNewestIntents('cus_1', 20),
   intentsBehind: (payments) => payments.intentsBehind('pi_1', { customerId: 'cus_1', limit: 100 }),
   intentsSince: (payments) => payments.intentsSince(new Date(), 100),
-  refund: (payments) => payments.refund(ORDER, 'pi_1'),
+  refund: (payments) => payments.refund(ORDER, { intentId: 'pi_1' }),
   refundsOf: (payments) => payments.refundsOf('pi_1'),
   disputesOf: (payments) => payments.disputesOf('pi_1'),
   returnedMoneyOf: (payments) => payments.returnedMoneyOf('pi_1'),
