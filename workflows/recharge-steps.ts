@@ -4,6 +4,7 @@ import type { Activities } from '../activities/index.ts';
 import type { ChargeResult, LimitsResult, QuotaResult, RefundResult, ReservedRecharge } from '../activities/recharge/types.ts';
 import type { EventOutcome } from '../src/domain/event-outcome.ts';
 import { FAILURE } from '../src/domain/failures.ts';
+import { shortSummary } from '../src/domain/short-summary.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { CHARGE_QUEUE } from './queues.ts';
 
@@ -93,7 +94,7 @@ export function rechargeSteps(isLocalFirst: boolean) {
     },
 
     raiseQuota({ rechargeId, teamId }: ReservedRecharge): Promise<QuotaResult> {
-      return updateKmsQuota.executeWithOptions({ summary: `raise the budget of ${teamId}` }, [{ rechargeId }]);
+      return updateKmsQuota.executeWithOptions({ summary: shortSummary(`raise the budget of ${teamId}`) }, [{ rechargeId }]);
     },
 
     refund({ rechargeId, amount, organizationId }: ReservedRecharge, reason: string): Promise<RefundResult> {

@@ -9,6 +9,7 @@
 import { CancellationScope, continueAsNew, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { BulkActivities } from '../activities/index.ts';
 import type { SyncSummary } from '../activities/sync/types.ts';
+import { shortSummary } from '../src/domain/short-summary.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
 import { type SyncProgress, syncProgress, type TeamSyncInput } from './contract.ts';
 import { FLAG, PROGRESS, readInput, TEXT, TEXTS } from './input.ts';
@@ -82,7 +83,7 @@ function add(progress: SyncProgress, counts: SyncCounts): void {
 
 async function finish(progress: SyncProgress, failure: string | null): Promise<SyncSummary> {
   const { run, counts } = progress;
-  const summary = await finishSync.executeWithOptions({ summary: failure ?? 'every team and organization is compared' }, [
+  const summary = await finishSync.executeWithOptions({ summary: shortSummary(failure ?? 'every team and organization is compared') }, [
     { run, counts, isComplete: failure === null && isComplete(counts), failure },
   ]);
   const outcomes = Object.entries(summary.outcomes).map(([outcome, count]) => `${count} ${outcome}`);

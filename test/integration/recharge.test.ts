@@ -1,6 +1,7 @@
 /** The way of one alert, and what it costs: counts that no machine changes. */
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import axios from 'axios';
+import { SUMMARY_LIMIT_BYTES } from '../../src/domain/short-summary.ts';
 import { BUDGET_AFTER, RECHARGED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { READ_BUDGET, UNAVAILABLE } from '../support/faults.ts';
@@ -23,6 +24,14 @@ test('an alert charges the organization once and raises the budget by exactly wh
   expect([status, data.status]).toEqual([200, 'accepted']);
   expect(await world.closed(data.event_id)).toEqual(RECHARGED);
   await expectChargedOnce(world, organization);
+});
+
+test('a team whose name is long, in three bytes a character, has summaries that also a Temporal takes which holds its limit', async () => {
+  const { eventId } = await world.recharged({ teamId: '企'.repeat(200) });
+  const { events } = await (await world.runOf(eventId)).fetchHistory();
+  const sizes = (events ?? []).map(({ userMetadata }) => userMetadata?.summary?.data?.length ?? 0);
+  expect(Math.max(...sizes)).toBeGreaterThan(100);
+  expect(Math.max(...sizes)).toBeLessThan(SUMMARY_LIMIT_BYTES);
 });
 
 type Marker = { markerName?: string; details?: Record<string, { payloads?: { data?: Uint8Array }[] }> };
