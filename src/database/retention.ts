@@ -46,14 +46,16 @@ const EXPIRING: Readonly<Record<ExpiringTable, Expiring>> = {
     },
     page: PAGE,
   },
-  // The two types are found again and again: their key keeps them from being told again.
+  // The two types are found again and again: their key keeps them from being told again. A disabled endpoint gets nothing
+  // until a person enables it, which may be never: what it has missed waits no longer than anything else is kept.
   outbound_event: {
     key: 'id',
     keyType: 'text',
     since: 'created_at',
     indexed: `t.type not in ('drift.detected', 'recharge.overdue')`,
     settled: `t.routed_at is not null and not exists (
-      select from outbound_delivery d where d.event_id = t.id and d.delivered_at is null and d.given_up_at is null)`,
+      select from outbound_delivery d join outbound_endpoint e on e.id = d.endpoint_id
+      where d.event_id = t.id and d.delivered_at is null and d.given_up_at is null and (e.disabled_at is null or d.retry_until > now()))`,
     page: PAGE,
   },
   stripe_event: { key: 'id', keyType: 'text', since: 'received_at', settled: 't.handled_at is not null', page: PAGE },

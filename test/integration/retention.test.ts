@@ -130,7 +130,7 @@ describe('of the outbound events', () => {
 
   async function outboundEvent(
     days: number,
-    { type = 'recharge.succeeded', delivery }: { type?: string; delivery?: string } = {},
+    { type = 'recharge.succeeded', delivery, triedForDays = 1 }: { type?: string; delivery?: string; triedForDays?: number } = {},
   ): Promise<string> {
     const id = newId('obe');
     await world.sql.query(
@@ -139,13 +139,14 @@ describe('of the outbound events', () => {
     );
     if (delivery !== undefined)
       await world.sql.query(
-        `insert into outbound_delivery (id, event_id, endpoint_id, retry_until, due_at, ${delivery}) values ($1, $2, 'oep_1', now(), now() + interval '1 day', now())`,
-        [newId('obd'), id],
+        `insert into outbound_delivery (id, event_id, endpoint_id, retry_until, due_at, ${delivery})
+         values ($1, $2, 'oep_1', now() + $3 * interval '1 day', now() + interval '1 day', now())`,
+        [newId('obd'), id, triedForDays],
       );
     return id;
   }
 
-  test('one that was delivered or given up goes with its deliveries, and what is told once for ever stays', async () => {
+  test('one that was delivered, given up, or missed by a disabled endpoint goes with its deliveries, and what is told once for ever stays', async () => {
     await world.sql.query(
       `insert into outbound_endpoint (id, url, disabled_at, disabled_reason) values ('oep_1', 'http://127.0.0.1:9', now(), 'a test')`,
     );
@@ -153,6 +154,8 @@ describe('of the outbound events', () => {
       await outboundEvent(old, { delivery: 'delivered_at' }),
       await outboundEvent(old, { delivery: 'given_up_at' }),
       await outboundEvent(old),
+      // The endpoint is disabled.
+      await outboundEvent(old, { delivery: 'claimed_until', triedForDays: -1 }),
     ];
     const stay = [
       await outboundEvent(young, { delivery: 'delivered_at' }),
@@ -165,6 +168,13 @@ describe('of the outbound events', () => {
     expect(await idsOf('outbound_event', [...gone, ...stay])).toEqual(stay.toSorted());
     const { rows } = await world.sql.query('select event_id from outbound_delivery order by 1');
     expect(rows.map(({ event_id }) => event_id)).toEqual(stay.slice(0, 2).toSorted());
+  });
+
+  test('one whose endpoint is enabled stays until it is given up, however old', async () => {
+    await world.sql.query(`update outbound_endpoint set disabled_at = null, disabled_reason = null where id = 'oep_1'`);
+    const id = await outboundEvent(old, { delivery: 'claimed_until', triedForDays: -1 });
+    await runRetention();
+    expect(await idsOf('outbound_event', [id])).toEqual([id]);
   });
 
   test('one that no dispatcher has come to yet stays, however old', async () => {
