@@ -17,12 +17,14 @@ import type { ReversalsResult } from './types.ts';
  * and returns the steps that follow. The order of Stripe's events, and whether they came at all, makes no
  * difference.
  *
- * @throws a retryable failure while a run works on the recharge.
+ * @throws a retryable failure while a run works on the recharge; one for good where the database does not have it.
  */
 export function findReversals({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
   return async ({ rechargeId }: RechargeRef): Promise<ReversalsResult> => {
     const em = database.fork();
-    const recharge = await recharges.get(em, rechargeId);
+    const recharge = await recharges.find(em, rechargeId);
+    // A database that was restored to before it, or a mistyped id. Whoever enters it again starts another run.
+    if (!recharge) throw ApplicationFailure.nonRetryable(`recharge ${rechargeId} is gone from the database`, FAILURE.unexpectedStatus);
     if (isOpen(recharge.status) && recharge.status !== 'needs_attention') {
       throw ApplicationFailure.retryable(`recharge ${rechargeId} is ${recharge.status}`, FAILURE.rechargeNotAtRest);
     }

@@ -179,6 +179,13 @@ describe('the input of a workflow', () => {
     expect(refusedByApi.data.detail).toBe(said);
   });
 
+  test.each([
+    ['rechargeWorkflow', { eventId: 'evt_1' }, 'event evt_1 or its organization is gone from the database'],
+    ['reversalWorkflow', { rechargeId: 'rch_1' }, 'recharge rch_1 is gone from the database'],
+  ])('that names what the database does not have ends the %s, also where a restored database has lost it', async (type, input, message) => {
+    expect(await failureOf(type, input)).toEqual({ type: 'UnexpectedStatus', message });
+  });
+
   test('may be null, or an empty object', async () => {
     for (const args of [[null], [{}], []]) {
       const options = { workflowId: `no-typo-${randomUUID()}`, taskQueue: world.name, args };
