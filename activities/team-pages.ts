@@ -3,6 +3,7 @@
  * others.
  */
 
+import { Context } from '@temporalio/activity';
 import { KmsError } from '../src/kms/errors.ts';
 import { MAX_PAGE_SIZE } from '../src/kms/page.ts';
 import type { KmsTeam } from '../src/kms/rows.ts';
@@ -46,6 +47,7 @@ export async function readTeamPages(
   let failedInARow = 0;
   let page = first;
   for (; page <= last && page < first + PAGES_AT_ONCE; page++) {
+    Context.current().cancellationSignal.throwIfAborted();
     let read: TeamsPage;
     try {
       read = await kms.teams({ page, pageSize: MAX_PAGE_SIZE });

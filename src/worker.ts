@@ -76,7 +76,10 @@ export async function startWorker(
     const { chargesPerSecond } = config.stripe;
     const workers = await createWorkers({ connection, namespace, taskQueue, chargesPerSecond, workflowBundle: bundle, dependencies });
     const runs = workers.map((worker) => worker.run());
-    Promise.all(runs).catch(failed);
+    Promise.all(runs).catch((error) => {
+      // Stopping, it is what has not ended in time: Temporal gives that to another worker.
+      if (!stopping.signal.aborted) failed(error);
+    });
     log.info({ task_queues: workers.map(({ options }) => options.taskQueue) }, 'the worker polls');
     return { workers, runs, connection };
   })();

@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import type { EntityManager } from '../../src/database/database.ts';
 import { tellFindings } from '../../src/database/drift-events.ts';
 import type { Organization } from '../../src/database/entities.ts';
@@ -28,12 +29,13 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
     const faults = Map.groupBy(await ledger.verifyNew(em, ids), ({ organizationId }) => organizationId);
     const parked = await reversals.parkedOf(em, ids);
     const found = new Map<string, Finding[]>();
-    await sideBySide(data, async (organization) => {
+    const compare = async (organization: Organization) => {
       const { id } = organization;
       const look = findBudgetDifference({ em: database.fork(), kms }, organization, budgets.get(id));
       const budget = await look.catch(unreadable(kms, organization));
       found.set(id, [...(faults.get(id) ?? []).map(ledgerFault), ...(parked.get(id) ?? []).map(parkedReversal), ...budget]);
-    });
+    };
+    await sideBySide(data, compare, Context.current().cancellationSignal);
     const findings = ids.flatMap((id) => found.get(id) ?? []);
     await tellFindings(em, findings);
     const next = data.length === ORGANIZATIONS_A_PAGE ? (data.at(-1)?.id ?? null) : null;

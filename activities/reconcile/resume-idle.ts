@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import type { DispatchableEvent } from '../../src/database/webhook-events.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
 import { type Finding, findingOf } from '../../src/domain/finding.ts';
@@ -19,6 +20,7 @@ export function resumeIdle({ database, workflows }: Pick<ActivityDependencies, '
     for (let after: string | undefined = ''; after !== undefined; ) {
       const page: DispatchableEvent[] = await webhookEvents.findIdle(database.fork(), { idleMs: IDLE_MS, after, limit: EVENTS_A_PAGE });
       for (const event of page) {
+        Context.current().cancellationSignal.throwIfAborted();
         if (await workflows.isRechargeRunning({ organizationId: event.organizationId, eventId: event.id })) continue;
         if (fix) await workflows.restartRecharge(event);
         const { id: subject, organizationId } = event;

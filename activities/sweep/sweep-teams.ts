@@ -3,6 +3,7 @@
  * would.
  */
 import { createHash } from 'node:crypto';
+import { Context } from '@temporalio/activity';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import { readTime } from '../../src/database/clock.ts';
 import type { EntityManager } from '../../src/database/database.ts';
@@ -58,7 +59,7 @@ export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'd
 async function noteGoneTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>, since: Date): Promise<void> {
   const missed = await organizations.missedSince(database.fork(), since, MISSED_LIMIT);
   const gone: string[] = [];
-  await sideBySide(missed, async ({ id, litellmTeamId }) => {
+  const look = async ({ id, litellmTeamId }: Organization) => {
     try {
       await kms.teamAlone(litellmTeamId);
     } catch (error) {
@@ -66,7 +67,8 @@ async function noteGoneTeams({ database, kms, log }: Pick<ActivityDependencies, 
       if (error.kind === 'not_found') gone.push(id);
       else log.warn({ organization: id, reason: error.message }, 'a team that no page has shown cannot be looked up');
     }
-  });
+  };
+  await sideBySide(missed, look, Context.current().cancellationSignal);
   for (const organization of gone) log.warn({ organization }, 'its team is gone from LiteLLM');
   await refusals.foresee(
     database.fork(),

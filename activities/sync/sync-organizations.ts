@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization } from '../../src/database/entities.ts';
 import * as litellmTeams from '../../src/database/litellm-teams.ts';
@@ -29,10 +30,11 @@ export function syncOrganizations({ database, kms, log }: Pick<ActivityDependenc
     const page = { after, limit: ORGANIZATIONS_AT_ONCE, among: run.organizationIds };
     const unseen = await organizations.unseenSince(em, new Date(run.since), page);
 
-    const settling = beginSettling({ database, kms, log }, run);
+    const signal = Context.current().cancellationSignal;
+    const settling = beginSettling({ database, kms, log, signal }, run);
     const pairs: Pair[] = [];
     let unreadable = 0;
-    await sideBySide(unseen, async (organization) => {
+    const look = async (organization: Organization) => {
       const own = await lookUp(settling, organization);
       if (own.kind === 'unknown') {
         unreadable++;
@@ -47,7 +49,8 @@ export function syncOrganizations({ database, kms, log }: Pick<ActivityDependenc
       if (absence === 'deleted' || absence === 'never_made') pairs.push({ organization, theirs: null });
       if (absence === 'uncertain')
         log.warn({ organization_id: organization.id }, 'no team is made while some in LiteLLM could not be read');
-    });
+    };
+    await sideBySide(unseen, look, signal);
 
     if (!run.dryRun) {
       await litellmTeams.record(

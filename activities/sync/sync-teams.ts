@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization } from '../../src/database/entities.ts';
 import * as litellmTeams from '../../src/database/litellm-teams.ts';
@@ -20,7 +21,7 @@ const MAX_UNMANAGED_LISTED = 100;
 export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async ({ run, cursor, counts }: { run: SyncRef; cursor: TeamsCursor; counts: SyncCounts }): Promise<SyncTeamsPart> => {
     await syncRuns.noteCounts(database.fork(), run.runId, counts);
-    const settling = beginSettling({ database, kms, log }, run);
+    const settling = beginSettling({ database, kms, log, signal: Context.current().cancellationSignal }, run);
     const found = { organizations: 0, unmanaged: 0 };
     const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams) => {
       const em = database.fork();

@@ -32,7 +32,8 @@ import { sideBySide } from './side-by-side.ts';
 const MAX_OUTAGES_IN_A_ROW = 5;
 const OUTAGES: readonly KmsErrorKind[] = ['unavailable', 'unknown_outcome', 'unauthenticated'];
 
-export type SettlerDependencies = MirrorDependencies & { log: Logger };
+/** `signal`: aborted when the attempt is to end. */
+export type SettlerDependencies = MirrorDependencies & { log: Logger; signal: AbortSignal };
 export type SettledRun = syncRuns.SyncWish & { runId: string };
 /** The part of a run that one activity does. */
 export type Settling = SettlerDependencies & { run: SettledRun; outagesInARow: number };
@@ -45,8 +46,8 @@ export type Pair = { organization: Organization; theirs: KmsTeam | null };
 
 type Result = { outcome: SyncOutcome; reason: string | null };
 
-export function beginSettling({ database, kms, log }: SettlerDependencies, run: SettledRun): Settling {
-  return { database, kms, log, run, outagesInARow: 0 };
+export function beginSettling({ database, kms, log, signal }: SettlerDependencies, run: SettledRun): Settling {
+  return { database, kms, log, signal, run, outagesInARow: 0 };
 }
 
 /** Whether the run is about the organization. */
@@ -89,7 +90,7 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
     pairs.map(({ organization }) => organization.litellmTeamId),
   );
   const present: string[] = [];
-  await sideBySide(pairs, async ({ organization, theirs }) => {
+  const compareOne = async ({ organization, theirs }: Pair) => {
     const { id, litellmTeamId } = organization;
     const isOwn = ({ organizationId }: { organizationId: string }) => organizationId === id;
     const owned = { organization, teams: allTeams.filter(isOwn), leavingKeys: allLeavingKeys.filter(isOwn) };
@@ -100,7 +101,8 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
       blockedByUs: blocked.has(litellmTeamId),
     });
     if (await settleAll(settling, driftOf(ours, theirs), owned)) present.push(litellmTeamId);
-  });
+  };
+  await sideBySide(pairs, compareOne, settling.signal);
   return present;
 }
 

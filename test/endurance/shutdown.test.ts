@@ -2,9 +2,12 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import axios, { type AxiosResponse } from 'axios';
 import { freePort } from '../../sandbox/ports.ts';
-import { CONFIRM } from '../support/faults.ts';
+import { ALWAYS, CONFIRM, READ_BUDGET } from '../support/faults.ts';
 import { Processes } from '../support/processes.ts';
-import { World } from '../support/world.ts';
+import { SOME_CUSTOMER, World } from '../support/world.ts';
+
+/** After this a worker ends though something still runs. */
+const FORCED_MS = 45_000;
 
 let world: World;
 const processes = new Processes();
@@ -104,4 +107,26 @@ test('a worker that gets SIGTERM while a card is charged says so, ends the charg
   expect(['charging', 'charged']).toContain(rows[0]?.status);
   await processes.start('worker', world);
   expect(await world.closed(eventId)).toEqual({ outcome: 'succeeded', success: true });
+});
+
+test('a worker that gets SIGTERM in the middle of bulk work leaves the rest to another one, and ends without a fault', async () => {
+  // Twelve groups of five, each with a look of five seconds: more than a worker has to end.
+  await world.sql.query(
+    `insert into organization_balance_config (c_organization_id, name, stripe_customer_id, litellm_team_id, currency, minimum_balance,
+       target_balance, quota_per_unit, auto_recharge_enabled, max_daily_recharges, time_zone)
+     select 'slow-' || n, 'slow', $1, 'slow-' || n, 'usd', 1, 2, 1, false, 1, 'UTC' from generate_series(1, 60) n`,
+    [SOME_CUSTOMER],
+  );
+  const [, worker] = await Promise.all([processes.start('serve', world), processes.start('worker', world)]);
+  const slow = await world.kmsFault({ ...READ_BUDGET, contains: 'slow-', times: ALWAYS, action: { kind: 'delay', ms: 5_000 } });
+  const { data: run } = await world.admin.post('/api/v1/sync');
+  await slow.struck();
+  const asked = performance.now();
+  expect(await worker.terminate()).toBe(0);
+  expect(performance.now() - asked).toBeLessThan(FORCED_MS);
+  expect(worker.lines.filter((line) => line.includes('"level":60'))).toEqual([]);
+  await slow.remove();
+  await processes.start('worker', world);
+  const status = async () => (await world.admin.get(`/api/v1/sync/${run.id}`)).data.status;
+  await world.eventually(async () => (await status()) === 'succeeded', 'another worker has done the rest');
 });
