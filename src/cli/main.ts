@@ -20,6 +20,7 @@ import { addWebhookCommands } from './commands/webhook.ts';
 import { PARTS, type Part, parts } from './dev/parts.ts';
 import { CommandError, EXIT, EXIT_CODES_HELP } from './exit.ts';
 import { type Output, withJson } from './output.ts';
+import { otherServiceText } from './service-client.ts';
 import { withWhatIsMeant } from './unknown-command.ts';
 
 // Every command inherits how usage errors are shown, and that they are thrown.
@@ -30,6 +31,7 @@ const bill = new Command('bill')
   .configureOutput({ outputError: (said, write) => write(withWhatIsMeant(said)) })
   .enablePositionalOptions()
   .hook('preAction', (_bill, command) => refuseEmpty([...command.args, ...givenValues(command.opts())]))
+  .hook('preAction', (_bill, command) => warnOfAnotherService(command))
   .exitOverride();
 
 bill
@@ -80,6 +82,16 @@ addSweepCommand(bill);
 addSyncCommand(bill);
 addLedgerCommands(bill);
 addCompletionCommand(bill);
+
+/** These do not call the API. Those of them that read a server say themselves which one. */
+const WITHOUT_API = new Set(['dev', 'serve', 'worker', 'migrate', 'doctor', 'reconcile', 'sweep', 'verify', 'completion']);
+
+/** A command that shows another service than the one that runs here says so. */
+function warnOfAnotherService(command: Command): void {
+  if (WITHOUT_API.has(command.name()) || command.opts<Output>().json) return;
+  const other = otherServiceText();
+  if (other !== null) console.error(`warning: ${other}.`);
+}
 
 try {
   await bill.parseAsync();

@@ -4,8 +4,10 @@
  */
 import { createLogger } from '../observability/log.ts';
 import { beginTracing, endTracingAfter } from './begin-tracing.ts';
+import { databasePlace } from './database-place.ts';
 import { MIGRATION_PARTS, migrate } from './migrate.ts';
 import { configOrExit, partsOrExit, stopOnSignal } from './process.ts';
+import { elsewhereText, placeText } from './service-client.ts';
 import { databaseOrExit, exitOnTlsRefused } from './startup-check.ts';
 
 export async function serve(): Promise<void> {
@@ -37,8 +39,13 @@ export async function work(): Promise<void> {
 
 export async function migrateOnce(): Promise<void> {
   const config = partsOrExit(MIGRATION_PARTS);
+  const log = createLogger(config.logLevel);
+  const place = databasePlace(config.databaseUrl);
+  const elsewhere = elsewhereText(place);
+  log.info({ database: placeText(place) }, 'migrating');
+  if (elsewhere) log.warn({ reason: elsewhere }, 'this is not the database of the service that runs here');
   try {
-    await migrate(config, createLogger(config.logLevel));
+    await migrate(config, log);
   } catch (error) {
     exitOnTlsRefused(error);
     throw error;

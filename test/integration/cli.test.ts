@@ -2,13 +2,16 @@
  * The `bill` commands, each a process of its own as an operator runs it: what it prints, what it does, what
  * it ends with.
  */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { freePort } from '../../sandbox/ports.ts';
 import { HMAC_SECRET } from '../support/alerts.ts';
 import { HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
-import { type Ended, runBill } from '../support/processes.ts';
+import { type Ended, runBill, startBillCommand } from '../support/processes.ts';
 import { ADMIN_API_KEY, type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
 /** sysexits.h EX_CONFIG. */
@@ -491,8 +494,12 @@ describe('bill ledger verify', () => {
   test('prints what it has verified, as JSON too, and ends with 3 when it finds something', async () => {
     const DATABASE_URL = world.env['DATABASE_URL'] ?? '';
     const verify = (...args: string[]) => bill(['ledger', 'verify', '--org', organization.id, ...args], { DATABASE_URL });
-    expect(await verify()).toEqual({ code: 0, out: '2 transfers verified, 0 faults\n', err: '' });
-    expect(JSON.parse((await verify('--json')).out)).toEqual({ transfers: 2, faults: [] });
+    const { hostname, port, pathname } = new URL(DATABASE_URL);
+    const at = `${pathname.slice(1)} at ${hostname}:${port}`;
+    const out = `2 transfers verified, 0 faults, in the database ${at} (DATABASE_URL of the environment)\n`;
+    expect(await verify()).toEqual({ code: 0, out, err: '' });
+    const database = { setting: 'DATABASE_URL', at, origin: 'the environment', elsewhere: null };
+    expect(JSON.parse((await verify('--json')).out)).toEqual({ database, transfers: 2, faults: [] });
     const chain = 'update organization_balance_config set ledger_hash = $2 where c_organization_id = $1 returning ledger_hash';
     const { rows } = await world.sql.query('select ledger_hash from organization_balance_config where c_organization_id = $1', [
       organization.id,
@@ -504,6 +511,66 @@ describe('bill ledger verify', () => {
     expect(JSON.parse(found.out).faults).toEqual([
       { organization_id: organization.id, sequence: expect.any(Number), transfer_id: null, fault: expect.any(String) },
     ]);
+  });
+});
+
+describe('beside an npm start that runs here and uses other servers', () => {
+  const DEV = { PUBLIC_URL: 'http://127.0.0.1:9', DATABASE_URL: 'postgres://bill:its-password@127.0.0.1:15432/dev', pid: process.pid };
+  const address = () => world.env['DATABASE_URL'] ?? '';
+  const file = (name: string, text: string) => {
+    const path = join(mkdtempSync(join(tmpdir(), 'bill-dev-')), name);
+    writeFileSync(path, text);
+    return path;
+  };
+  const beside = (dev: object) => ({ BILL_DEV_FILE: file('dev.json', JSON.stringify(dev)) });
+
+  test('ledger verify warns which database it reads, who said so, and which one the running service has', async () => {
+    const fromFile = beside(DEV);
+    const ended = await runBill(['ledger', 'verify'], fromFile, [`--env-file=${file('.env', `DATABASE_URL=${address()}\n`)}`]);
+    expect(ended.err).toMatch(
+      /^warning: this reads the database \S+ at \S+ \(DATABASE_URL of \.env\); the npm start that runs here uses another, dev at 127\.0\.0\.1:15432: take DATABASE_URL out of \.env to look at that one\.\n$/,
+    );
+    expect(ended.out + ended.err).not.toContain('its-password');
+    const set = await bill(['ledger', 'verify'], { DATABASE_URL: address(), ...beside(DEV) });
+    expect(set.err).toMatch(/\(DATABASE_URL of the environment\);.*: unset DATABASE_URL to look at that one\.\n$/);
+  });
+
+  test('nothing is warned of when it is the same one, or when the process of the file has ended', async () => {
+    const same = address().replace('127.0.0.1', 'localhost');
+    const quiet = { DATABASE_URL: address() };
+    expect((await bill(['ledger', 'verify'], { ...quiet, ...beside({ ...DEV, DATABASE_URL: same }) })).err).toBe('');
+    const { child, ended } = startBillCommand(['completion', 'bash'], {});
+    await ended;
+    expect((await bill(['ledger', 'verify'], { ...quiet, ...beside({ ...DEV, pid: child.pid }) })).err).toBe('');
+  });
+
+  test('without a DATABASE_URL it is the one of the running service', async () => {
+    const ended = await runBill(['ledger', 'verify'], beside({ ...DEV, DATABASE_URL: address() }));
+    expect(ended).toMatchObject({ code: 0, err: '', out: expect.stringContaining('(DATABASE_URL of the running npm start)') });
+  });
+
+  test('a command that calls the API warns of another service, and prints nothing beside JSON', async () => {
+    const list = (...args: string[]) => bill(['org', 'list', ...args], beside(DEV));
+    expect((await list()).err).toBe(
+      `warning: this asks the service at ${world.apiUrl} (PUBLIC_URL of the environment); the npm start that runs here uses another, http://127.0.0.1:9: unset PUBLIC_URL to look at that one.\n`,
+    );
+    expect((await list('--json')).err).toBe('');
+  });
+
+  test('doctor says of each server which one is asked and who said so, and which one the running service has', async () => {
+    const ended = await runBill(['doctor', '--json'], { ...world.env, PUBLIC_URL: world.apiUrl, ...beside(DEV) });
+    const asked = JSON.parse(ended.out).readings.filter(({ check }: { check: string }) => check === 'asked');
+    expect(asked.map(({ area, verdict }: { area: string; verdict: string }) => [area, verdict])).toEqual([
+      ['database', 'note'],
+      ['Temporal', 'ok'],
+      ['Stripe', 'ok'],
+      ['LiteLLM', 'ok'],
+      ['API', 'note'],
+    ]);
+    expect(asked[0].seen).toMatch(/^\S+ at \S+ \(DATABASE_URL of the environment\); the npm start that runs here uses another, dev at /);
+    expect(asked[0].advice).toBe('unset DATABASE_URL to look at that one');
+    expect(asked[2].seen).toBe(`${world.env['STRIPE_API_BASE']} (STRIPE_API_BASE of the environment)`);
+    expect(ended.out).not.toContain('its-password');
   });
 });
 

@@ -81,19 +81,28 @@ const COMMAND_TIMEOUT_MS = 120_000;
 export type Ended = { code: number | null; out: string; err: string };
 
 /** Runs a command to its end, with nothing of the service in its environment but what is said here. */
-export function runBill(args: string[], env: Record<string, string>): Promise<Ended> {
-  return startBillCommand(args, env).ended;
+export function runBill(args: string[], env: Record<string, string>, nodeFlags: string[] = []): Promise<Ended> {
+  return startBillCommand(args, env, nodeFlags).ended;
 }
 
+/** The tests are of no `bill dev` that runs in this clone. */
+const NO_DEV = '/dev/null';
+
 /** Starts a command that may go on until it is ended. */
-export function startBillCommand(args: string[], env: Record<string, string>): { child: ChildProcess; ended: Promise<Ended> } {
+export function startBillCommand(
+  args: string[],
+  env: Record<string, string>,
+  nodeFlags: string[] = [],
+): { child: ChildProcess; ended: Promise<Ended> } {
   const options = {
-    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: COMPILE_CACHE, BILL_DEV_FILE: NO_DEV, ...env },
     cwd: tmpdir(),
     timeout: COMMAND_TIMEOUT_MS,
   };
   const { promise: ended, resolve } = Promise.withResolvers<Ended>();
-  const child = execFile(process.execPath, [MAIN, ...args], options, (_error, out, err) => resolve({ code: child.exitCode, out, err }));
+  const child = execFile(process.execPath, [...nodeFlags, MAIN, ...args], options, (_error, out, err) =>
+    resolve({ code: child.exitCode, out, err }),
+  );
   return { child, ended };
 }
 

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { EXIT } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
-import { serviceSetting } from '../service-client.ts';
+import { elsewhereText, placeText, serviceSetting } from '../service-client.ts';
 import { counted } from '../units.ts';
 
 export function addLedgerCommands(bill: Command): void {
@@ -20,7 +20,12 @@ async function verify({ org, ...options }: Output & { org?: string }): Promise<v
   const { Database } = await import('../../database/database.ts');
   const ledger = await import('../../database/ledger.ts');
   const names = await import('../../database/names.ts');
-  const database = await Database.open(serviceSetting('DATABASE_URL'));
+  const { databasePlace } = await import('../database-place.ts');
+  const address = serviceSetting('DATABASE_URL');
+  const place = databasePlace(address);
+  const elsewhere = elsewhereText(place);
+  if (elsewhere && !options.json) console.error(`warning: this reads the database ${placeText(place)}; ${elsewhere}.`);
+  const database = await Database.open(address);
   try {
     if (org !== undefined) await names.requireOrganizationOfRows(database.fork(), org);
     const { transfers, faults } = await ledger.verify(database.fork(), org);
@@ -31,10 +36,10 @@ async function verify({ org, ...options }: Output & { org?: string }): Promise<v
       fault,
     }));
     if (found.length > 0) process.exitCode = EXIT.found;
-    print(options, { transfers, faults: found }, () =>
+    print(options, { database: place, transfers, faults: found }, () =>
       [
         ...found.map(({ organization_id, sequence, fault }) => `${organization_id}  transfer ${sequence}: ${fault}`),
-        `${counted(transfers, 'transfer')} verified, ${counted(found.length, 'fault')}`,
+        `${counted(transfers, 'transfer')} verified, ${counted(found.length, 'fault')}, in the database ${placeText(place)}`,
       ].join('\n'),
     );
   } finally {

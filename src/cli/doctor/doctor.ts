@@ -17,12 +17,13 @@ import { PaymentsError } from '../../payments/errors.ts';
 import { openClient } from '../../temporal/connection.ts';
 import { temporalErrorOf } from '../../temporal/errors.ts';
 import { temporalFacts } from '../../temporal/facts.ts';
+import { databasePlace } from '../database-place.ts';
 import { EXIT } from '../exit.ts';
 import { fetchWithin } from '../fetch.ts';
 import { type Output, print } from '../output.ts';
 import { configOrExit } from '../process.ts';
 import { progress } from '../progress.ts';
-import { serviceEnvironment } from '../service-client.ts';
+import { elsewhereText, type Known, type Place, placeOf, placeText, serviceEnvironment } from '../service-client.ts';
 import { examineCustomers, examineHolds } from './holds.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
 import { examineStandings } from './organizations.ts';
@@ -39,9 +40,28 @@ const SILENT_MS = 2_000;
 export async function doctor(options: Output): Promise<void> {
   const say = progress(options);
   const waiting = setTimeout(() => say('asking the database, Temporal, Stripe, LiteLLM and the API'), SILENT_MS);
-  const readings = await examine(configOrExit(serviceEnvironment())).finally(() => clearTimeout(waiting));
+  const config = configOrExit(serviceEnvironment());
+  const readings = [...placesOf(config), ...(await examine(config).finally(() => clearTimeout(waiting)))];
   print(options, { readings }, () => textOf(readings));
   if (readings.some(({ verdict }) => verdict === 'change')) process.exitCode = EXIT.found;
+}
+
+/** Which servers are asked, and who says so: another one than the service uses is found fine for nothing. */
+export function placesOf({ databaseUrl, temporal, stripe, kms, http }: Config, known?: Known): Reading[] {
+  const temporalAddress = temporal.connect.connectionOptions.address ?? 'localhost:7233';
+  const places: [string, Place][] = [
+    ['database', databasePlace(databaseUrl, known)],
+    ['Temporal', placeOf('TEMPORAL_ADDRESS', temporalAddress, (address) => address, known)],
+    ['Stripe', placeOf('STRIPE_API_BASE', stripe.apiBase, undefined, known)],
+    ['LiteLLM', placeOf('KMS_BASE_URL', kms.baseUrl, undefined, known)],
+    ['API', placeOf('PUBLIC_URL', http.publicUrl, undefined, known)],
+  ];
+  return places.map(([area, place]) => {
+    const elsewhere = elsewhereText(place);
+    const [differs, advice] = elsewhere?.split(': ') ?? [];
+    const seen = [placeText(place), differs].filter(Boolean).join('; ');
+    return { area, check: 'asked', verdict: elsewhere ? 'note' : 'ok', seen, advice: advice ?? null };
+  });
 }
 
 /** Every check, in the order in which to repair what has failed. */
