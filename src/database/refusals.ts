@@ -2,10 +2,12 @@
  * What an organization has been refused, so that a refusal is told once and not with each alert, and told
  * again when it has passed and comes back.
  */
-import { actionOnRefusal, type ToldRefusal } from '../domain/outbound-event.ts';
-import { REFUSALS } from '../domain/policy.ts';
+import { limitsOf } from '../domain/limits.ts';
+import type { ToldRefusal } from '../domain/outbound-event.ts';
 import { BY_CARD, BY_LITELLM } from '../domain/refusal-causes.ts';
+import { toldRefusal } from '../domain/settings-warnings.ts';
 import type { EntityManager } from './database.ts';
+import { Organization } from './entities.ts';
 import { tell } from './outbound-events.ts';
 import { sqlList } from './sql.ts';
 
@@ -20,13 +22,13 @@ export async function note(tx: EntityManager, { organizationId, reason, eventId,
     [organizationId, reason],
   );
   if (noted?.times !== 1) return;
+  const organization = await tx.findOneOrFail(Organization, organizationId);
   const data = {
     reason,
     event_id: eventId,
     litellm_team_id: teamId,
     since: new Date(noted.since).toISOString(),
-    detail: REFUSALS[reason],
-    action: actionOnRefusal(reason, organizationId),
+    ...toldRefusal({ ...organization, ...limitsOf(organization) }, reason, organizationId),
   };
   await tell(tx, { type: 'refusal.new', organizationId, key: `refusal/${organizationId}/${reason}/${eventId}`, data });
 }

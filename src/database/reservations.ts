@@ -6,7 +6,8 @@ import { LockMode, type RequiredEntityData } from '@mikro-orm/core';
 import type { Card } from '../domain/card.ts';
 import { describeHold } from '../domain/hold.ts';
 import { quotaMicros } from '../domain/money.ts';
-import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal, whyRefused } from '../domain/policy.ts';
+import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal } from '../domain/policy.ts';
+import { whyRefusedUnder } from '../domain/settings-warnings.ts';
 import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, WebhookEvent } from './entities.ts';
@@ -66,7 +67,7 @@ export async function reserve(
     const policy = policyOf(organization);
     const history = await historyOf(tx, organization.id, { card });
     const decision = decide(policy, history);
-    if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal, reason: whyRefused(decision) };
+    if (decision.kind === 'refuse') return { kind: 'refused', refusal: decision.refusal, reason: whyRefusedUnder(policy, decision) };
     if (decision.kind === 'hold') return { kind: 'refused', refusal: 'held', reason: await holdRunaway(tx, organization.id, decision) };
     if (!(await isTurn(tx))) return { kind: 'not_its_turn' };
 

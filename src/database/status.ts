@@ -1,14 +1,23 @@
 /** How organizations stand, as domain/status judges it, and what waits to be handed on. */
 import { remainingPauseMs } from '../domain/cool-down.ts';
 import { isOfLimit, type LimitsUsed, limitsUsed } from '../domain/limits.ts';
-import { formatQuota, moneyText, parseQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import {
+  formatQuota,
+  MAX_CHARGE_MINOR,
+  moneyText,
+  parseQuota,
+  type QuotaMicros,
+  quotaMicros,
+  THREE_DECIMAL,
+  ZERO_DECIMAL,
+} from '../domain/money.ts';
 import { isToldRefusal } from '../domain/outbound-event.ts';
 import { underWaySince } from '../domain/overdue.ts';
 import type { PaidHistory } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domain/reversal.ts';
 import type { Lag, RunsUnderWay, ServiceFacts } from '../domain/service-status.ts';
-import { limitsOfNothing } from '../domain/settings-warnings.ts';
+import { limitsOfNothing, limitsOfOneCharge } from '../domain/settings-warnings.ts';
 import type { OpenEvent, OpenRecharge, OrganizationFacts, StandingDrift, StandingHold } from '../domain/status.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Reversal } from './entities.ts';
@@ -29,8 +38,16 @@ const DRIFT_WINDOW = '6 hours';
 /** More are in the list of holds. */
 const MAX_SERVICE_HOLDS = 20;
 
-/** One whose balance is low, that is blocked, or whose limits may leave nothing to charge in some currency. */
-const QUESTIONABLE = 'low_since is not null or blocked or max_daily_recharges = 0 or least(max_daily_amount, max_monthly_amount) < 1000';
+/** Minor units of one unit of the currency. */
+const SCALE = `case when currency in (${sqlList([...ZERO_DECIMAL])}) then 1 when currency in (${sqlList([...THREE_DECIMAL])}) then 1000 else 100 end`;
+/** What a balance at its minimum needs is rounded up by no more than this, in minor units. */
+const LARGEST_STEP = 100;
+/**
+ * One whose balance is low, that is blocked, whose limits may leave nothing to charge in some currency, or whose
+ * max_charge may not carry what a balance at its minimum needs: one that is not set follows the target, and carries it.
+ */
+const QUESTIONABLE = `low_since is not null or blocked or max_daily_recharges = 0 or least(max_daily_amount, max_monthly_amount) < 1000
+  or least(max_charge, ${MAX_CHARGE_MINOR}) < (target_balance - minimum_balance) / quota_per_unit * ${SCALE} + ${LARGEST_STEP}`;
 
 /** What anything at all may be said of. Ordered by id, behind `after`. */
 const CONCERNED = `
@@ -123,6 +140,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         lowSince: lowSinceOf(organization, rest.balance),
         sweepPause: pauseOf(standings.get(id)),
         limitsOfNothing: limitsOfNothing(policyOf(organization)),
+        limitsOfOneCharge: limitsOfOneCharge(policyOf(organization)),
         recharge: recharge ? openRecharge(recharge) : null,
         event: events.get(id) ?? null,
         reversals: parked

@@ -50,7 +50,7 @@ type Counted = {
 
 /** The refusals that say that a limit is used up. */
 const LIMIT_REFUSALS = ['daily_limit_reached', 'daily_amount_reached', 'monthly_limit_reached'] as const;
-type LimitRefusal = (typeof LIMIT_REFUSALS)[number];
+export type LimitRefusal = (typeof LIMIT_REFUSALS)[number];
 
 export function isOfLimit(reason: string): reason is LimitRefusal {
   return LIMIT_REFUSALS.some((refusal) => refusal === reason);

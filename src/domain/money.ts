@@ -16,8 +16,8 @@ export type Currency = string & { readonly __unit: 'currency' };
 export const MICROS_PER_DOLLAR = 1_000_000;
 
 // https://docs.stripe.com/currencies: amounts of these have no minor unit, or a thousandth.
-const ZERO_DECIMAL = new Set('bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf'.split(' '));
-const THREE_DECIMAL = new Set('bhd jod kwd omr tnd'.split(' '));
+export const ZERO_DECIMAL: ReadonlySet<string> = new Set('bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf'.split(' '));
+export const THREE_DECIMAL: ReadonlySet<string> = new Set('bhd jod kwd omr tnd'.split(' '));
 
 /**
  * Stripe refuses a smaller charge in US dollars; in other currencies Stripe refuses with `amount_too_small`.

@@ -11,7 +11,7 @@ import { actionOnRecharge, actionOnRefusal, actionOnReversal, type ToldRefusal }
 import { overdueAfter, UNDECIDED_AFTER_MS, undecidedEvent } from './overdue.ts';
 import { REFUSALS } from './policy.ts';
 import type { RechargeStatus } from './recharge-status.ts';
-import type { LimitOfNothing } from './settings-warnings.ts';
+import type { LimitInTheWay } from './settings-warnings.ts';
 import { DRIFT_ADVICE, type DriftKind } from './sync.ts';
 
 /** The states of an organization, the one that most needs somebody first. */
@@ -96,7 +96,9 @@ export type OrganizationFacts = {
   /** Its team was made for it, and nobody has used it. */
   isUnused: boolean;
   /** The limits that leave nothing to charge, each with what to change. */
-  limitsOfNothing: readonly LimitOfNothing[];
+  limitsOfNothing: readonly LimitInTheWay[];
+  /** Those that stop every recharge of a balance at its minimum, each with what to change. */
+  limitsOfOneCharge: readonly LimitInTheWay[];
   recharge: OpenRecharge | null;
   /** The oldest that has no recharge. */
   event: OpenEvent | null;
@@ -248,9 +250,14 @@ function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization
   return `${HOLDS[reason].endedBy}: ${releaseOf(id)}`;
 }
 
-/** Settings under which no recharge is possible, whatever the balance. */
-function limited({ id, limitsOfNothing }: OrganizationFacts): Standing[] {
-  return limitsOfNothing.map(({ why, flag }) => ({ state: 'limit_reached', since: null, why, next: `bill org set ${id} ${flag}` }));
+/** Settings under which no recharge is possible, or each is held. */
+function limited({ id, limitsOfNothing, limitsOfOneCharge }: OrganizationFacts): Standing[] {
+  return [...limitsOfNothing, ...limitsOfOneCharge].map(({ why, flag }) => ({
+    state: 'limit_reached',
+    since: null,
+    why,
+    next: `bill org set ${id} ${flag}`,
+  }));
 }
 
 /** The command that ends a hold. */

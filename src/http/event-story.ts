@@ -1,11 +1,13 @@
 /** What became of an event, in words, and what settles it. */
 import type { WebhookEvent } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
+import * as organizations from '../database/organizations.ts';
 import * as refusals from '../database/refusals.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { describeHold } from '../domain/hold.ts';
-import { actionOnRefusal, isToldRefusal } from '../domain/outbound-event.ts';
+import { isToldRefusal } from '../domain/outbound-event.ts';
 import { REFUSALS, type Refusal } from '../domain/policy.ts';
+import { toldRefusal } from '../domain/settings-warnings.ts';
 import { goesOn, releaseOf, withTrouble } from '../domain/status.ts';
 import { ANY_ID, rechargeByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -33,9 +35,13 @@ export async function eventStory(dependencies: EventStoryDependencies, event: We
   if (!event.processed) return openStory(dependencies, event);
   if (outcome === 'held' && organizationId) return heldStory(dependencies, event);
   if (outcome && isRefusal(outcome)) {
-    const stands =
-      organizationId && isToldRefusal(outcome) && (await refusals.stands(dependencies.database.fork(), organizationId, outcome));
-    return { summary: `nothing was charged: ${REFUSALS[outcome]}`, next: stands ? actionOnRefusal(outcome, organizationId) : null };
+    // As its settings are now, as long as the refusal stands.
+    const em = dependencies.database.fork();
+    const stands = organizationId && isToldRefusal(outcome) && (await refusals.stands(em, organizationId, outcome));
+    const organization = stands ? await organizations.find(em, organizationId) : null;
+    if (!stands || !organization) return { summary: `nothing was charged: ${REFUSALS[outcome]}`, next: null };
+    const { detail, action } = toldRefusal(organizations.policyOf(organization), outcome, organizationId);
+    return { summary: `nothing was charged: ${detail}`, next: action };
   }
   switch (outcome) {
     case 'unknown_team':

@@ -4,7 +4,8 @@ import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
 import { loweredBudget } from '../domain/hold.ts';
 import { formatMoney, formatQuota, formatQuotaOrNull, quotaMicros } from '../domain/money.ts';
-import { type Decision, decideRecharge, type LiveBudget, REFUSALS, type RechargeHistory, whyNoCard, whyRefused } from '../domain/policy.ts';
+import { type Decision, decideRecharge, type LiveBudget, REFUSALS, type RechargeHistory, whyNoCard } from '../domain/policy.ts';
+import { whyRefusedUnder } from '../domain/settings-warnings.ts';
 import { KmsError } from '../kms/errors.ts';
 import type { HttpDependencies } from './dependencies.ts';
 
@@ -61,7 +62,8 @@ export function decideNow(organization: Organization, budget: LiveBudget, histor
   return decideRecharge({ policy: organizations.policyOf(organization), budget, history, occasion: { kind: 'alert', isRefusal: false } });
 }
 
-function outlook(decision: Decision, { currency }: Organization): Outlook {
+function outlook(decision: Decision, organization: Organization): Outlook {
+  const { currency } = organization;
   const balance = formatQuotaOrNull(decision.balance);
   const told = { ...NOTHING, currency, balance };
   switch (decision.kind) {
@@ -70,7 +72,7 @@ function outlook(decision: Decision, { currency }: Organization): Outlook {
     case 'hold':
       return { ...told, would: 'hold', amount: formatMoney(decision.amount, currency), reason: decision.reason, why: decision.detail };
     case 'refuse':
-      return { ...told, would: 'refuse', reason: decision.refusal, why: whyRefused(decision) };
+      return { ...told, would: 'refuse', reason: decision.refusal, why: whyRefusedUnder(organizations.policyOf(organization), decision) };
   }
 }
 

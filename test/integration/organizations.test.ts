@@ -435,6 +435,12 @@ describe('the outlook of an organization', () => {
       why: expect.stringMatching(/operator.*unpaid invoices.*hld_/),
     });
 
+    const never = await world.organization({ settings: { max_daily_recharges: 0 } });
+    expect(await outlookOf(never)).toMatchObject({
+      reason: 'daily_limit_reached',
+      why: 'max_daily_recharges is 0, so nothing is ever charged: set it to 1 at least',
+    });
+
     const { id: cardless } = await world.stripe.customers.create({});
     const unpayable = await world.organization({ settings: { stripe_customer_id: cardless } });
     expect(await outlookOf(unpayable)).toMatchObject({

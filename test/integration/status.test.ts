@@ -309,6 +309,13 @@ describe('of an organization', () => {
   test('limits that leave nothing to charge, and a block, before anything asks for a recharge', async () => {
     const limited = await world.organization({ spend: 1, settings: { max_daily_amount: '0.20' } });
     expect(await standingOf(limited)).toMatchObject({ state: 'limit_reached', why: expect.stringContaining('less than the least charge') });
+    const small = await world.organization({ spend: 1, settings: { max_charge: '14.99' } });
+    expect(await standingOf(small)).toMatchObject({
+      state: 'limit_reached',
+      why: expect.stringMatching(/^max_charge is 14\.99 USD, and a balance at its minimum needs \d+\.00 USD, so each such charge is held/),
+      next: `bill org set ${small.id} --max-charge <amount>`,
+    });
+    expect(await listed()).toContain(small.id);
     const blocked = await world.organization({ settings: { blocked: true } });
     expect(await standingOf(blocked)).toMatchObject({ state: 'off', next: `bill org set ${blocked.id} --blocked off` });
     expect(await listed()).toEqual(expect.arrayContaining([limited.id, blocked.id]));

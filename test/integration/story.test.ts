@@ -122,9 +122,16 @@ describe('an event', () => {
     const eventId = await world.accepted(organization);
     await world.closed(eventId);
     expect(await event(eventId)).toMatchObject({
-      summary: 'nothing was charged: max_daily_recharges is used up for today',
-      next: `bill org set ${organization.id} --max-daily <n>, or wait for the next day`,
+      summary: 'nothing was charged: max_daily_recharges is 0, so nothing is ever charged: set it to 1 at least',
+      next: `bill org set ${organization.id} --max-daily <n>`,
     });
+    const { data } = await world.sql
+      .query("select data from outbound_event where type = 'refusal.new' and organization_id = $1", [organization.id])
+      .then(({ rows }) => rows[0]);
+    expect([data.detail, data.action]).toEqual([
+      'max_daily_recharges is 0, so nothing is ever charged: set it to 1 at least',
+      `bill org set ${organization.id} --max-daily <n>`,
+    ]);
   });
 
   test('that met a hold names the hold that applied then', async () => {

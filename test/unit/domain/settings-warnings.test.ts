@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { minorUnits, parseQuota } from '../../../src/domain/money.ts';
-import type { RechargePolicy } from '../../../src/domain/policy.ts';
-import { neverCharged, timeZoneAdvice, warningsOf } from '../../../src/domain/settings-warnings.ts';
+import { REFUSALS, type RechargePolicy } from '../../../src/domain/policy.ts';
+import { neverCharged, timeZoneAdvice, toldRefusal, warningsOf, whyRefusedUnder } from '../../../src/domain/settings-warnings.ts';
 import { NO_LIMITS, USD } from '../arbitraries.ts';
 
 const policy: RechargePolicy = {
@@ -58,4 +58,20 @@ test('a target that one charge does not reach from the minimum is warned of, wit
       /^target_balance is further above minimum_balance than one charge carries \(999999\.99 USD\), [^:]*: lower target/,
     ),
   ]);
+});
+
+test('a limit of nothing is not used up: no next day is waited for', () => {
+  const refused = (refusal: 'daily_limit_reached' | 'daily_amount_reached' | 'monthly_limit_reached') =>
+    ({ kind: 'refuse', refusal, balance: null }) as const;
+  for (const [limit, refusal, flag] of [
+    ['maxDailyRecharges', 'daily_limit_reached', '--max-daily <n>'],
+    ['maxDailyAmount', 'daily_amount_reached', '--max-daily-amount <amount>'],
+    ['maxMonthlyAmount', 'monthly_limit_reached', '--max-monthly <amount>'],
+  ] as const) {
+    const nothing = { ...policy, [limit]: 0 };
+    expect(whyRefusedUnder(nothing, refused(refusal))).toMatch(/ is 0.* nothing is ever charged/);
+    expect(toldRefusal(nothing, refusal, 'acme').action).toBe(`bill org set acme ${flag}`);
+    expect(whyRefusedUnder(policy, refused(refusal))).toBe(REFUSALS[refusal]);
+    expect(toldRefusal(policy, refusal, 'acme').action).toContain('wait for the next');
+  }
 });

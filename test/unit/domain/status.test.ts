@@ -30,6 +30,7 @@ const FINE: OrganizationFacts = {
   isTeamAwaited: false,
   isUnused: false,
   limitsOfNothing: [],
+  limitsOfOneCharge: [],
   recharge: null,
   event: null,
   reversals: [],
@@ -350,6 +351,14 @@ max_daily_recharges is 0
 limit reached
 max_daily_recharges is 0
 → bill org set acme --max-daily <n>`,
+    ],
+    [
+      'a max_charge that holds each charge',
+      { limitsOfOneCharge: [{ why: 'max_charge is 10.00 USD', flag: '--max-charge <amount>' }] },
+      `
+limit reached
+max_charge is 10.00 USD
+→ bill org set acme --max-charge <amount>`,
     ],
     [
       'a block of ours',
