@@ -14,6 +14,7 @@ import { KMS_ROUTES } from '../../src/kms/routes.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
 import { createDatabase } from '../support/databases.ts';
+import { ALWAYS, HOLD, UNAVAILABLE } from '../support/faults.ts';
 import { type Organization, type OrganizationWish, World } from '../support/world.ts';
 
 const PATHS = KMS_ROUTES.map(({ path }) => path);
@@ -63,7 +64,9 @@ describe('a service that is well', () => {
     expect(of('waiting', 'alerts')?.seen).toBe('nothing waits to be handed on');
     expect(of('Temporal', 'schedule reconcile')?.verdict).toMatch(/ok|note/);
     expect(of('Stripe', 'key')?.seen).toBe('a test key, may make every call');
-    expect(of('clock', 'and Stripe')?.seen).toMatch(/^\d s apart$/);
+    expect(seen.filter(({ area }) => area === 'clock')).toMatchObject([
+      { check: 'and Stripe, LiteLLM, PostgreSQL', verdict: 'ok', seen: expect.stringMatching(/^at most \d s apart$/) },
+    ]);
     expect(of('webhooks', 'LiteLLM')?.seen).toMatch(/^last alert \d+ s ago$/);
     expect(of('webhooks', 'API')?.seen).toBe(`answers at ${world.apiUrl}`);
     expect(of('teams', 'in LiteLLM')?.seen).toMatch(/^1 of 1 are as a recharge needs them there; bill status says what else/);
@@ -187,21 +190,57 @@ describe('what is not well is named', () => {
       PUBLIC_URL: unreachable,
     });
     expect(Object.keys(found).sort()).toEqual(
-      [
-        'LiteLLM answers',
-        'Stripe key',
-        'Temporal namespace',
-        'clock and LiteLLM',
-        'clock and Stripe',
-        'database answers',
-        'webhooks API',
-      ].sort(),
+      ['LiteLLM answers', 'Stripe answers', 'Temporal namespace', 'database answers', 'webhooks API'].sort(),
     );
     expect(found['database answers']).toMatch(/DATABASE_URL/);
     expect(found['Temporal namespace']).toMatch(/TEMPORAL_ADDRESS/);
-    expect(found['Stripe key']).toBe(`see that this machine reaches ${unreachable} (STRIPE_API_BASE), and what status.stripe.com says`);
-    expect(found['clock and Stripe']).toBe('see the line of Stripe');
+    expect(found['Stripe answers']).toBe(`see that this machine reaches ${unreachable} (STRIPE_API_BASE), and what status.stripe.com says`);
   });
+});
+
+test('a Stripe that hangs is no key that is refused, and one fault is to be changed once', async () => {
+  const fault = await world.stripeFault({ path: '/v1/**', times: ALWAYS, action: HOLD });
+  const seen = await readings().finally(() => fault.remove());
+  expect(seen.filter(({ verdict }) => verdict === 'change')).toMatchObject([
+    {
+      area: 'Stripe',
+      check: 'answers',
+      seen: expect.stringContaining('no answer within'),
+      advice: expect.stringContaining('STRIPE_API_BASE'),
+    },
+  ]);
+  expect(seen.map(({ area, check, seen, advice }) => `${area} ${check} ${seen} ${advice}`).join('\n')).not.toContain('STRIPE_SECRET_KEY');
+  expect(seen.filter(({ area }) => area === 'clock').map(({ check, verdict }) => [check, verdict])).toEqual([
+    ['and Stripe', 'note'],
+    ['and LiteLLM, PostgreSQL', 'ok'],
+  ]);
+});
+
+test('customers that Stripe does not show in time say nothing of the key', async () => {
+  await world.organization({ spend: 0 });
+  const fault = await world.stripeFault({ method: 'GET', path: '/v1/customers/*/payment_methods', times: ALWAYS, action: UNAVAILABLE });
+  const customers = await world.stripeFault({ method: 'GET', path: '/v1/customers/cus_*', times: ALWAYS, action: UNAVAILABLE });
+  const found = await changes().finally(() => Promise.all([fault.remove(), customers.remove()]));
+  for (const advice of Object.values(found)) expect(advice).not.toContain('STRIPE_SECRET_KEY');
+  expect(Object.keys(found).every((name) => name.startsWith('Stripe '))).toBe(true);
+  expect(Object.keys(found)).not.toEqual([]);
+});
+
+test('a Stripe that fails is no key that is refused', async () => {
+  const fault = await world.stripeFault({ path: '/v1/**', times: ALWAYS, action: UNAVAILABLE });
+  const found = await changes().finally(() => fault.remove());
+  expect(found).toEqual({ 'Stripe answers': expect.stringContaining('STRIPE_API_BASE') });
+});
+
+test('a clock of this machine that is off is one thing to change, whoever is compared with it', async () => {
+  const headers = { date: new Date(Date.now() - 3_600_000).toUTCString() };
+  const action = { kind: 'respond', status: 200, headers, body: {} } as const;
+  await world.kmsFault({ path: '/health/liveliness', times: 2, action });
+  await world.stripeFault({ path: '/v1/balance', times: 2, action });
+  const clocks = (await readings()).filter(({ area, verdict }) => area === 'clock' && verdict === 'change');
+  expect(clocks).toMatchObject([
+    { check: 'and Stripe, LiteLLM', seen: expect.stringMatching(/^at most 3[67]\d\d s apart: this machine is ahead$/) },
+  ]);
 });
 
 describe('what stops charges', () => {

@@ -141,26 +141,7 @@ export function encryptionOf({ connection: { sslMode, host }, isEncryptedAtServe
 
 async function examineStripe(payments: PaymentsClient, config: Config): Promise<Reading[]> {
   return Promise.all([
-    runCheck(
-      { area: 'Stripe', check: 'key', advice: 'set STRIPE_SECRET_KEY to a key that Stripe accepts, STRIPE_API_BASE to where it is' },
-      async () => {
-        const forbidden = await payments.forbiddenCalls().catch((error) => {
-          if (error instanceof PaymentsError && error.kind !== 'key') return error;
-          throw error;
-        });
-        if (forbidden instanceof PaymentsError) {
-          const advice = `see that this machine reaches ${config.stripe.apiBase} (STRIPE_API_BASE), and what status.stripe.com says`;
-          return change(forbidden.message, advice);
-        }
-        if (forbidden.length > 0) {
-          return change(
-            `may not: ${forbidden.join(', ')}`,
-            'allow the restricted key these in the Stripe Dashboard, or set STRIPE_SECRET_KEY to another',
-          );
-        }
-        return `${/_live_/.test(config.stripe.secretKey) ? 'a live key' : 'a test key'}, may make every call`;
-      },
-    ),
+    examineKey(payments, config),
     runCheck({ area: 'Stripe', check: 'webhook secrets' }, async () => {
       if (config.stripe.webhookSecrets.length > 0) return `${config.stripe.webhookSecrets.length} set`;
       return note(
@@ -169,6 +150,22 @@ async function examineStripe(payments: PaymentsClient, config: Config): Promise<
       );
     }),
   ]);
+}
+
+/** A key that is refused is one thing, and a Stripe that does not answer, or has failed, another: the key may be right. */
+async function examineKey(payments: PaymentsClient, { stripe: { apiBase, secretKey } }: Config): Promise<Reading> {
+  const reaches = `see that this machine reaches ${apiBase} (STRIPE_API_BASE), and what status.stripe.com says`;
+  const asked = await withDeadline(payments.forbiddenCalls(), LOOK_DEADLINE_MS, 'no answer').catch((error: Error) => error);
+  const isKey = asked instanceof PaymentsError && asked.kind === 'key';
+  if (asked instanceof Error && !isKey) {
+    return runCheck({ area: 'Stripe', check: 'answers', advice: reaches }, () => Promise.reject(asked));
+  }
+  return runCheck({ area: 'Stripe', check: 'key', advice: 'set STRIPE_SECRET_KEY to a key that Stripe accepts' }, async () => {
+    if (asked instanceof Error) throw asked;
+    if (asked.length === 0) return `${/_live_/.test(secretKey) ? 'a live key' : 'a test key'}, may make every call`;
+    const advice = 'allow the restricted key these in the Stripe Dashboard, or set STRIPE_SECRET_KEY to another';
+    return change(`may not: ${asked.join(', ')}`, advice);
+  });
 }
 
 /** The customers are looked for only when the key is taken: otherwise each would report the key's fault. */
@@ -197,8 +194,8 @@ async function examineApi({ http }: Config): Promise<Reading[]> {
   return [await answers];
 }
 
+/** A line for each thing that is found, with the servers that it is found of: one clock that is off is one thing to change. */
 async function examineClocks(config: Config, database: Database | undefined): Promise<Reading[]> {
-  const advice = 'set the clock of this machine (NTP): alerts are refused when their time is five minutes off';
   const ofServer = (url: string) => async () => {
     const date = (await headOf(url)).headers.get('date');
     return date === null ? undefined : new Date(date);
@@ -214,15 +211,35 @@ async function examineClocks(config: Config, database: Database | undefined): Pr
       async () => new Date((await database.fork().execute<{ now: string }[]>('select clock_timestamp() as now'))[0]?.now ?? Number.NaN),
     ]);
   }
+  const compared = await Promise.all(clocks.map(async ([whose, read]) => ({ whose, ...(await skewOf(read)) })));
+  const found = Map.groupBy(compared, ({ finding }) => finding);
   return Promise.all(
-    clocks.map(([whose, read]) =>
-      runCheck({ area: 'clock', check: `and ${whose}` }, () =>
-        skewOf(read, advice).catch((error: Error) =>
-          change(`not compared, because there is no answer: ${error.message.split('\n')[0]}`, `see the line of ${whose}`),
-        ),
-      ),
-    ),
+    [...found].map(([finding, those]) => {
+      const apart = Math.max(...those.map(({ skewMs }) => Math.round(Math.abs(skewMs) / 1000)));
+      return runCheck({ area: 'clock', check: `and ${those.map(({ whose }) => whose).join(', ')}` }, async () =>
+        clockObservation(finding, those.length > 1 ? `at most ${apart} s apart` : `${apart} s apart`),
+      );
+    }),
   );
+}
+
+type ClockFinding = 'fine' | 'behind' | 'ahead' | 'says no time' | 'gives no answer';
+
+function clockObservation(finding: ClockFinding, apart: string): Observation {
+  switch (finding) {
+    case 'fine':
+      return apart;
+    case 'behind':
+    case 'ahead':
+      return change(
+        `${apart}: this machine is ${finding}`,
+        'set the clock of this machine (NTP): alerts are refused when their time is five minutes off',
+      );
+    case 'says no time':
+      return note(finding, 'none');
+    case 'gives no answer':
+      return note('not compared: no answer', 'what is to be changed stands in the line of the server, if it is not merely slow');
+  }
 }
 
 /** Status and headers of a GET. Redirects are not followed. @throws when there is no answer. */
@@ -232,14 +249,18 @@ async function headOf(url: string): Promise<Response> {
   return response;
 }
 
-async function skewOf(read: () => Promise<Date | undefined>, advice: string): Promise<Observation> {
+/** How far the server's clock is before this machine's, and what that is. */
+async function skewOf(read: () => Promise<Date | undefined>): Promise<{ finding: ClockFinding; skewMs: number }> {
   const before = Date.now();
-  const theirs = await read();
-  // An HTTP date is whole seconds; ours is the middle of the call.
-  const skew = theirs ? theirs.getTime() - (before + Date.now()) / 2 : Number.NaN;
-  if (Number.isNaN(skew)) return note('says no time', 'none');
-  const seen = `${Math.round(Math.abs(skew) / 1000)} s apart`;
-  return Math.abs(skew) <= MAX_SKEW_MS ? seen : change(`${seen}: this machine is ${skew > 0 ? 'behind' : 'ahead'}`, advice);
+  try {
+    const theirs = await withDeadline(read(), LOOK_DEADLINE_MS);
+    // An HTTP date is whole seconds; ours is the middle of the call.
+    const skewMs = theirs ? theirs.getTime() - (before + Date.now()) / 2 : Number.NaN;
+    if (Number.isNaN(skewMs)) return { finding: 'says no time', skewMs: 0 };
+    return { finding: Math.abs(skewMs) <= MAX_SKEW_MS ? 'fine' : skewMs > 0 ? 'behind' : 'ahead', skewMs };
+  } catch {
+    return { finding: 'gives no answer', skewMs: 0 };
+  }
 }
 
 async function examineWebhooks(database: Database, config: Config): Promise<Reading[]> {

@@ -35,7 +35,8 @@ export async function examineHolds(em: EntityManager): Promise<Reading[]> {
 
 /** By customers of ours, because a key of the other mode may make every call, and knows none of them. */
 export async function examineCustomers(em: EntityManager, payments: PaymentsClient): Promise<Reading[]> {
-  const advice = 'set STRIPE_SECRET_KEY to a key of the account and mode that the customers are of';
+  const otherKey = 'set STRIPE_SECRET_KEY to a key of the account and mode that the customers are of';
+  const advice = 'none of the customers is judged by that: see what status.stripe.com says, and run bill doctor again';
   const check = runCheck({ area: 'Stripe', check: 'has our customers', advice }, async () => {
     const customers = await organizations.otherCustomers(em, '', CUSTOMERS_LIMIT);
     if (customers.length === 0) return 'there are none yet';
@@ -45,7 +46,7 @@ export async function examineCustomers(em: EntityManager, payments: PaymentsClie
     const some = missing.slice(0, MAX_NAMED);
     // One that was deleted is known by the right key.
     const isAnyKnown = missing.length < customers.length || (await Promise.all(some.map((id) => payments.knowsCustomer(id)))).some(Boolean);
-    if (!isAnyKnown) return change(`none of ${some.join(', ')}`, advice);
+    if (!isAnyKnown) return change(`none of ${some.join(', ')}`, otherKey);
     const owners = await organizations.ofCustomers(em, some);
     const named = owners.map(({ id, stripeCustomerId }) => `${stripeCustomerId} (${id})`).join(', ');
     const rest = missing.length > some.length ? ` and ${missing.length - some.length} more` : '';
