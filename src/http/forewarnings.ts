@@ -16,7 +16,7 @@ import { KmsError } from '../kms/errors.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { decideNow } from './outlook.ts';
 
-/** A caller waits for the answer to what is stored already: without a budget by then nothing is said. */
+/** A caller waits for the answer to what is stored already: without a budget by then nothing is foreseen, and that is said. */
 const LOOK_AHEAD_MS = 3_000;
 
 /** A team that the synchronisation makes. */
@@ -51,11 +51,12 @@ export async function forewarningsOf(
   organization: Organization,
   { history, expected, wasAskedFor, isTeamWished }: Known,
 ): Promise<Forewarned> {
-  const budget = await withDeadline(kms.teamBudget(organization.litellmTeamId), LOOK_AHEAD_MS).catch((error) =>
-    error instanceof KmsError && error.kind === 'not_found' ? null : undefined,
+  const looked = kms.teamBudget(organization.litellmTeamId);
+  const budget = await withDeadline(looked, LOOK_AHEAD_MS, 'LiteLLM did not answer: no answer').catch((error: Error) =>
+    error instanceof KmsError && error.kind === 'not_found' ? null : error,
   );
   const ofBlock = organization.blocked ? [BLOCKED] : [];
-  if (budget === undefined) return { warnings: ofBlock, budget: null };
+  if (budget instanceof Error) return { warnings: [...ofBlock, ...unforeseen(organization, budget)], budget: null };
   if (budget === null) return { warnings: [...ofBlock, ...(isTeamWished ? await ofMissingTeam() : [])], budget };
   return { warnings: [...ofBlock, ...ofBudget(budget)], budget };
 
@@ -84,6 +85,15 @@ export async function forewarningsOf(
     const advice = adviceOnDeleted({ organizationId, litellmTeamId, lastBudget, lastSeen });
     return [`create_team makes no team again that was deleted. ${advice}`];
   }
+}
+
+/** Nothing is charged of one whose charging is off, whatever LiteLLM says. */
+function unforeseen({ autoRechargeEnabled, blocked, litellmTeamId }: Organization, { message }: Error): string[] {
+  if (!autoRechargeEnabled || blocked) return [];
+  const [reason] = message.split('\n');
+  return [
+    `what is charged next could not be foreseen, because its balance was not read (${reason}): bill webhook send --team ${litellmTeamId} --dry-run says it once LiteLLM answers`,
+  ];
 }
 
 function ofDecision(decision: Decision, organization: Organization): string[] {

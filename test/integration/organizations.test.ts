@@ -373,6 +373,23 @@ describe('a rehearsal', () => {
     expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data).toEqual(before);
   });
 
+  test.each([
+    ['hangs', HOLD, /LiteLLM did not answer: no answer within 3 s/],
+    ['fails', { kind: 'respond', status: 500, body: {} }, /LiteLLM answered 500/],
+  ] as const)('says what it could not foresee, and why, when LiteLLM %s', async (_how, action, why) => {
+    const organization = await world.organization();
+    const off = await world.organization({ settings: { auto_recharge_enabled: false } });
+    const fault = await world.kmsFault({ ...READ_BUDGET, times: ALWAYS, action });
+    const set = (id: string) => world.admin.patch(`${ORGANIZATIONS}/${id}`, { target_balance: '50.00' }, REHEARSED);
+    const made = world.admin.post(ORGANIZATIONS, await draftOfItsOwn({ create_team: true }), REHEARSED);
+    const [changed, silent, added] = await Promise.all([set(organization.id), set(off.id), made]).finally(() => fault.remove());
+    const unforeseen = [
+      expect.stringMatching(new RegExp(`^what is charged next could not be foreseen, .*${why.source}.*--dry-run says it`)),
+    ];
+    expect([changed.data.warnings, added.data.warnings]).toEqual([unforeseen, unforeseen]);
+    expect(silent.data.warnings).toEqual([]);
+  });
+
   test('is refused for what the real one is refused for', async () => {
     const [one, other] = [await created(world), await created(world)];
     expectProblem(await world.admin.post(ORGANIZATIONS, draft({ c_organization_id: one }), REHEARSED), CONFLICT);
