@@ -94,6 +94,8 @@ function warnOfAnotherService(command: Command): void {
 }
 
 try {
+  // Before the missing options of `bill org add ""` are: what is empty was meant to be given.
+  refuseEmpty(process.argv.slice(2));
   await bill.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {

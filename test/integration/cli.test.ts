@@ -254,6 +254,7 @@ describe('bill recharges and bill events', () => {
     [['recharges', 'nope'], /organization_id: there is no organization nope; there are /],
     [['recharges', ''], /an argument is empty/],
     [['org', 'show', ''], /an argument is empty: is a variable not set/],
+    [['org', 'add', ''], /an argument is empty: is a variable not set/],
     [['status', '--org', ''], /an argument is empty/],
     [['sync', '--org', ''], /an argument is empty/],
     [['reversals', 'nope'], /there is no organization nope/],
