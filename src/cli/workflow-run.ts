@@ -9,7 +9,7 @@ import { troubleText } from '../domain/status.ts';
 import { openClient } from '../temporal/connection.ts';
 import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';
-import { troubleIn } from '../temporal/trouble.ts';
+import { innermostReason, troubleIn } from '../temporal/trouble.ts';
 import { CommandError } from './exit.ts';
 import { ServiceError, serviceEnvironment } from './service-client.ts';
 import { workerWait } from './worker-wait.ts';
@@ -71,7 +71,7 @@ export async function runByHand<W extends Workflow>(
     if (error instanceof CommandError) throw error;
     if (error instanceof DeadlineError) throw new ServiceError(`${error.message}: nothing may have been started; bill doctor checks it`);
     if (!(error instanceof WorkflowFailedError)) throw temporalErrorOf(error, temporal);
-    throw new ServiceError(`${name} has failed: ${reasonOf(error)}; bill doctor says what cannot be reached`);
+    throw new ServiceError(`${name} has failed: ${innermostReason(error)}; bill doctor says what cannot be reached`);
   } finally {
     await client.connection.close();
   }
@@ -81,9 +81,4 @@ export async function runByHand<W extends Workflow>(
 async function goneWorkers(client: Client, temporal: TemporalConfig): Promise<string[]> {
   const pollers = await pollersOf(client, temporal).catch(() => []);
   return workerLines(pollers, new Date()).flatMap(({ check, isFine, seen, next }) => (isFine ? [] : `${check}: ${seen}. ${next}`));
-}
-
-/** The innermost cause: a run's failure wraps the activity's, which wraps what happened. */
-function reasonOf({ cause, message }: Error): string {
-  return cause instanceof Error ? reasonOf(cause) : message;
 }

@@ -28,6 +28,8 @@ export type ScheduleFacts = {
   wantedTaskQueue: string;
   intervalMs: number;
   lastSuccessAt: Date | null;
+  /** What the newest run since has failed with, or fails with now; null: none has failed, or that is not known. */
+  lastFailure: string | null;
   /** When it was made, or last changed. */
   changedAt: Date;
 };
@@ -62,7 +64,7 @@ function isPolled(lastPollAt: Date | null, now: Date): lastPollAt is Date {
 }
 
 export function scheduleLine(facts: ScheduleFacts, now: Date): ServiceLine {
-  const { id, isMade, pausedFor, taskQueue, wantedTaskQueue, intervalMs, lastSuccessAt, changedAt } = facts;
+  const { id, isMade, pausedFor, taskQueue, wantedTaskQueue, intervalMs, lastSuccessAt, lastFailure, changedAt } = facts;
   const line = (isFine: boolean, seen: string, next: string | null = null): ServiceLine => ({
     check: `schedule ${id}`,
     isFine,
@@ -81,7 +83,11 @@ export function scheduleLine(facts: ScheduleFacts, now: Date): ServiceLine {
   if (lastSuccessAt && isRecent(lastSuccessAt)) return line(true, `last succeeded ${ago(lastSuccessAt, now)}`);
   if (!lastSuccessAt && isRecent(changedAt)) return line(true, 'has not succeeded yet: it is new');
   const seen = lastSuccessAt ? `last succeeded ${ago(lastSuccessAt, now)}` : 'has not succeeded in its latest runs';
-  return line(false, seen, 'look at its runs in the Temporal Web UI, and whether a worker runs');
+  return line(
+    false,
+    lastFailure === null ? seen : `${seen}; ${lastFailure}`,
+    'look at its runs in the Temporal Web UI, and whether a worker runs',
+  );
 }
 
 export function lagLine({ what, waiting, oldestMs }: Lag): ServiceLine {

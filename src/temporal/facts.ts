@@ -1,10 +1,19 @@
 /** What Temporal says of our workers and schedules, as domain/status judges it. */
-import { type Client, type ScheduleDescription, ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import {
+  type Client,
+  type ScheduleDescription,
+  ScheduleNotFoundError,
+  type WorkflowExecutionDescription,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
 import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
 import { type Pollers, type ScheduleFacts, type TemporalFacts, WORKER_GONE_MS } from '../domain/service-status.ts';
+import { troubleText } from '../domain/status.ts';
 import { namespaceOf } from './connection.ts';
 import { scheduleIds } from './schedules.ts';
+import { innermostReason, troubleIn } from './trouble.ts';
 
 // temporal.api.enums.v1.TaskQueueType
 const WORKFLOW_TASKS = 1;
@@ -52,7 +61,14 @@ async function scheduleFacts(client: Client, id: string, wantedTaskQueue: string
       throw error;
     });
   if (!schedule) {
-    const unknown = { pausedFor: null, taskQueue: wantedTaskQueue, intervalMs: 0, lastSuccessAt: null, changedAt: new Date(0) };
+    const unknown = {
+      pausedFor: null,
+      taskQueue: wantedTaskQueue,
+      intervalMs: 0,
+      lastSuccessAt: null,
+      lastFailure: null,
+      changedAt: new Date(0),
+    };
     return { id, isMade: false, wantedTaskQueue, ...unknown };
   }
   const { action, info, spec, state } = schedule;
@@ -63,22 +79,36 @@ async function scheduleFacts(client: Client, id: string, wantedTaskQueue: string
     taskQueue: action.taskQueue,
     wantedTaskQueue,
     intervalMs: Number(spec.intervals?.[0]?.every ?? 0),
-    lastSuccessAt: (await lastSuccess(client, schedule)) ?? null,
+    ...(await latestRuns(client, schedule)),
     changedAt: info.lastUpdatedAt ?? info.createdAt,
   };
 }
 
-/** Among the ten latest runs, which Temporal keeps. */
-async function lastSuccess(client: Client, { info }: ScheduleDescription): Promise<Date | undefined> {
+/** Of the ten latest runs, which Temporal keeps. */
+async function latestRuns(client: Client, { info }: ScheduleDescription): Promise<Pick<ScheduleFacts, 'lastSuccessAt' | 'lastFailure'>> {
+  let lastFailure: string | null = null;
   for (const { action } of info.recentActions.toReversed()) {
-    const run = await client.workflow
-      .getHandle(action.workflow.workflowId, action.workflow.firstExecutionRunId)
-      .describe()
-      .catch((error) => {
-        if (error instanceof WorkflowNotFoundError) return undefined;
-        throw error;
-      });
-    if (run?.status.name === 'COMPLETED' && run.closeTime) return run.closeTime;
+    const handle = client.workflow.getHandle(action.workflow.workflowId, action.workflow.firstExecutionRunId, { followRuns: false });
+    const run = await handle.describe().catch((error) => {
+      if (error instanceof WorkflowNotFoundError) return undefined;
+      throw error;
+    });
+    if (run?.status.name === 'COMPLETED' && run.closeTime) return { lastSuccessAt: run.closeTime, lastFailure };
+    if (run) lastFailure ??= await failureOf(run, () => handle.result());
   }
-  return undefined;
+  return { lastSuccessAt: null, lastFailure };
+}
+
+/** @param result of a run that has ended: throws what it has failed with. */
+async function failureOf(run: WorkflowExecutionDescription, result: () => Promise<unknown>): Promise<string | null> {
+  if (run.status.name === 'RUNNING') {
+    const trouble = troubleIn(run);
+    return trouble ? `its run fails: ${troubleText(trouble)}` : null;
+  }
+  if (run.status.name !== 'FAILED') return `its newest run was ended (${run.status.name.toLowerCase().replace('_', ' ')})`;
+  const why = await result().then(
+    () => null,
+    (error) => (error instanceof WorkflowFailedError ? innermostReason(error) : null),
+  );
+  return why && `its newest run has failed: ${why}`;
 }

@@ -21,3 +21,8 @@ type Failure = { message?: string | null | undefined; cause?: Failure | null | u
 function innermost(failure: Failure | null | undefined): string {
   return failure?.cause ? innermost(failure.cause) : (failure?.message ?? 'no reason was given');
 }
+
+/** What a run that has ended has failed with. */
+export function innermostReason({ cause, message }: Error): string {
+  return cause instanceof Error ? innermostReason(cause) : message;
+}

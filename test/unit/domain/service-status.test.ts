@@ -28,6 +28,7 @@ describe('the service', () => {
     wantedTaskQueue: 'bill-service',
     intervalMs: 60_000,
     lastSuccessAt: minutesAgo(1),
+    lastFailure: null,
     changedAt: minutesAgo(60),
   };
 
@@ -58,6 +59,13 @@ describe('the service', () => {
     [{ lastSuccessAt: minutesAgo(46), intervalMs: 15 * 60_000 }, false, 'last succeeded 46 minutes ago', LOOK_AT_RUNS],
     [{ lastSuccessAt: null, changedAt: minutesAgo(5) }, true, 'has not succeeded yet: it is new', null],
     [{ lastSuccessAt: null, changedAt: minutesAgo(6) }, false, 'has not succeeded in its latest runs', LOOK_AT_RUNS],
+    [
+      { lastSuccessAt: minutesAgo(6), lastFailure: 'its newest run has failed: LiteLLM answered 500' },
+      false,
+      'last succeeded 6 minutes ago; its newest run has failed: LiteLLM answered 500',
+      LOOK_AT_RUNS,
+    ],
+    [{ lastFailure: 'its newest run has failed: LiteLLM answered 500' }, true, 'last succeeded 1 minute ago', null],
     [{ lastSuccessAt: null }, false, 'has not succeeded in its latest runs', LOOK_AT_RUNS],
   ])('has a schedule: %j', (facts, isFine, seen, next) => {
     expect(scheduleLine({ ...schedule, ...facts }, NOW)).toEqual({ check: 'schedule balance-sweep', isFine, seen, next });
