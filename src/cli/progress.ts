@@ -3,6 +3,11 @@
 /** So often a line is said again that has not changed: a command that waits is not dead. */
 const AGAIN_MS = 10_000;
 
+/** Prints a line on the other stream, and none with `--json`. */
+export function unlessJson({ json = false }: { json?: boolean }): (line: string) => void {
+  return json ? () => {} : (line) => console.error(line);
+}
+
 /**
  * @param say prints a line; nothing is said with `--json`.
  * @returns to be called with each look: what has been done, and what the run fails with meanwhile.

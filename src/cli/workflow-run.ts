@@ -6,12 +6,12 @@ import type { TemporalConfig } from '../config.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
 import { workerLines } from '../domain/service-status.ts';
 import { troubleText } from '../domain/status.ts';
-import { openClient } from '../temporal/connection.ts';
+import { namespaceOf, openClient } from '../temporal/connection.ts';
 import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { innermostReason, troubleIn } from '../temporal/trouble.ts';
 import { CommandError } from './exit.ts';
-import { ServiceError, serviceEnvironment } from './service-client.ts';
+import { elsewhereText, placeOf, placeText, ServiceError, serviceEnvironment } from './service-client.ts';
 import { workerWait } from './worker-wait.ts';
 
 /** Between two queries of a run under way. */
@@ -28,6 +28,8 @@ export type RunByHand<W extends Workflow> = {
   name: string;
   args: Parameters<W>;
   query: QueryDefinition<Awaited<WorkflowResultType<W>>>;
+  /** Says where the run is, and that it needs nobody who waits. */
+  say: (line: string) => void;
 };
 
 /**
@@ -37,7 +39,7 @@ export type RunByHand<W extends Workflow> = {
  * @throws ServiceError with the reason when the run fails; CommandError when no worker takes it.
  */
 export async function runByHand<W extends Workflow>(
-  { type, name, args, query }: RunByHand<W>,
+  { type, name, args, query, say }: RunByHand<W>,
   seen: (progress: Awaited<WorkflowResultType<W>>, trouble: string | undefined) => void,
 ): Promise<WorkflowResultType<W>> {
   const env = serviceEnvironment();
@@ -47,8 +49,9 @@ export async function runByHand<W extends Workflow>(
   try {
     const start = client.workflow.start(type, { workflowId: `${name}/by-hand-${Date.now()}`, taskQueue, args: args as unknown[] });
     const run = await withDeadline(start, START_MS, 'Temporal (TEMPORAL_ADDRESS) has not answered');
+    for (const line of whereItRuns(run.workflowId, temporal)) say(line);
     let isOver = false;
-    const workers = workerWait(`run ${run.workflowId}`, console.error);
+    const workers = workerWait(`run ${run.workflowId}`, say);
     const { promise: givenUp, reject: giveUp } = Promise.withResolvers<never>();
     const look = async () => {
       const progress = await withDeadline(run.query(query), QUERY_MS).catch(() => undefined);
@@ -75,6 +78,17 @@ export async function runByHand<W extends Workflow>(
   } finally {
     await client.connection.close();
   }
+}
+
+function whereItRuns(workflowId: string, temporal: TemporalConfig): string[] {
+  const place = placeOf('TEMPORAL_ADDRESS', temporal.connect.connectionOptions.address ?? 'localhost:7233', (address) => address);
+  const elsewhere = elsewhereText(place);
+  const look = `temporal workflow result --workflow-id ${workflowId} --address ${place.at} --namespace ${namespaceOf(temporal)}`;
+  return [
+    `${workflowId} runs at Temporal ${placeText(place)}`,
+    ...(elsewhere === null ? [] : [`warning: ${elsewhere}.`]),
+    `Ctrl-C ends this command alone, and the run goes on; later: ${look}`,
+  ];
 }
 
 /** What is said of the queues that no worker serves; empty where Temporal cannot say. */

@@ -1,5 +1,6 @@
 /** `bill status` and the `show` commands, as an operator reads them in a terminal. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { ALWAYS, READ_BUDGET, UNAVAILABLE } from '../support/faults.ts';
 import { runBill, startBillCommand } from '../support/processes.ts';
 import { ADMIN_API_KEY, type Organization, type RechargeIds, World } from '../support/world.ts';
 
@@ -137,6 +138,14 @@ test('bill release says what is charged then', async () => {
   expect(err).toBe(
     `the balance is -0.50 USD, so the card is asked for 20.50 USD within a minute; to stop it: bill hold ${held.id} "reason"\n`,
   );
+});
+
+test('bill release says that it cannot foresee what is charged then, and why', async () => {
+  const organization = await world.organization();
+  const { data: hold } = await world.admin.post('/api/v1/holds', { scope: 'organization', subject: organization.id, reason: 'look' });
+  const fault = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
+  const { code, err } = await bill('release', hold.id, 'looked').finally(() => fault.remove());
+  expect([code, err]).toEqual([0, expect.stringMatching(/^what is charged now cannot be foreseen: .*LiteLLM/)]);
 });
 
 test('without a worker, what waits for one says so once and ends with 1; and somebody has to act', async () => {

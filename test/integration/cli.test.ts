@@ -10,7 +10,7 @@ import { freePort } from '../../sandbox/ports.ts';
 import { HMAC_SECRET } from '../support/alerts.ts';
 import { HELD, RECHARGED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce } from '../support/expectations.ts';
-import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
+import { ALWAYS, HOLD, UNAVAILABLE } from '../support/faults.ts';
 import { type Ended, runBill, startBillCommand } from '../support/processes.ts';
 import { ADMIN_API_KEY, type Organization, SOME_CUSTOMER, World } from '../support/world.ts';
 
@@ -155,7 +155,20 @@ describe('bill org', () => {
     ]);
     expect((await bill(['org', 'set', id, '--max-daily', '3'])).out).toBe(`${id}: nothing has changed\n`);
     expect((await bill(['org', 'suspend', id, '--reason', 'unpaid'])).out).toMatch(/\n +holds +none → operator: unpaid \(hld_\w+\)\n$/);
+    const again = await bill(['org', 'suspend', id, '--reason', 'fraud']);
+    expect(again.out).toMatch(
+      new RegExp(
+        `^${id}: it is suspended already, by \\S+ since \\S+Z: unpaid \\((hld_\\w+)\\)\\. That stays, and who and why now is not stored; to change it: bill release \\1 "reason", and suspend again\n$`,
+      ),
+    );
     expect((await bill(['org', 'resume', id])).out).toMatch(/\n +holds +operator: unpaid \(hld_\w+\) → none\n$/);
+    expect((await bill(['org', 'resume', id])).out).toBe(`${id}: nothing has changed: it was not held\n`);
+    const until = new Date(Date.now() + 3_600_000).toISOString();
+    await world.admin.post('/api/v1/holds', { scope: 'organization', subject: id, reason: 'for an hour', until });
+    expect((await bill(['org', 'suspend', id])).out).toMatch(
+      /: for an hour \(hld_\w+\)\. That lasts until it is released from now on, and who/,
+    );
+    await bill(['org', 'resume', id]);
     expect(await bill(['org', 'set', id])).toMatchObject({ code: 2, out: '', err: expect.stringMatching(/^bill: nothing to set: /) });
   });
 
@@ -419,6 +432,11 @@ describe('bill sweep', () => {
     const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
     const ended = await bill(['sweep'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE });
     expect(ended.code).toBe(0);
+    const [, workflowId = ''] =
+      /^(balance-sweep\/by-hand-\d+) runs at Temporal \S+ \(TEMPORAL_ADDRESS of the environment\)$/m.exec(ended.err) ?? [];
+    expect(ended.err).toContain(
+      `Ctrl-C ends this command alone, and the run goes on; later: temporal workflow result --workflow-id ${workflowId} --address ${TEMPORAL_ADDRESS} --namespace default\n`,
+    );
     const [, eventId = ''] = new RegExp(`${low.id} +balance_low +-0\\.50 USD +(evt_\\w+)`).exec(ended.out) ?? [];
     expect(ended.out).toMatch(/^\d+ teams? looked at, \d+ of them ours, \d+ reported, 0 waiting after failed attempts$/m);
     expect(ended.out).toMatch(new RegExp(`^not charged, because their teams were made for them and never used: ${unused.id}$`, 'm'));
@@ -432,8 +450,22 @@ describe('bill sweep', () => {
       await bill(['sweep', '--json'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE }),
       await bill(['reconcile', '--json'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE }),
     ];
+    expect([sweep.err, reconcile.err]).toEqual(['', '']);
     expect(JSON.parse(sweep.out).reported).toContainEqual(expect.objectContaining({ organization_id: low.id, event_type: 'balance_low' }));
     for (const { out } of [sweep, reconcile]) expect(out).not.toMatch(/"\w*[A-Z]\w*":/);
+  });
+
+  test('that is interrupted leaves its run to go on, as it says', async () => {
+    const { TEMPORAL_ADDRESS = '', TEMPORAL_TASK_QUEUE = '' } = world.env;
+    const read = await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: HOLD });
+    const env = { ADMIN_API_KEY, PUBLIC_URL: world.apiUrl, TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE };
+    const { child, ended } = startBillCommand(['sweep'], env);
+    await read.struck();
+    child.kill('SIGINT');
+    const [, workflowId = ''] = /^(balance-sweep\/by-hand-\d+) runs at/m.exec((await ended).err) ?? [];
+    await read.remove();
+    const result = await world.temporal.workflow.getHandle(workflowId).result();
+    expect(result).toMatchObject({ teams: expect.any(Number) });
   });
 
   test('says where Temporal was looked for, and which setting says so, when it is not there', async () => {
@@ -610,8 +642,14 @@ describe('bill sync', () => {
 
   test('without --wait says which run it has started', async () => {
     const ended = await bill(['sync']);
-    expect(ended).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^syn_\w+ has been started\nhttp:.*team-sync/) });
-    const { out } = await bill(['sync', '--wait', '--json']);
+    const later =
+      /^(syn_\w+) has been started\nhttp:.*team-sync.*\nlater: curl "\$PUBLIC_URL\/api\/v1\/sync\/\1" -H "Authorization: Bearer \$ADMIN_API_KEY"\n$/;
+    expect(ended).toMatchObject({ code: 0, err: '', out: expect.stringMatching(later) });
+    expect((await bill(['sync', '--wait'])).err).toMatch(
+      /^(syn_\w+) has been started\. Ctrl-C ends this command alone, and the run goes on; later: curl "\$PUBLIC_URL\/api\/v1\/sync\/\1" /,
+    );
+    const { out, err } = await bill(['sync', '--wait', '--json']);
+    expect(err).toBe('');
     expect(JSON.parse(out)).toMatchObject({ status: 'succeeded' });
   });
 });

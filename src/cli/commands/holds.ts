@@ -61,11 +61,12 @@ function whatIsStopped({ scope, subject }: ShownHold): string {
   return `No new charges ${whose}; what is taken already goes on to its end.`;
 }
 
-/** What is charged now that the hold has ended; it goes to the other stream. What cannot be foreseen is not told. */
+/** What is charged now that the hold has ended, or that it cannot be foreseen; it goes to the other stream. */
 async function tellCharge(organizationId: string): Promise<void> {
   const path = `/api/v1/organizations/${encodeURIComponent(organizationId)}/outlook`;
-  const outlook = await callService<Record<string, string | null>>('GET', path).catch(() => undefined);
-  if (outlook?.['would'] !== 'charge') return;
+  const outlook = await callService<Record<string, string | null>>('GET', path).catch((error: Error) => error);
+  if (outlook instanceof Error) return console.error(`what is charged now cannot be foreseen: ${outlook.message}`);
+  if (outlook['would'] !== 'charge') return;
   const { amount, currency, balance, waits_for: stop } = outlook;
   const when = stop ? `when this is put right: ${stop}` : 'within a minute';
   console.error(

@@ -65,7 +65,7 @@ export function addOrganizationCommands(bill: Command): void {
     async (id: string, options: Output & { reason?: string }) => {
       const body = options.reason ? { reason: options.reason } : {};
       const suspend = { body: { ...body, by: userInfo().username } };
-      await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/suspend`, suspend));
+      await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/suspend`, suspend), suspendedAlready);
     },
   );
 
@@ -78,14 +78,14 @@ export function addOrganizationCommands(bill: Command): void {
   ).action(async (id: string, reason: string, options: Output) => {
     const accept = { body: { reason, by: userInfo().username } };
     const accepting = () => callService<Row>('POST', `${pathOf(id)}/accept-budget`, accept);
-    await changing(id, options, accepting, 'max_budget in LiteLLM is accepted as it is now');
+    await changing(id, options, accepting, () => 'max_budget in LiteLLM is accepted as it is now');
   });
 
   withJson(
     org.command('resume').argument('<id>').description('charge again, but for a hold that shows an amount or a budget to approve'),
   ).action(async (id: string, options: Output) => {
     const resume = { body: { by: userInfo().username } };
-    await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/resume`, resume));
+    await changing(id, options, () => callService<Row>('POST', `${pathOf(id)}/resume`, resume), heldStill);
   });
 }
 
@@ -103,11 +103,38 @@ function printRehearsed({ dryRun, json }: Rehearsed): void {
   if (dryRun && !json) console.error('Nothing was stored (--dry-run).');
 }
 
+/** The first hold stays as it is, whoever asks for another one and why; only its end may be put off. */
+function suspendedAlready(organization: Row, before: Row): string {
+  const held = ownHold(organization);
+  if (!held) return 'nothing has changed';
+  const { id, detail, opened_by: by, since, until } = held;
+  const first = `it is suspended already, by ${by} since ${since}: ${detail} (${id})`;
+  const stays = until === ownHold(before)?.until ? 'That stays' : 'That lasts until it is released from now on';
+  return `${first}. ${stays}, and who and why now is not stored; to change it: bill release ${id} "reason", and suspend again`;
+}
+
+function ownHold(organization: Row): PresentedHold | undefined {
+  return (organization['holds'] as PresentedHold[]).find(({ scope, reason }) => scope === 'organization' && reason === 'operator');
+}
+
+/** A hold on its card is not the organization's own. */
+function heldStill(organization: Row): string {
+  const [held] = organization['holds'] as PresentedHold[];
+  if (!held) return 'nothing has changed: it was not held';
+  const { id, scope, subject, reason, detail } = held;
+  return `nothing has changed: the ${scope}${subject ? ` ${subject}` : ''} is held still, ${reason}: ${detail} (bill release ${id} "reason")`;
+}
+
 /** Makes a change, and shows what it has changed, or `otherwise`. */
-async function changing(id: string, options: Output, change: () => Promise<Row>, otherwise?: string): Promise<void> {
+async function changing(
+  id: string,
+  options: Output,
+  change: () => Promise<Row>,
+  otherwise?: (after: Row, before: Row) => string,
+): Promise<void> {
   const before = await callService<Row>('GET', pathOf(id));
   const after = await change();
-  printChanges(options, { subject: id, before, after, inWords, otherwise });
+  printChanges(options, { subject: id, before, after, inWords, otherwise: otherwise?.(after, before) });
   printWarnings(options, after);
 }
 
@@ -143,11 +170,14 @@ function withFlags(sentence: string): string {
   return named.replaceAll(NULL, `"${DEFAULT}"`);
 }
 
+type PresentedHold = Record<'id' | 'scope' | 'reason' | 'detail' | 'opened_by' | 'since', string> & {
+  subject: string | null;
+  until: string | null;
+};
+
 /** With units, and with holds in a word or two. */
 function inWords(organization: Row): Row {
-  const held = (organization['holds'] as { id: string; reason: string; detail: string }[]).map(
-    ({ id, reason, detail }) => `${reason}: ${detail} (${id})`,
-  );
+  const held = (organization['holds'] as PresentedHold[]).map(({ id, reason, detail }) => `${reason}: ${detail} (${id})`);
   const dollars = ['balance', 'minimum_balance', 'target_balance', 'quota_per_unit'];
   return { ...withUnits(organization, { money: MONEY_FIELDS, dollars }), holds: held.length > 0 ? held.join('; ') : 'none' };
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { ReconcileResult, ReconcileWorkflow } from '../../../workflows/contract.ts';
 import { EXIT } from '../exit.ts';
 import { type Output, print, snakeCased, withJson } from '../output.ts';
-import { progress } from '../progress.ts';
+import { progress, unlessJson } from '../progress.ts';
 import { tableBelow } from '../table.ts';
 import { counted } from '../units.ts';
 import type { RunByHand } from '../workflow-run.ts';
@@ -22,6 +22,7 @@ export function addReconcileCommand(bill: Command): void {
       name: 'reconcile',
       args: [{ fix: options.fix ?? false }],
       query: reconcileProgress,
+      say: unlessJson(options),
     };
     const say = progress(options);
     const result = await runByHand(run, (seen, trouble) => say(compared(seen), trouble));

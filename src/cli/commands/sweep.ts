@@ -4,7 +4,7 @@ import type { SweepCounts } from '../../../activities/sweep/types.ts';
 import type { BalanceSweepWorkflow } from '../../../workflows/contract.ts';
 import { shortList } from '../../domain/short-list.ts';
 import { type Output, print, snakeCased, withJson } from '../output.ts';
-import { progress } from '../progress.ts';
+import { progress, unlessJson } from '../progress.ts';
 import { tableBelow } from '../table.ts';
 import { counted } from '../units.ts';
 import type { RunByHand } from '../workflow-run.ts';
@@ -14,7 +14,13 @@ export function addSweepCommand(bill: Command): void {
     async (options: Output) => {
       const { runByHand } = await import('../workflow-run.ts');
       const { sweepProgress, WORKFLOW_TYPES } = await import('../../../workflows/contract.ts');
-      const run: RunByHand<BalanceSweepWorkflow> = { type: WORKFLOW_TYPES.sweep, name: 'balance-sweep', args: [], query: sweepProgress };
+      const run: RunByHand<BalanceSweepWorkflow> = {
+        type: WORKFLOW_TYPES.sweep,
+        name: 'balance-sweep',
+        args: [],
+        query: sweepProgress,
+        say: unlessJson(options),
+      };
       const say = progress(options);
       const counts = await runByHand(run, (seen, trouble) => say(teamsRead(seen), trouble));
       print(options, snakeCased(counts), () => `${summaryOf(counts)}${tableBelow(reportedRows(counts))}`);

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { list } from '../arguments.ts';
 import { EXIT } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
-import { progress } from '../progress.ts';
+import { progress, unlessJson } from '../progress.ts';
 import { callService } from '../service-client.ts';
 import { tableBelow } from '../table.ts';
 import { counted } from '../units.ts';
@@ -41,7 +41,10 @@ export function addSyncCommand(bill: Command): void {
 async function sync(options: SyncOptions): Promise<void> {
   const body = { organization_ids: options.org ?? null, dry_run: options.dryRun ?? false };
   let run = await callService<SyncRun>('POST', '/api/v1/sync', { body });
-  const workers = workerWait(`synchronisation ${run.id}`, (line) => console.error(line));
+  const tell = unlessJson(options);
+  const later = `later: curl "$PUBLIC_URL/api/v1/sync/${run.id}" -H "Authorization: Bearer $ADMIN_API_KEY"`;
+  if (options.wait) tell(`${run.id} has been started. Ctrl-C ends this command alone, and the run goes on; ${later}`);
+  const workers = workerWait(`synchronisation ${run.id}`, tell);
   const say = progress(options);
   while (options.wait && run.status === 'running') {
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
@@ -56,7 +59,7 @@ async function sync(options: SyncOptions): Promise<void> {
     print(options, run, () => `${summaryOf(run)}${tableBelow(itemRows(run))}`);
     if (!options.json && run.failure !== null) console.error(`${run.id} has failed: ${run.failure}`);
   } else {
-    print(options, run, () => [`${run.id} has been started`, run.temporal_ui_url].filter(Boolean).join('\n'));
+    print(options, run, () => [`${run.id} has been started`, run.temporal_ui_url, later].filter(Boolean).join('\n'));
   }
 }
 
