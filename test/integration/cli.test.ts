@@ -133,6 +133,7 @@ describe('bill org', () => {
     const [shown, listed] = await Promise.all([bill(['org', 'show', organization.id]), bill(['org', 'list', '--limit', '1'])]);
     expect(shown.out).toMatch(new RegExp(`^c_organization_id +${organization.id}$`, 'm'));
     expect(shown.out).toMatch(/^holds +/m);
+    expect(shown.out).toMatch(/^balance +20\.00 USD \(\d+ (s|minutes?) ago\)$/m);
     const [header, row, , more] = listed.out.split('\n');
     expect(header?.split(/ +/).slice(0, 5)).toEqual(['c_organization_id', 'state', 'balance', 'litellm_team_id', 'stripe_customer_id']);
     expect(row).toMatch(/^cli-acme +limit_reached +- +cli-team +cus_Somebody /);

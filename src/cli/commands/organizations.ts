@@ -2,6 +2,7 @@
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
+import { ago } from '../../domain/elapsed.ts';
 import { ITS_ID, MONEY_FIELDS, NULL, type Setting, settingEntries } from '../../http/organization-settings.ts';
 import { number } from '../arguments.ts';
 import { printChanges } from '../changes.ts';
@@ -44,12 +45,12 @@ export function addOrganizationCommands(bill: Command): void {
 
   withPages(org.command('list').description('all of them, newest first')).action(async (options: Paged) => {
     const list = await callService<List>('GET', ORGANIZATIONS, { query: pageOf(options) });
-    printList(options, forPeople(options, list, inWords), COLUMNS);
+    printList(options, forPeople(options, list, withAge), COLUMNS);
   });
 
   withJson(org.command('show').argument('<id>').description('one, with every setting')).action(async (id: string, options: Output) => {
     const organization = await callService<Row>('GET', pathOf(id));
-    printRow(options, options.json ? organization : inWords(organization));
+    printRow(options, options.json ? organization : withAge(organization));
   });
 
   const set = withJson(org.command('set').argument('<id>').description('change settings'));
@@ -140,7 +141,7 @@ async function changing(
 
 /** A new organization. */
 function printAdded(options: Output, organization: Row): void {
-  printRow(options, options.json ? organization : inWords(organization), [...COLUMNS, ...TERMS]);
+  printRow(options, options.json ? organization : withAge(organization), [...COLUMNS, ...TERMS]);
   printWarnings(options, organization);
 }
 
@@ -180,6 +181,15 @@ function inWords(organization: Row): Row {
   const held = (organization['holds'] as PresentedHold[]).map(({ id, reason, detail }) => `${reason}: ${detail} (${id})`);
   const dollars = ['balance', 'minimum_balance', 'target_balance', 'quota_per_unit'];
   return { ...withUnits(organization, { money: MONEY_FIELDS, dollars }), holds: held.length > 0 ? held.join('; ') : 'none' };
+}
+
+/** The same with the age of the balance, which is the last one that was seen: what was decided since was decided on another. */
+function withAge(organization: Row): Row {
+  const words = inWords(organization);
+  const { balance, balance_at: at } = organization;
+  return typeof balance === 'string' && typeof at === 'string'
+    ? { ...words, balance: `${words['balance']} (${ago(new Date(at))})` }
+    : words;
 }
 
 function pathOf(id: string): string {
