@@ -2,7 +2,8 @@
  * The commands that run one part of the service, configured by the environment. Each imports its part alone: the API
  * needs no worker of Temporal, which takes a while to load.
  */
-import { createLogger } from '../observability/log.ts';
+import type { Config } from '../config.ts';
+import { createLogger, type Logger } from '../observability/log.ts';
 import { beginTracing, endTracingAfter } from './begin-tracing.ts';
 import { databasePlace } from './database-place.ts';
 import { MIGRATION_PARTS, migrate } from './migrate.ts';
@@ -14,6 +15,7 @@ export async function serve(): Promise<void> {
   const { startApi } = await import('../api.ts');
   const config = configOrExit();
   const log = createLogger(config.logLevel);
+  logDatabase(config, log);
   await databaseOrExit(config, log);
   await beginTracing('bill-serve', config, log);
   stopOnSignal(endTracingAfter(await startApi(config, log)), () => log.info('stopping'));
@@ -26,6 +28,7 @@ export async function work(): Promise<void> {
   ]);
   const config = partsOrExit(WORKER_PARTS);
   const log = createLogger(config.logLevel);
+  logDatabase(config, log);
   const sdkMetrics = await installTemporalRuntime(log, { hasMetrics: config.metrics.port !== 0 });
   await databaseOrExit(config, log);
   await beginTracing('bill-worker', config, log);
@@ -40,14 +43,19 @@ export async function work(): Promise<void> {
 export async function migrateOnce(): Promise<void> {
   const config = partsOrExit(MIGRATION_PARTS);
   const log = createLogger(config.logLevel);
-  const place = databasePlace(config.databaseUrl);
-  const elsewhere = elsewhereText(place);
-  log.info({ database: placeText(place) }, 'migrating');
-  if (elsewhere) log.warn({ reason: elsewhere }, 'this is not the database of the service that runs here');
+  logDatabase(config, log);
   try {
     await migrate(config, log);
   } catch (error) {
     exitOnTlsRefused(error);
     throw error;
   }
+}
+
+/** Which database is used, and who says so. */
+function logDatabase({ databaseUrl }: Pick<Config, 'databaseUrl'>, log: Logger): void {
+  const place = databasePlace(databaseUrl);
+  const elsewhere = elsewhereText(place);
+  log.info({ database: placeText(place) }, 'the database that is used');
+  if (elsewhere) log.warn({ reason: elsewhere }, 'this is not the database of the npm start that runs here');
 }

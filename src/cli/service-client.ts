@@ -72,7 +72,8 @@ export type Place = {
 };
 
 type Placed = 'DATABASE_URL' | 'TEMPORAL_ADDRESS' | 'STRIPE_API_BASE' | 'KMS_BASE_URL' | 'PUBLIC_URL';
-export type Known = { env?: Environment; dev?: DevAddress | undefined; file?: Environment };
+/** `dev`: null where none runs. */
+export type Known = { env?: Environment; dev?: DevAddress | null; file?: Environment };
 
 /**
  * @param used what the command uses, defaults included.
@@ -82,7 +83,7 @@ export function placeOf(
   setting: Placed,
   used: string,
   shown: (address: string) => string = withoutPassword,
-  { env = process.env, dev = readDevAddress(), file = envFile() }: Known = {},
+  { env = process.env, dev = readDevAddress() ?? null, file = envFile() }: Known = {},
 ): Place {
   const names = setting === 'PUBLIC_URL' && !env['PUBLIC_URL'] ? ['HOST', 'PORT'].filter((name) => env[name]) : [setting];
   const given = names.filter((name) => env[name]);

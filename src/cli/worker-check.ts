@@ -5,6 +5,7 @@ import { openClient } from '../temporal/connection.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { CommandError } from './exit.ts';
 import { configOrExit } from './process.ts';
+import { placeOf } from './service-client.ts';
 
 /**
  * Asks Temporal, because a process that runs may have lost it.
@@ -13,12 +14,13 @@ import { configOrExit } from './process.ts';
  */
 export async function checkWorker(): Promise<void> {
   const { temporal } = configOrExit();
+  const { at } = placeOf('TEMPORAL_ADDRESS', temporal.connect.connectionOptions.address ?? 'localhost:7233');
   const client = openClient(temporal);
   try {
     const lines = workerLines(await pollersOf(client, temporal, hostname()), new Date());
     const gone = lines.find(({ isFine }) => !isFine);
-    if (gone) throw new CommandError(`${gone.check} on ${hostname()}: ${gone.seen}`);
-    console.log(lines.map(({ check, seen }) => `${check} on ${hostname()}: ${seen}`).join('\n'));
+    if (gone) throw new CommandError(`${gone.check} on ${hostname()}, at Temporal ${at}: ${gone.seen}`);
+    console.log(lines.map(({ check, seen }) => `${check} on ${hostname()}, at Temporal ${at}: ${seen}`).join('\n'));
   } finally {
     await client.connection.close();
   }

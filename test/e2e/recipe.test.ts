@@ -77,8 +77,12 @@ test('a worker that polls is healthy, and one that polls nothing of ours is not'
   expect(polls).toMatchObject({
     code: 0,
     err: '',
-    out: expect.stringMatching(/^(workers of test_\w+(-charges|-bulk)? on \S+: 1, the last one asked .+ ago\n){3}$/),
+    out: expect.stringMatching(/^(workers of test_\w+(-charges|-bulk)? on \S+, at Temporal \S+: 1, the last one asked .+ ago\n){3}$/),
   });
   const elsewhere = await runBill(['worker', '--check'], { ...world.env, TEMPORAL_TASK_QUEUE: 'nobodys-queue' });
-  expect(elsewhere).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/workers of nobodys-queue on \S+: none asks for work/) });
+  expect(elsewhere).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringMatching(/workers of nobodys-queue on \S+, at Temporal \S+: none asks for work/),
+  });
 });

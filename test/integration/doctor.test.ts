@@ -12,6 +12,7 @@ import { readConfig } from '../../src/config.ts';
 import { isQuiet, ORGANIZATION_STATES, type OrganizationState, STATE_NAMES } from '../../src/domain/status.ts';
 import { KMS_ROUTES } from '../../src/kms/routes.ts';
 import { createLogger } from '../../src/observability/log.ts';
+import { temporalFacts } from '../../src/temporal/facts.ts';
 import { installTemporalLogger } from '../../src/temporal/worker.ts';
 import { createDatabase } from '../support/databases.ts';
 import { ALWAYS, HOLD, UNAVAILABLE } from '../support/faults.ts';
@@ -241,6 +242,27 @@ test('a clock of this machine that is off is one thing to change, whoever is com
   expect(clocks).toMatchObject([
     { check: 'and Stripe, LiteLLM', seen: expect.stringMatching(/^at most 3[67]\d\d s apart: this machine is ahead$/) },
   ]);
+});
+
+test('what the newest run of a schedule has failed with is known until one has succeeded', async () => {
+  const sweep = temporal.schedule.getHandle('balance-sweep');
+  const lastFailure = async () => {
+    const { schedules } = await temporalFacts(temporal, world.config.temporal);
+    return schedules.find(({ id }) => id === 'balance-sweep')?.lastFailure ?? null;
+  };
+  const fault = await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
+  await sweep.trigger();
+  await world.eventually(
+    async () => /^its run fails: .*LiteLLM answered 503/.test((await lastFailure()) ?? ''),
+    'it fails and is tried again',
+  );
+  await world.eventually(
+    async () => /^its newest run has failed: .*LiteLLM answered 503/.test((await lastFailure()) ?? ''),
+    'it has failed',
+  );
+  await fault.remove();
+  await sweep.trigger();
+  await world.eventually(async () => (await lastFailure()) === null, 'it has succeeded');
 });
 
 describe('what stops charges', () => {

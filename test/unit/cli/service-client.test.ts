@@ -2,8 +2,18 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { databasePlace } from '../../../src/cli/database-place.ts';
 import { EXIT } from '../../../src/cli/exit.ts';
-import { answerOf, type DevAddress, publicUrl, serviceEnvironment } from '../../../src/cli/service-client.ts';
+import {
+  answerOf,
+  type DevAddress,
+  elsewhereText,
+  type Known,
+  placeOf,
+  placeText,
+  publicUrl,
+  serviceEnvironment,
+} from '../../../src/cli/service-client.ts';
 import { readConfig } from '../../../src/config.ts';
 
 /** What a `bill dev` that runs here has written. */
@@ -25,6 +35,44 @@ describe('every command goes to one service', () => {
     expect(serviceEnvironment(env, dev)['PUBLIC_URL']).toBe(address);
     const { http } = readConfig({ ADMIN_API_KEY: 'a-long-enough-key', ...serviceEnvironment(env, dev) }, ['http']);
     expect(http.publicUrl).toBe(address);
+  });
+});
+
+describe('what is read, who says so, and what the running npm start has', () => {
+  const OTHER = 'postgres://ada:her-password@db.internal/bill?sslmode=disable';
+  const read = (address: string, known: Known) => {
+    const place = databasePlace(address, { env: {}, dev: null, file: {}, ...known });
+    return [placeText(place), elsewhereText(place)];
+  };
+  const another = (how: string) => `the npm start that runs here uses another, bill at 127.0.0.1:15432: ${how} to look at that one`;
+
+  test('a line of .env', () => {
+    const env = { DATABASE_URL: OTHER };
+    const said = 'bill at db.internal:5432 (DATABASE_URL of .env)';
+    expect(read(OTHER, { env, file: env, dev: DEV })).toEqual([said, another('take DATABASE_URL out of .env')]);
+    expect(read(OTHER, { env, file: env })).toEqual([said, null]);
+  });
+
+  test('the environment, which .env does not change', () => {
+    const file = { DATABASE_URL: 'postgres://bill@elsewhere/bill' };
+    const said = 'bill at db.internal:5432 (DATABASE_URL of the environment)';
+    expect(read(OTHER, { env: { DATABASE_URL: OTHER }, file, dev: DEV })).toEqual([said, another('unset DATABASE_URL')]);
+  });
+
+  test('the running npm start, by whatever name of this machine', () => {
+    expect(read(DEV.DATABASE_URL, { dev: DEV })).toEqual(['bill at 127.0.0.1:15432 (DATABASE_URL of the running npm start)', null]);
+    const address = 'postgres://somebody@localhost:15432/bill';
+    expect(read(address, { env: { DATABASE_URL: address }, dev: DEV })[1]).toBeNull();
+    for (const other of [address.replace('15432', '15433'), address.replace(/bill$/, 'another')])
+      expect(read(other, { env: { DATABASE_URL: other }, dev: DEV })[1]).not.toBeNull();
+  });
+
+  test('HOST and PORT, and nothing at all', () => {
+    const nothing = { dev: null, file: {} };
+    const byPort = placeOf('PUBLIC_URL', 'http://127.0.0.1:8090', undefined, { ...nothing, env: { PORT: '8090' } });
+    expect(placeText(byPort)).toBe('http://127.0.0.1:8090 (PORT of the environment)');
+    const byDefault = placeOf('STRIPE_API_BASE', 'https://key:secret@api.stripe.com/', undefined, { ...nothing, env: {} });
+    expect(placeText(byDefault)).toBe('https://api.stripe.com (the default of STRIPE_API_BASE)');
   });
 });
 

@@ -71,6 +71,8 @@ test('a limit of nothing is not used up: no next day is waited for', () => {
     const nothing = { ...policy, [limit]: 0 };
     expect(whyRefusedUnder(nothing, refused(refusal))).toMatch(/ is 0.* nothing is ever charged/);
     expect(toldRefusal(nothing, refusal, 'acme').action).toBe(`bill org set acme ${flag}`);
+    const other = refusal === 'daily_limit_reached' ? 'monthly_limit_reached' : 'daily_limit_reached';
+    expect(whyRefusedUnder(nothing, refused(other))).toBe(REFUSALS[other]);
     expect(whyRefusedUnder(policy, refused(refusal))).toBe(REFUSALS[refusal]);
     expect(toldRefusal(policy, refusal, 'acme').action).toContain('wait for the next');
   }
