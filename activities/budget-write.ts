@@ -1,7 +1,7 @@
 /** The only way in which a team's budget is changed. */
 import { ApplicationFailure } from '@temporalio/activity';
+import * as budgets from '../src/database/budgets.ts';
 import type { EntityManager } from '../src/database/database.ts';
-import * as organizations from '../src/database/organizations.ts';
 import { UnexpectedStatusError } from '../src/database/recharges.ts';
 import { ReversalSettledError } from '../src/database/reversals.ts';
 import { FAILURE } from '../src/domain/failures.ts';
@@ -42,7 +42,7 @@ export async function writeBudget(
   { organizationId, teamId, writer }: { organizationId: string; teamId: string; writer: string },
   plan: (live: QuotaMicros) => Promise<BudgetPlan>,
 ): Promise<BudgetWrite> {
-  if (!(await organizations.claimBudget(em, organizationId, writer))) {
+  if (!(await budgets.claim(em, organizationId, writer))) {
     throw ApplicationFailure.retryable('another change of this budget is under way', FAILURE.budgetBusy);
   }
   // Before the look: a process may stand still while the answer is on its way.
@@ -53,7 +53,7 @@ export async function writeBudget(
     // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this
     // one.
     const isSettled = error instanceof UnexpectedStatusError || error instanceof ReversalSettledError;
-    if (isSettled) await organizations.releaseBudget(em, organizationId, writer);
+    if (isSettled) await budgets.release(em, organizationId, writer);
     throw error;
   });
   let live: QuotaMicros | null = found;
@@ -100,7 +100,7 @@ export async function takeBackBudget(
     after,
   }: { organizationId: string; teamId: string; writer: string; before: QuotaMicros; after: QuotaMicros },
 ): Promise<string | undefined> {
-  if (!(await organizations.claimBudget(em, organizationId, writer))) {
+  if (!(await budgets.claim(em, organizationId, writer))) {
     throw ApplicationFailure.retryable('another change of this budget is under way', FAILURE.budgetBusy);
   }
   const read = async () => (await kms.teamBudget(teamId)).quota;

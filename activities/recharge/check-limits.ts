@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
+import * as budgets from '../../src/database/budgets.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization, Recharge, WebhookEvent } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
@@ -60,7 +61,7 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       }
       const existing = await recharges.findByEvent(em, eventId);
       if (existing) return { kind: 'reserved', recharge: describe(existing, organization, event) };
-      const expected = await organizations.budgetExpected(em, organization.id);
+      const expected = await budgets.expectedOf(em, organization.id);
       const budget = await budgetOf(kms, organization);
       if (budget === null) return refused('team_not_found');
       await requireFresh(em, organization, budget);
@@ -119,7 +120,7 @@ async function holdIfLowered(
   { shown, expected }: { shown: QuotaMicros | null; expected: QuotaMicros | null },
 ): Promise<void> {
   const detail = loweredBudget({ teamId: litellmTeamId, shown, expected });
-  if (detail === null || shown === null || (await organizations.budgetExpected(em, id)) !== expected) return;
+  if (detail === null || shown === null || (await budgets.expectedOf(em, id)) !== expected) return;
   await holds.open(em, {
     scope: 'organization',
     subject: id,

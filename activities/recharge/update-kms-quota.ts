@@ -1,8 +1,8 @@
 import { ApplicationFailure } from '@temporalio/activity';
+import * as budgets from '../../src/database/budgets.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
-import * as organizations from '../../src/database/organizations.ts';
 import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
@@ -29,7 +29,7 @@ export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDep
     }
 
     const { organizationId, litellmTeamId: teamId } = recharge;
-    const objection = mayHaveMoved(recharge) ? await organizations.objectionTo(em, { id: organizationId, teamId }) : null;
+    const objection = mayHaveMoved(recharge) ? await budgets.objectionTo(em, { id: organizationId, teamId }) : null;
     if (objection)
       return park(em, recharge, { code: FAILURE_CODES.moved, reason: `${objection}, and the quota was for that team: refund it` });
     const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {

@@ -1,4 +1,5 @@
 import { Context } from '@temporalio/activity';
+import * as budgets from '../../src/database/budgets.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import { tellFindings } from '../../src/database/drift-events.ts';
 import type { Organization } from '../../src/database/entities.ts';
@@ -25,13 +26,13 @@ export function compareBudgets({ database, kms }: Pick<ActivityDependencies, 'da
     const em = database.fork();
     const data = await organizations.inOrderOfId(em, { after, limit: ORGANIZATIONS_A_PAGE });
     const ids = data.map(({ id }) => id);
-    const budgets = await organizations.budgetsExpected(em, ids);
+    const expected = await budgets.expected(em, ids);
     const faults = Map.groupBy(await ledger.verifyNew(em, ids), ({ organizationId }) => organizationId);
     const parked = await reversals.parkedOf(em, ids);
     const found = new Map<string, Finding[]>();
     const compare = async (organization: Organization) => {
       const { id } = organization;
-      const look = findBudgetDifference({ em: database.fork(), kms }, organization, budgets.get(id));
+      const look = findBudgetDifference({ em: database.fork(), kms }, organization, expected.get(id));
       const budget = await look.catch(unreadable(kms, organization));
       found.set(id, [...(faults.get(id) ?? []).map(ledgerFault), ...(parked.get(id) ?? []).map(parkedReversal), ...budget]);
     };
@@ -56,7 +57,7 @@ async function findBudgetDifference(
   if (left === undefined) return [];
   const shown = await budgetShown(kms, subject);
   if (shown === left) return [];
-  const leftAfter = (await organizations.budgetsExpected(em, [organizationId])).get(organizationId);
+  const leftAfter = (await budgets.expected(em, [organizationId])).get(organizationId);
   if (!isBudgetEdited({ leftBefore: left, shown, leftAfter })) return [];
   const isThere = shown !== undefined;
   return [findingOf('budget_differs', { subject, organizationId, seen: describe(shown), left: formatQuota(left), isThere })];

@@ -1,7 +1,7 @@
+import * as budgets from '../../src/database/budgets.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Reversal } from '../../src/database/entities.ts';
 import * as ledger from '../../src/database/ledger.ts';
-import * as organizations from '../../src/database/organizations.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as reversals from '../../src/database/reversals.ts';
 import { formatQuota, type QuotaMicros } from '../../src/domain/money.ts';
@@ -24,7 +24,7 @@ type Tools = Omit<ChangeBudgetDependencies, 'database'> & { em: EntityManager };
 export async function changeBudget(tools: Tools, reversal: Reversal, direction: BudgetDirection): Promise<boolean> {
   const { em, kms } = tools;
   const { organizationId, litellmTeamId: teamId, id: writer } = reversal;
-  const objection = await organizations.objectionTo(em, { id: organizationId, teamId });
+  const objection = await budgets.objectionTo(em, { id: organizationId, teamId });
   if (objection) {
     await reversals.park(em, reversal, `${objection}: settle with both whose quota it is, then accept`);
     return false;

@@ -1,3 +1,4 @@
+import * as budgets from '../../src/database/budgets.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Hold } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
@@ -84,7 +85,7 @@ export function probeHolds({ database, kms, payments, log }: Pick<ActivityDepend
 
   async function isRestored(em: EntityManager, { subject }: Hold): Promise<boolean> {
     const organization = await organizations.find(em, subject);
-    const expected = await organizations.budgetExpected(em, subject);
+    const expected = await budgets.expectedOf(em, subject);
     if (!organization || expected === null) return false;
     const { quota } = await kms.teamBudget(organization.litellmTeamId);
     return quota !== null && quota >= expected;

@@ -5,10 +5,10 @@
 import { LockMode } from '@mikro-orm/core';
 import { formatQuota, type QuotaMicros } from '../domain/money.ts';
 import * as balanceSamples from './balance-samples.ts';
+import * as budgets from './budgets.ts';
 import type { EntityManager } from './database.ts';
 import { Organization } from './entities.ts';
 import * as holds from './holds.ts';
-import { budgetExpected } from './organizations.ts';
 
 /**
  * Accepts what LiteLLM shows of the organization's team, and ends the hold on a budget that was lowered. False where
@@ -25,7 +25,7 @@ export async function accept(
   return em.transactional(async (tx) => {
     // No write of ours begins or ends meanwhile.
     const { version } = await tx.findOneOrFail(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
-    if (version !== seenVersion || (await budgetExpected(tx, id)) !== expected) return false;
+    if (version !== seenVersion || (await budgets.expectedOf(tx, id)) !== expected) return false;
     await holds.releaseOf(tx, { scope: 'organization', subject: id, reasons: ['budget_lowered'] }, { by, reason });
     await tx.execute(
       `insert into accepted_budget (organization_id, litellm_team_id, quota, reason, accepted_by, at) values (?, ?, ?, ?, ?, clock_timestamp())`,

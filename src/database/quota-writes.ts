@@ -3,9 +3,9 @@
  * way until its outcome was seen. A person may decide otherwise meanwhile.
  */
 import { formatQuota, parseQuota, type QuotaMicros, quotaMicros } from '../domain/money.ts';
+import * as budgets from './budgets.ts';
 import type { EntityManager } from './database.ts';
 import { Recharge } from './entities.ts';
-import { releaseBudget } from './organizations.ts';
 import { get, UnexpectedStatusError } from './recharges.ts';
 
 /**
@@ -103,6 +103,6 @@ export async function mayTakeEffectFor(em: EntityManager, { id }: Pick<Recharge,
 export async function noteUnchanged(em: EntityManager, { id, organizationId }: Recharge): Promise<void> {
   await em.transactional(async (tx) => {
     await tx.nativeUpdate(Recharge, { id, status: 'refunding' }, { writeUntil: null });
-    await releaseBudget(tx, organizationId, id);
+    await budgets.release(tx, organizationId, id);
   });
 }

@@ -6,12 +6,12 @@ import { type EntityData, raw, UniqueConstraintViolationException } from '@mikro
 import type { TransferKind } from '../domain/ledger.ts';
 import { formatQuota, type MinorUnits, type QuotaMicros, quotaFor, quotaMicros } from '../domain/money.ts';
 import { isOpen, LATE_MOVES, OPEN_STATUSES, type RechargeStatus, statusesBefore } from '../domain/recharge-status.ts';
+import * as budgets from './budgets.ts';
 import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { type Organization, Recharge, type TimelineStep } from './entities.ts';
 import { isId } from './ids.ts';
 import * as ledger from './ledger.ts';
-import { releaseBudget } from './organizations.ts';
 import { type Page, type PageRequest, pageById } from './page.ts';
 import { tellStatus } from './recharge-events.ts';
 import * as refusals from './refusals.ts';
@@ -94,7 +94,7 @@ export async function move(
     if (moved === 1) await tellStatus(tx, current);
     if (moved === 1 && to === 'succeeded') await refusals.forget(tx, recharge.organizationId);
     const mayWrite = to === 'charged' || (to === 'refunding' && current.writeUntil);
-    if (!mayWrite) await releaseBudget(tx, recharge.organizationId, recharge.id);
+    if (!mayWrite) await budgets.release(tx, recharge.organizationId, recharge.id);
     return current;
   });
 }

@@ -11,13 +11,13 @@ import { actionOnReversal } from '../domain/outbound-event.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import type { KnownReversal, OpenedReversal, ReversalDecision, ReversalKind, ReversalMove, ReversalStatus } from '../domain/reversal.ts';
 import { type BudgetDirection, budgetAfter, missingTransfers, type RememberedWrite, takenBy } from '../domain/reversal-budget.ts';
+import * as budgets from './budgets.ts';
 import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { tellFinding } from './drift-events.ts';
 import { LedgerTransfer, Organization, type Recharge, Reversal } from './entities.ts';
 import * as holds from './holds.ts';
 import * as ledger from './ledger.ts';
-import { releaseBudget } from './organizations.ts';
 import { tell } from './outbound-events.ts';
 import { type Page, type PageRequest, pageByCreation } from './page.ts';
 import * as recharges from './recharges.ts';
@@ -255,7 +255,7 @@ export async function park(em: EntityManager, { id, organizationId, status }: Re
       { status: 'needs_attention', failureMessage, updatedAt: statementTime() },
     );
     if (isParked === 1) await tellFinding(tx, parkedReversal({ id, organizationId, failureMessage }));
-    await releaseBudget(tx, organizationId, id);
+    await budgets.release(tx, organizationId, id);
   });
 }
 
@@ -273,7 +273,7 @@ async function settle(
     // Read again: what was planned, and so what was taken, may be younger than what the caller has read.
     const reversal = await get(tx, id);
     // One that is still in `from` has a write to come, by another attempt.
-    if (reversal.status !== from) await releaseBudget(tx, organizationId, id);
+    if (reversal.status !== from) await budgets.release(tx, organizationId, id);
     if (!isMoved) return false;
     const recharge = await recharges.get(tx, rechargeId);
     const portion = { reference: id, amountMinor: reversal.amountMinor, quotaMicros: takenBy(reversal) };

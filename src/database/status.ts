@@ -19,10 +19,11 @@ import { UNSETTLED_REVERSAL_STATUSES, WRITTEN_REVERSAL_STATUSES } from '../domai
 import type { Lag, RunsUnderWay, ServiceFacts } from '../domain/service-status.ts';
 import { limitsOfNothing, limitsOfOneCharge } from '../domain/settings-warnings.ts';
 import type { OpenEvent, OpenRecharge, OrganizationFacts, StandingDrift, StandingHold } from '../domain/status.ts';
+import * as budgets from './budgets.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Reversal } from './entities.ts';
 import { list as listHolds } from './holds.ts';
-import { budgetsExpected, lastBudgets as budgetsOfLastWrite, policyOf } from './organizations.ts';
+import { policyOf } from './organizations.ts';
 import { paidByEach } from './recharge-history.ts';
 import { sqlList } from './sql.ts';
 import { askedForQuota, type SweepStanding, sweepStandings } from './webhook-events.ts';
@@ -104,7 +105,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
   ];
   const settings = new Map((await em.find(Organization, { id: { $in: [...ids] } })).map((each) => [each.id, each]));
   const isLowered = ({ reason }: StandingHold) => reason === 'budget_lowered';
-  const expected = await budgetsExpected(
+  const expected = await budgets.expected(
     em,
     ids.filter((id) => holds.get(id)?.some(isLowered)),
   );
@@ -119,7 +120,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
     ids.filter((id) => settings.get(id)?.lowSince),
   );
   const isGone = ({ kind }: StandingDrift) => kind === 'team_deleted';
-  const lastBudgets = await budgetsOfLastWrite(
+  const lastBudgets = await budgets.last(
     em,
     ids.filter((id) => drifts.get(id)?.some(isGone)),
   );
@@ -251,7 +252,7 @@ async function refusalsOf(em: EntityManager, ids: readonly string[]): Promise<Ma
 async function driftsOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, StandingDrift[]>> {
   const [ofSyncs, gone] = [await unsettledOf(em, ids), await goneOf(em, ids)];
   const edited = ofSyncs.filter(({ kind }) => kind === 'budget_edited').map(({ organization }) => organization);
-  const expected = await budgetsExpected(em, edited);
+  const expected = await budgets.expected(em, edited);
   // Another budget is expected by now: a write of ours has followed, or a person has accepted what LiteLLM shows.
   const hasPassed = ({ organization, kind, ours }: OwnedDrift) => {
     const budget = expected.get(organization);

@@ -1,10 +1,15 @@
 /**
- * Organizations whose time zone PostgreSQL does not know any more. Their days and months are those of UTC
- * until it is corrected, so that their limits stay; it is told once, and shown wherever they are.
+ * Time zones as PostgreSQL knows them. Of an organization whose zone it does not know any more the days and months are those
+ * of UTC until it is corrected, so that its limits stay; it is told once, and shown wherever the organization is.
  */
 import { timeZoneAdvice } from '../domain/settings-warnings.ts';
 import type { EntityManager } from './database.ts';
 import { tell } from './outbound-events.ts';
+
+/** Whether PostgreSQL, which computes the days and months of the limits, knows the zone. */
+export async function isKnown(em: EntityManager, name: string): Promise<boolean> {
+  return (await em.execute('select from pg_timezone_names where name = ?', [name])).length > 0;
+}
 
 export type UnknownTimeZone = { organizationId: string; timeZone: string };
 

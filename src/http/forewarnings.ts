@@ -3,6 +3,7 @@
  * the card's statement, or from calls that are refused.
  */
 import * as balanceSamples from '../database/balance-samples.ts';
+import * as budgets from '../database/budgets.ts';
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import { withDeadline } from '../deadline.ts';
@@ -80,7 +81,7 @@ export async function forewarningsOf(
       return [`${made}, and its first call or alert has ${moneyText(decision.amount, organization.currency)} charged`];
     }
     const em = database.fork();
-    const lastBudget = (await organizations.lastBudgets(em, [organizationId])).get(organizationId) ?? null;
+    const lastBudget = (await budgets.last(em, [organizationId])).get(organizationId) ?? null;
     const lastSeen = (await balanceSamples.latest(em, [organizationId])).get(organizationId) ?? null;
     const advice = adviceOnDeleted({ organizationId, litellmTeamId, lastBudget, lastSeen });
     return [`create_team makes no team again that was deleted. ${advice}`];

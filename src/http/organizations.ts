@@ -3,6 +3,7 @@ import express, { type Router } from 'express';
 import { z } from 'zod';
 import * as acceptedBudgets from '../database/accepted-budgets.ts';
 import * as balanceSamples from '../database/balance-samples.ts';
+import * as budgets from '../database/budgets.ts';
 import type { EntityManager } from '../database/database.ts';
 import type { Hold, Organization } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
@@ -12,7 +13,7 @@ import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
 import * as refusals from '../database/refusals.ts';
 import * as status from '../database/status.ts';
-import { unknownTimeZones } from '../database/time-zones.ts';
+import * as timeZones from '../database/time-zones.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { RESUMED_REASONS } from '../domain/hold.ts';
 import { formatMoney, formatQuota, formatQuotaOrNull, quotaMicros } from '../domain/money.ts';
@@ -172,7 +173,7 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
   router.post('/:id/accept-budget', async (request, response) => {
     const { reason, by } = parse(acceptance, request.body ?? {});
     const organization = await get(request.params.id);
-    const expected = await organizations.budgetExpected(database.fork(), organization.id);
+    const expected = await budgets.expectedOf(database.fork(), organization.id);
     const { quota, spend } = await kms.teamBudget(organization.litellmTeamId);
     if (quota === null) throw new Problem('conflict', 'max_budget in LiteLLM is unlimited: a team without a limit is never charged');
     if (expected === null)
@@ -219,7 +220,7 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
       const ofCard = (await status.factsOf(em, [id])).flatMap((facts) => facts.holds.filter(({ scope }) => scope === 'card'));
       const known = {
         history: { ...history, holds: [...history.holds, ...ofCard] },
-        expected: await organizations.budgetExpected(em, id),
+        expected: await budgets.expectedOf(em, id),
         wasAskedFor: (await webhookEvents.askedForQuota(em, [id])).has(id),
       };
       return { organization, shown: await show(organization, em), known };
@@ -238,11 +239,11 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
   }
 
   async function zonelessAmong(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
-    return new Set((await unknownTimeZones(em, ids)).map(({ organizationId }) => organizationId));
+    return new Set((await timeZones.unknownTimeZones(em, ids)).map(({ organizationId }) => organizationId));
   }
 
   async function requireTimeZone({ timeZone }: Partial<organizations.OrganizationSettings>): Promise<void> {
-    if (timeZone === undefined || (await organizations.knowsTimeZone(database.fork(), timeZone))) return;
+    if (timeZone === undefined || (await timeZones.isKnown(database.fork(), timeZone))) return;
     throw invalidField('time_zone', `has to be an IANA time zone like "Europe/Berlin" (given: ${JSON.stringify(timeZone)})`);
   }
 

@@ -1,4 +1,5 @@
 /** What would be charged now: a recharge's rules on the facts of this moment, and nothing reserved, held or charged. */
+import * as budgets from '../database/budgets.ts';
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
@@ -31,7 +32,7 @@ export async function outlookOf(
 ): Promise<Outlook> {
   const em = database.fork();
   // Before LiteLLM is read, as a recharge does it: a write meanwhile leaves more than is expected.
-  const expected = await organizations.budgetExpected(em, organization.id);
+  const expected = await budgets.expectedOf(em, organization.id);
   const [budget, choice] = await Promise.all([budgetOf(kms, organization), payments.chooseCard(organization.stripeCustomerId)]);
   const refused = (reason: keyof typeof REFUSALS, balance: string | null, why: string = REFUSALS[reason]): Outlook => ({
     ...NOTHING,

@@ -3,6 +3,7 @@
  * the run.
  */
 import * as balanceSamples from '../database/balance-samples.ts';
+import * as budgets from '../database/budgets.ts';
 import { tellDrift } from '../database/drift-events.ts';
 import type { Organization } from '../database/entities.ts';
 import * as litellmTeams from '../database/litellm-teams.ts';
@@ -81,9 +82,9 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
   const ids = pairs.map(({ organization }) => organization.id);
   const allTeams = await teams.ofOrganizations(em, ids);
   const allLeavingKeys = await teams.leavingKeys(em, ids);
-  const budgets = await organizations.budgetsExpected(em, ids);
+  const expectedBudgets = await budgets.expected(em, ids);
   const missing = pairs.flatMap(({ organization, theirs }) => (theirs === null ? organization.id : []));
-  const lastBudgets = await organizations.lastBudgets(em, missing);
+  const lastBudgets = await budgets.last(em, missing);
   const lastSeen = await balanceSamples.latest(em, missing);
   const blocked = await litellmTeams.blockedByUs(
     em,
@@ -95,7 +96,7 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
     const isOwn = ({ organizationId }: { organizationId: string }) => organizationId === id;
     const owned = { organization, teams: allTeams.filter(isOwn), leavingKeys: allLeavingKeys.filter(isOwn) };
     const ours = oursOf(owned, {
-      budgetLeft: budgets.get(id) ?? null,
+      budgetLeft: expectedBudgets.get(id) ?? null,
       lastBudget: lastBudgets.get(id) ?? null,
       lastSeen: lastSeen.get(id) ?? null,
       blockedByUs: blocked.has(litellmTeamId),
@@ -132,7 +133,7 @@ async function isAsRead({ database }: Settling, organization: Organization): Pro
 /** Looks at the budget once more: the page that showed it may be older than a recharge. */
 async function isEdited(settling: Settling, organization: Organization): Promise<boolean> {
   const em = settling.database.fork();
-  const budgetLeft = async () => (await organizations.budgetsExpected(em, [organization.id])).get(organization.id);
+  const budgetLeft = async () => (await budgets.expected(em, [organization.id])).get(organization.id);
   const leftBefore = await budgetLeft();
   const own = await lookUp(settling, organization);
   if (own.kind !== 'found') return false;

@@ -1,6 +1,7 @@
 /** The database room by itself: fresh reads, the clock of rows, pages, leases, and what comes in at once. */
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
+import * as budgets from '../../src/database/budgets.ts';
 import { Database, type EntityManager } from '../../src/database/database.ts';
 import { isDatabaseOutage } from '../../src/database/errors.ts';
 import * as holds from '../../src/database/holds.ts';
@@ -85,7 +86,7 @@ describe('a read', () => {
     const id = await organization();
     await em.transactional(async (tx) => {
       const before = await organizations.find(tx, id);
-      await organizations.claimBudget(tx, id, 'rch_1');
+      await budgets.claim(tx, id, 'rch_1');
       const after = await organizations.find(tx, id);
       expect([before?.budgetWriter, after?.budgetWriter]).toEqual([null, 'rch_1']);
     });
@@ -102,7 +103,7 @@ describe('a read', () => {
     const id = await organization();
     const read = await organizations.find(em, id);
     Object.assign(read ?? {}, { name: 'never saved' });
-    await em.transactional((tx) => organizations.claimBudget(tx, id, 'rch_1'));
+    await em.transactional((tx) => budgets.claim(tx, id, 'rch_1'));
     await em.flush();
     expect((await organizations.find(em, id))?.name).toBe(id);
     expect(em.getUnitOfWork().getIdentityMap().keys()).toEqual([]);
