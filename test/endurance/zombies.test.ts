@@ -109,7 +109,7 @@ test('one creates an intent, another one finds no card meanwhile, and the first 
   await world.stripeFault({ ...CREATE_INTENT, when: 'after', action: { kind: 'delay', ms: LATE_MS } });
   const eventId = await alert(organization);
   await holdAfter('the creation of the intent');
-  await world.stripeFault({ method: 'GET', path: '/v1/customers/*', when: 'before', action: { kind: 'delay', ms: LATE_MS } });
+  await world.stripeFault({ method: 'GET', path: '/v1/payment_intents', when: 'before', action: { kind: 'delay', ms: LATE_MS } });
   await replaceWorker();
   await struck(2, 'the second worker looks for the card');
   toPostgres?.release();
