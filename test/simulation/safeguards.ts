@@ -243,7 +243,7 @@ export const MUTATIONS: readonly Mutation[] = [
     safeguard: "one writer of a team's budget at a time",
     edits: [
       [
-        'src/database/organizations.ts',
+        'src/database/budgets.ts',
         'em.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer })',
         'em.nativeUpdate(Organization, { id }, { budgetWriter: isFree && writer })',
       ],
