@@ -3,12 +3,15 @@ import { styleText } from 'node:util';
 import type { Database, EntityManager } from '../../database/database.ts';
 import type { Hold, Recharge, TimelineStep, WebhookEvent } from '../../database/entities.ts';
 import * as holds from '../../database/holds.ts';
+import * as organizations from '../../database/organizations.ts';
 import * as recharges from '../../database/recharges.ts';
 import * as reversals from '../../database/reversals.ts';
 import * as webhookEvents from '../../database/webhook-events.ts';
 import { describeHold } from '../../domain/hold.ts';
+import { isOfLimit } from '../../domain/limits.ts';
 import { moneyText } from '../../domain/money.ts';
-import { REFUSALS } from '../../domain/policy.ts';
+import { REFUSALS, type RechargePolicy, type Refusal } from '../../domain/policy.ts';
+import { whyRefusedUnder } from '../../domain/settings-warnings.ts';
 import type { WorkflowLinks } from '../../workflow-links.ts';
 import { cents } from '../units.ts';
 import { holdLines, reversalLines } from './return-lines.ts';
@@ -45,7 +48,7 @@ export function startTimeline(database: Database, links: WorkflowLinks, print: (
         print(format(alertLine(event)));
       }
       if (!seen.has(`${event.id} closed`)) {
-        const closing = closingLine(event, await holdBehind(em, event));
+        const closing = closingLine(event, await holdBehind(em, event), await policyBehind(em, event));
         if (!closing) continue;
         seen.set(`${event.id} closed`, 1);
         print(format(closing, event.receivedAt));
@@ -113,14 +116,27 @@ async function holdBehind(em: EntityManager, { outcome, processedAt, organizatio
   return outcome === 'held' && processedAt && organizationId ? holds.appliedAt(em, organizationId, processedAt) : null;
 }
 
+/** The settings by which a limit may have refused an event; null for any other event. */
+async function policyBehind(em: EntityManager, { outcome, organizationId }: WebhookEvent): Promise<RechargePolicy | null> {
+  const organization = outcome && isOfLimit(outcome) && organizationId ? await organizations.find(em, organizationId) : null;
+  return organization && organizations.policyOf(organization);
+}
+
 /**
  * The end of an event that has led to no recharge; a recharge has its own lines.
  *
  * @param hold by which it was refused.
+ * @param policy by whose limits it was refused.
  */
-export function closingLine({ outcome, processedAt, organizationId, teamId }: WebhookEvent, hold: Hold | null): Line | undefined {
+export function closingLine(
+  { outcome, processedAt, organizationId, teamId }: WebhookEvent,
+  hold: Hold | null,
+  policy: RechargePolicy | null,
+): Line | undefined {
   if (!outcome || !processedAt || !(outcome in REFUSALS || outcome === 'unknown_team')) return undefined;
-  const reason = outcome === 'unknown_team' ? 'no organization has this team' : REFUSALS[outcome as keyof typeof REFUSALS];
+  const refusal = outcome as Exclude<Refusal, 'held'>;
+  const ofRefusal = () => (policy ? whyRefusedUnder(policy, { kind: 'refuse', refusal, balance: null }) : REFUSALS[refusal]);
+  const reason = outcome === 'unknown_team' ? 'no organization has this team' : ofRefusal();
   const text = hold ? describeHold({ ...hold, until: hold.until ?? null }) : `${outcome}: ${reason}`;
   return { at: processedAt, organization: organizationId ?? teamId ?? '?', step: 'limits', text };
 }

@@ -4,6 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import { closingLine, format, linesOf } from '../../../src/cli/dev/timeline.ts';
 import type { Hold, Recharge, TimelineStep, WebhookEvent } from '../../../src/database/entities.ts';
 import { currency, minorUnits, parseQuota } from '../../../src/domain/money.ts';
+import type { RechargePolicy } from '../../../src/domain/policy.ts';
 import { RECHARGE_STATUSES } from '../../../src/domain/recharge-status.ts';
 import { RESOLUTIONS } from '../../../src/domain/resolution.ts';
 
@@ -72,7 +73,10 @@ test('a card that is declined is told with its code', () => {
 test('an event that a hold has refused names the hold, and what ends it', () => {
   const event = { outcome: 'held', processedAt: new Date(at), organizationId: 'acme', teamId: 'acme' } as WebhookEvent;
   const hold = { id: 'hld_1', reason: 'operator', detail: 'unpaid', until: null } as Hold;
-  expect(closingLine(event, hold)?.text).toBe('held (operator): unpaid; a person releases it (hld_1)');
-  expect(closingLine(event, null)?.text).toBe('held: a hold applies: bill holds shows it, and what ends it');
-  expect(closingLine({ ...event, outcome: 'succeeded' }, null)).toBeUndefined();
+  expect(closingLine(event, hold, null)?.text).toBe('held (operator): unpaid; a person releases it (hld_1)');
+  expect(closingLine(event, null, null)?.text).toBe('held: a hold applies: bill holds shows it, and what ends it');
+  expect(closingLine({ ...event, outcome: 'succeeded' }, null, null)).toBeUndefined();
+  const limits = { maxDailyRecharges: 0, maxDailyAmount: 100, maxMonthlyAmount: 100, currency: 'usd' } as RechargePolicy;
+  const limited = closingLine({ ...event, outcome: 'daily_limit_reached' }, null, limits);
+  expect(limited?.text).toBe('daily_limit_reached: max_daily_recharges is 0, so nothing is ever charged: set it to 1 at least');
 });
