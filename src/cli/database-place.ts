@@ -1,6 +1,6 @@
 /** Which database a command reads, in words that hold no password. */
 import { readConnectionUrl } from '../database/connection-url.ts';
-import { type Known, type Place, placeOf } from './service-client.ts';
+import { type Known, type Place, placeOf } from './places.ts';
 
 /** @throws ConnectionUrlError when the address cannot be used. */
 export function databasePlace(address: string, known?: Known): Place {

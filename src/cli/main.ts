@@ -20,7 +20,7 @@ import { addWebhookCommands } from './commands/webhook.ts';
 import { PARTS, type Part, parts } from './dev/parts.ts';
 import { CommandError, EXIT, EXIT_CODES_HELP } from './exit.ts';
 import { type Output, withJson } from './output.ts';
-import { otherServiceText } from './service-client.ts';
+import { otherServiceText } from './places.ts';
 import { withWhatIsMeant } from './unknown-command.ts';
 
 // Every command inherits how usage errors are shown, and that they are thrown.

@@ -7,8 +7,8 @@ import { createLogger, type Logger } from '../observability/log.ts';
 import { beginTracing, endTracingAfter } from './begin-tracing.ts';
 import { databasePlace } from './database-place.ts';
 import { MIGRATION_PARTS, migrate } from './migrate.ts';
+import { elsewhereText, placeText } from './places.ts';
 import { configOrExit, partsOrExit, stopOnSignal } from './process.ts';
-import { elsewhereText, placeText } from './service-client.ts';
 import { databaseOrExit, exitOnTlsRefused } from './startup-check.ts';
 
 export async function serve(): Promise<void> {

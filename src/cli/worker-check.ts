@@ -4,8 +4,8 @@ import { workerLines } from '../domain/service-status.ts';
 import { openClient } from '../temporal/connection.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { CommandError } from './exit.ts';
+import { placeOf } from './places.ts';
 import { configOrExit } from './process.ts';
-import { placeOf } from './service-client.ts';
 
 /**
  * Asks Temporal, because a process that runs may have lost it.

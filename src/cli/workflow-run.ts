@@ -11,7 +11,9 @@ import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { innermostReason, troubleIn } from '../temporal/trouble.ts';
 import { CommandError } from './exit.ts';
-import { elsewhereText, placeOf, placeText, ServiceError, serviceEnvironment } from './service-client.ts';
+import { elsewhereText, placeOf, placeText } from './places.ts';
+import { ServiceError } from './service-client.ts';
+import { serviceEnvironment } from './service-settings.ts';
 import { workerWait } from './worker-wait.ts';
 
 /** Between two queries of a run under way. */

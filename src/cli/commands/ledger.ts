@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { EXIT } from '../exit.ts';
 import { type Output, print, withJson } from '../output.ts';
-import { elsewhereText, placeText, serviceSetting } from '../service-client.ts';
+import { elsewhereText, placeText } from '../places.ts';
+import { serviceSetting } from '../service-settings.ts';
 import { counted } from '../units.ts';
 
 export function addLedgerCommands(bill: Command): void {

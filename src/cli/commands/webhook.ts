@@ -7,7 +7,8 @@ import { webhookKey } from '../../domain/webhook-key.ts';
 import { number } from '../arguments.ts';
 import { CommandError, EXIT, usageError } from '../exit.ts';
 import { type List, type Output, printRow, type Row, withJson } from '../output.ts';
-import { answerOf, callService, publicUrl, serviceSetting } from '../service-client.ts';
+import { answerOf, callService } from '../service-client.ts';
+import { publicUrl, serviceSetting } from '../service-settings.ts';
 import { withUnits } from '../units.ts';
 
 type TestAlert = { team: string; event: string; spend: number; budget: number };

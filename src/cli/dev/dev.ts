@@ -20,7 +20,7 @@ import { startWorker } from '../../worker.ts';
 import { beginTracing } from '../begin-tracing.ts';
 import { migrate } from '../migrate.ts';
 import { configOrExit, stopOnSignal } from '../process.ts';
-import { DEV_ADDRESS_FILE, type DevAddress } from '../service-client.ts';
+import { DEV_ADDRESS_FILE, type DevAddress } from '../service-settings.ts';
 import { databaseOrExit } from '../startup-check.ts';
 import { banner } from './banner.ts';
 import { createDemonstration, startSpending } from './demonstration.ts';

@@ -21,9 +21,10 @@ import { databasePlace } from '../database-place.ts';
 import { EXIT } from '../exit.ts';
 import { fetchWithin } from '../fetch.ts';
 import { type Output, print } from '../output.ts';
+import { elsewhereOf, type Known, type Place, placeOf, placeText } from '../places.ts';
 import { configOrExit } from '../process.ts';
 import { progress } from '../progress.ts';
-import { elsewhereText, type Known, type Place, placeOf, placeText, serviceEnvironment } from '../service-client.ts';
+import { serviceEnvironment } from '../service-settings.ts';
 import { examineCustomers, examineHolds } from './holds.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
 import { examineStandings } from './organizations.ts';
@@ -57,10 +58,9 @@ export function placesOf({ databaseUrl, temporal, stripe, kms, http }: Config, k
     ['API', placeOf('PUBLIC_URL', http.publicUrl, undefined, known)],
   ];
   return places.map(([area, place]) => {
-    const elsewhere = elsewhereText(place);
-    const [differs, advice] = elsewhere?.split(': ') ?? [];
-    const seen = [placeText(place), differs].filter(Boolean).join('; ');
-    return { area, check: 'asked', verdict: elsewhere ? 'note' : 'ok', seen, advice: advice ?? null };
+    const elsewhere = elsewhereOf(place);
+    const seen = elsewhere ? `${placeText(place)}; ${elsewhere.seen}` : placeText(place);
+    return { area, check: 'asked', verdict: elsewhere ? 'note' : 'ok', seen, advice: elsewhere?.advice ?? null };
   });
 }
 

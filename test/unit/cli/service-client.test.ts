@@ -4,16 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { databasePlace } from '../../../src/cli/database-place.ts';
 import { EXIT } from '../../../src/cli/exit.ts';
-import {
-  answerOf,
-  type DevAddress,
-  elsewhereText,
-  type Known,
-  placeOf,
-  placeText,
-  publicUrl,
-  serviceEnvironment,
-} from '../../../src/cli/service-client.ts';
+import { elsewhereText, type Known, placeOf, placeText } from '../../../src/cli/places.ts';
+import { answerOf } from '../../../src/cli/service-client.ts';
+import { type DevAddress, publicUrl, serviceEnvironment } from '../../../src/cli/service-settings.ts';
 import { readConfig } from '../../../src/config.ts';
 
 /** What a `bill dev` that runs here has written. */
