@@ -8,16 +8,35 @@ import { FAILURE } from '../src/domain/failures.ts';
 /** A patch. A run that began before it takes its input as it is. */
 const CHECKS_ITS_INPUT = 'checks-its-input';
 
-type Kind = { wanted: string; isFit: (value: unknown) => boolean };
+/** `isInternal`: no person gives it, so it is not named among the fields that exist. */
+type Kind = { wanted: string; isFit: (value: unknown) => boolean; isInternal?: true };
 
 export const TEXT: Kind = { wanted: 'has to be a string', isFit: (value) => typeof value === 'string' && value !== '' };
+export const ANY_TEXT: Kind = { wanted: 'has to be a string', isFit: (value) => typeof value === 'string' };
 export const FLAG: Kind = { wanted: 'has to be true or false', isFit: (value) => typeof value === 'boolean' };
 export const TEXTS: Kind = {
   wanted: 'has to be a list of strings, at least one',
   isFit: (value) => Array.isArray(value) && value.length > 0 && value.every(TEXT.isFit),
 };
-/** What a run hands on to its next part. */
-export const PROGRESS: Kind = { wanted: 'has to be what a run hands on to its next part', isFit: (value) => typeof value === 'object' };
+export const COUNT: Kind = { wanted: 'has to be a number', isFit: (value) => typeof value === 'number' };
+export const LIST: Kind = { wanted: 'has to be a list', isFit: Array.isArray };
+
+/** An object that has at least these fields, each of its kind. */
+export function having(fields: Readonly<Record<string, Kind>>): Kind {
+  const isFit = (value: unknown) =>
+    typeof value === 'object' && value !== null && Object.entries(fields).every(([name, { isFit }]) => isFit((value as never)[name]));
+  return { wanted: `has to be an object with ${Object.keys(fields).join(', ')}`, isFit };
+}
+
+/** Null, or of that kind. */
+export function orNull({ wanted, isFit }: Kind): Kind {
+  return { wanted: `${wanted}, or null`, isFit: (value) => value === null || isFit(value) };
+}
+
+/** What a run hands on to its next part. Without one of its fields the workflow would fail where no failure ends it. */
+export function progressOf(fields: Readonly<Record<string, Kind>>): Kind {
+  return { ...having(fields), wanted: 'has to be what a run hands on to its next part', isInternal: true };
+}
 
 type Fields<Input> = { readonly [Field in keyof Required<Input>]: Kind };
 
@@ -65,7 +84,7 @@ function faultsOf(input: object, fields: Readonly<Record<string, Kind>>): string
 
 function describeFields(fields: Readonly<Record<string, Kind>>): string {
   const names = Object.entries(fields)
-    .filter(([, kind]) => kind !== PROGRESS)
+    .filter(([, { isInternal }]) => !isInternal)
     .map(([name, { wanted }]) => `${name} (${wanted.replace(/^has to be /, '')})`);
   return names.length === 0 ? 'it takes none' : `its fields are ${names.join(', ')}`;
 }

@@ -16,7 +16,7 @@ import {
 import type { BulkActivities } from '../activities/index.ts';
 import { type Finding, findingOf } from '../src/domain/finding.ts';
 import { type ReconcileInput, type ReconcileProgress, type ReconcileResult, reconcileProgress } from './contract.ts';
-import { FLAG, PROGRESS, readInput } from './input.ts';
+import { COUNT, FLAG, having, LIST, progressOf, readInput, TEXT } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { BULK_QUEUE } from './queues.ts';
 import { reasonOf } from './reason.ts';
@@ -34,6 +34,13 @@ const { checkBooks, resumeIdle, compareIntents, restoreLost, compareBudgets } = 
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   scheduleToCloseTimeout: '10 minutes',
   retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
+});
+
+// What is compared next is undefined before the first page, so it may be missing.
+const PROGRESS = progressOf({
+  result: having({ intents: COUNT, organizations: COUNT, findings: LIST }),
+  since: TEXT,
+  lost: LIST,
 });
 
 export async function reconcileWorkflow(input?: ReconcileInput): Promise<ReconcileResult> {

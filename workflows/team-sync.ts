@@ -12,7 +12,7 @@ import type { SyncSummary } from '../activities/sync/types.ts';
 import { shortSummary } from '../src/domain/short-summary.ts';
 import { addSyncCounts, NOTHING_SYNCED, type SyncCounts } from '../src/domain/sync.ts';
 import { type SyncProgress, syncProgress, type TeamSyncInput } from './contract.ts';
-import { FLAG, PROGRESS, readInput, TEXT, TEXTS } from './input.ts';
+import { ANY_TEXT, COUNT, FLAG, having, LIST, orNull, progressOf, readInput, TEXT, TEXTS } from './input.ts';
 import { HEARTBEAT_TIMEOUT } from './liveness.ts';
 import { BULK_QUEUE } from './queues.ts';
 import { reasonOf } from './reason.ts';
@@ -35,6 +35,12 @@ const { syncTeams, syncOrganizations } = proxyActivities<BulkActivities>({
   retry: { initialInterval: '1 second', maximumInterval: '30 seconds' },
 });
 
+const PROGRESS = progressOf({
+  run: having({ runId: TEXT, since: TEXT, dryRun: FLAG }),
+  counts: having({ pages: COUNT, unreadable: COUNT, failedPages: LIST }),
+  cursor: orNull(having({ page: COUNT, totalPages: COUNT })),
+  after: orNull(ANY_TEXT),
+});
 const INPUT = { organization_ids: TEXTS, dry_run: FLAG, run_id: TEXT, progress: PROGRESS };
 
 export async function teamSyncWorkflow(given?: TeamSyncInput): Promise<SyncSummary> {

@@ -17,14 +17,14 @@ import type { ReversalsResult } from './types.ts';
  * and returns the steps that follow. The order of Stripe's events, and whether they came at all, makes no
  * difference.
  *
- * @throws a retryable failure while a run works on the recharge; one for good where the database does not have it.
+ * @throws a retryable failure while a run works on the recharge; one of type InvalidInput when there is none.
  */
 export function findReversals({ database, payments }: Pick<ActivityDependencies, 'database' | 'payments'>) {
   return async ({ rechargeId }: RechargeRef): Promise<ReversalsResult> => {
     const em = database.fork();
     const recharge = await recharges.find(em, rechargeId);
-    // A database that was restored to before it, or a mistyped id. Whoever enters it again starts another run.
-    if (!recharge) throw ApplicationFailure.nonRetryable(`recharge ${rechargeId} is gone from the database`, FAILURE.unexpectedStatus);
+    // A mistyped id, or a database restored to before it: reconciliation follows the money again once it is known.
+    if (!recharge) throw ApplicationFailure.nonRetryable(`rechargeId: there is no recharge ${rechargeId}`, FAILURE.invalidInput);
     if (isOpen(recharge.status) && recharge.status !== 'needs_attention') {
       throw ApplicationFailure.retryable(`recharge ${rechargeId} is ${recharge.status}`, FAILURE.rechargeNotAtRest);
     }

@@ -155,7 +155,10 @@ describe('the input of a workflow', () => {
     ['teamSyncWorkflow', { organization_ids: 'acme' }, /organization_ids has to be a list of strings, at least one \(given: "acme"\)/],
     ['teamSyncWorkflow', { organization_ids: [] }, /organization_ids has to be a list of strings, at least one \(given: \[\]\)/],
     ['teamSyncWorkflow', ['acme'], /it is \["acme"\], not an object/],
+    ['teamSyncWorkflow', { progress: {} }, /progress has to be what a run hands on to its next part \(given: \{\}\)/],
+    ['teamSyncWorkflow', { progress: [] }, /progress has to be what a run hands on/],
     ['balanceSweepWorkflow', { dry_run: true }, /there is no field dry_run; it takes none/],
+    ['reconcileWorkflow', { progress: {} }, /progress has to be what a run hands on to its next part \(given: \{\}\)/],
     ['reconcileWorkflow', { fixx: true }, /there is no field fixx; its fields are fix \(true or false\)/],
     ['retentionWorkflow', { table: 'webhook_event' }, /there is no field table; it takes none/],
     ['rechargeWorkflow', { event_id: 'evt_1' }, /eventId is missing; its fields are eventId \(a string\)/],
@@ -179,11 +182,12 @@ describe('the input of a workflow', () => {
     expect(refusedByApi.data.detail).toBe(said);
   });
 
-  test.each([
-    ['rechargeWorkflow', { eventId: 'evt_1' }, 'event evt_1 or its organization is gone from the database'],
-    ['reversalWorkflow', { rechargeId: 'rch_1' }, 'recharge rch_1 is gone from the database'],
-  ])('that names what the database does not have ends the %s, also where a restored database has lost it', async (type, input, message) => {
-    expect(await failureOf(type, input)).toEqual({ type: 'UnexpectedStatus', message });
+  test.each<[string, unknown, string, string]>([
+    ['teamSyncWorkflow', { run_id: 'nope' }, 'InvalidInput', 'run_id: there is no synchronisation nope'],
+    ['reversalWorkflow', { rechargeId: 'nope' }, 'InvalidInput', 'rechargeId: there is no recharge nope'],
+    ['rechargeWorkflow', { eventId: 'nope' }, 'UnexpectedStatus', 'event nope or its organization is gone from the database'],
+  ])('that names what there is not fails %s at once: %j', async (workflow, input, type, message) => {
+    expect(await failureOf(workflow, input)).toEqual({ type, message });
   });
 
   test('may be null, or an empty object', async () => {
