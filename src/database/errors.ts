@@ -1,5 +1,5 @@
 /** What an error of the database is: an outage, a refusal of TLS, or a refused statement. */
-import { ConnectionException, DriverException } from '@mikro-orm/core';
+import { ConnectionException, DriverException, ForeignKeyConstraintViolationException } from '@mikro-orm/core';
 import { whyUnreachable } from '../domain/unreachable.ts';
 import type { SslMode } from './connection-url.ts';
 
@@ -69,6 +69,14 @@ export function isDatabaseOutage(error: unknown): boolean {
   const { code, message, routine } = (error ?? {}) as { code?: unknown; message?: unknown; routine?: unknown };
   if (code === POOLER_STATE) return routine === undefined;
   return OUTAGE_STATES.test(String(code)) || SOCKET_ERRORS.test(String(code)) || PG_MESSAGES.test(String(message));
+}
+
+/**
+ * Whether a row was to be stored of one that is gone. Every request looks first whether its organization exists, so it was
+ * removed after that.
+ */
+export function isReferenceGone(error: unknown): boolean {
+  return error instanceof ForeignKeyConstraintViolationException;
 }
 
 /** Whether TLS was refused: no retry helps, somebody has to change `DATABASE_URL` or the server. */

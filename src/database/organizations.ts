@@ -1,5 +1,10 @@
 /** The organizations that pay, with the policy of each. */
-import { LockMode, type RequiredEntityData, UniqueConstraintViolationException } from '@mikro-orm/core';
+import {
+  ForeignKeyConstraintViolationException,
+  LockMode,
+  type RequiredEntityData,
+  UniqueConstraintViolationException,
+} from '@mikro-orm/core';
 import { limitsOf } from '../domain/limits.ts';
 import type { ToldRefusal } from '../domain/outbound-event.ts';
 import type { RechargePolicy } from '../domain/policy.ts';
@@ -268,15 +273,17 @@ function differingOf(organization: Organization, changes: Partial<OrganizationSe
  * @throws OrganizationInUseError when it has teams, recharges or an open event.
  */
 export async function remove(em: EntityManager, id: string): Promise<boolean> {
-  const removed = await em.execute(
-    `with gone as (delete from organization_balance_config o where c_organization_id = ?
+  const removed = await refusedForReferences(() =>
+    em.execute<{ c_organization_id: string }[]>(
+      `with gone as (delete from organization_balance_config o where c_organization_id = ?
        and not exists (select from recharge r where r.organization_id = o.c_organization_id)
        and not exists (select from team t where t.c_organization_id = o.c_organization_id)
        and not exists (select from webhook_event e where e.organization_id = o.c_organization_id and not e.processed)
        returning c_organization_id),
      refusals as (delete from refusal where organization_id in (select c_organization_id from gone))
      select c_organization_id from gone`,
-    [id],
+      [id],
+    ),
   );
   if (removed.length === 0 && (await find(em, id))) {
     if ((await em.count(Team, { organizationId: id })) > 0)
@@ -284,6 +291,16 @@ export async function remove(em: EntityManager, id: string): Promise<boolean> {
     throw new OrganizationInUseError('the organization has recharges, which are kept: hold it instead');
   }
   return removed.length === 1;
+}
+
+/** Nothing, where a team or a recharge was made after the statement had looked for one: a foreign key keeps the organization. */
+async function refusedForReferences<Row>(remove: () => Promise<Row[]>): Promise<Row[]> {
+  try {
+    return await remove();
+  } catch (error) {
+    if (error instanceof ForeignKeyConstraintViolationException) return [];
+    throw error;
+  }
 }
 
 export function policyOf(organization: Organization): RechargePolicy {

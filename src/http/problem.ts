@@ -1,7 +1,7 @@
 /** Errors as RFC 9457 problem details, each with a stable `type`. */
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
-import { describeDatabaseError, isDatabaseOutage } from '../database/errors.ts';
+import { describeDatabaseError, isDatabaseOutage, isReferenceGone } from '../database/errors.ts';
 import { UnknownNameError } from '../database/names.ts';
 import { BadCursorError } from '../database/page.ts';
 import { KmsError } from '../kms/errors.ts';
@@ -124,6 +124,7 @@ function ofFilter(error: unknown): Problem | undefined {
 }
 
 function ofDatabase(error: unknown, method: string): Problem | undefined {
+  if (isReferenceGone(error)) return new Problem('conflict', 'the organization was removed meanwhile, and nothing was stored');
   if (!isDatabaseOutage(error)) return undefined;
   return new Problem('unavailable', `${method === 'GET' ? '' : 'nothing was stored: '}${describeDatabaseError(error)}`);
 }

@@ -731,6 +731,42 @@ describe('an organization', () => {
     await expectChargedOnce(world, organization);
   });
 
+  test('that gets a team while it is being deleted stays: 409 to the deletion', async () => {
+    const organization = await world.organization();
+    const client = await world.sql.connect();
+    try {
+      await client.query('begin');
+      await client.query(`insert into team (c_organization_id, c_team_id, l_user_id, name) values ($1, 'blue', $2, 'blue')`, [
+        organization.id,
+        `${organization.id}/blue`,
+      ]);
+      const deletion = world.admin.delete(`/api/v1/organizations/${organization.id}`);
+      await world.waitsForLock('delete from organization_balance_config');
+      await client.query('commit');
+      const { status, data } = await deletion;
+      expect([status, data.detail]).toEqual([409, 'the organization has teams: remove them first']);
+    } finally {
+      client.release(true);
+    }
+    expect((await world.admin.get(`/api/v1/organizations/${organization.id}`)).status).toBe(200);
+  });
+
+  test('that is deleted while a team is made for it: 409 to the team', async () => {
+    const organization = await world.organization();
+    const client = await world.sql.connect();
+    try {
+      await client.query('begin');
+      await client.query('delete from organization_balance_config where c_organization_id = $1', [organization.id]);
+      const making = world.admin.post(`/api/v1/organizations/${organization.id}/teams`, { c_team_id: 'blue' });
+      await world.waitsForLock('insert into "team"');
+      await client.query('commit');
+      const { status, data } = await making;
+      expect([status, data.detail]).toEqual([409, expect.stringMatching(/removed meanwhile/)]);
+    } finally {
+      client.release(true);
+    }
+  });
+
   test('does not move to another team while a recharge of the present one is open', async () => {
     const organization = await world.organization();
     const { eventId, goOn } = await world.chargedButNotGranted(organization);
