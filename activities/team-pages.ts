@@ -40,7 +40,7 @@ const MAX_FAILED_IN_A_ROW = 3;
 export async function readTeamPages(
   { kms, log }: Pick<ActivityDependencies, 'kms' | 'log'>,
   { page: first, totalPages }: TeamsCursor,
-  handle: (teams: readonly KmsTeam[]) => Promise<void>,
+  handle: (teams: readonly KmsTeam[], unreadable: TeamsPage['unreadable']) => Promise<void>,
 ): Promise<TeamsPart> {
   const part: TeamsPart = { pages: 0, teams: 0, unreadable: 0, failedPages: [], next: null };
   let last = totalPages;
@@ -61,7 +61,7 @@ export async function readTeamPages(
     failedInARow = 0;
     last = read.totalPages;
     if (read.unreadable.length > 0) log.warn({ teams: read.unreadable }, 'some teams cannot be read');
-    await handle(read.teams);
+    await handle(read.teams, read.unreadable);
     part.pages++;
     part.teams += read.teams.length;
     part.unreadable += read.unreadable.length;

@@ -5,7 +5,7 @@ import * as litellmTeams from '../../src/database/litellm-teams.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
 import { type Absence, judgeAbsence, NOTHING_SYNCED, type SyncCounts } from '../../src/domain/sync.ts';
-import { beginSettling, compare, lookUp, type Pair } from '../../src/teams/drift-settler.ts';
+import { beginSettling, compare, lookUp, noteUncertain, type Pair } from '../../src/teams/drift-settler.ts';
 import { sideBySide } from '../../src/teams/side-by-side.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import type { SyncOrganizationsPart, SyncRef } from './types.ts';
@@ -47,8 +47,7 @@ export function syncOrganizations({ database, kms, log }: Pick<ActivityDependenc
       }
       const absence = await judge(database.fork(), organization, { runId: run.runId, isEveryTeamRead: isComplete });
       if (absence === 'deleted' || absence === 'never_made') pairs.push({ organization, theirs: null });
-      if (absence === 'uncertain')
-        log.warn({ organization_id: organization.id }, 'no team is made while some in LiteLLM could not be read');
+      if (absence === 'uncertain') await noteUncertain(settling, organization, counts);
     };
     await sideBySide(unseen, look, signal);
 

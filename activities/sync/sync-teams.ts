@@ -4,15 +4,16 @@ import type { Organization } from '../../src/database/entities.ts';
 import * as litellmTeams from '../../src/database/litellm-teams.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import * as syncRuns from '../../src/database/sync-runs.ts';
-import { NOTHING_SYNCED, type SyncCounts } from '../../src/domain/sync.ts';
+import { NOTHING_SYNCED, type SyncCounts, type UnreadableTeam } from '../../src/domain/sync.ts';
 import type { KmsTeam } from '../../src/kms/rows.ts';
-import { beginSettling, compare, isInScope, type Settling, settleStranger } from '../../src/teams/drift-settler.ts';
+import { beginSettling, compare, isInScope, noteUnreadable, type Settling, settleStranger } from '../../src/teams/drift-settler.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
 import type { SyncRef, SyncTeamsPart } from './types.ts';
 
-/** Unmanaged teams that a run lists; the others are only counted. */
+/** Unmanaged teams that a run lists, and unreadable ones of nobody's; the others are only counted. */
 const MAX_UNMANAGED_LISTED = 100;
+const MAX_UNREADABLE_LISTED = 100;
 
 /**
  * Some pages of LiteLLM's teams. Ours are compared; of the others those are adopted that name their
@@ -23,7 +24,8 @@ export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'da
     await syncRuns.noteCounts(database.fork(), run.runId, counts);
     const settling = beginSettling({ database, kms, log, signal: Context.current().cancellationSignal }, run);
     const found = { organizations: 0, unmanaged: 0 };
-    const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams) => {
+    let unread = counts.unreadable;
+    const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams, unreadable) => {
       const em = database.fork();
       const ours = await organizations.ofLitellmTeams(
         em,
@@ -38,9 +40,23 @@ export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'da
         const isListed = run.organizationIds === null && counts.unmanaged + found.unmanaged < MAX_UNMANAGED_LISTED;
         if ((await settleStranger(settling, stranger, isListed)) === 'unmanaged') found.unmanaged++;
       }
+      await noteUnread(settling, unreadable, MAX_UNREADABLE_LISTED - unread);
+      unread += unreadable.length;
     });
     return { counts: { ...NOTHING_SYNCED, ...part, ...found }, next };
   };
+}
+
+/** @param room how many of nobody's are still listed. One that may hold up every organization is listed in each run. */
+async function noteUnread(settling: Settling, rows: readonly UnreadableTeam[], room: number): Promise<void> {
+  if (rows.length === 0) return;
+  const ids = rows.map(({ teamId }) => teamId);
+  const ours = new Map((await organizations.ofLitellmTeams(settling.database.fork(), ids)).map((each) => [each.litellmTeamId, each]));
+  for (const [index, row] of rows.entries()) {
+    const organization = ours.get(row.teamId) ?? null;
+    const isListed = organization ? isInScope(settling.run, organization.id) : index < room;
+    if (isListed) await noteUnreadable(settling, row, organization);
+  }
 }
 
 async function rememberSeen(

@@ -277,8 +277,8 @@ async function unsettledOf(em: EntityManager, ids: readonly string[]): Promise<O
        select id from sync_run s where s.status = 'succeeded' and not s.dry_run and s.started_at > now() - interval '${DRIFT_WINDOW}'
          and (s.organization_ids is null or s.organization_ids @> to_jsonb(o.id)) order by s.id desc limit 1) run on true
      join sync_item i on i.run_id = run.id and i.organization_id = o.id and i.outcome in (${sqlList(UNSETTLED_OUTCOMES)})
-     -- A team that a sweep has seen since is there again.
-     where not (i.kind in ('team_deleted', 'team_not_found')
+     -- A team that a sweep has seen since is there, and can be read.
+     where not (i.kind in ('team_deleted', 'team_not_found', 'team_missing', 'team_unreadable')
        and exists (select from balance_sample b where b.organization_id = o.id and b.at > i.at))
      order by i.at`,
     [JSON.stringify(ids)],

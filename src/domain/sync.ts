@@ -28,6 +28,8 @@ export const DRIFT_ADVICE = {
   budget_limits: 'the team has budget_limits in LiteLLM, which refuse whatever max_budget says: remove them',
   team_claimed: 'a team in LiteLLM names an organization in its metadata that has a team already: correct one of the two',
   team_unmanaged: 'no organization has this team: nothing is done about it',
+  team_unreadable:
+    'the row of the team in LiteLLM cannot be read, so it is not compared, its balance is not watched, and no team is made for any organization, because it may be theirs: mend or delete the row in LiteLLM',
 } as const;
 export type DriftKind = keyof typeof DRIFT_ADVICE;
 
@@ -213,6 +215,27 @@ export function driftOfStranger({ teamId, alias }: Stranger, claimed: ClaimedOrg
     theirs: alias,
     action: claimed.ownTeam === 'found' ? null : 'adopt',
   };
+}
+
+/** A row of LiteLLM's that cannot be read. */
+export type UnreadableTeam = { teamId: string; reason: string };
+
+/** The whole of it stands in the log. */
+const MAX_REASON_LENGTH = 300;
+
+/** @param organizationId whose team it is by its id; null: it may be anybody's. */
+export function driftOfUnreadable({ teamId, reason }: UnreadableTeam, organizationId: string | null): Drift {
+  const theirs = reason.slice(0, MAX_REASON_LENGTH);
+  return { kind: 'team_unreadable', subject: teamId, organizationId, ours: null, theirs, action: null };
+}
+
+/** Why no team is made in a run that could not read all of LiteLLM's. */
+export function whyUncertain({ unreadable, failedPages }: Pick<SyncCounts, 'unreadable' | 'failedPages'>): string {
+  const unread = [
+    unreadable > 0 && `${unreadable} of LiteLLM's teams could not be read (bill sync --wait names them as team_unreadable)`,
+    failedPages.length > 0 && `LiteLLM did not show page ${failedPages.join(', ')} of its teams`,
+  ];
+  return `${unread.filter(Boolean).join(', and ')}: its team may be among them, so none is made before every team can be read`;
 }
 
 /** How a drift without an action ends. */

@@ -16,11 +16,15 @@ import {
   type Drift,
   driftOf,
   driftOfStranger,
+  driftOfUnreadable,
   isBudgetEdited,
   leavesNoTeam,
   type Ours,
   outcomeWithoutAction,
+  type SyncCounts,
   type SyncOutcome,
+  type UnreadableTeam,
+  whyUncertain,
 } from '../domain/sync.ts';
 import { KmsError, type KmsErrorKind } from '../kms/errors.ts';
 import type { KmsTeam } from '../kms/rows.ts';
@@ -156,6 +160,23 @@ export async function settleStranger(settling: Settling, stranger: KmsTeam, isLi
   }
   if (isInScope(settling.run, claimed.id)) await settleClaim(settling, stranger, claimed);
   return 'claimed';
+}
+
+/** Records a team whose row cannot be read. @param organization whose team it is by its id. */
+export async function noteUnreadable(settling: Settling, row: UnreadableTeam, organization: Organization | null): Promise<void> {
+  const drift = driftOfUnreadable(row, organization?.id ?? null);
+  await record(settling, drift, resultWithoutAction(drift));
+}
+
+/**
+ * Records that the team of an organization is not made, because others could not be read.
+ *
+ * @param counts what the run has read so far.
+ */
+export async function noteUncertain(settling: Settling, organization: Organization, counts: SyncCounts): Promise<void> {
+  const { id: organizationId, litellmTeamId: subject, name: ours } = organization;
+  const drift: Drift = { kind: 'team_missing', subject, organizationId, ours, theirs: null, action: 'create' };
+  await record(settling, drift, { outcome: 'failed', reason: whyUncertain(counts) });
 }
 
 async function settleClaim(settling: Settling, stranger: KmsTeam, claimed: Organization): Promise<void> {

@@ -473,9 +473,42 @@ describe('what else happens at the same time', () => {
     const run = await sync();
     expect(run).toMatchObject({ status: 'succeeded', counts: { failed_pages: [2] } });
     expect(about(run, renamed)).toEqual([['name_differs', 'rename', 'done']]);
-    expect(about(run, missing)).toEqual([]);
+    expect(about(run, missing)).toEqual([['team_missing', 'create', 'failed']]);
+    expect(run.items.find(({ organization_id }) => organization_id === missing.id)?.reason).toMatch(
+      /^LiteLLM did not show page 2 of its teams: /,
+    );
     await world.clearFaults();
     expect(about(await sync(), missing)).toEqual([['team_missing', 'create', 'done']]);
+  });
+
+  test('a team that cannot be read is named, as is whose it is, and why no team is made meanwhile', async () => {
+    const [ours, missing] = [await world.organization(), await newOrganization()];
+    const foreign = `${world.name}-foreign`;
+    await world.makeTeam({ team_id: foreign, max_budget: 1 });
+    const { data } = await world.kms.get('/v2/team/list', { params: { page: 1, page_size: 100, sort_by: 'team_id', sort_order: 'asc' } });
+    const unread = [ours.teamId, foreign];
+    const own = data.teams.find(({ team_id }: { team_id: string }) => team_id === ours.teamId);
+    const teams = unread.map((team_id) => ({ ...own, team_id, spend: 'much' }));
+    const body = { ...data, teams, total: 2, total_pages: 1 };
+    await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: { kind: 'respond', status: 200, body } });
+    const run = await sync();
+    const named = run.items.filter(({ kind }) => kind === 'team_unreadable');
+    expect(named.map(({ subject, organization_id, outcome }) => [subject, organization_id, outcome])).toEqual(
+      expect.arrayContaining([
+        [ours.teamId, ours.id, 'needs_person'],
+        [foreign, null, 'needs_person'],
+      ]),
+    );
+    expect(about(run, missing)).toEqual([['team_missing', 'create', 'failed']]);
+    const standing = async (id: string) =>
+      (await world.admin.get('/api/v1/status', { params: { organization_id: id } })).data.organizations.data[0];
+    expect(await standing(missing.id)).toMatchObject({
+      state: 'litellm_differs',
+      why: expect.stringMatching(/2 of LiteLLM's teams could not be read \(bill sync --wait names them as team_unreadable\): /),
+    });
+    await world.clearFaults();
+    expect(about(await sync(), missing)).toEqual([['team_missing', 'create', 'done']]);
+    expect(await standing(missing.id)).toMatchObject({ state: 'off' });
   });
 
   test(

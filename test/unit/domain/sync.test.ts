@@ -329,6 +329,7 @@ describe('a drift without an action', () => {
       budget_limits: /budget_limits/,
       team_claimed: /metadata/,
       team_unmanaged: /no organization/,
+      team_unreadable: /cannot be read.*no team is made/,
     };
     for (const kind of kinds) expect([kind, DRIFT_ADVICE[kind]]).toEqual([kind, expect.stringMatching(names[kind])]);
   });
