@@ -191,13 +191,15 @@ export async function otherCustomers(em: EntityManager, customerId: string, limi
  * refused because of it is forgotten. Null when the organization is not found.
  *
  * @param seenTeamId the team that the change was decided on, where one was looked at.
+ * @param isTeamGone LiteLLM does not have that team. Else its members and their keys would stay with it when the organization
+ *   moves, and spend a budget that nobody watches.
  * @throws OrganizationExistsError; OrganizationInUseError, also where it has another team by now.
  */
 export async function change(
   em: EntityManager,
   id: string,
   changes: Partial<OrganizationSettings>,
-  { seenTeamId }: { seenTeamId?: string } = {},
+  { seenTeamId, isTeamGone = false }: { seenTeamId?: string; isTeamGone?: boolean } = {},
 ): Promise<Organization | null> {
   return em.transactional(async (tx) => {
     const organization = await tx.findOne(Organization, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
@@ -208,6 +210,11 @@ export async function change(
     const movesTeam = changes.litellmTeamId !== undefined && changes.litellmTeamId !== organization.litellmTeamId;
     if (movesTeam && (await tx.count(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } })) > 0) {
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
+    }
+    if (movesTeam && !isTeamGone && (await tx.count(Team, { organizationId: id })) > 0) {
+      throw new OrganizationInUseError(
+        `teams of the organization are members of ${organization.litellmTeamId}, and their keys spend its budget: remove them first`,
+      );
     }
     // Nobody has seen the new team, and what was asked for was the old one.
     const ofNewTeam = movesTeam ? { litellmSeenAt: null, lowSince: null, createTeam: false } : {};

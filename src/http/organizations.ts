@@ -13,6 +13,7 @@ import * as organizations from '../database/organizations.ts';
 import { historyOf } from '../database/recharge-history.ts';
 import * as refusals from '../database/refusals.ts';
 import * as status from '../database/status.ts';
+import * as teams from '../database/teams.ts';
 import * as timeZones from '../database/time-zones.ts';
 import * as webhookEvents from '../database/webhook-events.ts';
 import { RESUMED_REASONS } from '../domain/hold.ts';
@@ -38,7 +39,7 @@ import { outlookOf } from './outlook.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { allValid, invalidField, invalidFields, Problem, parse } from './problem.ts';
 import { requireCustomer, sharedCustomer } from './required-customer.ts';
-import { requireTeam } from './required-team.ts';
+import { isTeamGone, requireTeam } from './required-team.ts';
 
 const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
 const acceptance = z.strictObject({ reason: text(500), by: text(100).default('admin key') });
@@ -111,10 +112,13 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
       requireTargetAboveMinimum({ ...present, ...changes }),
       requireTimeZone(changes),
     ]);
+    const leaves = litellmTeamId !== present.litellmTeamId && (await teams.ofOrganizations(database.fork(), [present.id])).length > 0;
+    // Asked for only where something would stay behind.
+    const gone = leaves && (await isTeamGone({ kms }, present.litellmTeamId));
     const { organization, shown, known } = await seenAfter(isRehearsal, async (em) => {
       const changed = await em.transactional(async (tx) => {
         await organizations.requireAsSeen(tx, present, changes);
-        return change(tx, present.id, changes);
+        return change(tx, present.id, changes, gone ? { seenTeamId: present.litellmTeamId, isTeamGone: true } : {});
       });
       if (ofCustomer.length > 0) await refusals.foresee(em, [{ id: present.id, reason: 'no_payment_method' }]);
       return changed;
@@ -253,8 +257,8 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
     return organization;
   }
 
-  async function change(em: EntityManager, id: string, changes: Parameters<typeof organizations.change>[2]): Promise<Organization> {
-    const organization = await organizations.change(em, id, changes);
+  async function change(...[em, id, ...rest]: Parameters<typeof organizations.change>): Promise<Organization> {
+    const organization = await organizations.change(em, id, ...rest);
     if (!organization) throw await missing(id);
     return organization;
   }

@@ -40,6 +40,18 @@ export async function requireTeam({ database, kms }: Dependencies, teamId: strin
   }
 }
 
+/** Whether LiteLLM does not have the team. @throws KmsError, Problem 503 when it cannot be asked. */
+export async function isTeamGone({ kms }: Pick<Dependencies, 'kms'>, teamId: string): Promise<boolean> {
+  try {
+    await withDeadline(kms.teamAlone(teamId), ASK_MS, 'LiteLLM did not answer: no answer');
+    return false;
+  } catch (error) {
+    if (error instanceof KmsError && error.kind === 'not_found') return true;
+    if (error instanceof DeadlineError) throw new Problem('unavailable', error.message);
+    throw error;
+  }
+}
+
 function unasked(teamId: string, reason: string): Problem {
   return new Problem(
     'unavailable',

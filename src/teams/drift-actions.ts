@@ -56,7 +56,7 @@ async function deleteLeavingKeys(world: MirrorDependencies, item: Item): Promise
 async function adoptTeam({ database }: MirrorDependencies, { organization, subject }: Item): Promise<void> {
   const em = database.fork();
   // A person may have given it another one since the team that it had was not found.
-  await organizations.change(em, organization.id, { litellmTeamId: subject }, { seenTeamId: organization.litellmTeamId });
+  await organizations.change(em, organization.id, { litellmTeamId: subject }, { seenTeamId: organization.litellmTeamId, isTeamGone: true });
   await organizations.markSeen(em, [subject]);
 }
 

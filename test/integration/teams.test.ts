@@ -362,6 +362,30 @@ describe('a team that is removed', () => {
     expect(await keysOfUser(`${organization.id}/blue`)).toEqual([]);
   });
 
+  test('does not stay behind: its organization moves to another LiteLLM team when it is removed, or that one is gone', async () => {
+    const { organization, keys, team } = await withTeam();
+    const { key: secret } = (await world.admin.post(keys, { name: 'laptop' })).data;
+    const next = `${organization.teamId}-next`;
+    await world.makeTeam({ team_id: next, max_budget: 50 });
+    const path = `/api/v1/organizations/${organization.id}`;
+    const refused = await world.admin.patch(path, { litellm_team_id: next });
+    expect([refused.status, refused.data.detail]).toEqual([
+      409,
+      `teams of the organization are members of ${organization.teamId}, and their keys spend its budget: remove them first`,
+    ]);
+    expect((await world.admin.patch(path, { litellm_team_id: organization.teamId, name: 'Acme' })).status).toBe(200);
+    expect((await chat(secret)).status).toBe(200);
+    await world.admin.delete(team);
+    expect((await world.admin.patch(path, { litellm_team_id: next })).status).toBe(200);
+    expect((await chat(secret)).status).toBe(401);
+
+    await world.admin.post(`${path}/teams`, { c_team_id: 'blue' });
+    await world.deleteTeam(next);
+    const after = `${organization.teamId}-after`;
+    await world.makeTeam({ team_id: after, max_budget: 50 });
+    expect((await world.admin.patch(path, { litellm_team_id: after })).status).toBe(200);
+  });
+
   test('goes with an organization whose LiteLLM team is gone', async () => {
     const { organization, team } = await withTeam();
     await world.deleteTeam(organization.teamId);
