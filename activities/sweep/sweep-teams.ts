@@ -46,7 +46,7 @@ export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'd
       found.unused.push(...unused);
       found.reported.push(...reported);
     });
-    const sweep = before && { ...before, isWhole: before.isWhole && part.unreadable === 0 && part.failedPages.length === 0 };
+    const sweep = before && { ...before, isWhole: before.isWhole && part.failedPages.length === 0 };
     if (next === null && sweep?.isWhole) await noteGoneTeams({ database, kms, log }, new Date(sweep.since));
     return { ...part, ...found, next: next && { ...next, ...(sweep && { sweep }) } };
   };

@@ -152,7 +152,8 @@ export async function unseenSince(
 
 /**
  * Up to `limit` organizations whose team LiteLLM was seen to have, and that no sweep has seen since then. Those whose
- * team is known to be gone are left out.
+ * team is known to be gone are left out. In another order each time: those that are there, or cannot be looked up, would
+ * else stand before the others for ever.
  */
 export async function missedSince(em: EntityManager, since: Date, limit: number): Promise<Organization[]> {
   const rows = await em.execute<{ id: string }[]>(
@@ -160,7 +161,7 @@ export async function missedSince(em: EntityManager, since: Date, limit: number)
      left join lateral (select at from balance_sample where organization_id = o.c_organization_id order by at desc limit 1) seen on true
      where o.litellm_seen_at < ? and coalesce(seen.at, '-infinity') < ?
        and not exists (select from refusal f where f.organization_id = o.c_organization_id and f.reason = 'team_not_found')
-     order by o.c_organization_id limit ?`,
+     order by random() limit ?`,
     [since, since, limit],
   );
   return em.find(Organization, { id: { $in: rows.map(({ id }) => id) } }, { orderBy: { id: 'asc' } });

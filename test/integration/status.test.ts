@@ -135,6 +135,23 @@ describe('of an organization', () => {
     expect(await standingOf(paying)).toMatchObject({ state: 'ok', balance: '20.00' });
   });
 
+  test("a team that is gone is known though a row of somebody else's cannot be read, and others that no page shows come first", async () => {
+    await Promise.all(Array.from({ length: 60 }, () => world.organization({ budget: 10, spend: 1 })));
+    const gone = await world.organization({ budget: 10, spend: 1 });
+    await world.sweep();
+    await world.kms.post('/team/delete', { team_ids: [gone.teamId] });
+    const body = { teams: [{ team_id: 'unread', spend: 'much' }], total: 1, page: 1, page_size: 100, total_pages: 1 };
+    await world.kmsFault({
+      path: '/v2/team/list',
+      contains: 'page_size=100',
+      times: ALWAYS,
+      action: { kind: 'respond', status: 200, body },
+    });
+    // Each sweep looks up some of those that it has missed, and not the same ones again and again.
+    for (let sweeps = 0; sweeps < 10 && (await standingOf(gone)).state === 'ok'; sweeps++) await world.sweep();
+    expect(await standingOf(gone)).toMatchObject({ state: 'litellm_differs' });
+  });
+
   test('a team that no sweep could look for is not called gone', async () => {
     const organization = await world.organization({ budget: 10, spend: 1 });
     await world.sweep();
