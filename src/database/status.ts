@@ -43,17 +43,19 @@ const MAX_SERVICE_HOLDS = 20;
 const SCALE = `case when currency in (${sqlList([...ZERO_DECIMAL])}) then 1 when currency in (${sqlList([...THREE_DECIMAL])}) then 1000 else 100 end`;
 /** What a balance at its minimum needs is rounded up by no more than this, in minor units. */
 const LARGEST_STEP = 100;
+/** One whose balance is low, that is blocked, or whose limits may leave nothing to charge in some currency. */
+const QUESTIONABLE = 'low_since is not null or blocked or max_daily_recharges = 0 or least(max_daily_amount, max_monthly_amount) < 1000';
 /**
- * One whose balance is low, that is blocked, whose limits may leave nothing to charge in some currency, or whose
- * max_charge may not carry what a balance at its minimum needs: one that is not set follows the target, and carries it.
+ * One whose max_charge may not carry what a balance at its minimum needs: one that is not set follows the target, and
+ * carries it. Its index goes with it: the last migration that makes `organization_short_of_charge`.
  */
-const QUESTIONABLE = `low_since is not null or blocked or max_daily_recharges = 0 or least(max_daily_amount, max_monthly_amount) < 1000
-  or least(max_charge, ${MAX_CHARGE_MINOR}) < (target_balance - minimum_balance) / quota_per_unit * ${SCALE} + ${LARGEST_STEP}`;
+const SHORT_OF_CHARGE = `least(max_charge, ${MAX_CHARGE_MINOR}) < (target_balance - minimum_balance) / quota_per_unit * ${SCALE} + ${LARGEST_STEP}`;
 
 /** What anything at all may be said of. Ordered by id, behind `after`. */
 const CONCERNED = `
   select c_organization_id as id from organization_balance_config where not auto_recharge_enabled
   union select c_organization_id from organization_balance_config where ${QUESTIONABLE}
+  union select c_organization_id from organization_balance_config where ${SHORT_OF_CHARGE}
   union select organization_id from hold where released_at is null and organization_id is not null
   union select a.organization_id from hold h join card_attempt a on a.fingerprint = split_part(h.subject, ' ', 1)
     where h.released_at is null and h.scope = 'card'

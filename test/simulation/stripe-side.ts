@@ -60,8 +60,13 @@ export class StripeSide {
     );
     const [waiting] = rows;
     if (!waiting) return;
-    await stripe.paymentIntents.update(waiting.id, { amount: waiting.amount + byCents });
-    this.deeds.amountChanged = true;
+    // Refused where a slow machine has let it be confirmed meanwhile.
+    const change = stripe.paymentIntents.update(waiting.id, { amount: waiting.amount + byCents });
+    const isChanged = await change.then(
+      () => true,
+      () => false,
+    );
+    this.deeds.amountChanged ||= isChanged;
   }
 
   private note(returned: Omit<Returned, 'isGone'>): void {

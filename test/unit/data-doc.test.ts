@@ -7,6 +7,7 @@ import { INDEXES } from '../../src/database/migrations/0019-indexes-for-growth.t
 import { STORY_INDEXES } from '../../src/database/migrations/0021-indexes-for-stories.ts';
 import { QUESTIONABLE_INDEX } from '../../src/database/migrations/0023-accepted-budgets.ts';
 import { SUCCEEDED_INDEX } from '../../src/database/migrations/0026-recharges-that-succeeded.ts';
+import { SHORT_OF_CHARGE_INDEX } from '../../src/database/migrations/0027-charges-that-are-held.ts';
 import { RETENTION } from '../../src/domain/retention.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -48,6 +49,7 @@ describe('docs/data.md', () => {
       ...STORY_INDEXES,
       QUESTIONABLE_INDEX,
       SUCCEEDED_INDEX,
+      SHORT_OF_CHARGE_INDEX,
     ]);
   });
 });
