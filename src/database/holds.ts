@@ -83,13 +83,14 @@ async function lockOrganizations(tx: EntityManager, ids: readonly string[]): Pro
 
 /**
  * Adds what was seen since to the open hold of its scope, subject and reason, and tells the hold once more. False
- * when none is open.
+ * when none is open, or it names that already.
  */
 export async function addTo(tx: EntityManager, { scope, subject, reason, detail, openedBy }: NewHold): Promise<boolean> {
   const [row] = await tx.execute<ToldHold[]>(
     `update hold set detail = detail || '; ' || ?, opened_by = opened_by || ' ' || ?
-     where scope = ? and subject = ? and reason = ? and released_at is null returning ${TOLD}`,
-    [detail, openedBy, scope, subject, reason],
+     where scope = ? and subject = ? and reason = ? and released_at is null and ? <> all (string_to_array(opened_by, ' '))
+     returning ${TOLD}`,
+    [detail, openedBy, scope, subject, reason, openedBy],
   );
   if (row) await tellOpened(tx, row, `/${openedBy}`);
   return row !== undefined;
@@ -116,7 +117,10 @@ export async function releaseEachOf(tx: EntityManager, releasable: readonly Rele
   await releaseWhere(tx, `(${conditions.join(' or ')})`, values, release);
 }
 
-/** The organization pays in another currency, by another customer or for another team: what its holds have shown is no amount that a person has approved any more. */
+/**
+ * The organization pays in another currency, by another customer or for another team: what its holds have shown is no
+ * amount that a person has approved any more.
+ */
 export async function forgetAmounts(tx: EntityManager, organizationId: string): Promise<void> {
   await tx.execute('update hold set amount_minor = null where organization_id = ? and amount_minor is not null', [organizationId]);
 }

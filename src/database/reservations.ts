@@ -101,9 +101,10 @@ export async function reserve(
 }
 
 /**
- * Cancels what is reserved for an event: with its run, or for what the run was refused. For the transaction that closes it: it keeps the organization's lock, under
+ * Cancels what is reserved for an event. For the transaction that closes it: it keeps the organization's lock, under
  * which `reserve` decides, so an attempt that Temporal has given up reserves before this, or finds the event closed.
  *
+ * @param refusal what its run was refused for; undefined: the run itself was cancelled.
  * @returns the event's recharge as it is now; null: none, as where a restored database has forgotten the event.
  */
 export async function cancelReservation(

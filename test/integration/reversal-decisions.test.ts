@@ -224,6 +224,8 @@ test('case 43: our refund fails after a dispute was noted for it, and a person g
   await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'grant', reason: 'not looked at the dispute' });
   await world.eventually(async () => (await scene.reversal(dispute.id))?.taken_after === '10.000000', 'the quota is taken back');
   await world.reversalIs(dispute.id, 'taken_back');
+  // It opens anew, and the hold that it has opened names it once.
+  expect(await scene.heldFor(organization)).toBe(`dispute ${dispute.id} of recharge ${rechargeId}: 20.50 USD, fraudulent`);
   expect(await world.budgetOf(organization.teamId)).toBe(10);
   await scene.expectBalanced(organization);
 });
