@@ -210,8 +210,8 @@ export async function isCardInQuestion(em: EntityManager, organizationId: string
 
 /**
  * Releases what another card ends, where the organization has another card now: another fingerprint, the same
- * card with another expiry or saved anew. A hold on a card that another organization was to be charged with last
- * stays for that one, whichever of them has opened it: the last of them ends it.
+ * card with another expiry or saved anew. A hold on a card that an organization of another customer was to be charged
+ * with last stays for that one, whichever of them has opened it: the last of them ends it.
  */
 export async function releaseForChangedCard(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
   await releaseWhere(
@@ -219,7 +219,8 @@ export async function releaseForChangedCard(tx: EntityManager, organizationId: s
     `reason in (${sqlList(CARD_REASONS)}) and card_id is not null
        and (organization_id = ? or scope = 'card' and subject = ${lastCardOf('?')})
        and case when scope = 'card' and subject not in (?, ?) then not exists (
-           select from organization_balance_config o where o.c_organization_id <> ? and subject = ${lastCardOf('o.c_organization_id')})
+           select from organization_balance_config own join organization_balance_config o on o.stripe_customer_id <> own.stripe_customer_id
+           where own.c_organization_id = ? and subject = ${lastCardOf('o.c_organization_id')})
          else organization_id = ? and card_id <> ? end`,
     [organizationId, organizationId, holdSubjectOf(card), card.id, organizationId, organizationId, card.id],
     { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },

@@ -196,6 +196,37 @@ test('an approval is used up by the reservation that it was given to, also by on
   expect((await paidBy(em, organizationId)).approvedAmount).toBeNull();
 });
 
+describe('a hold on a card that two organizations were charged with last, and one has another card', () => {
+  const card = { id: 'pm_2', fingerprint: 'another', expiry: '12/2031' };
+
+  async function isOpenAfter(customers: readonly [string, string]): Promise<boolean> {
+    const subject = newId('hld');
+    const paying = async (stripeCustomerId: string) => {
+      const id = `org-${++serial}`;
+      await organizations.create(em, id, { ...settingsOf(id), stripeCustomerId });
+      const rechargeId = await recharge(id, 'declined');
+      await sql.query(`update recharge set payment_method_id = 'pm_1', card_fingerprint = $1, card_expiry = '' where id = $2`, [
+        subject,
+        rechargeId,
+      ]);
+      return id;
+    };
+    const [one] = [await paying(customers[0]), await paying(customers[1])];
+    const hold = { scope: 'card', subject, reason: 'card_refused', detail: 'stolen', openedBy: 'rch_1', cardId: 'pm_1' } as const;
+    const { id } = await holds.open(em, { ...hold, organizationId: one });
+    await holds.releaseForChangedCard(em, one, card);
+    return (await holds.get(em, id)).releasedAt === null;
+  }
+
+  test('stays for the other one', async () => {
+    expect(await isOpenAfter(['cus_one', 'cus_other'])).toBe(true);
+  });
+
+  test('ends where both are of one customer, which has the other card for both', async () => {
+    expect(await isOpenAfter(['cus_both', 'cus_both'])).toBe(false);
+  });
+});
+
 test('a dispute that is won ends no hold while another one stands, also one whose transaction began before the hold', async () => {
   const organizationId = await organization();
   const [first, second] = [await recharge(organizationId), await recharge(organizationId)];
