@@ -1,7 +1,7 @@
 /** `bill worker --check`: whether a worker of this host polls. The health check of a container that runs one. */
 import { hostname } from 'node:os';
 import { workerLines } from '../domain/service-status.ts';
-import { openClient } from '../temporal/connection.ts';
+import { addressOf, openClient } from '../temporal/connection.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { CommandError } from './exit.ts';
 import { placeOf } from './places.ts';
@@ -14,13 +14,13 @@ import { configOrExit } from './process.ts';
  */
 export async function checkWorker(): Promise<void> {
   const { temporal } = configOrExit();
-  const { at } = placeOf('TEMPORAL_ADDRESS', temporal.connect.connectionOptions.address ?? 'localhost:7233');
+  const address = addressOf(temporal);
   const client = openClient(temporal);
   try {
     const lines = workerLines(await pollersOf(client, temporal, hostname()), new Date());
     const gone = lines.find(({ isFine }) => !isFine);
-    if (gone) throw new CommandError(`${gone.check} on ${hostname()}, at Temporal ${at}: ${gone.seen}`);
-    console.log(lines.map(({ check, seen }) => `${check} on ${hostname()}, at Temporal ${at}: ${seen}`).join('\n'));
+    if (gone) throw new CommandError(`${gone.check} on ${hostname()}, at Temporal ${address}: ${gone.seen}`);
+    console.log(lines.map(({ check, seen }) => `${check} on ${hostname()}, at Temporal ${address}: ${seen}`).join('\n'));
   } finally {
     await client.connection.close();
   }

@@ -6,7 +6,7 @@ import type { TemporalConfig } from '../config.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
 import { workerLines } from '../domain/service-status.ts';
 import { troubleText } from '../domain/status.ts';
-import { namespaceOf, openClient } from '../temporal/connection.ts';
+import { addressOf, namespaceOf, openClient } from '../temporal/connection.ts';
 import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { innermostReason, troubleIn } from '../temporal/trouble.ts';
@@ -83,7 +83,7 @@ export async function runByHand<W extends Workflow>(
 }
 
 function whereItRuns(workflowId: string, temporal: TemporalConfig): string[] {
-  const place = placeOf('TEMPORAL_ADDRESS', temporal.connect.connectionOptions.address ?? 'localhost:7233', (address) => address);
+  const place = placeOf('TEMPORAL_ADDRESS', addressOf(temporal), (address) => address);
   const elsewhere = elsewhereText(place);
   const look = `temporal workflow result --workflow-id ${workflowId} --address ${place.at} --namespace ${namespaceOf(temporal)}`;
   return [

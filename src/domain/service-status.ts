@@ -28,7 +28,7 @@ export type ScheduleFacts = {
   wantedTaskQueue: string;
   intervalMs: number;
   lastSuccessAt: Date | null;
-  /** What the newest run since has failed with, or fails with now; null: none has failed, or that is not known. */
+  /** What the last run since has failed with, or one fails with now; null: none has failed, or that is not known. */
   lastFailure: string | null;
   /** When it was made, or last changed. */
   changedAt: Date;

@@ -7,6 +7,11 @@ export function namespaceOf({ connect }: TemporalConfig): string {
   return connect.namespace ?? 'default';
 }
 
+/** Where Temporal is; the default is that of every SDK. */
+export function addressOf({ connect }: TemporalConfig): string {
+  return connect.connectionOptions.address ?? 'localhost:7233';
+}
+
 /**
  * Between two attempts to connect. gRPC's own pause grows to two minutes: after an outage nothing would be handed on so
  * long, and no worker seen.

@@ -3,7 +3,7 @@
 import { NamespaceNotFoundError } from '@temporalio/common';
 import type { TemporalConfig } from '../config.ts';
 import { whyUnreachable } from '../domain/unreachable.ts';
-import { namespaceOf } from './connection.ts';
+import { addressOf, namespaceOf } from './connection.ts';
 
 /** Temporal cannot be used as it is set. The message is for a person. */
 export class TemporalError extends Error {
@@ -20,7 +20,7 @@ const UNAUTHENTICATED = 16;
 /** The error as a TemporalError where its cause is the way to Temporal or our rights there; any other error as it is. */
 export function temporalErrorOf(error: unknown, temporal: TemporalConfig): unknown {
   const { code, details = '' } = grpcErrorIn(error) ?? {};
-  const address = temporal.connect.connectionOptions.address ?? 'localhost:7233';
+  const address = addressOf(temporal);
   const namespace = namespaceOf(temporal);
   const noNamespace = () =>
     new TemporalError(`Temporal at ${address} has no namespace ${namespace}: make it, or correct TEMPORAL_NAMESPACE`);

@@ -88,7 +88,8 @@ async function scheduleFacts(client: Client, id: string, wantedTaskQueue: string
 async function latestRuns(client: Client, { info }: ScheduleDescription): Promise<Pick<ScheduleFacts, 'lastSuccessAt' | 'lastFailure'>> {
   let lastFailure: string | null = null;
   for (const { action } of info.recentActions.toReversed()) {
-    const handle = client.workflow.getHandle(action.workflow.workflowId, action.workflow.firstExecutionRunId, { followRuns: false });
+    // The newest of the runs that went on in each other: a long one does.
+    const handle = client.workflow.getHandle(action.workflow.workflowId);
     const run = await handle.describe().catch((error) => {
       if (error instanceof WorkflowNotFoundError) return undefined;
       throw error;
@@ -105,10 +106,10 @@ async function failureOf(run: WorkflowExecutionDescription, result: () => Promis
     const trouble = troubleIn(run);
     return trouble ? `its run fails: ${troubleText(trouble)}` : null;
   }
-  if (run.status.name !== 'FAILED') return `its newest run was ended (${run.status.name.toLowerCase().replace('_', ' ')})`;
+  if (run.status.name !== 'FAILED') return `its last run was ended (${run.status.name.toLowerCase().replace('_', ' ')})`;
   const why = await result().then(
     () => null,
     (error) => (error instanceof WorkflowFailedError ? innermostReason(error) : null),
   );
-  return why && `its newest run has failed: ${why}`;
+  return why && `its last run has failed: ${why}`;
 }

@@ -13,6 +13,7 @@ import { bulkQueueOf, chargeQueueOf } from '../../workflows/contract.ts';
 import type { TemporalConfig } from '../config.ts';
 import type { Lane } from '../gate.ts';
 import type { Logger } from '../observability/log.ts';
+import { addressOf } from './connection.ts';
 import { traceSinks } from './tracing.ts';
 
 /** Activities that run at once; each uses at most one of its pool's connections at a time. */
@@ -117,14 +118,16 @@ export function loggable({ error, ...fields }: NonNullable<LogEntry['meta']> = {
  * The connection of a worker. Waits while Temporal is unavailable. @throws the reason of `signal` when it is
  * aborted meanwhile.
  */
-export async function connectWorker({ connect }: TemporalConfig, log: Logger, signal: AbortSignal): Promise<NativeConnection> {
+export async function connectWorker(temporal: TemporalConfig, log: Logger, signal: AbortSignal): Promise<NativeConnection> {
   for (;;) {
     try {
-      return await NativeConnection.connect(connect.connectionOptions);
+      return await NativeConnection.connect(temporal.connect.connectionOptions);
     } catch (error) {
       signal.throwIfAborted();
-      const { address = 'localhost:7233' } = connect.connectionOptions;
-      log.warn({ reason: (error as Error).message, address }, 'Temporal cannot be reached (TEMPORAL_ADDRESS); trying again');
+      log.warn(
+        { reason: (error as Error).message, address: addressOf(temporal) },
+        'Temporal cannot be reached (TEMPORAL_ADDRESS); trying again',
+      );
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
     }
   }

@@ -2,7 +2,7 @@
  * `bill doctor`: what it says of a service that is well, and that it names what is not, and what to change.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, type ScheduleUpdateOptions } from '@temporalio/client';
 import axios from 'axios';
 import { type Status, textOf } from '../../src/cli/commands/status.ts';
 import { examine } from '../../src/cli/doctor/doctor.ts';
@@ -244,7 +244,7 @@ test('a clock of this machine that is off is one thing to change, whoever is com
   ]);
 });
 
-test('what the newest run of a schedule has failed with is known until one has succeeded', async () => {
+test('what the last run of a schedule has failed with is known until one has succeeded', async () => {
   const sweep = temporal.schedule.getHandle('balance-sweep');
   const lastFailure = async () => {
     const { schedules } = await temporalFacts(temporal, world.config.temporal);
@@ -256,13 +256,36 @@ test('what the newest run of a schedule has failed with is known until one has s
     async () => /^its run fails: .*LiteLLM answered 503/.test((await lastFailure()) ?? ''),
     'it fails and is tried again',
   );
-  await world.eventually(
-    async () => /^its newest run has failed: .*LiteLLM answered 503/.test((await lastFailure()) ?? ''),
-    'it has failed',
-  );
+  await world.eventually(async () => /^its last run has failed: .*LiteLLM answered 503/.test((await lastFailure()) ?? ''), 'it has failed');
   await fault.remove();
   await sweep.trigger();
   await world.eventually(async () => (await lastFailure()) === null, 'it has succeeded');
+});
+
+test('a run of a schedule that went on in another one has succeeded when that has', async () => {
+  const sweep = temporal.schedule.getHandle('balance-sweep');
+  const { action } = await sweep.describe();
+  await sweep.pause('no other run');
+  const withAction = (changed: object) =>
+    sweep.update((previous) => ({ ...previous, action: { ...previous.action, ...changed } }) as ScheduleUpdateOptions);
+  await withAction({ retry: { initialInterval: '100 milliseconds', maximumAttempts: 2 } });
+  const fault = await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
+  const since = new Date();
+  await sweep.trigger();
+  await world.eventually(async () => {
+    const ran = (await sweep.describe()).info.recentActions.at(-1);
+    if (!ran || ran.takenAt < since) return false;
+    const { workflowId, firstExecutionRunId } = ran.action.workflow;
+    return (await temporal.workflow.getHandle(workflowId).describe()).runId !== firstExecutionRunId;
+  }, 'it goes on in another run');
+  await fault.remove();
+  await withAction({ retry: undefined, ...action });
+  await world.eventually(async () => {
+    const { schedules } = await temporalFacts(temporal, world.config.temporal);
+    const facts = schedules.find(({ id }) => id === 'balance-sweep');
+    return facts?.lastFailure === null && facts.lastSuccessAt !== null && facts.lastSuccessAt > since;
+  }, 'it has succeeded');
+  await sweep.unpause();
 });
 
 describe('what stops charges', () => {

@@ -14,7 +14,7 @@ import { stopOf } from '../../domain/service-status.ts';
 import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
 import { PaymentsError } from '../../payments/errors.ts';
-import { openClient } from '../../temporal/connection.ts';
+import { addressOf, openClient } from '../../temporal/connection.ts';
 import { temporalErrorOf } from '../../temporal/errors.ts';
 import { temporalFacts } from '../../temporal/facts.ts';
 import { databasePlace } from '../database-place.ts';
@@ -49,10 +49,9 @@ export async function doctor(options: Output): Promise<void> {
 
 /** Which servers are asked, and who says so: another one than the service uses is found fine for nothing. */
 export function placesOf({ databaseUrl, temporal, stripe, kms, http }: Config, known?: Known): Reading[] {
-  const temporalAddress = temporal.connect.connectionOptions.address ?? 'localhost:7233';
   const places: [string, Place][] = [
     ['database', databasePlace(databaseUrl, known)],
-    ['Temporal', placeOf('TEMPORAL_ADDRESS', temporalAddress, (address) => address, known)],
+    ['Temporal', placeOf('TEMPORAL_ADDRESS', addressOf(temporal), (address) => address, known)],
     ['Stripe', placeOf('STRIPE_API_BASE', stripe.apiBase, undefined, known)],
     ['LiteLLM', placeOf('KMS_BASE_URL', kms.baseUrl, undefined, known)],
     ['API', placeOf('PUBLIC_URL', http.publicUrl, undefined, known)],

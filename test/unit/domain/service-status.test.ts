@@ -60,12 +60,12 @@ describe('the service', () => {
     [{ lastSuccessAt: null, changedAt: minutesAgo(5) }, true, 'has not succeeded yet: it is new', null],
     [{ lastSuccessAt: null, changedAt: minutesAgo(6) }, false, 'has not succeeded in its latest runs', LOOK_AT_RUNS],
     [
-      { lastSuccessAt: minutesAgo(6), lastFailure: 'its newest run has failed: LiteLLM answered 500' },
+      { lastSuccessAt: minutesAgo(6), lastFailure: 'its last run has failed: LiteLLM answered 500' },
       false,
-      'last succeeded 6 minutes ago; its newest run has failed: LiteLLM answered 500',
+      'last succeeded 6 minutes ago; its last run has failed: LiteLLM answered 500',
       LOOK_AT_RUNS,
     ],
-    [{ lastFailure: 'its newest run has failed: LiteLLM answered 500' }, true, 'last succeeded 1 minute ago', null],
+    [{ lastFailure: 'its last run has failed: LiteLLM answered 500' }, true, 'last succeeded 1 minute ago', null],
     [{ lastSuccessAt: null }, false, 'has not succeeded in its latest runs', LOOK_AT_RUNS],
   ])('has a schedule: %j', (facts, isFine, seen, next) => {
     expect(scheduleLine({ ...schedule, ...facts }, NOW)).toEqual({ check: 'schedule balance-sweep', isFine, seen, next });
