@@ -7,7 +7,7 @@ import { createLogger, type Logger } from '../observability/log.ts';
 import { beginTracing, endTracingAfter } from './begin-tracing.ts';
 import { databasePlace } from './database-place.ts';
 import { MIGRATION_PARTS, migrate } from './migrate.ts';
-import { elsewhereText, placeText } from './places.ts';
+import { placeText } from './places.ts';
 import { configOrExit, partsOrExit, stopOnSignal } from './process.ts';
 import { databaseOrExit, exitOnTlsRefused } from './startup-check.ts';
 
@@ -55,7 +55,6 @@ export async function migrateOnce(): Promise<void> {
 /** Which database is used, and who says so. */
 function logDatabase({ databaseUrl }: Pick<Config, 'databaseUrl'>, log: Logger): void {
   const place = databasePlace(databaseUrl);
-  const elsewhere = elsewhereText(place);
   log.info({ database: placeText(place) }, 'the database that is used');
-  if (elsewhere) log.warn({ reason: elsewhere }, 'this is not the database of the npm start that runs here');
+  if (place.elsewhere !== null) log.warn({ database: place.elsewhere }, 'the npm start that runs here uses another database');
 }
