@@ -4,7 +4,6 @@ import { workerLines } from '../domain/service-status.ts';
 import { addressOf, openClient } from '../temporal/connection.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { CommandError } from './exit.ts';
-import { placeOf } from './places.ts';
 import { configOrExit } from './process.ts';
 
 /**

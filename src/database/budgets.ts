@@ -63,7 +63,10 @@ async function left(em: EntityManager, ids: readonly string[]): Promise<Map<stri
   );
 }
 
-/** SQL on a reversal `v`: it has changed the budget. One that found no quota has not, nor one whose money came back before anything was taken. */
+/**
+ * SQL on a reversal `v`: it has changed the budget. One that found no quota has not, nor one whose money came back before
+ * anything was taken.
+ */
 const HAS_CHANGED = `v.quota > 0 and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
   and (v.status <> 'given_back' or coalesce(v.taken_after, v.given_after) is not null)`;
 

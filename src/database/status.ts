@@ -330,7 +330,7 @@ const BALANCE = `
         where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' order by updated_at desc limit 1)
       union all (select coalesce(given_after, taken_after), updated_at from reversal
         where organization_id = o.id and litellm_team_id = o.team and status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
-          and taken_after is not null order by updated_at desc limit 1)) written
+          and coalesce(given_after, taken_after) is not null order by updated_at desc limit 1)) written
     order by at desc limit 1) figure`;
 
 async function restOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, Rest>> {

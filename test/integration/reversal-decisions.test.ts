@@ -338,8 +338,13 @@ describe('a refund of ours fails when it was recorded long ago', () => {
 
       test('its money is ours again, and its quota is given', async () => {
         const paid = await refundedInParts();
+        const sample = 'insert into balance_sample (organization_id, quota, spend, at) values ($1, 25.5, 0, now())';
+        await world.sql.query(sample, [paid.organization.id]);
         await bothFail(paid);
         expect(await world.budgetOf(paid.organization.teamId)).toBe(30.5);
+        const path = `/api/v1/organizations/${paid.organization.id}`;
+        const [known, live] = [await world.admin.get(path), await world.admin.get(`${path}/balance`)];
+        expect(known.data.balance).toBe(live.data.balance);
         expect(await world.accounts(paid.organization)).toMatchObject({ granted: 2050, prepaid: 0 });
         await scene.expectBalanced(paid.organization);
         await scene.tellEverythingAgain(paid);
