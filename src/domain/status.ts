@@ -39,6 +39,8 @@ export const STATE_NAMES: Readonly<Record<OrganizationState, string>> = {
   ok: 'ok',
 };
 
+const OF_HOLDS: readonly OrganizationState[] = ['held', 'card_declined'];
+
 /** Whether nobody has to act: what goes on by itself, and what somebody has turned off, is no fault. */
 export function isQuiet(state: OrganizationState): boolean {
   return state === 'ok' || state === 'recharging' || state === 'off';
@@ -143,7 +145,7 @@ export type Obstacles = { stop: string | null; hold: string | null };
 const NONE: Obstacles = { stop: null, hold: null };
 
 /**
- * How an organization stands: what most needs somebody, of all that there is.
+ * How an organization stands: what most needs somebody, of all that there is, and behind its `next` what else needs somebody.
  *
  * @param now when it is asked.
  */
@@ -161,7 +163,22 @@ export function standingOf(facts: OrganizationFacts, now: Date, obstacles = NONE
   const off = (why: string, next: string): Standing => ({ state: 'off', since: null, why, next });
   if (!isAutoRecharged) found.push(off(REFUSALS.auto_recharge_disabled, actionOnRefusal('auto_recharge_disabled', id)));
   if (isBlocked) found.push(off('it is blocked, so LiteLLM refuses its calls and nothing is charged', `bill org set ${id} --blocked off`));
-  return found.toSorted(byUrgency)[0] ?? unremarkable(facts, obstacles, now);
+  const [first, ...others] = found.toSorted(byUrgency);
+  return first ? withOthers(first, others) : unremarkable(facts, obstacles, now);
+}
+
+/** Names one of each other state: what is put right alone would else leave a cause that nobody was told of. */
+function withOthers(first: Standing, others: readonly Standing[]): Standing {
+  const named = new Set<OrganizationState>([first.state]);
+  // A hold names those beside it.
+  if (OF_HOLDS.includes(first.state)) for (const state of OF_HOLDS) named.add(state);
+  const lines: string[] = [];
+  for (const { state, why } of others) {
+    if (isQuiet(state) || named.has(state)) continue;
+    named.add(state);
+    lines.push(`then: ${STATE_NAMES[state]}: ${why}`);
+  }
+  return lines.length === 0 ? first : { ...first, next: [first.next, ...lines].join('\n') };
 }
 
 function byUrgency(one: Standing, other: Standing): number {
@@ -284,8 +301,11 @@ function refused({ id, refusals, limitsUsed, limitsOfNothing, isBlocked, nextDay
     });
 }
 
-function differing({ id, drifts, gone }: OrganizationFacts): Standing[] {
-  return drifts.map((drift) => ({
+/** A budget that was edited is said by the hold that it has made, where there is one. */
+function differing({ id, drifts, gone, holds, budgetExpected }: OrganizationFacts): Standing[] {
+  const isHeldForIt = budgetExpected !== null && holds.some(({ reason }) => reason === 'budget_lowered');
+  const told = drifts.filter(({ kind }) => !(isHeldForIt && kind === 'budget_edited'));
+  return told.map((drift) => ({
     state: 'litellm_differs',
     since: drift.at,
     why: `${drift.subject} in LiteLLM: ${whyOf(drift)}${figures(drift)}`,

@@ -224,6 +224,31 @@ dispute du_1 of recharge rch_1 (disputed)
 → the dispute is won (evidence is given at Stripe), or a person releases it: bill release hld_1 "reason"`,
     ],
     [
+      'a refused card and a team that is gone',
+      { holds: [hold('card_refused')], drifts: [drift('team_deleted')] },
+      `
+card declined since 11:30
+dispute du_1 of recharge rch_1 (card_refused)
+→ one of:
+give cus_acme another card at Stripe, as its default: the hold ends by itself
+bill release hld_1 "reason"    # the same card is asked again
+then: LiteLLM differs: acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}`,
+    ],
+    [
+      'money that waits, a hold, and limits of nothing',
+      {
+        recharge: recharge('needs_attention'),
+        holds: [hold('disputed')],
+        limitsOfNothing: [{ why: 'max_daily_recharges is 0', flag: '--max-daily <n>' }],
+      },
+      `
+${settled(`needs a person since 11:59
+20.50 USD of rch_1: max_budget is 25.00, expected 10.00 or 30.50
+→ nothing more is charged until it is settled, by one of:`)}
+then: held: dispute du_1 of recharge rch_1 (disputed)
+then: limit reached: max_daily_recharges is 0`,
+    ],
+    [
       'a hold beside two others',
       {
         holds: [hold('declined', minutesAgo(-15)), { ...hold('three_failures'), id: 'hld_2' }, { ...hold('card_refused'), id: 'hld_3' }],
@@ -274,7 +299,8 @@ held since 11:30
 dispute du_1 of recharge rch_1 (budget_lowered)
 → one of:
 bill org accept-budget acme "reason"    # it was meant
-${restored}    # it was not meant: a probe each minute sees it`,
+${restored}    # it was not meant: a probe each minute sees it
+then: LiteLLM differs: acme-team in LiteLLM: ${DRIFT_ADVICE.name_differs}`,
     ],
     [
       'a budget that was lowered, of which a synchronisation has told',
@@ -289,7 +315,8 @@ dispute du_1 of recharge rch_1 (budget_lowered)
 → one of:
 bill org accept-budget acme "reason"    # it was meant
 ${restored}    # it was not meant: a probe each minute sees it
-then: bill sync --org acme --wait`,
+then: bill sync --org acme --wait
+then: LiteLLM differs: acme-team in LiteLLM: ${DRIFT_ADVICE.name_differs}`,
     ],
     [
       'a budget that was lowered, where none is expected any more',
