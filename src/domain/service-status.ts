@@ -165,7 +165,10 @@ export function stopOf({ temporal }: Pick<ServiceFacts, 'temporal'>, now: Date):
   // Stryker disable next-line StringLiteral: a failure stays one, with schedules beside it or without.
   const [queue, ...others] = temporalLines('failure' in temporal ? temporal : { ...temporal, schedules: [] }, now);
   const gone = [queue, ...others].find((line) => line && !line.isFine);
-  return gone ? `${gone.check}: ${gone.seen.replace(/: nothing is charged.*/, '')}` : null;
+  if (!gone) return null;
+  const seen = gone.seen.replace(/: nothing is charged.*/, '');
+  // What cannot be reached is named by its failure.
+  return seen.startsWith(`${gone.check} `) ? seen : `${gone.check}: ${seen}`;
 }
 
 /** Of Temporal and its queues and schedules; one line where it cannot be asked. */

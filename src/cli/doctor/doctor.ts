@@ -28,7 +28,7 @@ import { serviceEnvironment } from '../service-settings.ts';
 import { examineCustomers, examineHolds } from './holds.ts';
 import { examineLitellm, examineTeams } from './litellm.ts';
 import { examineStandings } from './organizations.ts';
-import { change, LOOK_DEADLINE_MS, note, type Observation, type Reading, runCheck } from './reading.ts';
+import { change, LOOK_DEADLINE_MS, note, type Observation, type Reading, runCheck, withoutAdvice } from './reading.ts';
 import { examineTemporal } from './temporal.ts';
 import { examineTimeZones } from './time-zones.ts';
 
@@ -45,6 +45,8 @@ export async function doctor(options: Output): Promise<void> {
   const readings = [...placesOf(config), ...(await examine(config).finally(() => clearTimeout(waiting)))];
   print(options, { readings }, () => textOf(readings));
   if (readings.some(({ verdict }) => verdict === 'change')) process.exitCode = EXIT.found;
+  // A call that was given up runs on, and would keep the command until its own deadline.
+  process.stdout.write('', () => process.exit());
 }
 
 /** Which servers are asked, and who says so: another one than the service uses is found fine for nothing. */
@@ -93,7 +95,7 @@ export async function examine(config: Config): Promise<Reading[]> {
 /** What keeps every run from going on, as far as Temporal says it. */
 async function stopNow(client: Client, temporal: TemporalConfig): Promise<string | null> {
   const facts = await withDeadline(temporalFacts(client, temporal), LOOK_DEADLINE_MS).catch((error) => ({
-    failure: (temporalErrorOf(error, temporal) as Error).message,
+    failure: withoutAdvice((temporalErrorOf(error, temporal) as Error).message),
   }));
   return stopOf({ temporal: facts }, new Date());
 }

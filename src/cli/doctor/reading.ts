@@ -36,9 +36,14 @@ export async function runCheck({ area, check, advice = '' }: Question, work: () 
 function reasonIn(error: unknown): string {
   const unreachable = whyUnreachable(error);
   if (unreachable) return unreachable;
-  if (isDatabaseError(error)) return describeDatabaseError(error);
+  if (isDatabaseError(error)) return withoutAdvice(describeDatabaseError(error));
   const said = grpcErrorIn(error)?.details ?? (error as Error).message;
   return said.split('\n')[0] || 'it gives no reason';
+}
+
+/** Other commands send whoever reads them to `bill doctor`. */
+export function withoutAdvice(failure: string): string {
+  return failure.replace(/: start it, or correct .*; bill doctor checks it$/, '');
 }
 
 export function change(seen: string, advice: string): Observation {

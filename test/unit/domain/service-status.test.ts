@@ -115,6 +115,8 @@ describe('the service', () => {
     expect(stopOf({ temporal }, NOW)).toBe('workers of bill-service: none asks for work');
     expect(stopOf({ temporal: { pollers: pollers(NOW), schedules: [{ ...schedule, isMade: false }] } }, NOW)).toBeNull();
     expect(stopOf({ temporal: { failure: 'no connection' } }, NOW)).toBe('Temporal: no connection');
+    const failure = 'Temporal cannot be reached at 127.0.0.1:7233 (no answer)';
+    expect(stopOf({ temporal: { failure } }, NOW)).toBe(failure);
   });
 
   test('without a worker says since when about nothing was done', () => {
