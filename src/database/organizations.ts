@@ -49,6 +49,7 @@ export class OrganizationInUseError extends Error {
 
 /** @throws OrganizationExistsError */
 export async function create(em: EntityManager, id: string, settings: OrganizationSettings): Promise<Organization> {
+  await refuseTakenTeam(em, id, settings.litellmTeamId);
   await refusingDuplicates(() => em.insert(Organization, { id, ...settings } as RequiredEntityData<Organization>));
   return em.findOneOrFail(Organization, id);
 }
@@ -212,6 +213,7 @@ export async function change(
     if (movesTeam && (await tx.count(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } })) > 0) {
       throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
     }
+    if (movesTeam) await refuseTakenTeam(tx, id, changes.litellmTeamId);
     if (movesTeam && !isTeamGone && (await tx.count(Team, { organizationId: id })) > 0) {
       throw new OrganizationInUseError(
         `teams of the organization are members of ${organization.litellmTeamId}, and their keys spend its budget: remove them first`,
@@ -313,6 +315,13 @@ async function refusedForReferences<Row>(remove: () => Promise<Row[]>): Promise<
 
 export function policyOf(organization: Organization): RechargePolicy {
   return { ...organization, ...limitsOf(organization) };
+}
+
+/** Says whose the team is. What comes at the same time is left to the unique index. @throws OrganizationExistsError */
+async function refuseTakenTeam(em: EntityManager, id: string, litellmTeamId: string | undefined): Promise<void> {
+  if (litellmTeamId === undefined) return;
+  const owner = await em.findOne(Organization, { litellmTeamId, id: { $ne: id } }, { fields: ['id'] });
+  if (owner) throw new OrganizationExistsError(`this litellm_team_id is that of the organization ${owner.id}`);
 }
 
 async function refusingDuplicates<T>(write: () => Promise<T>): Promise<T> {

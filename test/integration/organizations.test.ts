@@ -317,6 +317,18 @@ describe('a change of an organization', () => {
     expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data).toEqual(before);
   });
 
+  test("to another's LiteLLM team names whose it is, and so does a new organization with it", async () => {
+    const [owner, other] = [draft(), draft()];
+    for (const each of [owner, other]) await created(world, each);
+    const taken = { litellm_team_id: owner['litellm_team_id'] };
+    const answers = [
+      await world.admin.patch(`${ORGANIZATIONS}/${other['c_organization_id']}`, taken),
+      await world.admin.post(ORGANIZATIONS, draft(taken)),
+    ];
+    const told = `this litellm_team_id is that of the organization ${owner['c_organization_id']}`;
+    expect(answers.map(({ data }) => data.detail)).toEqual([told, told]);
+  });
+
   test("to another's LiteLLM team is 409, and of one that is not there 404", async () => {
     const [one, other] = [await created(world), await created(world)];
     expectProblem(await world.admin.patch(`${ORGANIZATIONS}/${one}`, { litellm_team_id: `team-of-${other}` }), CONFLICT);
