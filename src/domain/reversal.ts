@@ -340,7 +340,7 @@ export function isToBeFollowed(recharge: ReversedRecharge, moneys: readonly Retu
 export function failedRefundOf<Money extends ReturnedMoney>(
   recharge: ReversedRecharge,
   moneys: readonly Money[],
-  known: readonly KnownReversal[] = [],
+  known: readonly KnownReversal[],
 ): Money | undefined {
   if (recharge.status !== 'refunded') return undefined;
   return moneys.find((money) => !money.isGone && (money.id === recharge.refundId || partOfWhole(money, known)));

@@ -46,6 +46,13 @@ describe('money that goes for the first time', () => {
     });
   });
 
+  test("keeps Stripe's word for why it went, where there is one", () => {
+    const reasonOf = (reason: string | null) => decideReversals(granted, [gone('du_1', { reason })], []).open;
+    const opened = { id: 'du_1', kind: 'dispute', ...WHOLE, status: 'open' };
+    expect(reasonOf('fraudulent')).toStrictEqual([{ ...opened, reason: 'fraudulent' }]);
+    expect(reasonOf(null)).toStrictEqual([opened]);
+  });
+
   test('in part takes the part of the quota that it paid for, rounded down', () => {
     const odd = { ...granted, amountMinor: minorUnits(3), quotaGranted: quotaMicros(100) };
     const { open } = decideReversals(odd, [gone('re_1', cents(1)), gone('re_2', cents(2))], []);
@@ -312,10 +319,10 @@ describe('a refund that the recharge has asked for itself', () => {
   const refunded: ReversedRecharge = { ...granted, status: 'refunded', refundId: 're_ours' };
   test('has failed when its money is here again after it was recorded', () => {
     const failed = here('re_ours');
-    expect(failedRefundOf(refunded, [here('re_other'), failed])).toBe(failed);
-    expect(failedRefundOf(refunded, [here('re_other'), gone('re_ours')])).toBeUndefined();
-    expect(failedRefundOf({ ...refunded, status: 'refunding' }, [failed])).toBeUndefined();
-    expect(failedRefundOf({ ...refunded, refundId: undefined }, [failed])).toBeUndefined();
+    expect(failedRefundOf(refunded, [here('re_other'), failed], [])).toBe(failed);
+    expect(failedRefundOf(refunded, [here('re_other'), gone('re_ours')], [])).toBeUndefined();
+    expect(failedRefundOf({ ...refunded, status: 'refunding' }, [failed], [])).toBeUndefined();
+    expect(failedRefundOf({ ...refunded, refundId: undefined }, [failed], [])).toBeUndefined();
   });
 
   test('is followed unless it failed after it was recorded', () => {
@@ -347,8 +354,32 @@ describe('a part of a recharge that went back whole, and whose money comes again
     expect(open).toMatchObject([{ id: 're_1' }, { id: 'du_1', amountMinor: 1550, quota: 15_500_000, status: 'open' }]);
   });
 
-  test('is left alone while it is gone', () => {
-    expect(decideReversals(rest, [gone('re_1', cents(500))], [part])).toEqual(NOTHING);
+  test('is left alone while it is gone, and nothing waits for it', () => {
+    expect(decideReversals(rest, [gone('re_1', { ...cents(500), isFinal: false })], [part])).toEqual(NOTHING);
+  });
+
+  test('holds nothing of the rest while it is gone: a dispute takes all of that', () => {
+    const { open } = decideReversals(rest, [gone('re_1', cents(500)), gone('du_1', cents(1550))], [part]);
+    expect(open).toMatchObject([{ id: 'du_1', amountMinor: 1550, quota: 15_500_000, status: 'open' }]);
+  });
+
+  test('is that refund and no other one', () => {
+    const other = { ...reversal('re_0', 'taken_back', 300), isPart: true };
+    expect(decideReversals(rest, [gone('re_0', cents(300)), again], [other, part]).open).toMatchObject([{ id: 're_1', amountMinor: 500 }]);
+    expect(decideReversals(rest, [gone('re_2', cents(500))], [part]).open).toMatchObject([{ id: 're_2', status: 'open' }]);
+  });
+
+  test('is followed while it is gone, and while the run of the recharge is there to see it', () => {
+    expect(isFollowed(rest, gone('re_1', cents(500)), [part])).toBe(true);
+    for (const status of OPEN_STATUSES) expect(isFollowed({ ...rest, status }, again, [part])).toBe(true);
+  });
+
+  test('after the whole was recorded as gone, is a refund that has failed', () => {
+    const refunded: ReversedRecharge = { ...granted, status: 'refunded', refundId: 're_ours' };
+    const moneys = [gone('re_ours', cents(1550)), again];
+    expect(failedRefundOf(refunded, moneys, [part])).toBe(again);
+    expect(failedRefundOf(refunded, moneys, [])).toBeUndefined();
+    expect(isToBeFollowed(refunded, moneys, [part])).toBe(true);
   });
 });
 
