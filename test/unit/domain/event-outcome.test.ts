@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { EVENT_OUTCOMES, type EventOutcome, isSuccess } from '../../../src/domain/event-outcome.ts';
+import { EVENT_OUTCOMES, type EventOutcome, isRefusal, isSuccess } from '../../../src/domain/event-outcome.ts';
 import { REFUSALS, type Refusal } from '../../../src/domain/policy.ts';
 
 test.each(['succeeded', 'above_minimum', 'ignored', 'duplicate'] satisfies EventOutcome[])(
@@ -22,6 +22,10 @@ test.each((Object.keys(REFUSALS) as Refusal[]).filter((refusal) => refusal !== '
     expect(isSuccess(refusal)).toBe(false);
   },
 );
+
+test('an ending is a refusal where the policy has a sentence for it', () => {
+  expect(EVENT_OUTCOMES.filter(isRefusal)).toEqual(Object.keys(REFUSALS));
+});
 
 test('every ending is listed once: those of a recharge, those without one, and each refusal', () => {
   const others = [

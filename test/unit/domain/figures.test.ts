@@ -68,3 +68,12 @@ test('a kind that has not happened is 0, so that its first time is an increase',
   expect(shown.map(({ kind }) => kind)).toEqual([...TRANSFER_KINDS]);
   expect(shown.filter(({ amount }) => amount !== 0)).toEqual([{ kind: 'charge', currency: 'usd', amount: 7 }]);
 });
+
+test('a kind is counted in its own currency', () => {
+  const shown = everyKind([transferred('charge', 7), transferred('grant', 5, 'eur')]);
+  expect(shown).toHaveLength(2 * TRANSFER_KINDS.length);
+  expect(shown.filter(({ amount }) => amount !== 0)).toEqual([
+    { kind: 'charge', currency: 'usd', amount: 7 },
+    { kind: 'grant', currency: 'eur', amount: 5 },
+  ]);
+});

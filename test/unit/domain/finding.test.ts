@@ -75,6 +75,11 @@ test('a budget of a team that is gone has no call that sets it', () => {
   expect(command).toBe('bill sync --org acme --wait says how to make it again');
 });
 
+test('a payment beside the one of its recharge is refunded in Stripe', () => {
+  const { command } = findingOf('captured_unknown', { ...sighting, secondIntent: 'pi_2' });
+  expect(command).toBe('refund PaymentIntent pi_2 in Stripe');
+});
+
 test('a call of LiteLLM can be pasted into a shell, whatever the team is called', () => {
   const call = litellmCall('/team/update', { team_id: "o'brien" });
   expect(call).toBe(

@@ -13,6 +13,7 @@ import {
   type Standing,
   type StandingDrift,
   standingOf,
+  troubleText,
 } from '../../../src/domain/status.ts';
 import { DRIFT_ADVICE, type DriftKind } from '../../../src/domain/sync.ts';
 
@@ -667,4 +668,15 @@ bill org set acme --create-team    # it is to be made, with max_budget 0`,
     expect(balanceOf({ quota: null, spend: parseQuota('28.20') })).toBeNull();
     expect(balanceOf(null)).toBeNull();
   });
+});
+
+test.each([
+  [{ step: 'updateKmsQuota', attempts: 1, reason: 'LiteLLM answered 500', nextAt: null }, 'once', 'it is being tried again'],
+  [
+    { step: 'updateKmsQuota', attempts: 7, reason: 'LiteLLM answered 500', nextAt: NOW },
+    '7 times',
+    'it is tried again at 2026-11-26 12:00:00 UTC',
+  ],
+])('the trouble of a run is what has failed, how often and why, and what happens next: %j', (trouble, often, next) => {
+  expect(troubleText(trouble)).toBe(`updateKmsQuota has failed ${often}: LiteLLM answered 500; ${next}`);
 });
