@@ -178,7 +178,7 @@ function parseDecimal(text: string, places: number, because = ''): number {
     const wanted = places === 0 ? 'a whole number, like "2500"' : `a decimal number with at most ${places} places, like "25.00"`;
     throw new MoneyFormatError(`"${text}" is not ${wanted}${because}`);
   }
-  const [, sign, whole = '', fraction = ''] = match;
+  const [, sign, whole = text, fraction = ''] = match;
   if (whole.length > MAX_WHOLE_DIGITS) {
     throw new MoneyFormatError(`"${text}" has more than ${MAX_WHOLE_DIGITS} digits before the decimal places`);
   }

@@ -99,7 +99,7 @@ export function whyRefused(decision: Extract<Decision, { kind: 'refuse' }>): str
  * refusal.
  */
 export function whyNoCard({ kind, message }: { kind: 'customer_missing' | 'no_payment_method'; message: string }): string {
-  return `${message}: ${REFUSALS[kind].replace(/^[^:]*: /, '')}`;
+  return `${message}: ${REFUSALS[kind].replace(/[^:]*: /, '')}`;
 }
 
 /**
