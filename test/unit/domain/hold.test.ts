@@ -6,7 +6,9 @@ import {
   HOLD_REASONS,
   HOLD_SCOPES,
   HOLDS,
+  type HoldReason,
   loweredBudget,
+  RESUMED_REASONS,
   stopsReserved,
 } from '../../../src/domain/hold.ts';
 import type { QuotaMicros } from '../../../src/domain/money.ts';
@@ -26,6 +28,10 @@ describe('a hold', () => {
   });
   test('stops what was reserved before it, unless it is about a key: that charge is the probe', () => {
     expect(HOLD_REASONS.filter((reason) => !stopsReserved({ ...hold, reason }))).toEqual(['key_refused']);
+  });
+  test('ends when the organization is resumed, unless it shows what somebody has to approve', () => {
+    const approvals: HoldReason[] = ['runaway', 'budget_lowered'];
+    expect(RESUMED_REASONS).toEqual(HOLD_REASONS.filter((reason) => !approvals.includes(reason)));
   });
   test('has at least one scope, and only scopes that there are', () => {
     for (const { scopes } of Object.values(HOLDS)) {

@@ -1,7 +1,14 @@
 import { expect, test } from '@jest/globals';
 import { minorUnits, parseQuota } from '../../../src/domain/money.ts';
 import { REFUSALS, type RechargePolicy } from '../../../src/domain/policy.ts';
-import { neverCharged, timeZoneAdvice, toldRefusal, warningsOf, whyRefusedUnder } from '../../../src/domain/settings-warnings.ts';
+import {
+  limitsOfOneCharge,
+  neverCharged,
+  timeZoneAdvice,
+  toldRefusal,
+  warningsOf,
+  whyRefusedUnder,
+} from '../../../src/domain/settings-warnings.ts';
 import { NO_LIMITS, USD } from '../arbitraries.ts';
 
 const policy: RechargePolicy = {
@@ -58,6 +65,12 @@ test('a target that one charge does not reach from the minimum is warned of, wit
       /^target_balance is further above minimum_balance than one charge carries \(999999\.99 USD\), [^:]*: lower target/,
     ),
   ]);
+});
+
+test('what one charge may not carry is settled by the setting that is in the way', () => {
+  const flags = (changes: Partial<RechargePolicy>) => limitsOfOneCharge({ ...policy, ...changes }).map(({ flag }) => flag);
+  expect(flags({ maxCharge: minorUnits(1999) })).toEqual(['--max-charge <amount>']);
+  expect(flags({ targetBalance: parseQuota('1000005') })).toEqual(['--target <dollars>']);
 });
 
 test('a limit of nothing is not used up: no next day is waited for', () => {
