@@ -380,6 +380,7 @@ describe('a part of a recharge that went back whole, and whose money comes again
     expect(failedRefundOf(refunded, moneys, [part])).toBe(again);
     expect(failedRefundOf(refunded, moneys, [])).toBeUndefined();
     expect(isToBeFollowed(refunded, moneys, [part])).toBe(true);
+    expect(decideReversals(refunded, moneys, [part])).toEqual(NOTHING);
   });
 });
 
