@@ -59,6 +59,7 @@ describe('the service', () => {
     [{ lastSuccessAt: minutesAgo(46), intervalMs: 15 * 60_000 }, false, 'last succeeded 46 minutes ago', LOOK_AT_RUNS],
     [{ lastSuccessAt: null, changedAt: minutesAgo(5) }, true, 'has not succeeded yet: it is new', null],
     [{ lastSuccessAt: null, changedAt: minutesAgo(6) }, false, 'has not succeeded in its latest runs', LOOK_AT_RUNS],
+    [{ lastSuccessAt: minutesAgo(6), changedAt: minutesAgo(5) }, false, 'last succeeded 6 minutes ago', LOOK_AT_RUNS],
     [
       { lastSuccessAt: minutesAgo(6), lastFailure: 'its last run has failed: LiteLLM answered 500' },
       false,
