@@ -314,10 +314,11 @@ function beginningOfNext(unit: 'day' | 'month'): string {
 
 /**
  * SQL for what is known of the balance of `o`: the newest of what a sweep has seen and what our own writes have left. A
- * write says nothing of the spend, which is that of the newest look; a recharge has looked when it was reserved.
+ * write says nothing of the spend, which is that of the newest look; a recharge has looked when it was reserved. The balance
+ * is as old as that look.
  */
 const BALANCE = `
-  select figure.quota, look.spend, greatest(figure.at, look.at) as at from (
+  select figure.quota, look.spend, look.at from (
     select * from (
       (select quota, spend, at from balance_sample where organization_id = o.id order by at desc limit 1)
       union all (select quota_before, quota_before - balance_seen, created_at from recharge

@@ -8,7 +8,15 @@ import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { newFingerprint } from '../support/stand-ins.ts';
 import { type Organization, World } from '../support/world.ts';
 
-type Standing = { organization_id: string; balance: string | null; state: string; since: string | null; why: string; next: string };
+type Standing = {
+  organization_id: string;
+  balance: string | null;
+  balance_at: string | null;
+  state: string;
+  since: string | null;
+  why: string;
+  next: string;
+};
 type Line = { check: string; state: string; seen: string; next: string | null };
 
 const ABOUT_TO_BE_CHARGED = { state: 'recharging', why: 'its balance is at or below its minimum' };
@@ -179,13 +187,14 @@ describe('of an organization', () => {
     expect(await world.budgetOf(organization.teamId)).toBe(30.5);
   });
 
-  test('a balance that our own write has changed', async () => {
+  test('a balance that our own write has changed: as old as the look at what was spent of it', async () => {
     const { organization, intentId } = await world.recharged();
-    expect(await standingOf(organization)).toMatchObject({ balance: '20.00' });
+    const { created_at: balanceAt } = await world.rechargeOf(organization);
+    expect(await standingOf(organization)).toMatchObject({ balance: '20.00', balance_at: balanceAt });
     const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
     await world.findingsOf(organization);
     await world.reversalIs(id, 'taken_back');
-    expect(await standingOf(organization)).toMatchObject({ balance: '-0.50' });
+    expect(await standingOf(organization)).toMatchObject({ balance: '-0.50', balance_at: balanceAt });
     await world.sweep();
     await world.spend(organization.teamId, 1);
     await world.sweep();

@@ -10,6 +10,7 @@ export type Recharge = {
   amount: string;
   returned: string;
   payment_intent_id: string;
+  created_at: string;
   refund_id: string | null;
   failure: { code: string; decline_code: string | null; message: string } | null;
   timeline: { status: string }[];
