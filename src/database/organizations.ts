@@ -210,8 +210,10 @@ export async function change(
       throw new OrganizationInUseError(`the organization has the team ${organization.litellmTeamId} by now`);
     }
     const movesTeam = changes.litellmTeamId !== undefined && changes.litellmTeamId !== organization.litellmTeamId;
-    if (movesTeam && (await tx.count(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } })) > 0) {
-      throw new OrganizationInUseError('a recharge of the present litellm_team_id is not finished');
+    const open = movesTeam ? await tx.findOne(Recharge, { organizationId: id, status: { $in: [...OPEN_STATUSES] } }) : null;
+    if (open) {
+      const look = `bill recharges show ${open.id} says what it waits for`;
+      throw new OrganizationInUseError(`a recharge of the present litellm_team_id is not finished: ${look}`);
     }
     if (movesTeam) await refuseTakenTeam(tx, id, changes.litellmTeamId);
     if (movesTeam && !isTeamGone && (await tx.count(Team, { organizationId: id })) > 0) {
@@ -330,7 +332,9 @@ async function refusingDuplicates<T>(write: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (!(error instanceof UniqueConstraintViolationException)) throw error;
     throw new OrganizationExistsError(
-      error.message.includes('litellm_team_id') ? 'another organization has this litellm_team_id' : 'an organization with this id exists',
+      error.message.includes('litellm_team_id')
+        ? 'another organization has this litellm_team_id'
+        : 'an organization with this id exists: bill org set changes it',
     );
   }
 }

@@ -194,7 +194,7 @@ describe('bill org', () => {
     ]);
     expect(ended.map(({ code, out }) => [code, out])).toEqual([2, 2, 2, 2, 2].map((code) => [code, '']));
     expect(ended.map(({ err }) => err.trim())).toEqual([
-      expect.stringMatching(/^bill: .*an organization with this id exists$/),
+      expect.stringMatching(/^bill: .*an organization with this id exists: bill org set changes it$/),
       expect.stringMatching(
         `^bill: .*litellm_team_id \\(--team\\): LiteLLM has no team ${organization.teamId}x; it has ${organization.teamId} .*--create-team`,
       ),

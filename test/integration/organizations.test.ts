@@ -336,6 +336,15 @@ describe('a change of an organization', () => {
   });
 });
 
+test('no organization leaves its LiteLLM team while a recharge of that is under way, which is named', async () => {
+  const organization = await world.organization();
+  const { rechargeId, goOn } = await world.chargedButNotGranted(organization);
+  const answer = await world.admin.patch(`${ORGANIZATIONS}/${organization.id}`, { litellm_team_id: 'elsewhere', create_team: true });
+  expectProblem(answer, CONFLICT);
+  expect(answer.data.detail).toContain(`is not finished: bill recharges show ${rechargeId} `);
+  await goOn();
+});
+
 describe('the removal of an organization', () => {
   test('is 204, and 404 from then on', async () => {
     const id = await created(world);
