@@ -11,7 +11,7 @@ import type { ActivityDependencies } from '../dependencies.ts';
 import { readTeamPages, type TeamsCursor } from '../team-pages.ts';
 import type { SyncRef, SyncTeamsPart } from './types.ts';
 
-/** Unmanaged teams that a run lists, and unreadable ones of nobody's; the others are only counted. */
+/** A run lists so many teams that nobody manages. The rest are counted. */
 const MAX_UNMANAGED_LISTED = 100;
 const MAX_UNREADABLE_LISTED = 100;
 
@@ -47,7 +47,7 @@ export function syncTeams({ database, kms, log }: Pick<ActivityDependencies, 'da
   };
 }
 
-/** @param room how many of nobody's are still listed. One that may hold up every organization is listed in each run. */
+/** @param room so many that nobody manages are still listed. */
 async function noteUnread(settling: Settling, rows: readonly UnreadableTeam[], room: number): Promise<void> {
   if (rows.length === 0) return;
   const ids = rows.map(({ teamId }) => teamId);
