@@ -11,7 +11,7 @@ RUN npm ci --omit=dev --ignore-scripts \
 
 FROM node:24.21.0-slim
 # NODE_OPTIONS and NODE_COMPILE_CACHE: as in setup/our-node.mjs.
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 METRICS_HOST=0.0.0.0 NODE_OPTIONS=--max-semi-space-size=4
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 METRICS_HOST=0.0.0.0 NODE_OPTIONS=--max-semi-space-size=16
 ENV NODE_COMPILE_CACHE=/app/compiled
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules

@@ -19,6 +19,7 @@ import { startInTrace } from './temporal/tracing.ts';
 import { connectWorker, createWorkers } from './temporal/worker.ts';
 import { loadWorkflowBundle } from './temporal/workflow-bundle.ts';
 import { VERSION } from './version.ts';
+import { collectStartGarbage, keepThreadsSmall } from './young-generation.ts';
 
 type WorkerOptions = {
   /** Called when the worker ends without `stop`. */
@@ -74,7 +75,9 @@ export async function startWorker(
     });
     const dependencies = { money: dependenciesOf('money'), bulk: dependenciesOf('bulk') };
     const { chargesPerSecond } = config.stripe;
+    keepThreadsSmall();
     const workers = await createWorkers({ connection, namespace, taskQueue, chargesPerSecond, workflowBundle: bundle, dependencies });
+    collectStartGarbage();
     const runs = workers.map((worker) => worker.run());
     Promise.all(runs).catch((error) => {
       // Stopping, it is what has not ended in time: Temporal gives that to another worker.

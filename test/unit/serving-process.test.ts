@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { NODE_FLAGS } from '../../setup/our-node.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -55,4 +55,50 @@ test('neither loads a compiler of TypeScript where an earlier start has compiled
   rmSync(directory, { recursive: true });
   // The compiler is a WebAssembly module of 6 MiB.
   expect(first - second).toBeGreaterThan(4 * 2 ** 20);
+});
+
+describe('the young generation', () => {
+  /** Prints the size of it in MiB, at the places where the code says `young()`. */
+  const measured = (code: string): number[] =>
+    JSON.parse(
+      execFileSync(
+        process.execPath,
+        [
+          ...NODE_FLAGS,
+          '--input-type=module',
+          '--eval',
+          `import v8 from 'node:v8';
+           const { collectStartGarbage, keepThreadsSmall } = await import('${ROOT}src/young-generation.ts');
+           const young = () => v8.getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space').space_size / 2 ** 20;
+           ${code}`,
+        ],
+        { encoding: 'utf8' },
+      ),
+    );
+
+  test('is small again after a start', () => {
+    const [before, after] = measured(`${SERVING};
+      const before = young();
+      collectStartGarbage();
+      console.log(JSON.stringify([before, young()]));`);
+    expect(before).toBeGreaterThan(8);
+    expect(after).toBeLessThan(4);
+  });
+
+  test('of a thread that runs workflow code stays small, of the first thread it grows', () => {
+    const churn = 'for (let n = 0, kept = []; n < 2e6; n++) if (kept.push([n]) > 1e5) kept = [];';
+    const inThread = `
+      const v8 = process.getBuiltinModule('node:v8');
+      ${churn}
+      const { space_size } = v8.getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space');
+      process.getBuiltinModule('node:worker_threads').parentPort.postMessage(space_size / 2 ** 20);`;
+    const [thread, first] = measured(`
+      import { Worker } from 'node:worker_threads';
+      keepThreadsSmall();
+      ${churn}
+      const thread = new Worker(${JSON.stringify(inThread)}, { eval: true });
+      thread.on('message', (size) => console.log(JSON.stringify([size, young()])));`);
+    expect(thread).toBeLessThanOrEqual(8);
+    expect(first).toBeGreaterThan(16);
+  });
 });
