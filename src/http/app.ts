@@ -33,8 +33,8 @@ export function createApp(dependencies: HttpDependencies): Express {
   app.use(requestLog(log, metrics), cutOffAfterAnswer);
 
   // Before everything that an alert does not need. What helmet sets is for browsers.
-  app.use('/webhooks/litellm', countIngest(metrics, 'litellm'), litellmWebhook(dependencies));
-  app.use('/webhooks/stripe', countIngest(metrics, 'stripe'), stripeWebhook(dependencies));
+  app.post('/webhooks/litellm/limit-exceeded', countIngest(metrics, 'litellm'), litellmWebhook(dependencies));
+  app.post('/webhooks/stripe', countIngest(metrics, 'stripe'), stripeWebhook(dependencies));
 
   app.use(helmet());
   app.use(healthRoutes(dependencies));

@@ -59,10 +59,8 @@ async function storedOrUnavailable<Stored>(log: Logger, store: () => Promise<Sto
 type AlertDependencies = Pick<HttpDependencies, 'storeAlert' | 'alertSecrets' | 'alertAccepted' | 'log'>;
 
 /** LiteLLM's alerts: authenticated, stored, answered. */
-export function litellmWebhook({ storeAlert, alertSecrets, alertAccepted, log }: AlertDependencies): Router {
-  const router = express.Router();
-
-  router.post('/limit-exceeded', requireJson, rawAlert, async (request, response) => {
+export function litellmWebhook({ storeAlert, alertSecrets, alertAccepted, log }: AlertDependencies): RequestHandler[] {
+  const receive: RequestHandler = async (request, response) => {
     const body: Buffer = request.body;
     const tokens = [request.query['token'] ?? []].flat() as string[];
     const proof = authenticate({ headers: request.headersDistinct, tokens, body }, alertSecrets, Date.now() / 1000);
@@ -80,9 +78,8 @@ export function litellmWebhook({ storeAlert, alertSecrets, alertAccepted, log }:
     // Not `json`: it makes an ETag, a digest of the answer, and nobody asks twice.
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.end(JSON.stringify({ event_id: receipt.eventId, status: receipt.status }));
-  });
-
-  return router;
+  };
+  return [requireJson, rawAlert, receive];
 }
 
 type StripeEventDependencies = Pick<HttpDependencies, 'database' | 'stripeSigningSecrets' | 'stripeEventAccepted' | 'log'>;
@@ -91,10 +88,8 @@ type StripeEventDependencies = Pick<HttpDependencies, 'database' | 'stripeSignin
  * Stripe's events: verified, stored, answered. They only wake what waits, so losing all of them makes the
  * service slower, not wrong.
  */
-export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccepted, log }: StripeEventDependencies): Router {
-  const router = express.Router();
-
-  router.post('/', requireJson, rawStripeBody, async (request, response) => {
+export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccepted, log }: StripeEventDependencies): RequestHandler[] {
+  const receive: RequestHandler = async (request, response) => {
     const signature = request.headersDistinct['stripe-signature'];
     const body: Buffer = request.body;
     const event = signature?.length === 1 ? readStripeEventOrRefuse(body, signature[0] ?? '', stripeSigningSecrets) : undefined;
@@ -109,9 +104,8 @@ export function stripeWebhook({ database, stripeSigningSecrets, stripeEventAccep
     if (isNew) stripeEventAccepted();
     noteOutcome(response, isNew ? 'accepted' : 'duplicate');
     response.json({ event_id: event.id, status: isNew ? 'accepted' : 'duplicate' });
-  });
-
-  return router;
+  };
+  return [requireJson, rawStripeBody, receive];
 }
 
 function readAlertOrRefuse(body: Buffer, deliveryId: string | null) {

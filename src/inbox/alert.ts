@@ -59,9 +59,9 @@ function refuseUnstorable(value: unknown, depth: number): void {
     if (value.includes('\0') || !value.isWellFormed())
       throw new MalformedAlertError('the body holds a string that is not Unicode text (NUL or a lone surrogate)');
   } else if (typeof value === 'object' && value !== null) {
-    for (const [key, child] of Object.entries(value)) {
+    for (const key in value) {
       refuseUnstorable(key, depth);
-      refuseUnstorable(child, depth + 1);
+      refuseUnstorable((value as Record<string, unknown>)[key], depth + 1);
     }
   }
 }
