@@ -49,11 +49,12 @@ const port = z
   .regex(/^\d{1,5}$/, notAPort)
   .transform(Number)
   .refine((number) => number <= 65535, notAPort);
-/** Milliseconds, or spans. */
 const count = z
   .string()
   .regex(/^\d{1,9}$/, 'is not a whole number')
   .transform(Number);
+/** Batches of no span are sent for ever, until the memory is full. */
+const spans = count.refine((number) => number > 0, 'is not a number of spans above 0');
 const onlyProtobuf = z
   .enum(['http/protobuf'], { error: 'is not http/protobuf, the one that is spoken here; its port is mostly 4318' })
   .optional();
@@ -126,8 +127,8 @@ const environment = z.object({
     .refine((ratio) => ratio >= 0 && ratio <= 1, 'is not a ratio from 0 to 1'),
   OTEL_BSP_SCHEDULE_DELAY: count.optional(),
   OTEL_BSP_EXPORT_TIMEOUT: count.optional(),
-  OTEL_BSP_MAX_QUEUE_SIZE: count.optional(),
-  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: count.optional(),
+  OTEL_BSP_MAX_QUEUE_SIZE: spans.optional(),
+  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: spans.optional(),
   OUTBOUND_ALLOW_PRIVATE: z.enum(['true', 'false'], { error: 'is not true or false' }).default('false'),
   NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).refine(isKey, notAKey).optional(),
 });

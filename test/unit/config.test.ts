@@ -219,6 +219,11 @@ describe('everything wrong is told at once', () => {
     expect(complaints({ ...ENV, STRIPE_RATE_LIMIT })).toEqual(['STRIPE_RATE_LIMIT']);
   });
 
+  test.each(['OTEL_BSP_MAX_QUEUE_SIZE', 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE'])('when %s leaves room for no span', (name) => {
+    expect(complaints({ ...ENV, [name]: '0' })).toEqual([name]);
+    expect(readConfig({ ...ENV, OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318', [name]: '1' }).tracing).toBeDefined();
+  });
+
   test.each([',', ' ', ' , ,'])('when the list of secrets is %j, which holds none', (WEBHOOK_HMAC_SECRETS) => {
     expect(complaints({ ...ENV, WEBHOOK_HMAC_SECRETS })).toEqual(['WEBHOOK_HMAC_SECRETS']);
   });
