@@ -66,7 +66,8 @@ const SAMPLERS = [
   'parentbased_always_off',
   'parentbased_traceidratio',
 ] as const satisfies SamplerName[];
-const required = (what: string) => z.string({ error: `is not set: ${what}` }).min(1, `is empty: ${what}`);
+/** Without the line break that a file or an `echo` puts behind a key: no header can carry it. */
+const required = (what: string) => z.string({ error: `is not set: ${what}` }).trim().min(1, `is empty: ${what}`);
 
 const isPostgres = /^postgres(ql)?:\/\//;
 
@@ -130,7 +131,7 @@ const environment = z.object({
   OTEL_BSP_MAX_QUEUE_SIZE: spans.optional(),
   OTEL_BSP_MAX_EXPORT_BATCH_SIZE: spans.optional(),
   OUTBOUND_ALLOW_PRIVATE: z.enum(['true', 'false'], { error: 'is not true or false' }).default('false'),
-  NOTIFY_WEBHOOK_SECRET: z.string().min(MIN_SECRET_LENGTH, tooShort).refine(isKey, notAKey).optional(),
+  NOTIFY_WEBHOOK_SECRET: z.string().trim().min(MIN_SECRET_LENGTH, tooShort).refine(isKey, notAKey).optional(),
 });
 
 /** What is wrong with the address of the database, beyond its scheme. */

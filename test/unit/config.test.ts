@@ -142,6 +142,22 @@ describe('a variable that is set', () => {
     expect(webhook.hmacSecrets).toEqual(['the-new-secret', 'the-old-secret']);
   });
 
+  test('to a key loses what a file or an echo has put behind it', () => {
+    const NOTIFY_WEBHOOK_URL = 'https://example.com';
+    for (const end of ['\n', '\r\n', ' ']) {
+      const { stripe, kms, http, outbound } = readConfig({
+        ...ENV,
+        NOTIFY_WEBHOOK_URL,
+        STRIPE_SECRET_KEY: `${ENV.STRIPE_SECRET_KEY}${end}`,
+        KMS_API_KEY: `${ENV.KMS_API_KEY}${end}`,
+        ADMIN_API_KEY: `${ENV.ADMIN_API_KEY}${end}`,
+        NOTIFY_WEBHOOK_SECRET: `a-notify-secret${end}`,
+      });
+      expect([stripe.secretKey, kms.apiKey, http.adminApiKey]).toEqual([ENV.STRIPE_SECRET_KEY, ENV.KMS_API_KEY, ENV.ADMIN_API_KEY]);
+      expect(outbound.notify?.secret).toBe('a-notify-secret');
+    }
+  });
+
   test('to an address loses the slashes at its end', () => {
     const { kms, http } = readConfig({ ...ENV, KMS_BASE_URL: 'http://litellm:4000//', PUBLIC_URL: 'https://bill.example.com/base/' });
     expect([kms.baseUrl, http.publicUrl]).toEqual(['http://litellm:4000', 'https://bill.example.com/base']);
