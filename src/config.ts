@@ -43,7 +43,9 @@ const MAX_DRAIN_SECONDS = 300;
 const MAX_RATE_LIMIT = 10_000;
 
 const notAPort = 'is not a port number from 0 to 65535';
-const httpUrl = z.url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' }).transform((url) => url.replace(/\/+$/, ''));
+const anyHttpUrl = z.url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' });
+/** Paths are put behind it. */
+const httpUrl = anyHttpUrl.transform((url) => url.replace(/\/+$/, ''));
 const port = z
   .string()
   .regex(/^\d{1,5}$/, notAPort)
@@ -67,7 +69,11 @@ const SAMPLERS = [
   'parentbased_traceidratio',
 ] as const satisfies SamplerName[];
 /** Without the line break that a file or an `echo` puts behind a key: no header can carry it. */
-const required = (what: string) => z.string({ error: `is not set: ${what}` }).trim().min(1, `is empty: ${what}`);
+const required = (what: string) =>
+  z
+    .string({ error: `is not set: ${what}` })
+    .trim()
+    .min(1, `is empty: ${what}`);
 
 const isPostgres = /^postgres(ql)?:\/\//;
 
@@ -105,7 +111,7 @@ const environment = z.object({
     })
     .default('info'),
   NODE_ENV: z.string().optional(),
-  NOTIFY_WEBHOOK_URL: httpUrl.optional(),
+  NOTIFY_WEBHOOK_URL: anyHttpUrl.optional(),
   DRAIN_SECONDS: z
     .string()
     .default('0')

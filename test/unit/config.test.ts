@@ -158,6 +158,11 @@ describe('a variable that is set', () => {
     }
   });
 
+  test('to where events are sent stays as it is: a server may have another answer without the slash', () => {
+    const given = { ...ENV, NOTIFY_WEBHOOK_SECRET: 'a-notify-secret', NOTIFY_WEBHOOK_URL: 'https://example.com/hooks/' };
+    expect(readConfig(given).outbound.notify?.url).toBe('https://example.com/hooks/');
+  });
+
   test('to an address loses the slashes at its end', () => {
     const { kms, http } = readConfig({ ...ENV, KMS_BASE_URL: 'http://litellm:4000//', PUBLIC_URL: 'https://bill.example.com/base/' });
     expect([kms.baseUrl, http.publicUrl]).toEqual(['http://litellm:4000', 'https://bill.example.com/base']);
