@@ -27,6 +27,7 @@ export class Metrics {
   private readonly collectors: Collector[] = [];
   /** Adds to the page what is not ours; see sdk-metrics.ts. */
   private append: (page: string) => string = (page) => page;
+  private making: Promise<string> | undefined;
 
   constructor(kind: ProcessKind, log: Logger) {
     this.log = log;
@@ -104,8 +105,15 @@ export class Metrics {
     return this.registry.contentType;
   }
 
-  /** In Prometheus' text format. */
-  async page(): Promise<string> {
+  /** In Prometheus' text format. Who asks while one is made gets the same: another would take away what is read for it. */
+  page(): Promise<string> {
+    this.making ??= this.make().finally(() => {
+      this.making = undefined;
+    });
+    return this.making;
+  }
+
+  private async make(): Promise<string> {
     await Promise.all(this.collectors.map((collector) => this.run(collector)));
     return this.append(await this.registry.metrics());
   }

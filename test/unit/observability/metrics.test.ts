@@ -47,3 +47,32 @@ test('a total of somebody else is shown as it is, however often it is read', asy
   for (const total of [2050, 4100, 4100]) metrics.showTotal('bill_ledger_transferred_minor_units_total', labels, total);
   expect(totalOf(parsePage(await metrics.page()), 'bill_ledger_transferred_minor_units_total', labels)).toBe(4100);
 });
+
+test('two scrapes at once get the same page: neither sees what the other is still reading', async () => {
+  const { metrics } = metricsWithLog('worker');
+  const answers: (() => void)[] = [];
+  const ask = () => new Promise<void>((resolve) => answers.push(resolve));
+  metrics.beforePage('the database', async () => {
+    metrics.set('bill_database_up', {}, 0);
+    await ask();
+    metrics.set('bill_database_up', {}, 1);
+  });
+  const slow = ask();
+  metrics.beforePage('a slower one', () => slow);
+  const first = metrics.page();
+  answers[1]?.(); // The database answers the first scrape.
+  await new Promise((resolve) => setImmediate(resolve));
+  const second = metrics.page();
+  answers[0]?.(); // The slower one answers.
+  await new Promise((resolve) => setImmediate(resolve));
+  answers[2]?.(); // The database, where the second scrape asks it again.
+  expect(totalOf(parsePage(await first), 'bill_database_up', {})).toBe(1);
+  expect(await second).toBe(await first);
+});
+
+test('a scrape after another reads anew', async () => {
+  const { metrics } = metricsWithLog('serve');
+  let count = 0;
+  metrics.beforePage('a count', () => metrics.set('bill_events_open', {}, ++count));
+  for (const expected of [1, 2]) expect(totalOf(parsePage(await metrics.page()), 'bill_events_open', {})).toBe(expected);
+});
