@@ -13,9 +13,12 @@ import { minorUnits } from '../../src/domain/money.ts';
 import { BUDGET_AFTER, CANCELLED, CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, HOLD, READ_BUDGET, READ_INTENT, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
+import { startProxy } from '../support/proxy.ts';
 import { type Organization, type RechargeIds, World } from '../support/world.ts';
 
 const BUDGET_BEFORE = 10;
+/** For an answer of the API: see src/cli/fetch.ts. */
+const BILL_WAITS_MS = 15_000;
 const SENTENCE = '1 validation error for the row';
 /** LiteLLM repeats its key, and what it must not be repeated in is our log. */
 const FAILS: FaultAction = {
@@ -282,6 +285,28 @@ describe('Temporal cannot be told of the decision', () => {
     expect(await world.books(organization)).toEqual(resolution === 'refund' ? CHARGED_AND_REFUNDED : CHARGED_ONCE);
     expect(await world.budgetOf(organization.teamId)).toBe(budget);
   });
+
+  test('because it hangs: a person hears in time that the decision is stored', async () => {
+    const { organization, rechargeId, eventId } = await stuck();
+    const proxy = await startProxy(world.env['TEMPORAL_ADDRESS'] ?? '');
+    try {
+      await world.withAnotherApi({ TEMPORAL_ADDRESS: proxy.address }, async (url) => {
+        await world.eventually(async () => {
+          const { data } = await world.admin.get(`${url}/ready`);
+          return data.dependencies.temporal.status === 'ok';
+        }, 'the API has reached Temporal');
+        proxy.hold();
+        const asked = performance.now();
+        expect((await resolve(rechargeId, 'refund', url)).status).toBe(200);
+        expect(performance.now() - asked).toBeLessThan(BILL_WAITS_MS);
+        proxy.release();
+      });
+    } finally {
+      proxy.cut();
+    }
+    expect(await world.closed(eventId)).toEqual(REFUNDED);
+    expect(await world.books(organization)).toEqual(CHARGED_AND_REFUNDED);
+  }, 60_000);
 
   test.each(['refund', 'grant'])('%s, and the run is gone: the decision starts it again', async (resolution) => {
     const { organization, rechargeId, eventId } = await stuck();
