@@ -11,7 +11,7 @@ import { type Page, type PageRequest, pageByCreation } from './page.ts';
  * of any endpoint. Each dispatcher registers it when it starts. Its secret stays in the environment.
  */
 export const CONFIGURED_ENDPOINT = 'configured';
-const NOT_CONFIGURED = 'NOTIFY_WEBHOOK_URL is not set';
+export const NOT_CONFIGURED = 'NOTIFY_WEBHOOK_URL is not set';
 
 /** Made by API, at most: each may have some deliveries under way, and all of them share one dispatcher. */
 export const MAX_ENDPOINTS = 10;
@@ -19,6 +19,11 @@ export const MAX_ENDPOINTS = 10;
 /** There are as many endpoints as there may be. */
 export class TooManyEndpointsError extends Error {
   override name = 'TooManyEndpointsError';
+}
+
+/** The environment names no endpoint. */
+export class NotConfiguredError extends Error {
+  override name = 'NotConfiguredError';
 }
 
 /** @throws TooManyEndpointsError */
@@ -78,9 +83,16 @@ export async function remove(em: EntityManager, id: string): Promise<boolean> {
   return (await em.nativeDelete(OutboundEndpoint, { id })) === 1;
 }
 
-/** What it has missed meanwhile and is not given up is delivered at once. Null when it is not found. */
+/**
+ * What it has missed meanwhile and is not given up is delivered at once. Null when it is not found.
+ *
+ * @throws NotConfiguredError: nobody would deliver, nor give anything up.
+ */
 export async function enable(em: EntityManager, id: string): Promise<OutboundEndpoint | null> {
   return em.transactional(async (tx) => {
+    if ((await tx.findOne(OutboundEndpoint, id))?.disabledReason === NOT_CONFIGURED) {
+      throw new NotConfiguredError(`${NOT_CONFIGURED}: set it, and start the processes with it`);
+    }
     await tx.nativeUpdate(OutboundEndpoint, { id }, { disabledAt: null, disabledReason: null, failingSince: null });
     await tx.execute(
       'update outbound_delivery set due_at = now() where endpoint_id = ? and delivered_at is null and given_up_at is null and due_at > now()',

@@ -57,7 +57,9 @@ export function outboundEndpointRoutes({
   });
 
   router.post('/:id/enable', async (request, response) => {
-    const endpoint = await endpoints.enable(database.fork(), request.params.id);
+    const endpoint = await endpoints.enable(database.fork(), request.params.id).catch((error) => {
+      throw error instanceof endpoints.NotConfiguredError ? new Problem('conflict', error.message) : error;
+    });
     if (!endpoint) throw missingEndpoint(request.params.id);
     response.json(presentEndpoint(endpoint));
   });

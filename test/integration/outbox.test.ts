@@ -14,7 +14,7 @@ import { Webhook } from 'standardwebhooks';
 import { z } from 'zod';
 import type { OutboundType } from '../../src/domain/outbound-event.ts';
 import { OUTBOUND_SCHEMAS } from '../../src/outbox/schemas.ts';
-import { expectProblem, INVALID, NOT_FOUND } from '../support/admin.ts';
+import { CONFLICT, expectProblem, INVALID, NOT_FOUND } from '../support/admin.ts';
 import { ADMIN_API_KEY, World } from '../support/world.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 9).toString('base64')}`;
@@ -196,6 +196,18 @@ describe('an operator', () => {
     }
     expect([last, made.length]).toEqual([409, 10]);
     for (const id of made) await world.admin.delete(`${ENDPOINTS}/${id}`);
+  });
+
+  test('cannot enable the endpoint of the environment where it names none', async () => {
+    await world.stopApi();
+    await world.withAnotherApi({ NOTIFY_WEBHOOK_URL: '' }, async (url) => {
+      const disabled = () => world.admin.get(`${url}${ENDPOINTS}`).then(({ data }) => data.data[0].disabled_reason);
+      await world.eventually(disabled, 'the process has disabled it');
+      const refused = await world.admin.post(`${url}${ENDPOINTS}/configured/enable`);
+      expectProblem(refused, CONFLICT);
+      expect(refused.data.detail).toContain('NOTIFY_WEBHOOK_URL');
+    });
+    await world.startApi();
   });
 
   test('sees what an endpoint has not taken, why, and sends it again', async () => {
