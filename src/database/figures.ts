@@ -9,6 +9,7 @@ import { type Currency, minorUnits } from '../domain/money.ts';
 import { OPEN_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { HELD } from './books.ts';
 import type { Database, EntityManager } from './database.ts';
+import { NOT_CONFIGURED } from './outbound-endpoints.ts';
 import { sqlList } from './sql.ts';
 import { lags, UNSETTLED_OUTCOMES } from './status.ts';
 
@@ -131,6 +132,7 @@ async function eventsOf(em: EntityManager): Promise<Figures['events']> {
   return { open: row?.open ?? 0, undecided: { count: row?.undecided ?? 0, oldestMs: row?.oldest ?? null } };
 }
 
+/** Of the endpoints that somebody wants: not of one that the environment has named before. */
 async function outboundOf(em: EntityManager): Promise<Figures['outbound']> {
   const failing = await countOf(
     em,
@@ -141,7 +143,8 @@ async function outboundOf(em: EntityManager): Promise<Figures['outbound']> {
        count(*) filter (where disabled_at is null and failing_since is not null)::int as failing,
        count(*) filter (where disabled_at is not null)::int as disabled,
        (extract(epoch from now() - min(failing_since) filter (where disabled_at is null)) * 1000)::float as since
-     from outbound_endpoint`,
+     from outbound_endpoint where disabled_reason is distinct from ?`,
+    [NOT_CONFIGURED],
   );
   return {
     failing,

@@ -51,14 +51,15 @@ export async function create(
 
 /**
  * Enters the endpoint that the environment names, or disables the one of before. One that was disabled
- * because it failed stays so, unless its address has changed.
+ * because it failed stays so until its address changes, or is taken away.
  */
 export async function registerConfigured(em: EntityManager, url: string | undefined): Promise<void> {
   if (url === undefined) {
-    await em.execute('update outbound_endpoint set disabled_at = now(), disabled_reason = ? where id = ? and disabled_at is null', [
-      NOT_CONFIGURED,
-      CONFIGURED_ENDPOINT,
-    ]);
+    await em.execute(
+      `update outbound_endpoint set disabled_at = coalesce(disabled_at, now()), disabled_reason = ?
+       where id = ? and disabled_reason is distinct from ?`,
+      [NOT_CONFIGURED, CONFIGURED_ENDPOINT, NOT_CONFIGURED],
+    );
     return;
   }
   await em.execute(

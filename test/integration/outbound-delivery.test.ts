@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import pg from 'pg';
 import { Webhook } from 'standardwebhooks';
 import { Database } from '../../src/database/database.ts';
+import { FiguresReader } from '../../src/database/figures.ts';
 import * as deliveries from '../../src/database/outbound-deliveries.ts';
 import * as endpoints from '../../src/database/outbound-endpoints.ts';
 import { tell } from '../../src/database/outbound-events.ts';
@@ -349,5 +350,21 @@ describe('the endpoint that the environment names', () => {
     expect(await disabled()).toBe('NOTIFY_WEBHOOK_URL is not set');
     await endpoints.registerConfigured(database.fork(), 'http://two/');
     expect(await disabled()).toBeNull();
+  });
+
+  test('counts as disabled by its failures, and not where the environment names none any more', async () => {
+    const counted = async () => (await new FiguresReader(database).read()).outbound.endpoints;
+    await endpoints.registerConfigured(database.fork(), 'http://one/');
+    await sql.query("update outbound_endpoint set disabled_at = now(), disabled_reason = 'it answered 410 Gone'");
+    expect(await counted()).toEqual({ ok: 0, failing: 0, disabled: 1 });
+    await endpoints.registerConfigured(database.fork(), undefined);
+    expect(await counted()).toEqual({ ok: 0, failing: 0, disabled: 0 });
+  });
+
+  test('cannot be enabled where the environment names none: no process would deliver to it', async () => {
+    await endpoints.registerConfigured(database.fork(), 'http://one/');
+    await endpoints.registerConfigured(database.fork(), undefined);
+    await expect(endpoints.enable(database.fork(), 'configured')).rejects.toThrow('NOTIFY_WEBHOOK_URL is not set');
+    expect((await endpoints.find(database.fork(), 'configured'))?.disabledAt).toBeInstanceOf(Date);
   });
 });
