@@ -4,7 +4,7 @@ import { workerLines } from '../domain/service-status.ts';
 import { addressOf, openClient } from '../temporal/connection.ts';
 import { pollersOf } from '../temporal/facts.ts';
 import { CommandError } from './exit.ts';
-import { configOrExit } from './process.ts';
+import { partsOrExit } from './process.ts';
 
 /**
  * Asks Temporal, because a process that runs may have lost it.
@@ -12,7 +12,7 @@ import { configOrExit } from './process.ts';
  * @throws when Temporal does not answer, or no worker of this host has polled each of the two task queues lately.
  */
 export async function checkWorker(): Promise<void> {
-  const { temporal } = configOrExit();
+  const { temporal } = partsOrExit(['temporal']);
   const address = addressOf(temporal);
   const client = openClient(temporal);
   try {

@@ -94,3 +94,9 @@ test('bill serve ends with 1 when its port is taken', async () => {
   const ended = await runBill(['serve'], { ...world.env, PORT: new URL(world.apiUrl).port });
   expect(ended).toMatchObject({ code: 1, err: expect.stringMatching(/^bill: .*EADDRINUSE/) });
 });
+
+test('bill worker --check asks for no setting but those of Temporal, as a worker has no others', async () => {
+  const { TEMPORAL_ADDRESS = '' } = world.env;
+  const ended = await runBill(['worker', '--check'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE: 'nobodys-queue' });
+  expect(ended).toMatchObject({ code: 1, err: expect.stringContaining('workers of nobodys-queue') });
+});
