@@ -16,6 +16,7 @@ const FIELDS: ReadonlySet<string> = new Set([
     'organization_id',
     'request_id',
     'litellm_team_id',
+    'teamId',
     'id',
     'ids',
     'event',
@@ -32,10 +33,10 @@ const FIELDS: ReadonlySet<string> = new Set([
   ...['trace_id', 'span_id'],
   // Where.
   ...['method', 'path', 'host', 'port', 'metrics_port', 'address', 'task_queues', 'table', 'migrations', 'applied', 'added', 'attribute'],
-  ...['schedules', 'metrics', 'rows', 'count', 'removed', 'type'],
+  ...['database', 'schedules', 'metrics', 'rows', 'count', 'removed', 'deleted', 'emptied', 'type'],
   // Of Temporal's SDK.
   ...['sdkComponent', 'taskQueue', 'namespace', 'workflowId', 'runId', 'workflowType', 'activityId', 'activityType', 'isLocal', 'state'],
-  ...['durationMs', 'identity', 'timeSinceLastActivity'],
+  ...['workflowRunId', 'durationMs', 'identity', 'timeSinceLastActivity'],
 ]);
 
 /** In place of a field that is not on the list: its name says what to add. */

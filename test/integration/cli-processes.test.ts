@@ -79,6 +79,14 @@ describe('bill migrate', () => {
     await Promise.all(schedules.map(({ scheduleId }) => world.temporal.schedule.getHandle(scheduleId).delete()));
   });
 
+  test('says which database it uses, without the password', async () => {
+    const port = await freePort();
+    const env = { ...world.env, DATABASE_URL: `postgres://bill:a-password@127.0.0.1:${port}/bill`, LOG_LEVEL: 'info' };
+    const { out } = await runBill(['migrate'], env);
+    const [line = '{}'] = out.split('\n');
+    expect(JSON.parse(line)).toMatchObject({ database: `bill at 127.0.0.1:${port} (DATABASE_URL of the environment)` });
+  });
+
   test('ends with 1 and says why when there is no PostgreSQL', async () => {
     const port = await freePort();
     const ended = await runBill(['migrate'], { ...world.env, DATABASE_URL: `postgres://bill:a-password@127.0.0.1:${port}/bill` });

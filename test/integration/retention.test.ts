@@ -10,8 +10,9 @@ import { World } from '../support/world.ts';
 
 let world: World;
 let database: Database;
+const logged: string[] = [];
 beforeAll(async () => {
-  world = await World.start();
+  world = await World.start({ LOG_LEVEL: 'info' }, { write: (line: string) => void logged.push(line) });
   database = await Database.open(world.config.databaseUrl);
 });
 afterAll(async () => {
@@ -240,6 +241,8 @@ test('more than a page goes in one run', async () => {
      select 'evt_many' || n, 'payment_intent.succeeded', 'pi_' || n, now() - interval '1 year', now() from generate_series(1, 2500) n`,
   );
   expect((await runRetention()).stripe_event).toEqual({ deleted: 2500, emptied: 0 });
+  const lines = logged.map((line) => JSON.parse(line));
+  expect(lines).toContainEqual(expect.objectContaining({ table: 'stripe_event', deleted: 2500, emptied: 0 }));
 });
 
 test('a table that cannot be read is named, and the others are cleared all the same', async () => {

@@ -16,8 +16,9 @@ const PAGE = 100;
 const MANY_TEAMS = 310;
 
 let world: World;
+const logged: string[] = [];
 beforeAll(async () => {
-  world = await World.start();
+  world = await World.start({ LOG_LEVEL: 'warn' }, { write: (line: string) => void logged.push(line) });
 });
 afterEach(() => world.clearFaults());
 afterAll(() => world.close());
@@ -348,6 +349,8 @@ describe('with several pages of teams', () => {
     organization = await world.organization({ teamId: `${world.name}-zzz` });
     await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
     await expect(world.sweep()).rejects.toMatchObject({ cause: { cause: { type: 'KmsUnavailable' } } });
+    const failure = logged.map((line) => JSON.parse(line)).findLast(({ failure }) => failure === 'KmsUnavailable');
+    expect(failure).toMatchObject({ activityType: 'sweepTeams', workflowRunId: expect.stringMatching(/^[0-9a-f-]{36}$/) });
     await world.clearFaults();
     expect(await outcomeOfSweep(organization)).toBe(SUCCEEDED);
   });
@@ -370,5 +373,7 @@ describe('with several pages of teams', () => {
     await world.kmsFault({ path: '/v2/team/list', action: { kind: 'respond', status: 200, body } });
     const swept = await world.sweep();
     expect(swept).toMatchObject({ pages: 1, teams: 1, unreadable: 1, reported: [{ organizationId: organization.id }] });
+    const line = logged.find((each) => each.includes('some teams cannot be read')) ?? '{}';
+    expect(JSON.parse(line)).toMatchObject({ teams: [{ teamId: 'nonsense' }] });
   });
 });
