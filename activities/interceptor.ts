@@ -2,7 +2,7 @@
  * What every activity has in common: it heartbeats while it works, fails only with our stable failure types, and
  * its log lines name what it works on.
  */
-import type { Context } from '@temporalio/activity';
+import { CancelledFailure, type Context } from '@temporalio/activity';
 import type { ActivityInterceptors } from '@temporalio/worker';
 import { toApplicationFailure } from './failures.ts';
 
@@ -27,7 +27,8 @@ export function superviseActivity(context: Context): ActivityInterceptors {
         try {
           return await next(input);
         } catch (error) {
-          throw toApplicationFailure(error);
+          // Of a run that is cancelled, or a worker that is shut down: Temporal tells it from a failure.
+          throw error instanceof CancelledFailure ? error : toApplicationFailure(error);
         } finally {
           clearInterval(heartbeat);
         }

@@ -2,7 +2,7 @@
  * What every activity does, as an operator asks for it: a line of the log for each decision, and what is counted. It
  * only looks at what an activity was given and what came of it.
  */
-import { ApplicationFailure, type Context } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure, type Context } from '@temporalio/activity';
 import type { ActivityInterceptors } from '@temporalio/worker';
 import { FAILURE } from '../src/domain/failures.ts';
 import { FINDING_KINDS, type Finding } from '../src/domain/finding.ts';
@@ -106,8 +106,8 @@ export function observe({ log, metrics }: { log: Logger; metrics: Metrics }) {
           return result;
         } catch (error) {
           const type = error instanceof ApplicationFailure ? (error.type ?? '') : '';
-          // Not tried, and so not failed.
-          if (type !== FAILURE.noGoodTime)
+          // Not tried, or not let end, and so not failed.
+          if (type !== FAILURE.noGoodTime && !(error instanceof CancelledFailure))
             metrics.count('bill_activity_failures_total', { activity: activityType, failure: FAILURES.has(type) ? type : 'Unexpected' });
           throw error;
         }

@@ -1,10 +1,12 @@
 import { inspect } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { DriverException, UniqueConstraintViolationException } from '@mikro-orm/core';
-import { ApplicationFailure, DefaultFailureConverter, defaultPayloadConverter } from '@temporalio/common';
+import type { Context } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure, DefaultFailureConverter, defaultPayloadConverter } from '@temporalio/common';
 import { AxiosError, AxiosHeaders } from 'axios';
 import Stripe from 'stripe';
 import { toApplicationFailure } from '../../../activities/failures.ts';
+import { superviseActivity } from '../../../activities/interceptor.ts';
 import { UnexpectedStatusError } from '../../../src/database/recharges.ts';
 import { GateError } from '../../../src/gate.ts';
 import { KmsError, type KmsErrorKind } from '../../../src/kms/errors.ts';
@@ -131,4 +133,10 @@ describe('a failure has a type that stays, and a sentence', () => {
 test('a failure that an activity has made itself stays as it is', () => {
   const failure = ApplicationFailure.nonRetryable('no quota is due', 'UnexpectedStatus');
   expect(toApplicationFailure(failure)).toBe(failure);
+});
+
+test('an attempt that ends because it was cancelled is no failure: Temporal tells the two apart', async () => {
+  const cancelled = new CancelledFailure('CANCELLED');
+  const { inbound } = superviseActivity({ info: { isLocal: true } } as Context);
+  await expect(inbound?.execute?.({ args: [], headers: {} }, () => Promise.reject(cancelled))).rejects.toBe(cancelled);
 });

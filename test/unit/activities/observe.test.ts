@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { ApplicationFailure, type Context } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure, type Context } from '@temporalio/activity';
 import { observe } from '../../../activities/observe.ts';
 import { createLogger } from '../../../src/observability/log.ts';
 import { Metrics } from '../../../src/observability/metrics.ts';
@@ -116,4 +116,10 @@ test('findings are counted by kind and by whether they are settled', async () =>
   const { samples } = await seen('compareIntents', {}, async () => ({ findings }));
   expect(totalOf(samples, 'bill_reconcile_findings_total', { kind: 'captured_unknown', settled: 'false' })).toBe(2);
   expect(totalOf(samples, 'bill_reconcile_findings_total', { settled: 'true' })).toBe(1);
+});
+
+test('an attempt that was cancelled, as when its worker is shut down, counts as no failure that nobody expects', async () => {
+  const { samples, ended } = await seen('sweepTeams', {}, () => Promise.reject(new CancelledFailure('WORKER_SHUTDOWN')));
+  expect(ended).toEqual({ error: expect.any(CancelledFailure) });
+  expect(totalOf(samples, 'bill_activity_failures_total', {})).toBe(0);
 });
