@@ -5,13 +5,16 @@ import { parseQuota } from '../domain/money.ts';
 /** Names that are safe in paths, logs and search attributes. */
 export const identifier = z.string().regex(/^[\w.:@-]{1,128}$/, 'has to be 1 to 128 letters, digits or any of _ . : @ -');
 
+/** PostgreSQL stores none. */
+export const NO_NUL = [/^[^\0]*$/, 'may not hold a NUL'] as const;
+
 /** Not empty, and without what PostgreSQL cannot store: a NUL, half of a surrogate pair. */
 export function text(maxLength: number) {
   return z
     .string()
     .min(1)
     .max(maxLength)
-    .regex(/^[^\0]*$/, 'may not hold a NUL')
+    .regex(...NO_NUL)
     .refine((value) => value.isWellFormed(), 'has to be well-formed Unicode');
 }
 

@@ -7,7 +7,7 @@ import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import { HOLD_REASONS, HOLD_SCOPES, HOLDS } from '../domain/hold.ts';
 import type { HttpDependencies } from './dependencies.ts';
-import { text } from './fields.ts';
+import { NO_NUL, text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
 
@@ -22,7 +22,10 @@ const listQuery = z.strictObject({
 /** A person holds the service or an organization. Holds on cards are opened by what happens to the card. */
 const newHold = z.strictObject({
   scope: z.enum(['service', 'organization']),
-  subject: z.string().default(''),
+  subject: z
+    .string()
+    .regex(...NO_NUL)
+    .default(''),
   reason: text(500),
   until: z.iso.datetime({ offset: true, error: 'has to be a time like "2026-12-01T00:00:00Z", or left out' }).nullable().default(null),
   by: text(100).default('admin key'),

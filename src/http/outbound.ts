@@ -10,6 +10,7 @@ import * as outboundEvents from '../database/outbound-events.ts';
 import { OUTBOUND_TYPES } from '../domain/outbound-event.ts';
 import { namesPrivateAddress } from '../outbox/addresses.ts';
 import type { HttpDependencies } from './dependencies.ts';
+import { NO_NUL } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { invalidField, Problem, parse } from './problem.ts';
 
@@ -17,7 +18,10 @@ import { invalidField, Problem, parse } from './problem.ts';
 const SECRET_BYTES = 32;
 
 const createBody = z.strictObject({
-  url: z.url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' }).max(2_000),
+  url: z
+    .url({ protocol: /^https?$/, error: 'is not an http:// or https:// address' })
+    .max(2_000)
+    .regex(...NO_NUL),
   types: z.array(z.enum(OUTBOUND_TYPES)).min(1).nullable().default(null),
 });
 

@@ -437,6 +437,7 @@ describe('the kill switch', () => {
   test('says what is wrong with a hold that makes no sense', async () => {
     const faults = [
       { scope: 'service', subject: 'acme', reason: 'x' },
+      { scope: 'organization', subject: 'ac\0me', reason: 'x' },
       { scope: 'organization', reason: 'x' },
       { scope: 'service', reason: 'x', until: '2001-01-01T00:00:00Z' },
       { scope: 'card', reason: 'x' },

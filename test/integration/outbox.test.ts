@@ -179,7 +179,8 @@ describe('an operator', () => {
     ['http://[::1]/', 'private'],
     ['ftp://example.com/', 'http'],
     ['https://user:pass@example.com/', 'password'],
-  ])('is told what is wrong with %s', async (url, why) => {
+    ['https://example.com/\0', 'NUL'],
+  ])('is told what is wrong with %j', async (url, why) => {
     const refused = await world.admin.post(ENDPOINTS, { url });
     expectProblem(refused, INVALID);
     expect(refused.data.detail).toContain(why);
