@@ -29,9 +29,8 @@ const LAST_SETTLED = `'ltr_' || lpad(to_hex((extract(epoch from now() - interval
  */
 export class FiguresReader {
   private readonly database: Database;
-  /** The sums of every transfer up to this id. */
-  private upTo = '';
-  private readonly sums = new Map<string, Transferred>();
+  /** The sums of every transfer up to an id. Replaced as one: a slow reading is overtaken by the next. */
+  private settled: { upTo: string; sums: ReadonlyMap<string, Transferred> } = { upTo: '', sums: new Map() };
 
   constructor(database: Database) {
     this.database = database;
@@ -48,10 +47,11 @@ export class FiguresReader {
   }
 
   private async readAtOneMoment(tx: EntityManager): Promise<Figures> {
-    const fresh = await sumsOf(tx, { after: this.upTo });
+    const { upTo, sums } = this.settled;
+    const fresh = await sumsOf(tx, { after: upTo });
     const { open, undecided } = await eventsOf(tx);
     return {
-      transferred: [...added(this.sums, fresh).values()],
+      transferred: [...added(sums, fresh).values()],
       open: await openOf(tx),
       parkedReversals: await countOf(tx, `select count(*) as count from reversal where status = 'needs_attention'`),
       holds: await holdsOf(tx),
@@ -66,14 +66,14 @@ export class FiguresReader {
   /** Page by page; where one fails, the next reading goes on from there. */
   private async addSettled(em: EntityManager): Promise<void> {
     for (;;) {
+      const { upTo, sums } = this.settled;
       const [last] = await em.execute<{ id: string; rest: boolean }[]>(
         `select max(id) as id, count(*) = ? as rest from (select id from ledger_transfer where id > ? and id <= ${LAST_SETTLED} order by id limit ?) page`,
-        [TRANSFERS_A_PAGE, this.upTo, TRANSFERS_A_PAGE],
+        [TRANSFERS_A_PAGE, upTo, TRANSFERS_A_PAGE],
       );
       if (!last?.id) return;
-      const page = await sumsOf(em, { after: this.upTo, to: last.id });
-      for (const [key, sum] of added(this.sums, page)) this.sums.set(key, sum);
-      this.upTo = last.id;
+      const page = await sumsOf(em, { after: upTo, to: last.id });
+      this.settled = { upTo: last.id, sums: added(sums, page) };
       if (!last.rest) return;
     }
   }
