@@ -9,7 +9,7 @@ import { batchReceiver, type IncomingEvent } from './database/receiving.ts';
 import { serviceFacts } from './database/status.ts';
 import { withDeadline } from './deadline.ts';
 import { serviceLines } from './domain/service-status.ts';
-import { createApp, listen } from './http/app.ts';
+import { createApp, endRequests, listen } from './http/app.ts';
 import { listenForMetrics } from './http/metrics-listener.ts';
 import { Dispatcher, type DispatchWatcher } from './inbox/dispatcher.ts';
 import { GroupCommit, LANES } from './inbox/group-commit.ts';
@@ -139,11 +139,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
       stopping = true;
       // Who sends requests here, such as a balancer, sees at `/ready` that it is to look elsewhere, and has the time to.
       await sleep(config.http.drainMs);
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
-      const deadline = setTimeout(() => server.closeAllConnections(), HTTP_GRACE_MS);
-      await closed;
-      clearTimeout(deadline);
+      await endRequests(server, HTTP_GRACE_MS);
       await inbox.drained();
       await Promise.all([alerts.stop(), stripeEvents.stop(), outbox.stop()]);
       await client.connection.close();

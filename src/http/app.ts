@@ -23,6 +23,11 @@ import { eventRoutes, litellmWebhook, stripeWebhook } from './webhooks.ts';
 const MAX_ADMIN_BODY_BYTES = 64 * 1024;
 /** A request whose headers and body take longer to arrive is answered 408. */
 const REQUEST_DEADLINE_MS = 10_000;
+/**
+ * An idle connection is kept longer than a balancer keeps it, mostly a minute: one that is closed here while the balancer
+ * sends a request on it is a 502 to the sender, and LiteLLM does not send an alert again.
+ */
+const IDLE_CONNECTION_MS = 75_000;
 
 export function createApp(dependencies: HttpDependencies): Express {
   const { adminApiKey, log, metrics } = dependencies;
@@ -59,7 +64,12 @@ export function createApp(dependencies: HttpDependencies): Express {
 /** Listens. @param port 0 takes a free one. @throws the listen error, EADDRINUSE for a busy port. */
 export async function listen(app: Express, host: string, port: number): Promise<Server> {
   const server = createServer(
-    { requestTimeout: REQUEST_DEADLINE_MS, headersTimeout: REQUEST_DEADLINE_MS, connectionsCheckingInterval: 1_000 },
+    {
+      requestTimeout: REQUEST_DEADLINE_MS,
+      headersTimeout: REQUEST_DEADLINE_MS,
+      keepAliveTimeout: IDLE_CONNECTION_MS,
+      connectionsCheckingInterval: 1_000,
+    },
     app,
   );
   await new Promise<void>((resolve, reject) => {
@@ -67,6 +77,17 @@ export async function listen(app: Express, host: string, port: number): Promise<
     server.listen(port, host, resolve);
   });
   return server;
+}
+
+/** Takes no other connection and waits for the requests under way, `graceMs` at most; then it closes what is left. */
+export async function endRequests(server: Server, graceMs: number): Promise<void> {
+  // A connection whose request ends now is kept for no other. 0 would keep it for ever.
+  server.keepAliveTimeout = 1;
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const deadline = setTimeout(() => server.closeAllConnections(), graceMs);
+  await closed;
+  clearTimeout(deadline);
 }
 
 /** No id and no filter holds a NUL, and in PostgreSQL a statement with one fails like a broken connection. */
