@@ -18,7 +18,17 @@ import { sqlList } from './sql.ts';
  * @param zone SQL for its IANA name.
  */
 export function beginningOf(unit: 'day' | 'month', zone: string, instant = 'now()'): string {
-  return `date_trunc('${unit}', ${instant} at time zone ${zone}) at time zone ${zone}`;
+  return midnight(`date_trunc('${unit}', ${instant} at time zone ${zone})`, zone);
+}
+
+/**
+ * SQL for the instant at which a day begins in a time zone. Where clocks go back over midnight it comes twice, and
+ * PostgreSQL takes the second one: for an hour the day would not have begun yet. What is a second before it is not in doubt.
+ *
+ * @param local SQL for its midnight, as clocks there show it.
+ */
+export function midnight(local: string, zone: string): string {
+  return `((${local} - interval '1 second') at time zone ${zone} + interval '1 second')`;
 }
 
 /**

@@ -24,7 +24,7 @@ import type { EntityManager } from './database.ts';
 import { Organization, Recharge, Reversal } from './entities.ts';
 import { list as listHolds } from './holds.ts';
 import { policyOf } from './organizations.ts';
-import { paidByEach } from './recharge-history.ts';
+import { midnight, paidByEach } from './recharge-history.ts';
 import { sqlList } from './sql.ts';
 import { askedForQuota, type SweepStanding, sweepStandings } from './webhook-events.ts';
 
@@ -309,7 +309,7 @@ type RestRow = Record<'id' | 'next_day' | 'next_month', string> & {
 
 /** SQL for the beginning of the next day or month in the zone of `o`: a day in which clocks are changed is none of 24 hours. */
 function beginningOfNext(unit: 'day' | 'month'): string {
-  return `(date_trunc('${unit}', now() at time zone o.zone) + interval '1 ${unit}') at time zone o.zone`;
+  return midnight(`date_trunc('${unit}', now() at time zone o.zone) + interval '1 ${unit}'`, 'o.zone');
 }
 
 /**
