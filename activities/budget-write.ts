@@ -39,7 +39,7 @@ export type BudgetPlan = {
 export async function writeBudget(
   em: EntityManager,
   kms: KmsClient,
-  { organizationId, teamId, writer }: { organizationId: string; teamId: string; writer: string },
+  { organizationId, teamId, writer }: { organizationId: string; teamId: string; writer: budgets.BudgetWriter },
   plan: (live: QuotaMicros) => Promise<BudgetPlan>,
 ): Promise<BudgetWrite> {
   if (!(await budgets.claim(em, organizationId, writer))) {
@@ -53,7 +53,7 @@ export async function writeBudget(
     // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this
     // one.
     const isSettled = error instanceof UnexpectedStatusError || error instanceof ReversalSettledError;
-    if (isSettled) await budgets.release(em, organizationId, writer);
+    if (isSettled) await budgets.release(em, organizationId, writer.id);
     throw error;
   });
   let live: QuotaMicros | null = found;
@@ -98,7 +98,7 @@ export async function takeBackBudget(
     writer,
     before,
     after,
-  }: { organizationId: string; teamId: string; writer: string; before: QuotaMicros; after: QuotaMicros },
+  }: { organizationId: string; teamId: string; writer: budgets.BudgetWriter; before: QuotaMicros; after: QuotaMicros },
 ): Promise<string | undefined> {
   if (!(await budgets.claim(em, organizationId, writer))) {
     throw ApplicationFailure.retryable('another change of this budget is under way', FAILURE.budgetBusy);

@@ -93,7 +93,13 @@ async function raisedQuota(em: EntityManager, kms: KmsClient, recharge: Recharge
     throw ApplicationFailure.create({ message, type: FAILURE.budgetBusy, nextRetryDelay: Math.min(leftMs, LOOK_AGAIN_MS) });
   }
   if (typeof before === 'number' && typeof after === 'number') {
-    const reason = await takeBackBudget(em, kms, { organizationId, teamId, writer: recharge.id, before, after });
+    const reason = await takeBackBudget(em, kms, {
+      organizationId,
+      teamId,
+      writer: { id: recharge.id, status: 'refunding' },
+      before,
+      after,
+    });
     if (reason) return reason;
   }
   await quotaWrites.noteUnchanged(em, recharge);

@@ -32,15 +32,20 @@ export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDep
     const objection = mayHaveMoved(recharge) ? await budgets.objectionTo(em, { id: organizationId, teamId }) : null;
     if (objection)
       return park(em, recharge, { code: FAILURE_CODES.moved, reason: `${objection}, and the quota was for that team: refund it` });
-    const write = await writeBudget(em, kms, { organizationId, teamId, writer: recharge.id }, async (live) => {
-      await requireOwnStep(em, recharge, live);
-      const planned = await quotaWrites.plan(em, recharge, live);
-      return {
-        ...planned,
-        onOver: () => quotaWrites.noteOver(em, recharge, planned),
-        onWithoutEffect: () => quotaWrites.noteWithoutEffect(em, recharge, planned),
-      };
-    }).catch(async (error) => {
+    const write = await writeBudget(
+      em,
+      kms,
+      { organizationId, teamId, writer: { id: recharge.id, status: recharge.status } },
+      async (live) => {
+        await requireOwnStep(em, recharge, live);
+        const planned = await quotaWrites.plan(em, recharge, live);
+        return {
+          ...planned,
+          onOver: () => quotaWrites.noteOver(em, recharge, planned),
+          onWithoutEffect: () => quotaWrites.noteWithoutEffect(em, recharge, planned),
+        };
+      },
+    ).catch(async (error) => {
       if (error instanceof OverlappingStepError) return { kind: 'overlaps', reason: error.message } as const;
       if (error instanceof BudgetRefusedError) await holdRefused(em, recharge, error);
       throw error;

@@ -23,7 +23,8 @@ type Tools = Omit<ChangeBudgetDependencies, 'database'> & { em: EntityManager };
  */
 export async function changeBudget(tools: Tools, reversal: Reversal, direction: BudgetDirection): Promise<boolean> {
   const { em, kms } = tools;
-  const { organizationId, litellmTeamId: teamId, id: writer } = reversal;
+  const { organizationId, litellmTeamId: teamId, id } = reversal;
+  const writer: budgets.BudgetWriter = { id, status: direction === 'take' ? 'open' : 'taken_back' };
   const objection = await budgets.objectionTo(em, { id: organizationId, teamId });
   if (objection) {
     await reversals.park(em, reversal, `${objection}: settle with both whose quota it is, then accept`);

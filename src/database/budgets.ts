@@ -91,14 +91,27 @@ async function lastWhere(em: EntityManager, ids: readonly string[], condition: s
   return new Map(rows.map(({ id, budget }) => [id, parseQuota(budget)]));
 }
 
+/** A recharge or a reversal that changes the budget, and the status in which it does so. */
+export type BudgetWriter = { id: string; status: 'charged' | 'refunding' | 'open' | 'taken_back' };
+
 /**
- * Claims the team's budget for `writer`, a recharge or a reversal: until it releases the budget no other may
- * change it. LiteLLM takes absolute values only, so two at a time would undo each other. False while another
- * one has claimed it.
+ * Claims the team's budget for a writer: until it releases the budget no other may change it. LiteLLM takes absolute values
+ * only, so two at a time would undo each other. False while another one has claimed it, and for a writer that is settled:
+ * whoever has settled it has released the budget, and nobody would again.
  */
-export async function claim(em: EntityManager, id: string, writer: string): Promise<boolean> {
-  const isFree = { $or: [{ budgetWriter: null }, { budgetWriter: writer }] };
-  return (await em.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer })) === 1;
+export async function claim(em: EntityManager, id: string, writer: BudgetWriter): Promise<boolean> {
+  return em.transactional(async (tx) => {
+    // With the lock under which a writer is settled.
+    await tx.execute('select from organization_balance_config where c_organization_id = ? for no key update', [id]);
+    if (!(await isStill(tx, writer))) return false;
+    const isFree = { $or: [{ budgetWriter: null }, { budgetWriter: writer.id }] };
+    return (await tx.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer.id })) === 1;
+  });
+}
+
+async function isStill(tx: EntityManager, { id, status }: BudgetWriter): Promise<boolean> {
+  const query = 'select from recharge where id = ? and status = ? union all select from reversal where id = ? and status = ?';
+  return (await tx.execute(query, [id, status, id, status])).length > 0;
 }
 
 /** Releases the budget. Does nothing when `writer` has not claimed it. */

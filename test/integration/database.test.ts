@@ -84,11 +84,12 @@ describe('a read', () => {
 
   test('does so within a transaction, and sees what the transaction itself has written', async () => {
     const id = await organization();
+    const writer = await recharge(id, 'charged');
     await em.transactional(async (tx) => {
       const before = await organizations.find(tx, id);
-      await budgets.claim(tx, id, 'rch_1');
+      await budgets.claim(tx, id, { id: writer, status: 'charged' });
       const after = await organizations.find(tx, id);
-      expect([before?.budgetWriter, after?.budgetWriter]).toEqual([null, 'rch_1']);
+      expect([before?.budgetWriter, after?.budgetWriter]).toEqual([null, writer]);
     });
   });
 
@@ -101,9 +102,10 @@ describe('a read', () => {
 
   test('keeps nothing: a change of what was read is written by no later statement', async () => {
     const id = await organization();
+    const writer = await recharge(id, 'charged');
     const read = await organizations.find(em, id);
     Object.assign(read ?? {}, { name: 'never saved' });
-    await em.transactional((tx) => budgets.claim(tx, id, 'rch_1'));
+    await em.transactional((tx) => budgets.claim(tx, id, { id: writer, status: 'charged' }));
     await em.flush();
     expect((await organizations.find(em, id))?.name).toBe(id);
     expect(em.getUnitOfWork().getIdentityMap().keys()).toEqual([]);

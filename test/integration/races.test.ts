@@ -39,7 +39,7 @@ import { expectChargedOnce, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, CREATE_INTENT, HOLD, READ_BUDGET, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { failedAttempts } from '../support/runs.ts';
 import { newFingerprint } from '../support/stand-ins.ts';
-import { type Organization, World } from '../support/world.ts';
+import { type Organization, type RechargeIds, World } from '../support/world.ts';
 
 const CANCEL = '/v1/payment_intents/*/cancel';
 
@@ -127,14 +127,21 @@ describe('a process that stands still right before it writes a budget, while oth
     jest.spyOn(Date, 'now').mockImplementation(() => now() + 60_000);
   }
 
+  /** The recharge as it is while it writes the budget. */
+  async function writing<Status extends 'charged' | 'refunding'>({ rechargeId: id }: RechargeIds, status: Status) {
+    await world.sql.query('update recharge set status = $2 where id = $1', [id, status]);
+    return { id, status };
+  }
+
   test('after the plan of a raise or a lowering', async () => {
-    const { organization } = await world.recharged();
+    const { organization, ...paid } = await world.recharged();
+    const writer = await writing(paid, 'charged');
     const database = await Database.open(world.config.databaseUrl);
     const write = () =>
       writeBudget(
         database.fork(),
         new KmsClient(world.config.kms),
-        { organizationId: organization.id, teamId: organization.teamId, writer: 'rch_late' },
+        { organizationId: organization.id, teamId: organization.teamId, writer },
         async () => {
           await standStill(organization);
           return { before: BEFORE, after: AFTER };
@@ -146,7 +153,7 @@ describe('a process that stands still right before it writes a budget, while oth
   });
 
   test('while the answer to the look is on its way', async () => {
-    const { organization } = await world.recharged();
+    const { organization, ...paid } = await world.recharged();
     const database = await Database.open(world.config.databaseUrl);
     const kms = new KmsClient(world.config.kms);
     const look = kms.teamBudget.bind(kms);
@@ -155,7 +162,7 @@ describe('a process that stands still right before it writes a budget, while oth
       await standStill(organization);
       return found;
     });
-    const target = { organizationId: organization.id, teamId: organization.teamId, writer: 'rch_late' };
+    const target = { organizationId: organization.id, teamId: organization.teamId, writer: await writing(paid, 'charged') };
     const write = () => writeBudget(database.fork(), kms, target, async () => ({ before: BEFORE, after: AFTER }));
     await expect(new MockActivityEnvironment().run(write)).rejects.toMatchObject({ type: FAILURE.lookTooOld, nonRetryable: false });
     expect(await world.budgetOf(organization.teamId)).toBe(77);
@@ -163,7 +170,8 @@ describe('a process that stands still right before it writes a budget, while oth
   });
 
   test('after the look before a refund', async () => {
-    const { organization } = await world.recharged();
+    const { organization, ...paid } = await world.recharged();
+    const writer = await writing(paid, 'refunding');
     const database = await Database.open(world.config.databaseUrl);
     const kms = new KmsClient(world.config.kms);
     const look = kms.teamBudget.bind(kms);
@@ -174,7 +182,7 @@ describe('a process that stands still right before it writes a budget, while oth
     });
     const { id: organizationId, teamId } = organization;
     const take = () =>
-      takeBackBudget(database.fork(), kms, { organizationId, teamId, writer: 'rch_late', before: quotaFromDollars(10), after: BEFORE });
+      takeBackBudget(database.fork(), kms, { organizationId, teamId, writer, before: quotaFromDollars(10), after: BEFORE });
     await expect(new MockActivityEnvironment().run(take)).rejects.toMatchObject({ type: FAILURE.lookTooOld, nonRetryable: false });
     expect(await world.budgetOf(teamId)).toBe(77);
     await database.close();

@@ -4,12 +4,17 @@
  */
 import { Writable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { updateKmsQuota } from '../../activities/recharge/update-kms-quota.ts';
 import type { FaultAction } from '../../sandbox/faults.ts';
 import { freePort } from '../../sandbox/ports.ts';
 import { Database } from '../../src/database/database.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as resolutions from '../../src/database/resolutions.ts';
 import { minorUnits } from '../../src/domain/money.ts';
+import type { KmsClient } from '../../src/kms/client.ts';
+import { createLogger } from '../../src/observability/log.ts';
+import { Metrics } from '../../src/observability/metrics.ts';
 import { BUDGET_AFTER, CANCELLED, CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded, expectUncharged } from '../support/expectations.ts';
 import { ALWAYS, CONFIRM, HOLD, READ_BUDGET, READ_INTENT, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
@@ -151,6 +156,30 @@ describe.each([
       }),
     );
   });
+});
+
+test('a person accepts while an attempt is about to write, and that cannot read the budget: the next recharge is granted', async () => {
+  const { organization, rechargeId } = await stuck();
+  await world.stopWorker();
+  const lock = await world.sql.connect();
+  await lock.query('begin');
+  await lock.query('select from organization_balance_config where c_organization_id = $1 for update', [organization.id]);
+  const accepting = resolve(rechargeId, 'accept');
+  await world.waitsForLock('organization_balance_config');
+  const database = await Database.open(world.config.databaseUrl);
+  const silent = createLogger('silent');
+  const kms = { teamBudget: () => Promise.reject(new Error('no answer')) } as unknown as KmsClient;
+  const activity = updateKmsQuota({ database, kms, log: silent, metrics: new Metrics('worker', silent) });
+  const attempt = new MockActivityEnvironment().run(activity, { rechargeId });
+  await world.waitsForLock('for no key update');
+  await lock.query('commit');
+  lock.release();
+  expect((await accepting).data.status).toBe('succeeded');
+  await expect(attempt).rejects.toThrow();
+  await database.close();
+  await world.clearFaults();
+  await world.startWorker();
+  expect(await world.alerted(organization)).toEqual(RECHARGED);
 });
 
 describe('a write of the budget is under way when a person refunds', () => {

@@ -118,14 +118,13 @@ describe('what can go wrong on the way takes the quota back once', () => {
 
 describe('an attempt that was held up, or a run that was ended, on the way', () => {
   /** The activities as a worker runs them, on a LiteLLM that may be tampered with. */
-  function activities(tamper: Partial<KmsClient> = {}) {
+  function activities(tamper: Partial<KmsClient> = {}, payments = new PaymentsClient(world.config.stripe)) {
     const real = new KmsClient(world.config.kms);
     const kms = {
       teamBudget: (team: string) => real.teamBudget(team),
       setTeamBudget: (team: string, quota: QuotaMicros) => real.setTeamBudget(team, quota),
       ...tamper,
     } as KmsClient;
-    const payments = new PaymentsClient(world.config.stripe);
     const run = <I, R>(activity: (input: I) => Promise<R>, input: I): Promise<R> => new MockActivityEnvironment().run(activity, input);
     return {
       find: (rechargeId: string) => run(findReversals({ database: scene.database, payments }), { rechargeId }),
@@ -187,6 +186,25 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     expect(await scene.transfersOf(rechargeId)).toEqual(['charge', 'grant', 'reversal', 'chargeback', 'recovery', 'grant']);
     expect(await world.budgetOf(organization.teamId)).toBe(BUDGET_AFTER);
     await scene.expectBalanced(organization);
+  });
+
+  test('a late attempt that finds it settled and cannot read the budget keeps the budget from nobody', async () => {
+    const { organization, rechargeId, id } = await openReversal();
+    const [isLooking, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const payments = new PaymentsClient(world.config.stripe);
+    payments.rememberedWrite = async (...write) => {
+      isLooking.resolve();
+      await mayGoOn.promise;
+      return new PaymentsClient(world.config.stripe).rememberedWrite(...write);
+    };
+    const late = activities({ teamBudget: () => Promise.reject(new Error('no answer')) }, payments).take(id);
+    await isLooking.promise;
+    await activities().take(id);
+    mayGoOn.resolve();
+    await late.catch(() => {});
+    expect(await scene.budgetWriter(organization)).toBeNull();
+    // Else the quota would be given back to whoever has the money.
+    expect((await activities().find(rechargeId)).steps).toEqual([]);
   });
 
   test('a late attempt that sees a budget from after the next recharge leaves what is settled, and the budget to others', async () => {

@@ -244,8 +244,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       [
         'src/database/budgets.ts',
-        'em.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer })',
-        'em.nativeUpdate(Organization, { id }, { budgetWriter: isFree && writer })',
+        'tx.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer.id })',
+        'tx.nativeUpdate(Organization, { id }, { budgetWriter: isFree && writer.id })',
       ],
     ],
   },
