@@ -70,6 +70,12 @@ async function left(em: EntityManager, ids: readonly string[]): Promise<Map<stri
 const HAS_CHANGED = `v.quota > 0 and v.status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
   and (v.status <> 'given_back' or coalesce(v.taken_after, v.given_after) is not null)`;
 
+/**
+ * SQL for the budget that the last write of a reversal `v` has left; null where a person has settled it after that, who was
+ * shown its failure and may have written another budget than we had planned.
+ */
+export const LEFT_BY_REVERSAL = `case when v.status = 'given_back' then v.given_after when v.failure_message is null then v.taken_after end`;
+
 /** @param condition SQL on the organization `o`. */
 async function lastWhere(em: EntityManager, ids: readonly string[], condition: string): Promise<Map<string, QuotaMicros>> {
   const rows = await em.execute<{ id: string; budget: string }[]>(
@@ -81,7 +87,7 @@ async function lastWhere(em: EntityManager, ids: readonly string[], condition: s
           where r.organization_id = o.c_organization_id and r.litellm_team_id = o.litellm_team_id and r.status = 'succeeded'
           order by r.updated_at desc limit 1)
          union all
-         (select coalesce(given_after, taken_after), updated_at from reversal v
+         (select ${LEFT_BY_REVERSAL}, updated_at from reversal v
           where v.organization_id = o.c_organization_id and v.litellm_team_id = o.litellm_team_id and ${HAS_CHANGED}
           order by v.updated_at desc limit 1)) change
        order by updated_at desc limit 1) last

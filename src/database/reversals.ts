@@ -241,8 +241,11 @@ export async function accept(
   const transfers = { taking: takingOf(reversal.kind), giving: GIVING, none: [] }[missingTransfers(reversal, { isTaken, isGone })];
   return em.transactional(async (tx) => {
     const isSettled = await settle(tx, reversal, { from: 'needs_attention', to: isGone ? 'taken_back' : 'given_back', transfers });
-    if (isSettled) await recharges.addToTimeline(tx, reversal.rechargeId, { reversal: reversal.id, resolution: 'accept', by, reason });
-    return isSettled;
+    if (!isSettled) return false;
+    // A giving back that was planned is not what the person has written, nor what is to be written should the money come again.
+    await tx.nativeUpdate(Reversal, { id: reversal.id }, { givenBefore: null, givenAfter: null });
+    await recharges.addToTimeline(tx, reversal.rechargeId, { reversal: reversal.id, resolution: 'accept', by, reason });
+    return true;
   });
 }
 

@@ -329,9 +329,9 @@ const BALANCE = `
       select look.quota, look.at
       union all (select quota_after, updated_at from recharge
         where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' order by updated_at desc limit 1)
-      union all (select coalesce(given_after, taken_after), updated_at from reversal
+      union all (select ${budgets.LEFT_BY_REVERSAL}, updated_at from reversal v
         where organization_id = o.id and litellm_team_id = o.team and status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
-          and coalesce(given_after, taken_after) is not null order by updated_at desc limit 1)) written
+          and ${budgets.LEFT_BY_REVERSAL} is not null order by updated_at desc limit 1)) written
     order by at desc limit 1) figure`;
 
 async function restOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, Rest>> {

@@ -392,6 +392,17 @@ describe('a person accepts a parked reversal', () => {
     expect(recharge.timeline.at(-1)).toMatchObject({ status: 'succeeded', reversal: refundId, by: 'ann', reason: 'set by hand' });
   });
 
+  test('with the quota taken from what somebody has made of the budget: that is no difference, and the next recharge starts from it', async () => {
+    const { organization, refundId } = await parked();
+    await world.setBudget(organization.teamId, 7.5);
+    const wish = { resolution: 'accept', reason: '28.00 was right, less 20.50', by: 'ann' };
+    expect((await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish)).status).toBe(200);
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    expect(await world.findingsOf(organization)).toEqual([]);
+    expect(await world.alerted(organization, { max_budget: 7.5 })).toEqual(RECHARGED);
+    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+  });
+
   test('when the money has come again meanwhile: nothing is booked, and no quota is given on top', async () => {
     await world.stripeKnob('refunds/mode', { status: 'pending' });
     const paid = await parked();
