@@ -59,6 +59,8 @@ async function findBudgetDifference(
   if (shown === left) return [];
   const leftAfter = (await budgets.expected(em, [organizationId])).get(organizationId);
   if (!isBudgetEdited({ leftBefore: left, shown, leftAfter })) return [];
+  // A lower one was accepted by the release of its hold, and what our write has left is there again.
+  if (shown === (await budgets.last(em, [organizationId])).get(organizationId)) return [];
   const isThere = shown !== undefined;
   return [findingOf('budget_differs', { subject, organizationId, seen: describe(shown), left: formatQuota(left), isThere })];
 }

@@ -141,6 +141,8 @@ async function isEdited(settling: Settling, organization: Organization): Promise
   const leftBefore = await budgetLeft();
   const own = await lookUp(settling, organization);
   if (own.kind !== 'found') return false;
+  // A lower one was accepted by the release of its hold, and what our write has left is there again.
+  if (own.team.quota === (await budgets.last(em, [organization.id])).get(organization.id)) return false;
   return isBudgetEdited({ leftBefore, shown: own.team.quota, leftAfter: await budgetLeft() });
 }
 

@@ -538,6 +538,24 @@ describe('a budget that was lowered in LiteLLM', () => {
     expect(await openHolds(`organization_id=${organization.id}`)).toEqual([]);
   });
 
+  test('and restored is no difference, also where a person has released the hold before a probe has seen it', async () => {
+    const organization = await world.organization();
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
+    await pass(DAY, organization);
+    await world.setBudget(organization.teamId, 5);
+    expect(await world.alerted(organization)).toEqual(HELD);
+    await world.setBudget(organization.teamId, 30.5);
+    await world.admin.post(`${HOLDS}/${(await holdOf(organization)).id}/release`, { reason: 'restored in LiteLLM' });
+    expect(await world.findingsOf(organization)).toEqual([]);
+    const { data: run } = await world.admin.post('/api/v1/sync', { organization_ids: [organization.id] });
+    const path = `/api/v1/sync/${run.id}`;
+    const { data } = await world.eventually(async () => {
+      const answer = await world.admin.get(path);
+      return answer.data.finished_at && answer;
+    }, 'the synchronisation ends');
+    expect(data.items).toEqual([]);
+  });
+
   test('case 68: is not paid for again before a person has said which is right', async () => {
     const organization = await world.organization();
     expect(await world.alerted(organization)).toEqual(RECHARGED);
