@@ -157,8 +157,8 @@ async function hold(tx: EntityManager, recharge: Recharge, { id, kind, amountMin
     organizationId,
   };
   const { isNew } = await holds.open(tx, opening);
-  // Whoever releases the hold is to see every dispute that it is for.
-  if (!isNew && kind === 'dispute') await holds.addTo(tx, opening);
+  // Whoever releases the hold is to see every refund and dispute that it is for, and why it does not end by itself.
+  if (!isNew) await holds.addTo(tx, opening);
 }
 
 /** A dispute that is won ends its hold, unless another one has begun since that is not won. */

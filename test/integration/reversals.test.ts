@@ -40,6 +40,18 @@ describe('case 44: a refund made elsewhere', () => {
     await scene.expectBalanced(organization);
   });
 
+  test('while a person holds the organization for a time is named by that hold, which then does not end by itself', async () => {
+    const { organization, rechargeId, intentId } = await world.recharged();
+    const until = new Date(Date.now() + 60 * 60_000).toISOString();
+    const wish = { scope: 'organization', subject: organization.id, reason: 'maintenance', until };
+    const { data: hold } = await world.admin.post('/api/v1/holds', wish);
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+    await world.reversalIs(refund.id, 'taken_back');
+    const { data } = await world.admin.get(`/api/v1/holds/${hold.id}`);
+    const detail = `maintenance; refund ${refund.id} of recharge ${rechargeId} was made in Stripe: 20.50 USD`;
+    expect(data).toMatchObject({ until: null, detail });
+  });
+
   test('of a part takes that part, and the next part takes its own', async () => {
     const { organization, intentId } = await world.recharged();
     const first = await world.stripe.refunds.create({ payment_intent: intentId, amount: 500 });
