@@ -91,7 +91,7 @@ export const QUOTA_DUE_STATUSES = without(UNDER_WAY_STATUSES, ['refunding']);
 export const ATTEMPTED_STATUSES = without(RECHARGE_STATUSES, ['cancelled']);
 
 /** Nothing was charged, and nothing will be: what a person has approved is not used up by it. */
-export const NOT_CHARGED_STATUSES = ['cancelled', 'declined'] as const satisfies RechargeStatus[];
+export const NOT_CHARGED_STATUSES = ['cancelled', 'declined', 'action_required'] as const satisfies RechargeStatus[];
 
 /** What counts against the limits of a day and a month: money that was kept, and money that may still be taken. */
 export const CHARGED_STATUSES = [...OPEN_STATUSES, 'succeeded'] as const satisfies RechargeStatus[];

@@ -104,7 +104,10 @@ describe('case 66: spend of 60,000 on a target of 20', () => {
     expect((await world.books(organization)).charges).toBe(1);
   });
 
-  test('is not approved by what is a day old, nor used up by a card that was declined', async () => {
+  test.each([
+    ['was declined', 'pm_card_chargeCustomerFail', 'declined'],
+    ['wants its owner present', 'pm_card_authenticationRequired', 'action_required'],
+  ] as const)('is not approved by what is a day old, nor used up by a card that %s', async (_, refusedCard, outcome) => {
     const organization = await world.organization({ budget: 1, spend: 60_000 });
     const report = { spend: 60_000, max_budget: 1 };
     const cardIs = async (testCard: string) => {
@@ -113,8 +116,8 @@ describe('case 66: spend of 60,000 on a target of 20', () => {
     };
     await world.alerted(organization, report);
     await release(organization);
-    await cardIs('pm_card_chargeCustomerFail');
-    expect(await world.alerted(organization, report)).toEqual(unsuccessful('declined'));
+    await cardIs(refusedCard);
+    expect(await world.alerted(organization, report)).toEqual(unsuccessful(outcome));
     await cardIs('pm_card_visa');
     for (const { id } of await holdsOf(organization)) await world.admin.post(`/api/v1/holds/${id}/release`, { reason: 'works again' });
     await world.sql.query("update hold set released_at = now(), released_by = 'test' where scope = 'card' and organization_id = $1", [

@@ -139,7 +139,7 @@ describe('of the statuses', () => {
   });
 
   test('an approval outlasts what took no money, and never will', () => {
-    expect(NOT_CHARGED_STATUSES).toEqual(['cancelled', 'declined']);
+    expect(NOT_CHARGED_STATUSES).toEqual(['cancelled', 'declined', 'action_required']);
     for (const status of NOT_CHARGED_STATUSES) expect(movesFrom(status)).toEqual([]);
   });
 
