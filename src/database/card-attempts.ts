@@ -79,7 +79,7 @@ async function holdIfWindowIsFull(tx: EntityManager, recharge: Pick<Recharge, 'i
   const before = await failuresBefore(tx, recharge.organizationId, card);
   const forMs = waitForWindow(before);
   if (forMs === 0) return;
-  const detail = `the card was declined ${before.cardInWindow} times in 30 days, as often as it may be asked in vain`;
+  const detail = `the card was declined ${before.cardInWindow} times in 30 days, as often as it may be asked in vain, so it was not asked for ${namesOf(recharge)}`;
   await openOnCard(tx, recharge, card, { reason: 'declined', detail, forMs });
 }
 
@@ -90,6 +90,11 @@ async function openOnCard(
   hold: { reason: HoldReason; detail: string; forMs: number | null },
 ): Promise<void> {
   await holds.open(tx, { scope: 'card', subject: holdSubjectOf(card), ...hold, openedBy: id, organizationId, cardId: card.id });
+}
+
+/** Whose attempt it is: the hold on its card stops others too. */
+function namesOf({ id, organizationId }: Pick<Recharge, 'id' | 'organizationId'>): string {
+  return `${organizationId} (${id})`;
 }
 
 /** The card's network has let the payment through: whatever the failures before it have led to ends. */
@@ -118,7 +123,12 @@ export async function fail(tx: EntityManager, recharge: Recharge, { kind, code }
   if (!(await end(tx, recharge.id, kind))) return;
   for (const { reason, forMs } of holdsAfterFailure(kind, before)) {
     if (reason === 'three_failures') await holdOrganization(tx, recharge, card, code);
-    else await openOnCard(tx, recharge, card, { reason, detail: `the card was declined with ${code}`, forMs });
+    else
+      await openOnCard(tx, recharge, card, {
+        reason,
+        detail: `the card was declined with ${code} at the attempt of ${namesOf(recharge)}`,
+        forMs,
+      });
   }
 }
 
@@ -141,8 +151,8 @@ async function holdOrganization(tx: EntityManager, { id, organizationId }: Recha
 export async function pause(tx: EntityManager, recharge: Recharge, code: string): Promise<void> {
   await forget(tx, recharge.id);
   const card = cardOf(recharge);
-  if (card)
-    await openOnCard(tx, recharge, card, { reason: 'declined', detail: `Stripe has blocked the payment (${code})`, forMs: pauseAfter(1) });
+  const detail = `Stripe has blocked the payment of ${namesOf(recharge)} (${code})`;
+  if (card) await openOnCard(tx, recharge, card, { reason: 'declined', detail, forMs: pauseAfter(1) });
 }
 
 /** No network was asked after all. */

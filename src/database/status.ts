@@ -26,6 +26,7 @@ import { list as listHolds } from './holds.ts';
 import { policyOf } from './organizations.ts';
 import { midnight, paidByEach } from './recharge-history.ts';
 import { sqlList } from './sql.ts';
+import { standingOn } from './stopping-holds.ts';
 import { askedForQuota, type SweepStanding, sweepStandings } from './webhook-events.ts';
 
 /** An organization with what is known of its balance: what the last sweep has seen, and when. */
@@ -58,6 +59,9 @@ const CONCERNED = `
   union select c_organization_id from organization_balance_config where ${SHORT_OF_CHARGE}
   union select organization_id from hold where released_at is null and organization_id is not null
   union select a.organization_id from hold h join card_attempt a on a.fingerprint = split_part(h.subject, ' ', 1)
+    where h.released_at is null and h.scope = 'card'
+  union select same.c_organization_id from hold h join organization_balance_config own on own.c_organization_id = h.organization_id
+    join organization_balance_config same on same.stripe_customer_id = own.stripe_customer_id
     where h.released_at is null and h.scope = 'card'
   union select organization_id from refusal
   union select organization_id from recharge where status in (${sqlList(OPEN_STATUSES)})
@@ -99,7 +103,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
   const open = await em.find(Recharge, { ...own, status: { $in: [...OPEN_STATUSES] } }, { orderBy: { createdAt: 'asc' } });
   const parked = await em.find(Reversal, { ...own, status: 'needs_attention' }, { orderBy: { createdAt: 'asc' } });
   const [holds, events, refusals, drifts, others] = [
-    await holdsOf(em, ids),
+    await standingOn(em, ids),
     await openEventsOf(em, ids),
     await refusalsOf(em, ids),
     await driftsOf(em, ids),
@@ -209,30 +213,6 @@ async function openEventsOf(em: EntityManager, ids: readonly string[]): Promise<
     [JSON.stringify(ids)],
   );
   return new Map(rows.map(({ organization, id, team_id: teamId, since }) => [organization, { id, teamId, since: new Date(since) }]));
-}
-
-/** The holds on each: its own, and those on the card of its last recharge. */
-async function holdsOf(em: EntityManager, ids: readonly string[]): Promise<Map<string, StandingHold[]>> {
-  const rows = await em.execute<
-    (Pick<StandingHold, 'id' | 'scope' | 'reason' | 'detail'> & { organization: string; since: string; until: string | null })[]
-  >(
-    `select o.id as organization, h.id, h.scope, h.reason, h.detail, h.since, h.until
-     from jsonb_array_elements_text(?::jsonb) o (id)
-     left join lateral (
-       select concat_ws(' ', card_fingerprint, nullif(card_expiry, '')) as card, payment_method_id from recharge
-       where organization_id = o.id and payment_method_id is not null order by created_at desc limit 1) last on true
-     join hold h on h.scope = 'organization' and h.subject = o.id
-       or h.scope = 'card' and (h.subject in (last.card, last.payment_method_id) or last.card is null and h.organization_id = o.id)
-     where h.released_at is null and (h.until is null or h.until > now())
-     order by h.since, h.id`,
-    [JSON.stringify(ids)],
-  );
-  const holds = rows.map(({ since, until, ...hold }) => ({
-    ...hold,
-    since: new Date(since),
-    until: until === null ? null : new Date(until),
-  }));
-  return Map.groupBy(holds, ({ organization }) => organization);
 }
 
 /** A team that is gone is a difference of LiteLLM's, whoever has found that. */
@@ -362,7 +342,11 @@ async function restOf(em: EntityManager, ids: readonly string[]): Promise<Map<st
 /** What the database tells of the service itself. */
 export async function serviceFacts(em: EntityManager): Promise<Pick<ServiceFacts, 'holds' | 'lags' | 'underWay'>> {
   const { data } = await listHolds(em, { scope: 'service', isOpen: true }, { limit: MAX_SERVICE_HOLDS, cursor: undefined });
-  return { holds: data.map((hold) => ({ ...hold, until: hold.until ?? null })), lags: await lags(em), underWay: await runsUnderWay(em) };
+  return {
+    holds: data.map((hold) => ({ ...hold, until: hold.until ?? null })),
+    lags: await lags(em),
+    underWay: await runsUnderWay(em),
+  };
 }
 
 /** Without those whose recharge a bank processes: that takes days. */

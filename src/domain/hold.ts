@@ -4,6 +4,7 @@
  * refusal and one list.
  */
 import { formatQuota, type QuotaMicros } from './money.ts';
+import { shortList } from './short-list.ts';
 
 export const HOLD_SCOPES = ['service', 'organization', 'card'] as const;
 export type HoldScope = (typeof HOLD_SCOPES)[number];
@@ -95,6 +96,16 @@ export type AppliedHold = {
   /** When it ends by itself; null: it does not. */
   until: Date | null;
 };
+
+/** The organizations that a hold on a card stops: how many they are, and some of their ids. */
+export type Stopped = { count: number; ids: readonly string[] };
+
+/** What was seen, and of a hold on a card whom it stops. */
+export function seenOf({ detail, stops }: { detail: string; stops: Stopped | null }): string {
+  if (stops === null) return detail;
+  const { count, ids } = stops;
+  return `${detail}; it stops ${count === 1 ? `${ids[0]} alone` : `${count} organizations: ${shortList(ids, count)}`}`;
+}
 
 /** Whether a hold of this reason ends when the customer names another card: worth asking Stripe for it. */
 export function endsWithCard(reason: HoldReason): boolean {

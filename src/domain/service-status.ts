@@ -97,7 +97,10 @@ export function lagLine({ what, waiting, oldestMs }: Lag): ServiceLine {
   return { check: what, isFine, seen: `${waiting} wait, the oldest for ${duration(oldestMs)}`, next };
 }
 
-export function serviceHoldLine({ id, reason, detail }: StandingHold): ServiceLine {
+/** It stops everybody. */
+type ServiceHold = Omit<StandingHold, 'stops'>;
+
+export function serviceHoldLine({ id, reason, detail }: ServiceHold): ServiceLine {
   return {
     check: 'service',
     isFine: false,
@@ -142,7 +145,7 @@ export function underWayLine({ count, oldestMs }: RunsUnderWay, stop: string | n
  * of elsewhere, as in `/ready`.
  */
 export type ServiceFacts = {
-  holds: readonly StandingHold[];
+  holds: readonly ServiceHold[];
   temporal: TemporalFacts;
   lags: readonly Lag[];
   underWay: RunsUnderWay;

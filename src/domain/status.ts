@@ -3,7 +3,7 @@
  * `bill status`, `GET /api/v1/status`, `bill org` and `bill doctor` all say what is decided here. Of the service itself:
  * service-status.ts.
  */
-import { type AppliedHold, endsWithCard, HOLDS } from './hold.ts';
+import { type AppliedHold, endsWithCard, HOLDS, type Stopped, seenOf } from './hold.ts';
 import { isOfLimit, type LimitsUsed } from './limits.ts';
 import { litellmCall } from './litellm-call.ts';
 import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from './money.ts';
@@ -67,7 +67,8 @@ export type OpenRecharge = {
   trouble?: RunTrouble | undefined;
 };
 export type ParkedReversal = { id: string; since: Date; why: string | null };
-export type StandingHold = AppliedHold & { since: Date };
+/** `stops`: of a hold on a card. */
+export type StandingHold = AppliedHold & { since: Date; stops: Stopped | null };
 export type StandingRefusal = { reason: ToldRefusal; since: Date };
 /** A difference that the last synchronisation could not settle, or a team that the sweep has found gone. */
 export type StandingDrift = {
@@ -238,7 +239,7 @@ function held(facts: OrganizationFacts): Standing[] {
   return holds.map((hold) => ({
     state: endsWithCard(hold.reason) ? 'card_declined' : 'held',
     since: hold.since,
-    why: `${hold.detail} (${hold.reason})`,
+    why: `${seenOf(hold)} (${hold.reason})`,
     next: `${hold.until ? `it ends at ${shown(hold.until)}, or sooner: ` : ''}${endOf(hold, facts)}${afterwards(hold, facts)}`,
   }));
 }

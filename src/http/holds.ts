@@ -1,11 +1,13 @@
 /** `/api/v1/holds`: what stops charges, and since when. */
 import express, { type Router } from 'express';
 import { z } from 'zod';
+import type { EntityManager } from '../database/database.ts';
 import type { Hold } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
 import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
-import { HOLD_REASONS, HOLD_SCOPES, HOLDS } from '../domain/hold.ts';
+import { stoppedBy } from '../database/stopping-holds.ts';
+import { HOLD_REASONS, HOLD_SCOPES, HOLDS, type Stopped } from '../domain/hold.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { NO_NUL, text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
@@ -45,7 +47,9 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
       ...(reason && { reason }),
       isOpen: open === 'true',
     };
-    response.json(presentPage(await holds.list(database.fork(), filter, { limit, cursor }), presentHold));
+    const em = database.fork();
+    const page = await holds.list(em, filter, { limit, cursor });
+    response.json(presentPage({ ...page, data: await presentHolds(em, page.data) }, (hold) => hold));
   });
 
   router.post('/', async (request, response) => {
@@ -70,19 +74,23 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
     response
       .status(201)
       .location(`/api/v1/holds/${id}`)
-      .json(presentHold(await holds.get(em, id)));
+      .json(await shown(await holds.get(em, id)));
   });
 
   router.get('/:id', async (request, response) => {
-    response.json(presentHold(await get(request.params.id)));
+    response.json(await shown(await get(request.params.id)));
   });
 
   router.post('/:id/release', async (request, response) => {
     const release = parse(releaseBody, request.body);
     const { id, releasedAt } = await get(request.params.id);
     if (releasedAt || !(await holds.release(database.fork(), id, release))) throw new Problem('conflict', `hold ${id} has ended already`);
-    response.json(presentHold(await get(id)));
+    response.json(await shown(await get(id)));
   });
+
+  async function shown(hold: Hold) {
+    return (await presentHolds(database.fork(), [hold]))[0];
+  }
 
   async function get(id: string): Promise<Hold> {
     const hold = await holds.find(database.fork(), id);
@@ -93,7 +101,18 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
   return router;
 }
 
-export function presentHold(hold: Hold) {
+export type PresentedHold = Awaited<ReturnType<typeof presentHolds>>[number];
+
+/** Each with whom it stops. */
+export async function presentHolds(em: EntityManager, found: readonly Hold[]) {
+  const stopped = await stoppedBy(
+    em,
+    found.map(({ id }) => id),
+  );
+  return found.map((hold) => presentHold(hold, stopped.get(hold.id) ?? null));
+}
+
+function presentHold(hold: Hold, stops: Stopped | null) {
   return {
     id: hold.id,
     scope: hold.scope,
@@ -101,6 +120,7 @@ export function presentHold(hold: Hold) {
     organization_id: hold.organizationId ?? null,
     reason: hold.reason,
     detail: hold.detail,
+    stops: stops && { count: stops.count, organization_ids: stops.ids },
     opened_by: hold.openedBy,
     since: hold.since.toISOString(),
     until: hold.until?.toISOString() ?? null,

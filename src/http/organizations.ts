@@ -5,7 +5,7 @@ import * as acceptedBudgets from '../database/accepted-budgets.ts';
 import * as balanceSamples from '../database/balance-samples.ts';
 import * as budgets from '../database/budgets.ts';
 import type { EntityManager } from '../database/database.ts';
-import type { Hold, Organization } from '../database/entities.ts';
+import type { Organization } from '../database/entities.ts';
 import * as holds from '../database/holds.ts';
 import * as ledger from '../database/ledger.ts';
 import * as names from '../database/names.ts';
@@ -24,7 +24,7 @@ import { balanceOf, type Standing, standingOf } from '../domain/status.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
 import { type Forewarned, forewarningsOf, type Known } from './forewarnings.ts';
-import { presentHold } from './holds.ts';
+import { type PresentedHold, presentHolds } from './holds.ts';
 import {
   changedSettings,
   defaultLimits,
@@ -199,12 +199,13 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
       em,
       facts.flatMap((each) => each.holds.map(({ id }) => id)),
     );
+    const presented = new Map((await presentHolds(em, [...open.values()])).map((hold) => [hold.id, hold]));
     const now = new Date();
     return new Map(
       facts.map((each) => [
         each.id,
         {
-          held: each.holds.flatMap(({ id }) => open.get(id) ?? []),
+          held: each.holds.flatMap(({ id }) => presented.get(id) ?? []),
           isTimeZoneUnknown: zoneless.has(each.id),
           balance: each.balance,
           ...standingOf(each, now),
@@ -342,7 +343,7 @@ function presentBalance({ currency: code, paid, held, granted, quotaGranted }: l
 
 /** What is shown of an organization beside its settings. `held`: the open holds on the organization and its card. */
 type Shown = Pick<status.SeenOrganization, 'balance'> &
-  Pick<Standing, 'state' | 'why'> & { held: readonly Hold[]; isTimeZoneUnknown: boolean };
+  Pick<Standing, 'state' | 'why'> & { held: readonly PresentedHold[]; isTimeZoneUnknown: boolean };
 /** Of one that was removed meanwhile. */
 const NOTHING_KNOWN: Shown = { balance: null, state: 'ok', why: null, held: [], isTimeZoneUnknown: false };
 
@@ -357,7 +358,7 @@ function presentOrganization(organization: Organization, { balance, state, why, 
     default_limits: defaultLimits(organization),
     warnings: warningsOf(organizations.policyOf(organization), { isTimeZoneUnknown }),
     litellm_seen_at: organization.litellmSeenAt?.toISOString() ?? null,
-    holds: held.map(presentHold),
+    holds: held,
     created_at: organization.createdAt.toISOString(),
     updated_at: organization.updatedAt.toISOString(),
   };

@@ -17,7 +17,7 @@ import { followReturnedMoney } from '../inbox/follow-returned-money.ts';
 import { ANY_ID, rechargeByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { text } from './fields.ts';
-import { presentHold } from './holds.ts';
+import { presentHolds } from './holds.ts';
 import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { resolveRecharge } from './resolve-recharge.ts';
@@ -110,7 +110,7 @@ export function rechargeRoutes({
       timeline: recharge.timeline,
       ledger_transfers: transfers.map(presentTransfer),
       reversals: returned.map(presentReversal),
-      holds: opened.map(presentHold),
+      holds: await presentHolds(em, opened),
       temporal_ui_url: links.recharge(recharge),
     };
   }

@@ -124,7 +124,11 @@ test('the words of Stripe end once, and a hold on the card is one of the organiz
   expect((await bill('recharges', organization.id)).out).toMatch(
     new RegExp(`^created_at .* quota_after +reason +id\n.* declined +10.00 USD +- +Your card was declined \\(\\w+\\) +${id}$`, 'm'),
   );
-  expect((await bill('org', 'show', organization.id)).out).toMatch(/^holds +declined: .*\(hld_\w+\)$/m);
+  const told = `at the attempt of ${organization.id} \\(${id}\\); it stops ${organization.id} alone`;
+  expect((await bill('org', 'show', organization.id)).out).toMatch(new RegExp(`^holds +declined: .*${told} \\(hld_\\w+\\)$`, 'm'));
+  const [hold] = (await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`)).data.data;
+  expect((await bill('holds', 'show', hold.id)).out).toMatch(new RegExp(`\n.*${told}\\.\n`));
+  expect((await bill('holds', organization.id)).out).toMatch(new RegExp(told));
 });
 
 test('bill release says what is charged then', async () => {

@@ -119,6 +119,42 @@ describe('a card that is declined', () => {
     expect([await attempts(one), await attempts(other)]).toEqual([1, 0]);
   });
 
+  test('says whose attempt it was, and whom its hold stops: those who pay with the card, until they pay with another', async () => {
+    const fingerprint = newFingerprint();
+    const [one, other, beside] = [
+      await world.organization({ fingerprint }),
+      await world.organization({ fingerprint }),
+      await world.organization({ budget: 10, spend: 1 }),
+    ];
+    // Of the same customer, and never charged so far.
+    const same = { stripe_customer_id: one.customerId };
+    expect((await world.admin.patch(`/api/v1/organizations/${beside.id}`, same)).status).toBe(200);
+    expect(await world.alerted(other)).toEqual(RECHARGED);
+    await pass(DAY, other);
+    for (const organization of [one, other]) await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
+    expect(await world.alerted(one)).toEqual(unsuccessful('declined'));
+    const { id: rechargeId } = await world.rechargeOf(one);
+    const detail = `the card was declined with insufficient_funds at the attempt of ${one.id} (${rechargeId})`;
+    const ids = [one.id, other.id, beside.id].toSorted();
+    const hold = await holdOf(one);
+    expect(hold).toMatchObject({ detail, stops: { count: 3, organization_ids: ids } });
+    for (const { id } of [one, other, beside]) {
+      const { data } = await world.admin.get('/api/v1/status', { params: { organization_id: id } });
+      const why = `${detail}; it stops 3 organizations: ${ids.join(', ')} (declined)`;
+      expect(data.organizations.data).toMatchObject([{ state: 'card_declined', why }]);
+      expect((await world.admin.get(`/api/v1/organizations/${id}`)).data.holds).toMatchObject([{ id: hold.id, stops: { count: 3 } }]);
+    }
+    await world.attachCard(one.customerId, 'pm_card_visa');
+    await world.spend(beside.teamId, 10);
+    expect(await world.alerted(beside)).toEqual(RECHARGED);
+    expect((await world.admin.get(`${HOLDS}/${hold.id}`)).data.stops).toEqual({
+      count: 2,
+      organization_ids: [one.id, other.id].toSorted(),
+    });
+    await world.admin.post(`${HOLDS}/${hold.id}/release`, { reason: 'looked at' });
+    expect((await world.admin.get(`${HOLDS}/${hold.id}`)).data.stops).toBeNull();
+  });
+
   test('case 62: is asked once when both organizations are low at the same moment', async () => {
     const fingerprint = newFingerprint();
     const pair = [await world.organization({ fingerprint }), await world.organization({ fingerprint })];

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { EXIT, usageError } from '../exit.ts';
 import { forPeople, type List, type Output, type Paged, pageOf, print, printList, type Row, withJson, withPages } from '../output.ts';
 import { callService, ServiceError } from '../service-client.ts';
-import { holdText, type ShownHold } from './show.ts';
+import { holdText, type Reach, type ShownHold, seenBy } from './show.ts';
 
 type HoldOptions = Output & { until?: string; service?: boolean };
 
@@ -37,7 +37,7 @@ export function addHoldCommands(bill: Command): void {
       const list = await callService<List>('GET', HOLDS, { query });
       printList(
         options,
-        forPeople(options, list, (row) => ({ ...row, subject: row['subject'] || 'everything' })),
+        forPeople(options, list, (row) => ({ ...row, subject: row['subject'] || 'everything', detail: seenBy(row as Row & Reach) })),
         columns,
       );
     });

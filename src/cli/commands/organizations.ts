@@ -10,6 +10,7 @@ import { usageError } from '../exit.ts';
 import { forPeople, type List, type Output, type Paged, pageOf, printList, printRow, type Row, withJson, withPages } from '../output.ts';
 import { callService, ServiceError } from '../service-client.ts';
 import { withUnits } from '../units.ts';
+import { type Reach, seenBy } from './show.ts';
 
 const ORGANIZATIONS = '/api/v1/organizations';
 
@@ -122,8 +123,8 @@ function ownHold(organization: Row): PresentedHold | undefined {
 function heldStill(organization: Row): string {
   const [held] = organization['holds'] as PresentedHold[];
   if (!held) return 'nothing has changed: it was not held';
-  const { id, scope, subject, reason, detail } = held;
-  return `nothing has changed: the ${scope}${subject ? ` ${subject}` : ''} is held still, ${reason}: ${detail} (bill release ${id} "reason")`;
+  const { id, scope, subject, reason } = held;
+  return `nothing has changed: the ${scope}${subject ? ` ${subject}` : ''} is held still, ${reason}: ${seenBy(held)} (bill release ${id} "reason")`;
 }
 
 /** Makes a change, and shows what it has changed, or `otherwise`. */
@@ -171,14 +172,15 @@ function withFlags(sentence: string): string {
   return named.replaceAll(NULL, `"${DEFAULT}"`);
 }
 
-type PresentedHold = Record<'id' | 'scope' | 'reason' | 'detail' | 'opened_by' | 'since', string> & {
-  subject: string | null;
-  until: string | null;
-};
+type PresentedHold = Record<'id' | 'scope' | 'reason' | 'opened_by' | 'since', string> &
+  Reach & {
+    subject: string | null;
+    until: string | null;
+  };
 
 /** With units, and with holds in a word or two. */
 function inWords(organization: Row): Row {
-  const held = (organization['holds'] as PresentedHold[]).map(({ id, reason, detail }) => `${reason}: ${detail} (${id})`);
+  const held = (organization['holds'] as PresentedHold[]).map((hold) => `${hold.reason}: ${seenBy(hold)} (${hold.id})`);
   const dollars = ['balance', 'minimum_balance', 'target_balance', 'quota_per_unit'];
   return { ...withUnits(organization, { money: MONEY_FIELDS, dollars }), holds: held.length > 0 ? held.join('; ') : 'none' };
 }

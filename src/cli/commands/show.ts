@@ -1,6 +1,7 @@
 /** `bill recharges show`, `events show`, `reversals show` and `holds show`: the story of one thing, by any id that leads to it. */
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
+import { seenOf } from '../../domain/hold.ts';
 import { releaseOf } from '../../domain/status.ts';
 import { type Output, print, type Row, withJson } from '../output.ts';
 import { callService } from '../service-client.ts';
@@ -30,7 +31,16 @@ type ShownEvent = Row & {
 };
 export type ShownHold = Row &
   Record<'id' | 'scope' | 'subject' | 'reason' | 'detail' | 'opened_by' | 'since' | 'ended_by', string> &
-  Record<'until' | 'released_at' | 'released_by' | 'release_reason', string | null>;
+  Record<'until' | 'released_at' | 'released_by' | 'release_reason', string | null> &
+  Reach;
+
+/** `stops`: of an open hold on a card. */
+export type Reach = { detail: string; stops: { count: number; organization_ids: string[] } | null };
+
+/** What was seen, and whom it stops. */
+export function seenBy({ detail, stops }: Reach): string {
+  return seenOf({ detail, stops: stops && { count: stops.count, ids: stops.organization_ids } });
+}
 
 /** To the commands that list them. */
 export function addShowCommands(bill: Command): void {
@@ -122,6 +132,7 @@ export function holdText({
   subject,
   reason,
   detail,
+  stops,
   opened_by: opener,
   since,
   until,
@@ -132,9 +143,12 @@ export function holdText({
   const ending = end.released_at
     ? [`${timeText(end.released_at)}  it ended, by ${end.released_by}${end.release_reason ? `: ${end.release_reason}` : ''}`]
     : [toDo(`${until ? `it ends at ${timeText(until)}, or sooner: ` : ''}${endedBy}: ${releaseOf(id)}`)];
-  return [`${styleText('bold', id)} (${reason}) on ${on}`, sentence(detail), `${timeText(since)}  it began, by ${opener}`, ...ending].join(
-    '\n',
-  );
+  return [
+    `${styleText('bold', id)} (${reason}) on ${on}`,
+    sentence(seenBy({ detail, stops })),
+    `${timeText(since)}  it began, by ${opener}`,
+    ...ending,
+  ].join('\n');
 }
 
 function timeText(time: string): string {

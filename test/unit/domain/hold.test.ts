@@ -9,6 +9,8 @@ import {
   type HoldReason,
   loweredBudget,
   RESUMED_REASONS,
+  type Stopped,
+  seenOf,
   stopsReserved,
 } from '../../../src/domain/hold.ts';
 import type { QuotaMicros } from '../../../src/domain/money.ts';
@@ -22,6 +24,13 @@ describe('a hold', () => {
     expect(describeHold({ ...hold, until })).toBe(
       `held (declined): the card was declined; it ends at 2026-12-01T00:00:00.000Z, or sooner: ${HOLDS.declined.endedBy} (hld_1)`,
     );
+  });
+  test('on a card says whom it stops, one or more; another says what was seen alone', () => {
+    const seen = (stops: Stopped | null) => seenOf({ detail: 'the card was declined', stops });
+    expect(seen({ count: 1, ids: ['acme'] })).toBe('the card was declined; it stops acme alone');
+    expect(seen({ count: 2, ids: ['acme', 'globex'] })).toBe('the card was declined; it stops 2 organizations: acme, globex');
+    expect(seen({ count: 7, ids: ['acme', 'globex'] })).toBe('the card was declined; it stops 7 organizations: acme, globex and 5 more');
+    expect(seen(null)).toBe('the card was declined');
   });
   test('on a card, and one after failures, ends with another card', () => {
     expect(HOLD_REASONS.filter(endsWithCard)).toEqual(['declined', 'card_refused', 'three_failures']);

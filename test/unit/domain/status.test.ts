@@ -73,6 +73,7 @@ const hold = (reason: 'declined' | 'disputed' | 'card_refused' | 'budget_lowered
   detail: 'dispute du_1 of recharge rch_1',
   since: minutesAgo(30),
   until,
+  stops: null,
 });
 
 describe('an organization', () => {
@@ -270,6 +271,16 @@ then: card_refused stops it too: bill release hld_3 "reason"`,
       `
 card declined since 11:30
 dispute du_1 of recharge rch_1 (card_refused)
+→ one of:
+give cus_acme another card at Stripe, as its default: the hold ends by itself
+bill release hld_1 "reason"    # the same card is asked again`,
+    ],
+    [
+      'a card that others pay with too',
+      { holds: [{ ...hold('card_refused'), scope: 'card', stops: { count: 3, ids: ['acme', 'globex'] } }] },
+      `
+card declined since 11:30
+dispute du_1 of recharge rch_1; it stops 3 organizations: acme, globex and 1 more (card_refused)
 → one of:
 give cus_acme another card at Stripe, as its default: the hold ends by itself
 bill release hld_1 "reason"    # the same card is asked again`,
