@@ -1,6 +1,15 @@
 /** Settings that are valid and likely not what is meant. */
 import type { LimitRefusal } from './limits.ts';
-import { chargeThatBuys, chargeWithin, MAX_CHARGE_MINOR, type MinorUnits, moneyText, quotaMicros } from './money.ts';
+import {
+  chargeThatBuys,
+  chargeWithin,
+  formatQuota,
+  MAX_CHARGE_MINOR,
+  type MinorUnits,
+  moneyText,
+  quotaBoughtBy,
+  quotaMicros,
+} from './money.ts';
 import { actionOnRefusal, type ToldRefusal } from './outbound-event.ts';
 import { REFUSALS, type RechargePolicy, type Refusal, whyRefused } from './policy.ts';
 
@@ -69,7 +78,11 @@ export function limitsOfOneCharge({ maxCharge, minimumBalance, targetBalance, cu
   }
   if (needed <= maxCharge) return [];
   const [most, money] = [moneyText(maxCharge, currency), moneyText(needed, currency)];
-  const why = `max_charge is ${most}, and a balance at its minimum needs ${money}, so each such charge is held until a person releases it: raise max_charge, or lower target_balance`;
+  const largest = chargeWithin(maxCharge, currency);
+  const bought = largest === undefined ? 0 : quotaBoughtBy(largest, currency, quotaPerUnit);
+  // A target has to be above the minimum.
+  const or = bought > 0 ? `, or lower target_balance to ${formatQuota(quotaMicros(minimumBalance + bought))} at most` : '';
+  const why = `max_charge is ${most}, and a balance at its minimum needs ${money}, so each such charge is held until a person releases it: raise max_charge${or}`;
   return [{ why, flag: '--max-charge <amount>' }];
 }
 

@@ -67,6 +67,16 @@ test('a target that one charge does not reach from the minimum is warned of, wit
   ]);
 });
 
+test('a lower target is advised only where a charge within max_charge brings a balance above its minimum, with how low it has to be', () => {
+  const advice = (changes: Partial<RechargePolicy>) => neverCharged({ ...policy, ...changes }).map((why) => why.replace(/.*: /, ''));
+  const raise = ['raise max_charge'];
+  for (const cents of [0, 1, 49]) expect(advice({ maxCharge: minorUnits(cents) })).toEqual(raise);
+  expect(advice({ maxCharge: minorUnits(50) })).toEqual(['raise max_charge, or lower target_balance to 5.50 at most']);
+  expect(advice({ maxCharge: minorUnits(1999) })).toEqual(['raise max_charge, or lower target_balance to 24.99 at most']);
+  expect(advice({ targetBalance: parseQuota('24.99'), maxCharge: minorUnits(1999) })).toEqual([]);
+  expect(advice({ targetBalance: parseQuota('5.00001'), quotaPerUnit: parseQuota('0.000001'), maxCharge: minorUnits(50) })).toEqual(raise);
+});
+
 test('what one charge may not carry is settled by the setting that is in the way', () => {
   const flags = (changes: Partial<RechargePolicy>) => limitsOfOneCharge({ ...policy, ...changes }).map(({ flag }) => flag);
   expect(flags({ maxCharge: minorUnits(1999) })).toEqual(['--max-charge <amount>']);
