@@ -141,6 +141,7 @@ export async function factsOf(em: EntityManager, ids: readonly string[]): Promis
         stripeCustomerId: organization.stripeCustomerId,
         litellmTeamId: organization.litellmTeamId,
         isAutoRecharged: organization.autoRechargeEnabled,
+        settingsAt: organization.updatedAt,
         isBlocked: organization.blocked,
         isTeamAwaited: organization.createTeam && !organization.litellmSeenAt && rest.balance === null,
         isUnused: mayBeUnused.includes(id) && !asked.has(id),

@@ -92,6 +92,8 @@ export type OrganizationFacts = {
   lowSince: Date | null;
   /** The sweep leaves it alone so long still, after so many events that came to nothing; null: it does not. */
   sweepPause: { remainingMs: number; failures: number } | null;
+  /** When its settings were last changed: which of them, nobody has stored. */
+  settingsAt: Date;
   /** Here, by its setting. */
   isBlocked: boolean;
   /** Its team is to be made for it, and no synchronisation has done so. */
@@ -161,7 +163,7 @@ export function standingOf(facts: OrganizationFacts, now: Date, obstacles = NONE
     ...underWay(facts, obstacles.stop),
   ];
   const { id, isAutoRecharged, isBlocked } = facts;
-  const off = (why: string, next: string): Standing => ({ state: 'off', since: null, why, next });
+  const off = (why: string, next: string) => bySetting(facts, { state: 'off', why, next });
   if (!isAutoRecharged) found.push(off(REFUSALS.auto_recharge_disabled, actionOnRefusal('auto_recharge_disabled', id)));
   if (isBlocked) found.push(off('it is blocked, so LiteLLM refuses its calls and nothing is charged', `bill org set ${id} --blocked off`));
   const [first, ...others] = found.toSorted(byUrgency);
@@ -268,14 +270,17 @@ function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization
   return `${HOLDS[reason].endedBy}: ${releaseOf(id)}`;
 }
 
+/** What a setting leads to has been so since the last change at least, which may have been of another one. */
+function bySetting({ settingsAt }: OrganizationFacts, { why, ...standing }: Omit<Standing, 'since'>): Standing {
+  return { ...standing, since: settingsAt, why: `${why} (since its settings were last changed, or longer)` };
+}
+
 /** Settings under which no recharge is possible, or each is held. */
-function limited({ id, limitsOfNothing, limitsOfOneCharge }: OrganizationFacts): Standing[] {
-  return [...limitsOfNothing, ...limitsOfOneCharge].map(({ why, flag }) => ({
-    state: 'limit_reached',
-    since: null,
-    why,
-    next: `bill org set ${id} ${flag}`,
-  }));
+function limited(facts: OrganizationFacts): Standing[] {
+  const { id, limitsOfNothing, limitsOfOneCharge } = facts;
+  return [...limitsOfNothing, ...limitsOfOneCharge].map(({ why, flag }) =>
+    bySetting(facts, { state: 'limit_reached', why, next: `bill org set ${id} ${flag}` }),
+  );
 }
 
 /** The command that ends a hold. */

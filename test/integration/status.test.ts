@@ -334,7 +334,9 @@ describe('of an organization', () => {
 
   test('limits that leave nothing to charge, and a block, before anything asks for a recharge', async () => {
     const limited = await world.organization({ spend: 1, settings: { max_daily_amount: '0.20' } });
-    expect(await standingOf(limited)).toMatchObject({ state: 'limit_reached', why: expect.stringContaining('less than the least charge') });
+    const { updated_at: since } = (await world.admin.get(`/api/v1/organizations/${limited.id}`)).data;
+    const nothing = { state: 'limit_reached', since, why: expect.stringContaining('less than the least charge') };
+    expect(await standingOf(limited)).toMatchObject(nothing);
     const small = await world.organization({ spend: 1, settings: { max_charge: '14.99' } });
     expect(await standingOf(small)).toMatchObject({
       state: 'limit_reached',

@@ -27,6 +27,7 @@ const FINE: OrganizationFacts = {
   isAutoRecharged: true,
   lowSince: null,
   sweepPause: null,
+  settingsAt: minutesAgo(50),
   isBlocked: false,
   isTeamAwaited: false,
   isUnused: false,
@@ -248,7 +249,7 @@ ${settled(`needs a person since 11:59
 20.50 USD of rch_1: max_budget is 25.00, expected 10.00 or 30.50
 → nothing more is charged until it is settled, by one of:`)}
 then: held: dispute du_1 of recharge rch_1 (disputed)
-then: limit reached: max_daily_recharges is 0`,
+then: limit reached: max_daily_recharges is 0 (since its settings were last changed, or longer)`,
     ],
     [
       'a hold beside two others',
@@ -373,8 +374,8 @@ its team was made for it, and nothing is charged before its first call or alert`
       'limits that leave nothing to charge',
       { lowSince: minutesAgo(1), limitsOfNothing: [{ why: 'max_daily_recharges is 0', flag: '--max-daily <n>' }] },
       `
-limit reached
-max_daily_recharges is 0
+limit reached since 11:10
+max_daily_recharges is 0 (since its settings were last changed, or longer)
 → bill org set acme --max-daily <n>`,
     ],
     [
@@ -387,32 +388,32 @@ max_daily_recharges is 0
         ],
       },
       `
-limit reached
-max_daily_recharges is 0
+limit reached since 11:10
+max_daily_recharges is 0 (since its settings were last changed, or longer)
 → bill org set acme --max-daily <n>`,
     ],
     [
       'a max_charge that holds each charge',
       { limitsOfOneCharge: [{ why: 'max_charge is 10.00 USD', flag: '--max-charge <amount>' }] },
       `
-limit reached
-max_charge is 10.00 USD
+limit reached since 11:10
+max_charge is 10.00 USD (since its settings were last changed, or longer)
 → bill org set acme --max-charge <amount>`,
     ],
     [
       'a block of ours',
       { isBlocked: true, lowSince: minutesAgo(1), refusals: [{ reason: 'team_blocked', since: minutesAgo(1) }] },
       `
-charging is off
-it is blocked, so LiteLLM refuses its calls and nothing is charged
+charging is off since 11:10
+it is blocked, so LiteLLM refuses its calls and nothing is charged (since its settings were last changed, or longer)
 → bill org set acme --blocked off`,
     ],
     [
       'no wish to be recharged',
       { isAutoRecharged: false },
       `
-charging is off
-auto-recharge is off for this organization: set auto_recharge_enabled to true
+charging is off since 11:10
+auto-recharge is off for this organization: set auto_recharge_enabled to true (since its settings were last changed, or longer)
 → bill org set acme --auto-recharge on`,
     ],
     [
