@@ -1,15 +1,21 @@
 /** Runs a workflow by hand: shows its progress while it runs, returns its result. */
-import { type Client, type Workflow, WorkflowFailedError, type WorkflowResultType } from '@temporalio/client';
+import {
+  type Client,
+  type Workflow,
+  type WorkflowExecutionDescription,
+  WorkflowFailedError,
+  type WorkflowResultType,
+} from '@temporalio/client';
 import type { QueryDefinition } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { TemporalConfig } from '../config.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
 import { workerLines } from '../domain/service-status.ts';
-import { troubleText } from '../domain/status.ts';
+import { longStepText, troubleText } from '../domain/status.ts';
 import { addressOf, namespaceOf, openClient } from '../temporal/connection.ts';
 import { temporalErrorOf } from '../temporal/errors.ts';
 import { pollersOf } from '../temporal/facts.ts';
-import { innermostReason, troubleIn } from '../temporal/trouble.ts';
+import { innermostReason, stepIn, troubleIn } from '../temporal/trouble.ts';
 import { CommandError } from './exit.ts';
 import { elsewhereText, placeOf, placeText } from './places.ts';
 import { ServiceError } from './service-client.ts';
@@ -37,12 +43,13 @@ export type RunByHand<W extends Workflow> = {
 /**
  * Starts a workflow on the running service's task queue and waits until it ends.
  *
- * @param seen called each second with the run's answer to the query, and with what it fails with meanwhile.
+ * @param seen called each second with the run's answer to the query, and with what it fails with or waits for
+ *   meanwhile.
  * @throws ServiceError with the reason when the run fails; CommandError when no worker takes it.
  */
 export async function runByHand<W extends Workflow>(
   { type, name, args, query, say }: RunByHand<W>,
-  seen: (progress: Awaited<WorkflowResultType<W>>, trouble: string | undefined) => void,
+  seen: (progress: Awaited<WorkflowResultType<W>>, hindrance: string | undefined) => void,
 ): Promise<WorkflowResultType<W>> {
   const env = serviceEnvironment();
   const taskQueue = env['TEMPORAL_TASK_QUEUE'] ?? 'bill-service';
@@ -57,9 +64,9 @@ export async function runByHand<W extends Workflow>(
     const { promise: givenUp, reject: giveUp } = Promise.withResolvers<never>();
     const look = async () => {
       const progress = await withDeadline(run.query(query), QUERY_MS).catch(() => undefined);
-      const trouble = await withDeadline(run.describe(), QUERY_MS).then(troubleIn, () => undefined);
+      const described = await withDeadline(run.describe(), QUERY_MS).catch(() => undefined);
       if (isOver) return;
-      if (progress) seen(progress, trouble && troubleText(trouble));
+      if (progress) seen(progress, described && hindranceIn(described));
       try {
         workers(progress ? [] : await goneWorkers(client, temporal));
       } catch (error) {
@@ -80,6 +87,13 @@ export async function runByHand<W extends Workflow>(
   } finally {
     await client.connection.close();
   }
+}
+
+/** What a run fails with, or waits for and may fail with. */
+function hindranceIn(run: WorkflowExecutionDescription): string | undefined {
+  const [trouble, step] = [troubleIn(run), stepIn(run)];
+  if (trouble) return troubleText(trouble);
+  return (step && longStepText(step, new Date())) ?? undefined;
 }
 
 function whereItRuns(workflowId: string, temporal: TemporalConfig): string[] {

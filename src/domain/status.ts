@@ -52,6 +52,9 @@ export type Standing = { state: OrganizationState; since: Date | null; why: stri
 /** What a run has failed with, and is about to try again. `nextAt`: null while it tries. */
 export type RunTrouble = { step: string; attempts: number; reason: string; nextAt: Date | null };
 
+/** What a run does now. */
+export type RunStep = { step: string; since: Date };
+
 /** An event that nothing is decided on yet. */
 export type OpenEvent = { id: string; teamId: string; since: Date; trouble?: RunTrouble | undefined };
 
@@ -417,6 +420,15 @@ function failureOf({ step, attempts, reason }: RunTrouble): string {
 /** What a run has failed with, and what happens next to it. */
 export function troubleText(trouble: RunTrouble): string {
   return `${failureOf(trouble)}; ${goesOn(trouble, null)}`;
+}
+
+/** A step takes seconds where nothing hangs, and fails by itself only after half a minute. */
+const LONG_STEP_MS = 5_000;
+
+/** What is said of a step that takes long and has not failed yet; null of one that does not take long. */
+export function longStepText({ step, since }: RunStep, now: Date): string | null {
+  if (now.getTime() - since.getTime() < LONG_STEP_MS) return null;
+  return `${step} has been under way since ${shownToTheSecond(since)}: bill doctor says what does not answer`;
 }
 
 function shownToTheSecond(time: Date): string {

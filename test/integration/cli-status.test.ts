@@ -152,6 +152,24 @@ test('bill release says that it cannot foresee what is charged then, and why', a
   expect([code, err]).toEqual([0, expect.stringMatching(/^what is charged now cannot be foreseen: .*LiteLLM/)]);
 });
 
+test('bill reconcile says what it waits for while Stripe hangs, before that has failed', async () => {
+  const fault = await world.stripeFault({ path: '/v1/**', times: ALWAYS, action: { kind: 'hang' } });
+  const { child, ended } = startBillCommand(['reconcile'], world.env);
+  let said = '';
+  child.stderr?.on('data', (text) => {
+    said += text;
+  });
+  try {
+    const waits = /^0 intents and 0 organizations compared; compareIntents has been under way since .* UTC: bill doctor says/m;
+    await world.eventually(async () => waits.test(said), 'it has said what it waits for');
+    expect(said).not.toContain('has failed');
+  } finally {
+    await fault.remove();
+    child.kill();
+    await ended;
+  }
+});
+
 test('without a worker, what waits for one says so once and ends with 1; and somebody has to act', async () => {
   const nobodys = `${world.name}-nobody`;
   await world.withAnotherApi({ TEMPORAL_TASK_QUEUE: nobodys }, async (url) => {

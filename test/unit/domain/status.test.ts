@@ -6,6 +6,7 @@ import type { ToldRefusal } from '../../../src/domain/outbound-event.ts';
 import {
   balanceOf,
   isQuiet,
+  longStepText,
   ORGANIZATION_STATES,
   type OrganizationFacts,
   type OrganizationState,
@@ -691,4 +692,10 @@ test.each([
   ],
 ])('the trouble of a run is what has failed, how often and why, and what happens next: %j', (trouble, often, next) => {
   expect(troubleText(trouble)).toBe(`updateKmsQuota has failed ${often}: LiteLLM answered 500; ${next}`);
+});
+
+test('a step that has been under way for five seconds is said to be, and one that has just begun is not', () => {
+  const text = (seconds: number) => longStepText({ step: 'compareIntents', since: new Date(NOW.getTime() - seconds * 1_000) }, NOW);
+  expect([text(0), text(4.999)]).toEqual([null, null]);
+  expect(text(5)).toBe('compareIntents has been under way since 2026-11-26 11:59:55 UTC: bill doctor says what does not answer');
 });
