@@ -101,6 +101,7 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     workflows,
     links: new TemporalLinks(config.temporal),
     probes,
+    stripeApiBase: config.stripe.apiBase,
     isStopping,
     metrics,
     temporalFacts: facts,

@@ -5,6 +5,7 @@
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { z } from 'zod';
 import { ConnectionUrlError, readConnectionUrl } from './database/connection-url.ts';
+import { STRIPE_API_BASE } from './domain/stripe-address.ts';
 import { webhookKey } from './domain/webhook-key.ts';
 import type { SamplerName, TracingSettings } from './observability/span.ts';
 
@@ -88,7 +89,7 @@ const environment = z.object({
     /^(sk|rk)_/,
     'is not a secret key: it has to begin with sk_ or rk_',
   ),
-  STRIPE_API_BASE: httpUrl.default('https://api.stripe.com'),
+  STRIPE_API_BASE: httpUrl.default(STRIPE_API_BASE),
   STRIPE_WEBHOOK_SECRETS: secrets,
   STRIPE_RATE_LIMIT: z
     .string()

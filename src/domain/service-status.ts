@@ -109,19 +109,13 @@ export function serviceHoldLine({ id, reason, detail }: ServiceHold): ServiceLin
   };
 }
 
-/** A system that charges or quota depend on. `failure`: why it cannot be used now; null: it can. */
-export type Dependency = { name: keyof typeof DEPENDENCIES; failure: string | null };
+/** A system that charges or quota depend on. `failure`: why it cannot be used now; null: it can. `advice`: what to look at then. */
+export type Dependency = { name: 'LiteLLM' | 'Stripe'; failure: string | null; advice: string };
 
-/** What to look at where one does not answer. */
-const DEPENDENCIES = {
-  LiteLLM: 'is it up, and is KMS_BASE_URL where it is? What needs it is tried again by itself: bill doctor says more',
-  Stripe:
-    'are STRIPE_SECRET_KEY and STRIPE_API_BASE right, and does status.stripe.com say something? What needs it is tried again by itself: bill doctor says more',
-} as const;
-
-export function dependencyLine({ name, failure }: Dependency): ServiceLine {
+export function dependencyLine({ name, failure, advice }: Dependency): ServiceLine {
   if (failure === null) return { check: name, isFine: true, seen: 'answers', next: null };
-  return { check: name, isFine: false, seen: failure, next: DEPENDENCIES[name] };
+  const next = `${advice}. What needs it is tried again by itself: bill doctor says more`;
+  return { check: name, isFine: false, seen: failure, next };
 }
 
 /** Events that were handed to their runs and are not settled, without those whose payment a bank is processing. */

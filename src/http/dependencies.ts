@@ -21,6 +21,8 @@ export type HttpDependencies = {
   workflows: WorkflowStarter;
   links: WorkflowLinks;
   probes: Probes;
+  /** Where Stripe is, or a stand-in for it. */
+  stripeApiBase: string;
   /** Whether the process ends: from SIGTERM on it is not ready. */
   isStopping: () => boolean;
   metrics: Metrics;

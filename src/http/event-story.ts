@@ -12,9 +12,9 @@ import { goesOn, releaseOf, withTrouble } from '../domain/status.ts';
 import { ANY_ID, rechargeByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { Problem } from './problem.ts';
-import { hindranceOf } from './service-now.ts';
+import { hindranceOf, type ServiceNeeds } from './service-now.ts';
 
-export type EventStoryDependencies = Pick<HttpDependencies, 'database' | 'payments' | 'workflows' | 'probes' | 'temporalFacts'>;
+export type EventStoryDependencies = Pick<HttpDependencies, 'database' | 'payments' | 'workflows' | ServiceNeeds>;
 
 /** `next`: what happens by itself, or what a person does; null where nothing is to be done. */
 export type EventStory = { summary: string; next: string | null };

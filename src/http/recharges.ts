@@ -22,7 +22,7 @@ import { pageQuery, presentPage } from './paging.ts';
 import { Problem, parse } from './problem.ts';
 import { resolveRecharge } from './resolve-recharge.ts';
 import { presentReversal } from './reversals.ts';
-import { hindranceOf } from './service-now.ts';
+import { hindranceOf, type ServiceNeeds } from './service-now.ts';
 import { startOrLeaveToReconciliation } from './start-or-leave.ts';
 
 const listQuery = z.strictObject({
@@ -44,9 +44,8 @@ export function rechargeRoutes({
   workflows,
   links,
   log,
-  probes,
-  temporalFacts,
-}: Pick<HttpDependencies, 'database' | 'payments' | 'workflows' | 'links' | 'log' | 'probes' | 'temporalFacts'>): Router {
+  ...service
+}: Pick<HttpDependencies, 'database' | 'payments' | 'workflows' | 'links' | 'log' | ServiceNeeds>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -100,7 +99,7 @@ export function rechargeRoutes({
     const opened = await holds.openedBy(em, recharge.organizationId, [recharge.id, ...returned.map(({ id }) => id)]);
     const now = new Date();
     const isUnderWay = isOpen(recharge.status) && recharge.status !== 'needs_attention' && recharge.status !== 'processing';
-    const hindrance = isUnderWay ? await hindranceOf({ workflows, probes, temporalFacts }, { em, run: recharge, now }) : undefined;
+    const hindrance = isUnderWay ? await hindranceOf({ workflows, ...service }, { em, run: recharge, now }) : undefined;
     const { summary, next, steps } = storyOf(recharge, { event, reversals: told, holds: opened, hindrance }, now);
     return {
       ...present(recharge, (await reversals.returnedOf(em, [recharge.id])).get(recharge.id)),

@@ -6,21 +6,27 @@ import { ago } from '../domain/elapsed.ts';
 import { type Dependency, type ServiceLine, serviceHoldLine, serviceLines, stopOf } from '../domain/service-status.ts';
 import type { Obstacles } from '../domain/status.ts';
 import type { Hindrance } from '../domain/story.ts';
+import { adviceOnSilence } from '../domain/stripe-address.ts';
 import type { EventRun } from '../workflow-starter.ts';
 import type { HttpDependencies, Probe } from './dependencies.ts';
 import { readingOf } from './readings.ts';
 
+/** What it takes to say how the service stands. */
+export type ServiceNeeds = 'probes' | 'temporalFacts' | 'stripeApiBase';
+
+const LITELLM_ADVICE = 'see that it is up, and that KMS_BASE_URL is where it is';
+
 export type ServiceNow = Obstacles & { lines: ServiceLine[] };
 
 export async function serviceNow(
-  { probes, temporalFacts }: Pick<HttpDependencies, 'probes' | 'temporalFacts'>,
+  { probes, temporalFacts, stripeApiBase }: Pick<HttpDependencies, ServiceNeeds>,
   em: EntityManager,
   now: Date,
 ): Promise<ServiceNow> {
   const [temporal, ...dependencies] = await Promise.all([
     temporalFacts(),
-    dependency('LiteLLM', probes.kms, now),
-    dependency('Stripe', probes.stripe, now),
+    dependency({ name: 'LiteLLM', advice: LITELLM_ADVICE, probe: probes.kms }, now),
+    dependency({ name: 'Stripe', advice: adviceOnSilence(stripeApiBase), probe: probes.stripe }, now),
   ]);
   const facts = { ...(await serviceFacts(em)), temporal, dependencies };
   const [hold] = facts.holds.map(serviceHoldLine);
@@ -32,16 +38,16 @@ const TROUBLE_DEADLINE_MS = 3_000;
 
 /** What keeps the run of an event from going on, as far as Temporal says it. */
 export async function hindranceOf(
-  { workflows, ...service }: Pick<HttpDependencies, 'workflows' | 'probes' | 'temporalFacts'>,
+  { workflows, ...service }: Pick<HttpDependencies, 'workflows' | ServiceNeeds>,
   { em, run, now }: { em: EntityManager; run: EventRun; now: Date },
 ): Promise<Hindrance> {
   const trouble = await withDeadline(workflows.troubleOf(run), TROUBLE_DEADLINE_MS).catch(() => undefined);
   return { trouble, stop: (await serviceNow(service, em, now)).stop };
 }
 
-async function dependency(name: Dependency['name'], probe: Probe, now: Date): Promise<Dependency> {
+async function dependency({ probe, ...named }: Omit<Dependency, 'failure'> & { probe: Probe }, now: Date): Promise<Dependency> {
   const reading = await readingOf(probe);
-  if (reading.status === 'ok') return { name, failure: null };
+  if (reading.status === 'ok') return { ...named, failure: null };
   const since = `${reading.since.slice(0, 19).replace('T', ' ')} UTC (${ago(new Date(reading.since), now)})`;
-  return { name, failure: `${reading.reason}; since ${since}, or longer` };
+  return { ...named, failure: `${reading.reason}; since ${since}, or longer` };
 }

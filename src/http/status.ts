@@ -10,7 +10,7 @@ import { balanceOf, type Obstacles, type RunTrouble, standingOf } from '../domai
 import type { HttpDependencies } from './dependencies.ts';
 import { pageQuery } from './paging.ts';
 import { Problem, parse } from './problem.ts';
-import { serviceNow } from './service-now.ts';
+import { type ServiceNeeds, serviceNow } from './service-now.ts';
 
 const statusQuery = z.strictObject({
   ...pageQuery,
@@ -19,9 +19,9 @@ const statusQuery = z.strictObject({
   organization_id: z.string().optional(),
 });
 
-type StatusDependencies = Pick<HttpDependencies, 'database' | 'temporalFacts' | 'probes' | 'workflows'>;
+type StatusDependencies = Pick<HttpDependencies, 'database' | 'workflows' | ServiceNeeds>;
 
-export function statusRoutes({ database, temporalFacts, probes, workflows }: StatusDependencies): Router {
+export function statusRoutes({ database, workflows, ...service }: StatusDependencies): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -32,7 +32,7 @@ export function statusRoutes({ database, temporalFacts, probes, workflows }: Sta
     const wanted = id === undefined ? (all ? 'all' : 'concerned') : { id };
     const { data, next } = await status.organizationFacts(em, wanted, { limit, after });
     if (id !== undefined && data.length === 0) throw new Problem('not-found', await names.absenceOfOrganizations(em, [id]));
-    const { lines, ...obstacles } = await serviceNow({ temporalFacts, probes }, em, now);
+    const { lines, ...obstacles } = await serviceNow(service, em, now);
     const withTroubles = await troubled(data, { workflows });
     const organizations = withTroubles.map((facts) => present(facts, now, obstacles));
     response.json({

@@ -195,7 +195,9 @@ describe('what is not well is named', () => {
     );
     expect(found['database answers']).toMatch(/DATABASE_URL/);
     expect(found['Temporal namespace']).toMatch(/TEMPORAL_ADDRESS/);
-    expect(found['Stripe answers']).toBe(`see that this machine reaches ${unreachable} (STRIPE_API_BASE), and what status.stripe.com says`);
+    expect(found['Stripe answers']).toBe(
+      `the stand-in for Stripe at ${unreachable} (STRIPE_API_BASE) gives no usable answer: see that it runs`,
+    );
   });
 });
 

@@ -11,6 +11,7 @@ import * as webhookEvents from '../../database/webhook-events.ts';
 import { withDeadline } from '../../deadline.ts';
 import { ago } from '../../domain/elapsed.ts';
 import { stopOf } from '../../domain/service-status.ts';
+import { adviceOnSilence } from '../../domain/stripe-address.ts';
 import { KmsClient } from '../../kms/client.ts';
 import { PaymentsClient } from '../../payments/client.ts';
 import { PaymentsError } from '../../payments/errors.ts';
@@ -155,11 +156,10 @@ async function examineStripe(payments: PaymentsClient, config: Config): Promise<
 
 /** A key that is refused is one thing, and a Stripe that does not answer, or has failed, another: the key may be right. */
 async function examineKey(payments: PaymentsClient, { stripe: { apiBase, secretKey } }: Config): Promise<Reading> {
-  const reaches = `see that this machine reaches ${apiBase} (STRIPE_API_BASE), and what status.stripe.com says`;
   const asked = await withDeadline(payments.forbiddenCalls(), LOOK_DEADLINE_MS, 'no answer').catch((error: Error) => error);
   const isKey = asked instanceof PaymentsError && asked.kind === 'key';
   if (asked instanceof Error && !isKey) {
-    return runCheck({ area: 'Stripe', check: 'answers', advice: reaches }, () => Promise.reject(asked));
+    return runCheck({ area: 'Stripe', check: 'answers', advice: adviceOnSilence(apiBase) }, () => Promise.reject(asked));
   }
   return runCheck({ area: 'Stripe', check: 'key', advice: 'set STRIPE_SECRET_KEY to a key that Stripe accepts' }, async () => {
     if (asked instanceof Error) throw asked;
@@ -173,7 +173,7 @@ async function examineKey(payments: PaymentsClient, { stripe: { apiBase, secretK
 async function examineStripeWithCustomers(payments: PaymentsClient, config: Config, database: Database | undefined): Promise<Reading[]> {
   const readings = await examineStripe(payments, config);
   if (!database || readings.some(({ verdict }) => verdict === 'change')) return readings;
-  return [...readings, ...(await examineCustomers(database.fork(), payments))];
+  return [...readings, ...(await examineCustomers(database.fork(), payments, config.stripe.apiBase))];
 }
 
 /** The teams are checked only when the key is fine: otherwise each of them would report the key's fault. */

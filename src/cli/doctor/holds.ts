@@ -4,6 +4,7 @@ import * as holds from '../../database/holds.ts';
 import * as organizations from '../../database/organizations.ts';
 import { HOLDS } from '../../domain/hold.ts';
 import { releaseOf } from '../../domain/status.ts';
+import { adviceOnSilence } from '../../domain/stripe-address.ts';
 import type { PaymentsClient } from '../../payments/client.ts';
 import { sideBySide } from '../../teams/side-by-side.ts';
 import { change, note, type Reading, runCheck } from './reading.ts';
@@ -34,9 +35,9 @@ export async function examineHolds(em: EntityManager): Promise<Reading[]> {
 }
 
 /** By customers of ours, because a key of the other mode may make every call, and knows none of them. */
-export async function examineCustomers(em: EntityManager, payments: PaymentsClient): Promise<Reading[]> {
+export async function examineCustomers(em: EntityManager, payments: PaymentsClient, apiBase: string): Promise<Reading[]> {
   const otherKey = 'set STRIPE_SECRET_KEY to a key of the account and mode that the customers are of';
-  const advice = 'none of the customers is judged by that: see what status.stripe.com says, and run bill doctor again';
+  const advice = `none of the customers is judged by that: ${adviceOnSilence(apiBase)}; then run bill doctor again`;
   const check = runCheck({ area: 'Stripe', check: 'has our customers', advice }, async () => {
     const customers = await organizations.otherCustomers(em, '', CUSTOMERS_LIMIT);
     if (customers.length === 0) return 'there are none yet';

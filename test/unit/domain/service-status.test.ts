@@ -1,6 +1,7 @@
 /** How the service stands, in words that somebody can act on. */
 import { describe, expect, test } from '@jest/globals';
 import {
+  type Dependency,
   dependencyLine,
   isSchedulePlaced,
   lagLine,
@@ -92,15 +93,17 @@ describe('the service', () => {
     });
   });
 
-  test.each([
-    ['LiteLLM' as const, 'is it up, and is KMS_BASE_URL where it is? What needs it is tried again by itself: bill doctor says more'],
-    [
-      'Stripe' as const,
-      'are STRIPE_SECRET_KEY and STRIPE_API_BASE right, and does status.stripe.com say something? What needs it is tried again by itself: bill doctor says more',
-    ],
-  ])('has a line for what it depends on: %s', (name, next) => {
-    expect(dependencyLine({ name, failure: null })).toEqual({ check: name, isFine: true, seen: 'answers', next: null });
-    expect(dependencyLine({ name, failure: 'no answer' })).toEqual({ check: name, isFine: false, seen: 'no answer', next });
+  test('has a line for what it depends on, with what to look at where it does not answer', () => {
+    const advice = 'see that it is up';
+    const next = 'see that it is up. What needs it is tried again by itself: bill doctor says more';
+    expect(dependencyLine({ name: 'Stripe', advice, failure: null })).toEqual({
+      check: 'Stripe',
+      isFine: true,
+      seen: 'answers',
+      next: null,
+    });
+    const failing = { check: 'Stripe', isFine: false, seen: 'no answer', next };
+    expect(dependencyLine({ name: 'Stripe', advice, failure: 'no answer' })).toEqual(failing);
   });
 
   test.each([
@@ -147,7 +150,7 @@ describe('the service', () => {
       underWay: { count: 1, oldestMs: 1_000 },
     };
     const stopped = '1, the oldest for 1 s: not settled before this is put right: workers of bill-service: none asks for work';
-    const lines = (more: { dependencies?: { name: 'Stripe'; failure: null }[] }) =>
+    const lines = (more: { dependencies?: Dependency[] }) =>
       serviceLines({ ...facts, ...more }, NOW).map(({ check, isFine, seen }) => [check, isFine, seen]);
     const ofDependency = ['Stripe', true, 'answers'];
     const others = [
@@ -157,7 +160,11 @@ describe('the service', () => {
       ['alerts under way', false, stopped],
     ];
     const held = ['service', false, 'is held, nothing is charged: an incident (operator)'];
-    expect(lines({ dependencies: [{ name: 'Stripe', failure: null }] })).toEqual([held, ofDependency, ...others]);
+    expect(lines({ dependencies: [{ name: 'Stripe', advice: 'see that it is up', failure: null }] })).toEqual([
+      held,
+      ofDependency,
+      ...others,
+    ]);
     expect(lines({})).toEqual([held, ...others]);
   });
 
