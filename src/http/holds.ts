@@ -8,6 +8,7 @@ import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import { stoppedBy } from '../database/stopping-holds.ts';
 import { HOLD_REASONS, HOLD_SCOPES, HOLDS, type Stopped } from '../domain/hold.ts';
+import { holdsByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { NO_NUL, text } from './fields.ts';
 import { pageQuery, presentPage } from './paging.ts';
@@ -35,7 +36,7 @@ const newHold = z.strictObject({
 
 const releaseBody = z.strictObject({ reason: text(500), by: text(100).default('admin key') });
 
-export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Router {
+export function holdRoutes({ database, payments }: Pick<HttpDependencies, 'database' | 'payments'>): Router {
   const router = express.Router();
 
   router.get('/', async (request, response) => {
@@ -78,7 +79,9 @@ export function holdRoutes({ database }: Pick<HttpDependencies, 'database'>): Ro
   });
 
   router.get('/:id', async (request, response) => {
-    response.json(await shown(await get(request.params.id)));
+    const em = database.fork();
+    const [first, ...others] = await presentHolds(em, await holdsByAnyId({ em, payments }, request.params.id));
+    response.json({ ...first, others: others.map(({ id }) => id) });
   });
 
   router.post('/:id/release', async (request, response) => {

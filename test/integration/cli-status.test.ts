@@ -114,6 +114,30 @@ test('bill recharges show says that the money went back, and bill holds show wha
   );
 });
 
+test('bill holds show takes the id of an organization, of an event that a hold has refused, and of what has led to one', async () => {
+  const organization = await world.organization({ card: 'pm_card_chargeCustomerFail' });
+  expect(await bill('holds', 'show', organization.id)).toMatchObject({
+    code: 2,
+    err: expect.stringContaining(`no hold stops ${organization.id} now`),
+  });
+  await world.alerted(organization);
+  const { id: rechargeId } = await world.rechargeOf(organization);
+  const eventId = await world.accepted(organization);
+  await world.closed(eventId);
+  const [hold] = (await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`)).data.data;
+  for (const id of [rechargeId, eventId, `recharge/${organization.id}/${eventId}`, organization.id])
+    expect((await bill('holds', 'show', id)).out).toMatch(new RegExp(`^${hold.id} \\(declined\\) on card `));
+  await world.admin.post('/api/v1/holds', { scope: 'organization', subject: organization.id, reason: 'unpaid invoices' });
+  expect((await bill('holds', 'show', organization.id)).out).toMatch(
+    new RegExp(`^${hold.id} \\(declined\\) on card (.*\\n)+\\nhld_\\w+ \\(operator\\) on organization ${organization.id}\\n`),
+  );
+  for (const [id, why] of [
+    ['nothing', 'there is no hold nothing: it takes the id of an organization, or of a recharge'],
+    [paid.rechargeId, `recharge ${paid.rechargeId} has led to no hold of its own; bill holds ${paid.organization.id} lists`],
+  ] as const)
+    expect(await bill('holds', 'show', id)).toMatchObject({ code: 2, err: expect.stringContaining(why) });
+});
+
 test('the words of Stripe end once, and a hold on the card is one of the organization', async () => {
   const organization = await world.organization({ card: 'pm_card_chargeCustomerFail' });
   await world.alerted(organization);

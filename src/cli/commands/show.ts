@@ -63,9 +63,10 @@ export function addShowCommands(bill: Command): void {
     const recharge = await rechargeOf(event.id).catch(() => undefined);
     return { value: { ...event, recharge: recharge ?? null }, text: () => eventText(event, recharge) };
   });
-  show(bill, 'holds', 'what stops charges, since when and why, and what ends it', async (id) => {
-    const hold = await callService<ShownHold>('GET', `/api/v1/holds/${encodeURIComponent(id)}`);
-    return { value: hold, text: () => holdText(hold) };
+  show(bill, 'holds', 'what stops charges, since when and why, and what ends it, by its id or any that leads to it', async (id) => {
+    const hold = await holdOf(id);
+    const others = await Promise.all(hold.others.map(holdOf));
+    return { value: hold, text: () => [hold, ...others].map(holdText).join('\n\n') };
   });
 }
 
@@ -83,6 +84,11 @@ function show(
     const { value, text } = await look(id);
     print(options, value, text);
   });
+}
+
+/** `others`: what the id leads to as well. */
+function holdOf(id: string): Promise<ShownHold & { others: string[] }> {
+  return callService('GET', `/api/v1/holds/${encodeURIComponent(id)}`);
 }
 
 function rechargeOf(id: string): Promise<ShownRecharge> {
