@@ -29,6 +29,7 @@ import { isReal, mixtureRefusal, PARTS, type Part } from './parts.ts';
 import { clock, startTimeline } from './timeline.ts';
 
 const DATA_FOLDER = fileURLToPath(new URL('../../../.data', import.meta.url));
+const ENV_FILE = fileURLToPath(new URL('../../../.env', import.meta.url));
 /** Programs that set-up has fetched. They are no state, so `--fresh` keeps them. */
 const TOOLS = 'tools';
 const LOG_FILE = join(DATA_FOLDER, 'bill.log');
@@ -52,6 +53,8 @@ export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traff
   mkdirSync(DATA_FOLDER, { recursive: true });
   const say = (line: string) => console.log(`${styleText('dim', clock(new Date()))}  ${line}`);
 
+  const ignored = ignoredEnvFile();
+  if (ignored !== null) say(ignored);
   const own = PARTS.filter((part) => !isReal(part, process.env));
   if (own.length > 0) say(`starting ${own.map((part) => TITLES[part]).join(', ')} …`);
   const stops: (() => Promise<void> | void)[] = [];
@@ -118,6 +121,12 @@ export async function dev({ fresh, traffic, allowReal }: { fresh: boolean; traff
     );
   });
   stops.push(spending.stop);
+}
+
+/** Said of a file `.env` that is there and that this process was not started with; null: it was, or there is none. */
+export function ignoredEnvFile({ execArgv = process.execArgv, isThere = existsSync(ENV_FILE) } = {}): string | null {
+  const isRead = execArgv.some((argument) => argument.startsWith('--env-file='));
+  return isThere && !isRead ? 'the file .env is ignored: npm start reads none, and npx bill dev does' : null;
 }
 
 /**

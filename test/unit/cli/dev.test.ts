@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { InvalidArgumentError } from 'commander';
 import { alertByHand, banner } from '../../../src/cli/dev/banner.ts';
+import { ignoredEnvFile } from '../../../src/cli/dev/dev.ts';
 import { OWN_SETTINGS } from '../../../src/cli/dev/embedded.ts';
 import { mixtureRefusal, PART_VARIABLES, PARTS, type Part, parts } from '../../../src/cli/dev/parts.ts';
 import { readConfig } from '../../../src/config.ts';
@@ -20,6 +21,13 @@ const SETS = Array.from({ length: 2 ** PARTS.length }, (_, bits) => PARTS.filter
 function named(given: readonly Part[]): Record<string, string> {
   return Object.fromEntries(given.map((part) => [PART_VARIABLES[part], REAL[PART_VARIABLES[part]]]));
 }
+
+test('a file .env that npm start does not read is named at its start, and one that npx bill dev has read is not', () => {
+  const started = (execArgv: string[], isThere: boolean) => ignoredEnvFile({ execArgv, isThere });
+  expect(started(['--disable-warning=x'], true)).toBe('the file .env is ignored: npm start reads none, and npx bill dev does');
+  expect(started(['--env-file=/clone/.env'], true)).toBeNull();
+  expect(started([], false)).toBeNull();
+});
 
 describe('bill dev', () => {
   test.each([[[]], [PARTS]])('runs with nothing but its own, and with nothing of its own: %j', (given) => {
