@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Answer, SandboxRequest } from './exchange.ts';
 import { type Fault, FaultBoard } from './faults.ts';
+import { refusalOfKnobBody } from './knob-body.ts';
 
 export type SandboxServer = { url: string; port: number; faults: FaultBoard; close: () => Promise<void> };
 
@@ -32,6 +33,8 @@ export async function serveSandbox(options: {
   const faults = new FaultBoard();
 
   const answerTo = async (request: SandboxRequest): Promise<Answer> => {
+    const refusal = refusalOfKnobBody(request);
+    if (refusal) return refusal;
     if (request.path === '/_sandbox/state') return { status: 200, body: options.state() };
     if (faults.isAdministration(request)) return faults.administer(request);
     return options.handle(request, faults);

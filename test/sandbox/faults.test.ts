@@ -35,6 +35,35 @@ async function struck(id: string, times: number): Promise<void> {
 
 const call = (path: string) => fetch(`${server.url}${path}`).then(({ status }) => status);
 
+describe('the body of a knob', () => {
+  const turned = async (body: string | FormData) => {
+    const answer = await fetch(`${server.url}/_sandbox/teams/acme/spend`, { method: 'POST', body });
+    return [answer.status, ((await answer.json()) as { error?: { message: string } }).error?.message];
+  };
+  const told = (send: string) => [
+    400,
+    `the body has to be a JSON object and no form: send${send}; docs/stand-ins.md has the fields of each knob`,
+  ];
+
+  test('that is a form is answered with the same as JSON', async () => {
+    expect(await turned('amount=3.2')).toEqual(told(` -d '{"amount":3.2}'`));
+    expect(await turned('status=won&enabled=false')).toEqual(told(` -d '{"status":"won","enabled":false}'`));
+    expect(done).toEqual([]);
+  });
+
+  test('that is of several parts, or no object, is answered with one that is', async () => {
+    const parts = new FormData();
+    parts.set('amount', '3.2');
+    for (const body of [parts, '{"amount":3', '[1]', 'null', '3'])
+      expect(await turned(body)).toEqual(told(`, such as -d '{"amount":3.2}'`));
+  });
+
+  test('that is a JSON object, or empty, goes through, and so does any other of a call that is none of a knob', async () => {
+    for (const body of ['{}', '{"amount":3.2}', '']) expect(await turned(body)).toEqual([200, undefined]);
+    expect((await fetch(`${server.url}/v1/refunds`, { method: 'POST', body: 'amount=3' })).status).toBe(200);
+  });
+});
+
 describe('a fault that holds', () => {
   test('keeps a call from its effect until it is taken away: what is done meanwhile comes first', async () => {
     const { id } = await administer('POST', { path: '/held', action: { kind: 'hold' } });
