@@ -10,6 +10,7 @@ import type { ToldRefusal } from '../domain/outbound-event.ts';
 import type { RechargePolicy } from '../domain/policy.ts';
 import { OPEN_STATUSES } from '../domain/recharge-status.ts';
 import { REFUSALS_ABOUT } from '../domain/refusal-causes.ts';
+import { shortList } from '../domain/short-list.ts';
 import * as balanceSamples from './balance-samples.ts';
 import { statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
@@ -216,9 +217,10 @@ export async function change(
       throw new OrganizationInUseError(`a recharge of the present litellm_team_id is not finished: ${look}`);
     }
     if (movesTeam) await refuseTakenTeam(tx, id, changes.litellmTeamId);
-    if (movesTeam && !isTeamGone && (await tx.count(Team, { organizationId: id })) > 0) {
+    const removal = movesTeam && !isTeamGone ? await removalOfTeams(tx, id) : null;
+    if (removal !== null) {
       throw new OrganizationInUseError(
-        `teams of the organization are members of ${organization.litellmTeamId}, and their keys spend its budget: remove them first`,
+        `teams of the organization are members of ${organization.litellmTeamId}, and their keys spend its budget: ${removal}`,
       );
     }
     // Nobody has seen the new team, and what was asked for was the old one.
@@ -238,6 +240,22 @@ export async function change(
     );
     return tx.findOne(Organization, id);
   });
+}
+
+/** More are counted. */
+const MAX_TEAMS_NAMED = 5;
+
+/** What removes the teams of an organization, with the command; null: it has none. */
+async function removalOfTeams(em: EntityManager, id: string): Promise<string | null> {
+  const [teams, count] = await em.findAndCount(Team, { organizationId: id }, { orderBy: { id: 'asc' }, limit: MAX_TEAMS_NAMED });
+  const names = shortList(
+    teams.map((team) => team.id),
+    count,
+  );
+  const path = `/api/v1/organizations/${id}/teams/<id>`;
+  return count === 0
+    ? null
+    : `remove ${names} first, each by curl -X DELETE "$PUBLIC_URL${path}" -H "Authorization: Bearer $ADMIN_API_KEY"`;
 }
 
 /** Who pays, for what, and in which currency: whoever approves an amount has seen these. */
@@ -298,8 +316,8 @@ export async function remove(em: EntityManager, id: string): Promise<boolean> {
     ),
   );
   if (removed.length === 0 && (await find(em, id))) {
-    if ((await em.count(Team, { organizationId: id })) > 0)
-      throw new OrganizationInUseError('the organization has teams: remove them first');
+    const removal = await removalOfTeams(em, id);
+    if (removal !== null) throw new OrganizationInUseError(`the organization has teams: ${removal}`);
     throw new OrganizationInUseError('the organization has recharges, which are kept: hold it instead');
   }
   return removed.length === 1;

@@ -112,7 +112,9 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
       requireTargetAboveMinimum({ ...present, ...changes }),
       requireTimeZone(changes),
     ]);
-    const leaves = litellmTeamId !== present.litellmTeamId && (await teams.ofOrganizations(database.fork(), [present.id])).length > 0;
+    const movesTeam = litellmTeamId !== present.litellmTeamId;
+    const leaves = movesTeam && (await teams.ofOrganizations(database.fork(), [present.id])).length > 0;
+    const left = movesTeam ? await balanceBehind(present) : [];
     // Asked for only where something would stay behind.
     const gone = leaves && (await isTeamGone({ kms }, present.litellmTeamId));
     const { organization, shown, known } = await seenAfter(isRehearsal, async (em) => {
@@ -126,7 +128,7 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
     const { warnings } = await forewarned(organization, { ...known, isTeamWished: createTeam });
     const advance = ofCustomer.length > 0 ? ofCustomer : warnings;
     const shared = stripeCustomerId === present.stripeCustomerId ? [] : await sharedCustomer({ database }, organization);
-    response.json(withWarnings(shown, [...limitsAnew(present, organization), ...advance, ...shared]));
+    response.json(withWarnings(shown, [...limitsAnew(present, organization), ...left, ...advance, ...shared]));
   });
 
   router.delete('/:id', async (request, response) => {
@@ -187,6 +189,16 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
     if (!isAccepted) throw new Problem('conflict', 'our own write has changed max_budget meanwhile: look at it again');
     response.json(await show(await get(organization.id)));
   });
+
+  /** What was paid for stays with the team that an organization leaves. */
+  async function balanceBehind({ id, litellmTeamId }: Organization): Promise<string[]> {
+    const [facts] = await status.factsOf(database.fork(), [id]);
+    const balance = balanceOf(facts?.balance ?? null);
+    if (balance === null || Number(balance) <= 0 || facts?.drifts.some(({ kind }) => kind === 'team_deleted')) return [];
+    return [
+      `the team ${litellmTeamId} keeps the ${balance} USD that were left when it was last seen, and its keys go on spending them: lower its max_budget in LiteLLM, where that is not meant`,
+    ];
+  }
 
   async function show(organization: Organization, em = database.fork()) {
     return presentOrganization(organization, (await standingsOf(em, [organization.id])).get(organization.id));

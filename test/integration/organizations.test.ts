@@ -386,6 +386,21 @@ describe('a rehearsal', () => {
     expect(await tableCounts(world)).toEqual(before);
   });
 
+  test('of a move to another team says what stays with the one that is left, where that is there', async () => {
+    const { organization } = await world.recharged();
+    const next = `${organization.teamId}-next`;
+    await world.kms.post('/team/new', { team_id: next, max_budget: 50 });
+    const move = async () => {
+      const { status, data } = await world.admin.patch(`${ORGANIZATIONS}/${organization.id}`, { litellm_team_id: next }, REHEARSED);
+      return [status, data.warnings];
+    };
+    const left = `the team ${organization.teamId} keeps the 20.00 USD that were left when it was last seen, `;
+    expect(await move()).toEqual([200, [expect.stringContaining(left)]]);
+    await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
+    await world.sweep();
+    expect(await move()).toEqual([200, []]);
+  });
+
   test('of a change shows the organization as it would be, and leaves it as it is', async () => {
     const id = await created(world);
     const before = (await world.admin.get(`${ORGANIZATIONS}/${id}`)).data;
@@ -513,6 +528,7 @@ describe('the outlook of an organization', () => {
     await world.makeTeam({ team_id: emptier, max_budget: 1 });
     const moved = { litellm_team_id: emptier };
     expect((await world.admin.patch(`${ORGANIZATIONS}/${lowered.id}`, moved, { params: { dry_run: true } })).data.warnings).toEqual([
+      expect.stringMatching(/^the team \S+ keeps the 20\.00 USD /),
       expect.stringContaining('the balance is 1.00 USD, so 19.00 USD is charged within a minute'),
     ]);
     for (const { id } of [runaway, lowered]) expect((await world.admin.get(`${ORGANIZATIONS}/${id}`)).data.holds).toEqual([]);

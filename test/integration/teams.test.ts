@@ -52,7 +52,10 @@ describe('an organization', () => {
     const { id } = await world.organization();
     await world.admin.post(teamsOf(id), { c_team_id: 'blue' });
     const { status, data } = await world.admin.delete(`/api/v1/organizations/${id}`);
-    expect([status, data.detail]).toEqual([409, 'the organization has teams: remove them first']);
+    expect([status, data.detail]).toEqual([
+      409,
+      expect.stringMatching(/^the organization has teams: remove blue first, each by curl -X DELETE /),
+    ]);
   });
 
   test('was seen in LiteLLM when it was recharged, and its next team has not been', async () => {
@@ -371,7 +374,7 @@ describe('a team that is removed', () => {
     const refused = await world.admin.patch(path, { litellm_team_id: next });
     expect([refused.status, refused.data.detail]).toEqual([
       409,
-      `teams of the organization are members of ${organization.teamId}, and their keys spend its budget: remove them first`,
+      `teams of the organization are members of ${organization.teamId}, and their keys spend its budget: remove blue first, each by curl -X DELETE "$PUBLIC_URL/api/v1/organizations/${organization.id}/teams/<id>" -H "Authorization: Bearer $ADMIN_API_KEY"`,
     ]);
     expect((await world.admin.patch(path, { litellm_team_id: organization.teamId, name: 'Acme' })).status).toBe(200);
     expect((await chat(secret)).status).toBe(200);
