@@ -161,13 +161,22 @@ function holdSteps(hold: ToldHold, reversals: readonly ToldReversal[]): Story['s
     : [opened];
 }
 
+/** What a person has decided last on the recharge itself. */
+function decisionOn({ timeline }: ToldRecharge): { resolution: unknown; text: string } | undefined {
+  const step = timeline.findLast((each) => each['resolution'] && !each['reversal']);
+  return step && { resolution: step['resolution'], text: `as ${step['by']} decided: ${step['reason']}` };
+}
+
 function summaryOf(recharge: ToldRecharge): string {
   const { status, amountMinor, currency, quotaBefore, quotaAfter, failureMessage, refundId } = recharge;
   const amount = moneyText(amountMinor, currency);
+  const decision = decisionOn(recharge);
   switch (status) {
     case 'succeeded':
+      if (decision?.resolution === 'accept') return `${amount} was paid, and counts as granted, ${decision.text}`;
       return `${amount} was paid, and the budget raised from ${quotaText(quotaBefore)} to ${quotaText(quotaAfter)}`;
     case 'refunded':
+      if (decision?.resolution === 'refund') return `${amount} was paid, and refunded by ${refundId}, ${decision.text}`;
       return `${amount} was paid, and refunded by ${refundId}: ${failureMessage ?? 'the budget could not be raised'}`;
     case 'declined':
     case 'action_required':

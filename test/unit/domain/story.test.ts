@@ -220,6 +220,21 @@ describe('the story of a recharge', () => {
     expect(stepText(GRANTED, decided)).toBe('ada decided to grant it: it was checked');
     expect(stepText(GRANTED, { ...decided, resolution: 'accept', reversal: 'du_1' })).toBe('ada decided to accept du_1: it was checked');
   });
+
+  test('that a person has settled says what was decided, and no reason or raise that there was none of', () => {
+    const decided = { at: stamp('05:00:06'), by: 'ada', reason: 'it was checked' };
+    const refund = { ...decided, status: 'refunding', resolution: 'refund' } as const;
+    const refunded = { status: 'refunded', refundId: 're_1', timeline: [CHARGED, refund] } as const;
+    expect(story(refunded).summary).toBe('20.50 USD was paid, and refunded by re_1, as ada decided: it was checked');
+    expect(story({ ...refunded, failureMessage: 'max_budget is 25.00' }).summary).toBe(
+      '20.50 USD was paid, and refunded by re_1, as ada decided: it was checked',
+    );
+    const accept = { ...decided, status: 'succeeded', resolution: 'accept' } as const;
+    const accepted = { quotaBefore: null, quotaAfter: null, timeline: [CHARGED, accept] } as const;
+    expect(story(accepted).summary).toBe('20.50 USD was paid, and counts as granted, as ada decided: it was checked');
+    const ofReversal = { ...accept, reversal: 'du_1' };
+    expect(story({ timeline: [SUCCEEDED, ofReversal] }).summary).toBe('20.50 USD was paid, and the budget raised from 10.00 to 30.50');
+  });
 });
 
 describe('the story of money that goes back elsewhere', () => {
