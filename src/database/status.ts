@@ -296,20 +296,21 @@ function beginningOfNext(unit: 'day' | 'month'): string {
 /**
  * SQL for what is known of the balance of `o`: the newest of what a sweep has seen and what our own writes have left. A
  * write says nothing of the spend, which is that of the newest look; a recharge has looked when it was reserved. The balance
- * is as old as that look.
+ * is as old as that look. A recharge that a person has accepted says neither.
  */
 const BALANCE = `
   select figure.quota, look.spend, look.at from (
     select * from (
       (select quota, spend, at from balance_sample where organization_id = o.id order by at desc limit 1)
       union all (select quota_before, quota_before - balance_seen, created_at from recharge
-        where organization_id = o.id and litellm_team_id = o.team order by created_at desc limit 1)) seen
+        where organization_id = o.id and litellm_team_id = o.team and quota_before is not null order by created_at desc limit 1)) seen
     order by at desc limit 1) look,
   lateral (
     select * from (
       select look.quota, look.at
       union all (select quota_after, updated_at from recharge
-        where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' order by updated_at desc limit 1)
+        where organization_id = o.id and litellm_team_id = o.team and status = 'succeeded' and quota_after is not null
+        order by updated_at desc limit 1)
       union all (select ${budgets.LEFT_BY_REVERSAL}, updated_at from reversal v
         where organization_id = o.id and litellm_team_id = o.team and status in (${sqlList(WRITTEN_REVERSAL_STATUSES)})
           and ${budgets.LEFT_BY_REVERSAL} is not null order by updated_at desc limit 1)) written

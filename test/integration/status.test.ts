@@ -406,6 +406,17 @@ describe('of an organization', () => {
     await world.eventually(async () => (await standingOf(organization)).state === 'ok', 'it is settled');
   });
 
+  test('a recharge that a person has accepted, after which the balance is the one that was seen', async () => {
+    const organization = await world.organization();
+    const { goOn, rechargeId } = await world.chargedButNotGranted(organization);
+    await world.setBudget(organization.teamId, 31);
+    await goOn();
+    await world.eventually(async () => (await standingOf(organization)).state === 'needs_person', 'it is parked');
+    await world.sweep();
+    await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'accept', reason: 'it was raised by hand' });
+    expect(await standingOf(organization)).toMatchObject({ balance: '20.50', balance_at: expect.any(String) });
+  });
+
   test('that is not there is no empty answer', async () => {
     const { status, data } = await world.admin.get('/api/v1/status', { params: { organization_id: 'nobody' } });
     expect([status, data.detail]).toEqual([404, expect.stringContaining('there is no organization nobody')]);
