@@ -36,6 +36,7 @@ export function findReversals({ database, payments }: Pick<ActivityDependencies,
     const failed = failedRefundOf(recharge, refunds, await reversals.known(em, recharge));
     if (failed) await reopen(em, recharge, failed);
     const { steps, parked, isFinal } = await reversals.open(em, recharge, (current, known) => decideReversals(current, moneys, known));
+    await reversals.noteLost(em, recharge, moneys);
     return { steps, parked, isFinal };
   };
 }

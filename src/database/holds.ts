@@ -96,6 +96,21 @@ export async function addTo(tx: EntityManager, { scope, subject, reason, detail,
   return row !== undefined;
 }
 
+/**
+ * Adds to the open hold that the opener has opened or was added to what has become of it, and tells the hold once more.
+ * Once: what the detail says already is not said again.
+ */
+export async function note(tx: EntityManager, { subject, reason, openedBy, detail }: Omit<NewHold, 'scope'>): Promise<void> {
+  const [row] = await tx.execute<ToldHold[]>(
+    `update hold set detail = detail || '; ' || ?
+     where scope = 'organization' and subject = ? and reason = ? and released_at is null
+       and ? = any (string_to_array(opened_by, ' ')) and position(? in detail) = 0
+     returning ${TOLD}`,
+    [detail, subject, reason, openedBy, detail],
+  );
+  if (row) await tellOpened(tx, row, `/${openedBy}/decided`);
+}
+
 export type Release = { by: string; reason: string | null };
 
 /** False when the hold has ended already. */

@@ -9,7 +9,15 @@ import type { TransferKind } from '../domain/ledger.ts';
 import { formatMoney, formatQuota, type MinorUnits, minorUnits, moneyText, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { actionOnReversal } from '../domain/outbound-event.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
-import type { KnownReversal, OpenedReversal, ReversalDecision, ReversalKind, ReversalMove, ReversalStatus } from '../domain/reversal.ts';
+import type {
+  KnownReversal,
+  OpenedReversal,
+  ReturnedMoney,
+  ReversalDecision,
+  ReversalKind,
+  ReversalMove,
+  ReversalStatus,
+} from '../domain/reversal.ts';
 import { type BudgetDirection, budgetAfter, missingTransfers, type RememberedWrite, takenBy } from '../domain/reversal-budget.ts';
 import * as budgets from './budgets.ts';
 import { statementTime } from './clock.ts';
@@ -159,6 +167,15 @@ async function hold(tx: EntityManager, recharge: Recharge, { id, kind, amountMin
   const { isNew } = await holds.open(tx, opening);
   // Whoever releases the hold is to see every refund and dispute that it is for, and why it does not end by itself.
   if (!isNew) await holds.addTo(tx, opening);
+}
+
+/** A dispute that is lost does not end its hold, and no winning of it is waited for any more. */
+export async function noteLost(em: EntityManager, { organizationId }: Pick<Recharge, 'organizationId'>, moneys: readonly ReturnedMoney[]) {
+  for (const { id, kind, isGone, isFinal } of moneys) {
+    if (kind !== 'dispute' || !isGone || !isFinal) continue;
+    const detail = `${id} is decided, and the money stays with the customer: only a person ends this hold`;
+    await em.transactional((tx) => holds.note(tx, { subject: organizationId, reason: 'disputed', openedBy: id, detail }));
+  }
 }
 
 /** A dispute that is won ends its hold, unless another one has begun since that is not won. */

@@ -302,11 +302,21 @@ describe('an event of a recharge starts no run', () => {
   });
 
   test('case 44: and the end of a dispute ends the run that has waited for it', async () => {
-    const { rechargeId, intentId } = await world.recharged();
+    const { organization, rechargeId, intentId } = await world.recharged();
     const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
     await world.reversalIs(id, 'taken_back');
     await world.stripeKnob(`disputes/${id}`, { status: 'lost' });
     await world.reversalRunOf(rechargeId).result();
+    // Its hold says that no winning is waited for any more, and is told once more.
+    const lost = `${id} is decided, and the money stays with the customer: only a person ends this hold`;
+    const detail = `dispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent`;
+    const { data: holds } = await world.admin.get(`/api/v1/holds?organization_id=${organization.id}&open=true`);
+    expect(holds.data).toMatchObject([{ reason: 'disputed', detail: `${detail}; ${lost}` }]);
+    const { rows } = await world.sql.query(
+      `select data->>'detail' as detail from outbound_event where organization_id = $1 and type = 'hold.opened' order by id`,
+      [organization.id],
+    );
+    expect(rows.map((row) => row.detail)).toEqual([detail, `${detail}; ${lost}`]);
   });
 });
 
