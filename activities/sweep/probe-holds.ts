@@ -5,7 +5,7 @@ import * as holds from '../../src/database/holds.ts';
 import * as organizations from '../../src/database/organizations.ts';
 import type { HoldReason } from '../../src/domain/hold.ts';
 import { KmsError } from '../../src/kms/errors.ts';
-import { BUDGET_WRITE } from '../../src/kms/routes.ts';
+import { BUDGET_READ, BUDGET_WRITE } from '../../src/kms/routes.ts';
 import { PaymentsError } from '../../src/payments/errors.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
 import { knowsAny } from '../recharge/find-card.ts';
@@ -66,7 +66,8 @@ export function probeHolds({ database, kms, payments, log }: Pick<ActivityDepend
       case 'key_refused':
         if (hold.subject === 'litellm') {
           await kms.teams({ page: 1, pageSize: 1 });
-          return 'LiteLLM takes the key';
+          // A key may be allowed to list the teams, and not to read the one that is charged for.
+          return (await kms.refusalOf(BUDGET_READ)) === undefined ? 'LiteLLM takes the key' : undefined;
         }
         return (await isStripeKeyRight(em)) ? 'Stripe takes the key, and knows our customers' : undefined;
       case 'raise_refused':

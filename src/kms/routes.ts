@@ -11,11 +11,13 @@ const INVALID = 'bill-doctor';
 
 export type KmsRoute = { method: 'GET' | 'POST'; path: string; harmless: Record<string, unknown> };
 
+/** How a team's budget is read, of no team. */
+export const BUDGET_READ: KmsRoute = { method: 'GET', path: '/team/info', harmless: { team_id: NO_ID } };
 /** How budgets are written, without effect. */
 export const BUDGET_WRITE: KmsRoute = { method: 'POST', path: '/team/update', harmless: { team_id: NO_ID } };
 
 export const KMS_ROUTES: readonly KmsRoute[] = [
-  { method: 'GET', path: '/team/info', harmless: { team_id: NO_ID } },
+  BUDGET_READ,
   { method: 'GET', path: '/v2/team/list', harmless: { page: 1, page_size: 1 } },
   BUDGET_WRITE,
   { method: 'POST', path: '/team/new', harmless: { max_budget: INVALID } },

@@ -359,6 +359,24 @@ describe('a key that is refused', () => {
     expect(await openHolds('scope=service')).toEqual([]);
   });
 
+  test("LiteLLM's, by 403 for the one call that reads a balance: a probe of other calls does not end the hold", async () => {
+    const organization = await world.organization();
+    await world.kmsFault({
+      path: '/team/info',
+      times: ALWAYS,
+      action: { kind: 'respond', status: 403, body: { error: { message: 'Virtual key is not allowed to call this route.' } } },
+    });
+    const eventId = await world.accepted(organization);
+    await world.eventually(async () => (await openHolds('scope=service')).length > 0, 'the service is held');
+    const [held] = await openHolds('scope=service');
+    await world.sweep();
+    expect(await openHolds('scope=service')).toMatchObject([{ id: held?.id, subject: 'litellm', reason: 'key_refused' }]);
+    await world.clearFaults();
+    await world.sweep();
+    expect(await openHolds('scope=service')).toEqual([]);
+    expect(await world.closed(eventId)).toEqual(RECHARGED);
+  });
+
   test('in what no charge needs holds nobody', async () => {
     await world.kmsFault({
       path: '/v2/team/list',
