@@ -31,37 +31,41 @@ import type { SweepCounts, SweepCursor, SweepPart } from './types.ts';
 const MISSED_LIMIT = 50;
 
 /**
- * Reads some pages of LiteLLM's teams and reports those of ours that need a recharge; the last part also notes which
- * teams of ours are gone. Idempotent: an open event is not reported again.
+ * Reads some pages of LiteLLM's teams and reports those of ours that need a recharge; the last part also looks up those of
+ * ours that no page has shown, and notes which are gone. Idempotent: an open event is not reported again.
  */
 export function sweepTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>) {
   return async (cursor: SweepCursor): Promise<SweepPart> => {
-    const before = cursor.sweep ?? (cursor.page === 1 ? { since: await readTime(database.fork()), isWhole: true } : undefined);
+    const sweep = cursor.sweep ?? (cursor.page === 1 ? { since: await readTime(database.fork()) } : undefined);
     const found: Swept = { organizations: 0, waiting: 0, paused: [], unused: [], reported: [] };
-    const { next, ...part } = await readTeamPages({ kms, log }, cursor, async (teams) => {
+    const handle = async (teams: readonly KmsTeam[]) => {
       const { organizations, waiting, paused, unused, reported } = await sweepPage({ database, log }, teams);
       found.organizations += organizations;
       found.waiting += waiting;
       found.paused.push(...paused);
       found.unused.push(...unused);
       found.reported.push(...reported);
-    });
-    const sweep = before && { ...before, isWhole: before.isWhole && part.failedPages.length === 0 };
-    if (next === null && sweep?.isWhole) await noteGoneTeams({ database, kms, log }, new Date(sweep.since));
+    };
+    const { next, ...part } = await readTeamPages({ kms, log }, cursor, handle);
+    if (next === null && sweep) await handle(await missedTeams({ database, kms, log }, new Date(sweep.since)));
     return { ...part, ...found, next: next && { ...next, ...(sweep && { sweep }) } };
   };
 }
 
 /**
- * Notes the teams of ours that are gone from LiteLLM. A page may have left one out that is there, because LiteLLM pages
- * by offset, so each is looked up by itself.
+ * The teams of ours that no page has shown: one of a page that cannot be read, or that has left it out, because LiteLLM
+ * pages by offset. Each is looked up by itself; those that are gone are noted.
  */
-async function noteGoneTeams({ database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>, since: Date): Promise<void> {
+async function missedTeams(
+  { database, kms, log }: Pick<ActivityDependencies, 'database' | 'kms' | 'log'>,
+  since: Date,
+): Promise<KmsTeam[]> {
   const missed = await organizations.missedSince(database.fork(), since, MISSED_LIMIT);
+  const found: KmsTeam[] = [];
   const gone: string[] = [];
   const look = async ({ id, litellmTeamId }: Organization) => {
     try {
-      await kms.teamAlone(litellmTeamId);
+      found.push(await kms.teamAlone(litellmTeamId));
     } catch (error) {
       if (!(error instanceof KmsError)) throw error;
       if (error.kind === 'not_found') gone.push(id);
@@ -74,6 +78,7 @@ async function noteGoneTeams({ database, kms, log }: Pick<ActivityDependencies, 
     database.fork(),
     gone.map((id) => ({ id, reason: 'team_not_found' })),
   );
+  return found;
 }
 
 type Swept = Required<Pick<SweepPart, 'organizations' | 'waiting' | 'paused' | 'unused' | 'reported'>>;

@@ -16,8 +16,8 @@ export type SweepCounts = Omit<TeamsPart, 'next'> & {
   reported: { organizationId: string; eventId: string; eventType: string; balance: string }[];
 };
 /**
- * `sweep`: of the parts before. `since`: when the first one began, by the database's clock. `isWhole`: every page
- * could be read; a row that could not is looked up by itself where it is of ours. undefined: there was none, or a worker of the version before has made it.
+ * `sweep`: of the parts before. `since`: when the first one began, by the database's clock. undefined: there was none, or
+ * a worker of an earlier version has made it.
  */
-export type SweepCursor = TeamsCursor & { sweep?: { since: string; isWhole: boolean } };
+export type SweepCursor = TeamsCursor & { sweep?: { since: string } };
 export type SweepPart = SweepCounts & { next: SweepCursor | null };

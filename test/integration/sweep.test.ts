@@ -345,6 +345,20 @@ describe('with several pages of teams', () => {
     expect(swept.reported.map(({ organizationId }) => organizationId)).toContain(organization.id);
   });
 
+  test('a team on a page that cannot be read, sweep after sweep, is looked up by itself', async () => {
+    organization = await world.organization({ teamId: `${world.name}-a-2-mine`, spend: 0 });
+    await world.sweep();
+    await world.spend(organization.teamId, 9.5);
+    const teamIds = Object.keys((await world.kmsState()).teams).sort();
+    const page = Math.floor(teamIds.indexOf(organization.teamId) / PAGE) + 1;
+    const action = { kind: 'respond', status: 500 } as const;
+    await world.kmsFault({ path: '/v2/team/list', contains: `page=${page}&page_size=${PAGE}`, times: ALWAYS, action });
+    const swept = await world.sweep();
+    expect(swept.failedPages).toEqual([page]);
+    expect(swept.reported.map(({ organizationId }) => organizationId)).toContain(organization.id);
+    await world.eventually(async () => (await eventsOf(organization)).at(0)?.outcome === SUCCEEDED, 'it is recharged');
+  });
+
   test('a LiteLLM that is unavailable ends the sweep with the reason, and the next one does its work', async () => {
     organization = await world.organization({ teamId: `${world.name}-zzz` });
     await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: UNAVAILABLE });
