@@ -69,7 +69,7 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       await lowBalances.note(em, [{ organization, budget }]);
       await holdIfLowered(em, organization, { shown: budget.quota, expected });
       const isAhead = isAlertAheadOfKms(event, budget, organization);
-      const isRefusal = isRefusalEvent(event.eventType) && isRefusedByReservation(figuresOf(event.payload), budget);
+      const isRefusal = isRefusalEvent(event.eventType) && isRefusedByReservation(figuresOf(event, organization), budget);
       if (isAhead && !isRefusal) return spendFlushing(budget, 'spend_not_shown');
 
       const occasion: Occasion = event.source === 'sweep' ? await occasionOfSweep(em, organization, budget) : { kind: 'alert', isRefusal };
@@ -146,13 +146,15 @@ async function occasionOfSweep(em: EntityManager, { id }: Organization, { spend 
   return { kind: 'sweep', expectedSpend: expectedSpend(samples, spend) };
 }
 
-function isAlertAheadOfKms(event: WebhookEvent, budget: LiveBudget, { minimumBalance }: Organization): boolean {
+function isAlertAheadOfKms(event: WebhookEvent, budget: LiveBudget, organization: Organization): boolean {
+  const { minimumBalance } = organization;
   if (event.source !== 'webhook' || (budget.quota !== null && balanceOf(budget) <= minimumBalance)) return false;
-  return spendIsStillFlushing(figuresOf(event.payload).spend, budget, minimumBalance);
+  return spendIsStillFlushing(figuresOf(event, organization).spend, budget, minimumBalance);
 }
 
-/** The alert's own figures. */
-function figuresOf({ spend, max_budget: budget }: Record<string, unknown>): AlertFigures {
+/** The alert's own figures. Those of a team that the organization had before say nothing of the one that it has. */
+function figuresOf({ teamId, payload }: WebhookEvent, { litellmTeamId }: Organization): AlertFigures {
+  const { spend, max_budget: budget } = teamId === litellmTeamId ? payload : {};
   return { spend: quotaIn(spend), budget: quotaIn(budget) };
 }
 

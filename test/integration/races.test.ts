@@ -666,6 +666,20 @@ test('a balance of the team that the organization had before decides nothing: th
   await expectUncharged(world, organization);
 });
 
+test('a call that was refused of the team that the organization had before is no reason to charge for the one that it has by now', async () => {
+  const organization = await world.organization({ budget: 10, spend: 9 });
+  const next = `${organization.id}-of-${world.name}`;
+  await world.makeTeam({ team_id: next, max_budget: 10 });
+  await world.spend(next, 4);
+  const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, when: 'after', action: HOLD });
+  const eventId = await world.accepted(organization, { spend: 10, max_budget: 10 });
+  await look.struck();
+  expect((await world.admin.patch(`/api/v1/organizations/${organization.id}`, { litellm_team_id: next })).status).toBe(200);
+  await look.remove();
+  expect(await world.closed(eventId)).toEqual(ABOVE_MINIMUM);
+  await expectUncharged(world, organization);
+});
+
 test('a card that was chosen before the customer named another one is not the one that was asked', async () => {
   const organization = await world.organization();
   const refusal = await world.stripeFault({ ...CREATE_INTENT, times: ALWAYS, action: UNAVAILABLE });
