@@ -176,7 +176,12 @@ async function report(em: EntityManager, { organization, facts, decision }: Deci
 }
 
 async function recordSamples(em: EntityManager, candidates: readonly Candidate[]): Promise<void> {
-  const seen = candidates.map(({ organization, team }) => ({ organizationId: organization.id, quota: team.quota, spend: team.spend }));
+  const seen = candidates.map(({ organization: { id: organizationId, litellmTeamId }, team: { quota, spend } }) => ({
+    organizationId,
+    litellmTeamId,
+    quota,
+    spend,
+  }));
   await balanceSamples.record(em, seen);
 }
 

@@ -31,7 +31,7 @@ export async function accept(
       `insert into accepted_budget (organization_id, litellm_team_id, quota, reason, accepted_by, at) values (?, ?, ?, ?, ?, clock_timestamp())`,
       [id, litellmTeamId, formatQuota(seen.quota), reason, by],
     );
-    await balanceSamples.record(tx, [{ organizationId: id, ...seen }]);
+    await balanceSamples.record(tx, [{ organizationId: id, litellmTeamId, ...seen }]);
     return true;
   });
 }

@@ -7,17 +7,19 @@ import { formatQuota, formatQuotaOrNull, parseQuota, type QuotaMicros } from '..
 import type { LastSeen } from '../domain/sync.ts';
 import type { EntityManager } from './database.ts';
 
-export type BalanceSeen = { organizationId: string; quota: QuotaMicros | null; spend: QuotaMicros };
+export type BalanceSeen = { organizationId: string; litellmTeamId: string; quota: QuotaMicros | null; spend: QuotaMicros };
 
 /**
  * Stores the balances as just seen. Concurrent sweeps may store one figure twice, which changes no forecast.
- * They lock rows in one order, so that no two wait for each other.
+ * They lock rows in one order, so that no two wait for each other. One of a team that the organization had before is left
+ * out: it was seen before the organization got another, whose spend has nothing to do with it.
  */
 export async function record(em: EntityManager, balances: readonly BalanceSeen[]): Promise<void> {
   await em.execute(
     `with seen as (
        select s.*, last.id as last_id, last.quota is not distinct from s.quota and last.spend = s.spend as unchanged
-       from jsonb_to_recordset(?::jsonb) as s(organization_id text, quota numeric, spend numeric)
+       from jsonb_to_recordset(?::jsonb) as s(organization_id text, litellm_team_id text, quota numeric, spend numeric)
+       join organization_balance_config o on o.c_organization_id = s.organization_id and o.litellm_team_id = s.litellm_team_id
        left join lateral (
          select * from balance_sample b where b.organization_id = s.organization_id order by b.at desc limit 1
        ) last on true),
@@ -29,8 +31,9 @@ export async function record(em: EntityManager, balances: readonly BalanceSeen[]
        select organization_id, now(), quota, spend from seen where unchanged is not true order by organization_id`,
     [
       JSON.stringify(
-        balances.map(({ organizationId, quota, spend }) => ({
+        balances.map(({ organizationId, litellmTeamId, quota, spend }) => ({
           organization_id: organizationId,
+          litellm_team_id: litellmTeamId,
           quota: formatQuotaOrNull(quota),
           spend: formatQuota(spend),
         })),

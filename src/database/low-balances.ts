@@ -28,10 +28,11 @@ export async function note(em: EntityManager, seen: readonly BalanceSeen[]): Pro
 async function tellLow(em: EntityManager, organization: Organization, balance: string): Promise<void> {
   const { id, litellmTeamId, minimumBalance, autoRechargeEnabled } = organization;
   await em.transactional(async (tx) => {
-    // Of two looks at one fall the first one tells it.
+    // Of two looks at one fall the first one tells it. A team that the organization had before has fallen for nobody.
     const [fallen] = await tx.execute<{ since: Date }[]>(
-      `update organization_balance_config set low_since = now() where c_organization_id = ? and low_since is null returning low_since as since`,
-      [id],
+      `update organization_balance_config set low_since = now()
+       where c_organization_id = ? and litellm_team_id = ? and low_since is null returning low_since as since`,
+      [id, litellmTeamId],
     );
     if (!fallen) return;
     const data = {

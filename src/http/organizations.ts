@@ -84,7 +84,8 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
       return created;
     });
     const { warnings, budget } = await forewarned(organization, { ...known, isTeamWished: settings.createTeam });
-    if (budget && !isRehearsal) await balanceSamples.record(database.fork(), [{ organizationId: id, ...budget }]);
+    if (budget && !isRehearsal)
+      await balanceSamples.record(database.fork(), [{ organizationId: id, litellmTeamId: organization.litellmTeamId, ...budget }]);
     const shared = await sharedCustomer({ database }, organization);
     const answer = { ...withWarnings(shown, [...(ofCustomer.length > 0 ? ofCustomer : warnings), ...shared]), ...balanceNow(budget) };
     if (isRehearsal) response.json({ ...answer, created_at: null, updated_at: null });

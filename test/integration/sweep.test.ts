@@ -132,6 +132,28 @@ describe('a sweep foresees', () => {
     for (const organization of organizations) expect(await eventsOf(organization)).toEqual([]);
   });
 
+  test('nothing from the spend of the team that it had before, which a sweep has seen and stores late', async () => {
+    const organization = await world.organization({ budget: 10, spend: 4 });
+    const next = `${organization.id}-of-${world.name}`;
+    await world.makeTeam({ team_id: next, max_budget: 30 });
+    await world.spend(next, 20);
+    const database = await Database.open(world.config.databaseUrl);
+    const waits = `select from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and query ~ 'delete from refusal'`;
+    let sweeping: Promise<unknown> | undefined;
+    await database.fork().transactional(async (tx) => {
+      await tx.execute('lock table refusal in share mode');
+      sweeping = world.sweep();
+      await world.eventually(async () => (await world.sql.query(waits)).rowCount, 'the sweep has seen the balance, and waits');
+      await organizations.change(tx, organization.id, { litellmTeamId: next });
+    });
+    await sweeping;
+    await world.sql.query("update balance_sample set at = at - interval '1 minute' where organization_id = $1", [organization.id]);
+    await world.sweep();
+    expect(await eventsOf(organization)).toEqual([]);
+    await database.close();
+  });
+
   test('and an alert does not: what is charged for one is decided on the balance as it is', async () => {
     const organization = await world.organization({ budget: 10, spend: 4 });
     await wasSeen(organization, { secondsAgo: 60, spend: 1 });
@@ -311,7 +333,7 @@ test('what many sweeps and synchronisations store of the same organizations at o
   try {
     for (let round = 0; round < 20; round++) {
       const store = async (order: string[]) => {
-        const seen = order.map((organizationId) => ({ organizationId, quota: null, spend: quotaMicros(1) }));
+        const seen = order.map((organizationId) => ({ organizationId, litellmTeamId: organizationId, quota: null, spend: quotaMicros(1) }));
         await balanceSamples.record(database.fork(), seen);
         await organizations.markSeen(database.fork(), order);
       };
