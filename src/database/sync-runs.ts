@@ -1,4 +1,5 @@
 /** The runs of the synchronisation, and what each found and did. */
+import { hash } from 'node:crypto';
 import { type Drift, NOTHING_SYNCED, type SyncCounts, type SyncOutcome } from '../domain/sync.ts';
 import { now } from './clock.ts';
 import type { EntityManager } from './database.ts';
@@ -78,8 +79,16 @@ export async function recordItem(
      insert into sync_item (run_id, kind, subject, organization_id, ours, theirs, action, outcome, reason)
      select id, ?, ?, ?, ?, ?, ?, ?, ? from run
      on conflict (run_id, kind, subject) do update set outcome = excluded.outcome, reason = excluded.reason, at = now()`,
-    [runId, MAX_ITEMS, kind, subject, organizationId, ours, theirs, action, outcome, reason],
+    [runId, MAX_ITEMS, kind, indexable(subject), organizationId, ours, theirs, action, outcome, reason],
   );
+}
+
+/** A b-tree entry has a limit, and LiteLLM's ids have none. */
+const MAX_SUBJECT_LENGTH = 500;
+
+/** Of a longer subject its beginning, and a digest that tells it from others that begin alike. */
+function indexable(subject: string): string {
+  return subject.length <= MAX_SUBJECT_LENGTH ? subject : `${subject.slice(0, MAX_SUBJECT_LENGTH)}… ${hash('sha256', subject, 'hex')}`;
 }
 
 /** Up to `limit` items of the run, in the order in which they were found. */

@@ -2,7 +2,7 @@
  * The synchronisation brings LiteLLM and the database together, each difference by itself, and writes
  * no budget.
  */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SyncSummary } from '../../activities/sync/types.ts';
 import { freePort } from '../../sandbox/ports.ts';
@@ -479,6 +479,24 @@ describe('what else happens at the same time', () => {
     );
     await world.clearFaults();
     expect(about(await sync(), missing)).toEqual([['team_missing', 'create', 'done']]);
+  });
+
+  test('teams with ids of any length, in LiteLLM and in rows that cannot be read, do not keep the run from the others', async () => {
+    const [long, like] = [randomBytes(4_000).toString('hex'), randomBytes(4_000).toString('hex')];
+    for (const teamId of [`${long}-1`, `${long}-2`]) await world.makeTeam({ team_id: teamId, max_budget: 1 });
+    const missing = await newOrganization();
+    const run = await sync();
+    expect(run).toMatchObject({ status: 'succeeded', failure: null });
+    expect(about(run, missing)).toEqual([['team_missing', 'create', 'done']]);
+    const subjects = run.items.map(({ subject }) => subject).filter((subject) => long.startsWith(subject.slice(0, 20)));
+    expect(new Set(subjects).size).toBe(2);
+    const { data } = await world.kms.get('/v2/team/list', { params: { page: 1, page_size: 100, sort_by: 'team_id', sort_order: 'asc' } });
+    const body = { ...data, teams: [{ team_id: like, spend: 'much' }], total: 1, total_pages: 1 };
+    await world.kmsFault({ path: '/v2/team/list', times: ALWAYS, action: { kind: 'respond', status: 200, body } });
+    expect(await sync()).toMatchObject({
+      status: 'succeeded',
+      items: expect.arrayContaining([expect.objectContaining({ kind: 'team_unreadable' })]),
+    });
   });
 
   test('a team that cannot be read is named, as is whose it is, and why no team is made meanwhile', async () => {
