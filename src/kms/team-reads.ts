@@ -16,6 +16,9 @@ const LIST_FIRST_MS = 10 * 60 * 1000;
 /** A few bytes each. The oldest is forgotten first, and then found out again. */
 const MAX_LIST_FIRST = 1_000;
 
+/** A cache or a proxy has answered, not LiteLLM: another team's budget would be taken for this one's, and written to it. */
+const ANOTHER_TEAM = { path: ['team_info', 'team_id'] };
+
 export type TeamsPage = {
   teams: KmsTeam[];
   /** Rows that cannot be read. */
@@ -42,7 +45,11 @@ export class TeamReads {
    */
   async withMembers(teamId: string): Promise<{ team: KmsTeam; memberships: KmsMembership[] | null }> {
     try {
-      return await this.transport.read('/team/info', infoOf(teamId), teamInfoWithMembers);
+      return await this.transport.read(
+        '/team/info',
+        infoOf(teamId),
+        teamInfoWithMembers.refine(({ team }) => team.teamId === teamId, ANOTHER_TEAM),
+      );
     } catch (error) {
       if (!isTooMuch(error)) throw error;
       this.noteListFirst(teamId);
@@ -63,7 +70,11 @@ export class TeamReads {
       if (listed) return listed;
     }
     try {
-      return await this.transport.readBriefly('/team/info', infoOf(teamId), teamInfo);
+      return await this.transport.readBriefly(
+        '/team/info',
+        infoOf(teamId),
+        teamInfo.refine((team) => team.teamId === teamId, ANOTHER_TEAM),
+      );
     } catch (error) {
       if (!isTooMuch(error)) throw error;
       this.noteListFirst(teamId);

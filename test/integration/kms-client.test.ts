@@ -168,6 +168,16 @@ describe('a team of any size', () => {
     close();
   });
 
+  test('is not the one that is answered with, as by a cache before LiteLLM that looks at the path alone', async () => {
+    const team_info = { ...ROW, team_id: 't2' };
+    const { client, close } = await answering(() => ({ team_id: 't2', team_info, keys: [], team_memberships: [] }));
+    const refused = { kind: 'unavailable', message: expect.stringContaining('team_info.team_id') };
+    await expect(client.teamBudget('t1')).rejects.toMatchObject(refused);
+    await expect(client.team('t1')).rejects.toMatchObject(refused);
+    expect(await client.teamBudget('t2')).toMatchObject({ quota: quotaFromDollars(20) });
+    close();
+  });
+
   test('is not looked for in the list where the answer cannot be read, or LiteLLM is unavailable', async () => {
     const teamId = await newTeam();
     const { team_id, max_budget, ...rest } = ROW;
