@@ -2,7 +2,7 @@
  * What must be true of series of charges: the bounds of harm, and that whoever has to act is told. Each returns
  * what is not. Times are the run's; see Clock.
  */
-import type { AttemptFact, Facts, HoldFact, Judged, RechargeFact } from './facts.ts';
+import type { AttemptFact, Facts, HoldFact, Judged, RechargeFact, ReversalFact } from './facts.ts';
 import { OPERATOR } from './operator.ts';
 import type { Run } from './run.ts';
 
@@ -169,8 +169,10 @@ const everythingIsToldOnce: Bound = ({ recharges, holds, reversals, told }) => {
       return `recharge/${id}/${status}${time > 1 ? `/${time}` : ''}`;
     });
   });
-  const ofHolds = holds.flatMap(({ id, releasedAt, releasedBy }) => [
+  const ofHolds = holds.flatMap(({ id, detail, openedBy, releasedAt, releasedBy }) => [
     `hold/${id}/opened`,
+    ...openersAfterTheFirst(openedBy, reversals).map((opener) => `hold/${id}/opened/${opener}`),
+    ...reversals.filter((reversal) => detail.includes(`${reversal.id} is decided`)).map((lost) => `hold/${id}/opened/${lost.id}/decided`),
     ...(releasedAt && releasedBy !== 'the simulation' ? [`hold/${id}/released`] : []),
   ]);
   const ofReversals = reversals.flatMap(({ id, status, quota, takenAfter }) => {
@@ -186,6 +188,12 @@ const everythingIsToldOnce: Bound = ({ recharges, holds, reversals, told }) => {
     ...told.filter((key, position) => told.indexOf(key) !== position).map((key) => `told twice: ${key}`),
   ];
 };
+
+/** The first may be a person, whose name may hold spaces; added are refunds and disputes. */
+function openersAfterTheFirst(openedBy: string, reversals: ReversalFact[]): string[] {
+  const [, ...added] = openedBy.split(' ');
+  return added.filter((opener) => reversals.some(({ id }) => id === opener));
+}
 
 /** Bounds that hold for each organization. */
 export const BOUNDS: readonly Bound[] = [

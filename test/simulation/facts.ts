@@ -62,6 +62,9 @@ export type HoldFact = {
   id: string;
   scope: 'service' | 'organization' | 'card';
   reason: string;
+  detail: string;
+  /** Who has opened it, then each that was added to it. */
+  openedBy: string;
   since: Date;
   until: Date | null;
   releasedAt: Date | null;
@@ -195,7 +198,7 @@ async function chargesOf({ stripe }: Environment, { customerId }: Run): Promise<
 /** The run's others may have opened them, on a card that they share. */
 async function holdsOf({ sql }: Environment, { organizationId, fingerprint, schedule, startedAt, clock }: Run): Promise<HoldFact[]> {
   const { rows } = await sql.query<HoldFact>(
-    `select id, scope, reason, since, until, released_at as "releasedAt", released_by as "releasedBy", amount_minor::int as amount,
+    `select id, scope, reason, detail, opened_by as "openedBy", since, until, released_at as "releasedAt", released_by as "releasedBy", amount_minor::int as amount,
             quota::float as quota
      from hold where scope = 'service' and $3 or scope = 'organization' and subject = $1 or scope = 'card' and subject like $2 order by since, id`,
     [organizationId, `${fingerprint}%`, playsAlone(schedule)],
