@@ -8,7 +8,7 @@ import { parkedReversal } from '../domain/finding.ts';
 import type { TransferKind } from '../domain/ledger.ts';
 import { formatMoney, formatQuota, type MinorUnits, minorUnits, moneyText, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { actionOnReversal } from '../domain/outbound-event.ts';
-import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
+import { UNDER_WAY_STATUSES } from '../domain/recharge-status.ts';
 import type {
   KnownReversal,
   OpenedReversal,
@@ -307,10 +307,10 @@ async function settle(
 }
 
 /**
- * A recharge that was decided on the budget from before the reversal's write starts from the one after it. It
- * has not been written: while a reversal claims the budget, no recharge writes. One that was decided on what
- * the reversal had written already, or on the budget of another team that the organization has had, is right
- * as it is.
+ * A recharge that was decided on the budget from before the reversal's write starts from the one after it; one that a
+ * person refunds meanwhile leaves that one as it is. It has not been written: while a reversal claims the budget, no
+ * recharge writes. One that was decided on what the reversal had written already, or on the budget of another team that
+ * the organization has had, is right as it is.
  */
 async function shiftPlans(tx: EntityManager, { id, organizationId, litellmTeamId }: Reversal, to: ReversalStatus): Promise<void> {
   const [before, after] = to === 'taken_back' ? ['taken_before', 'taken_after'] : ['given_before', 'given_after'];
@@ -318,7 +318,7 @@ async function shiftPlans(tx: EntityManager, { id, organizationId, litellmTeamId
     `update recharge r set quota_before = v.${after}, quota_after = v.${after} + r.quota_granted
      from (select ${before}, ${after} from reversal where id = ?) v
      where r.quota_before = v.${before} and r.organization_id = ? and r.litellm_team_id = ?
-       and r.status in (${sqlList(QUOTA_DUE_STATUSES)})`,
+       and r.status in (${sqlList(UNDER_WAY_STATUSES)})`,
     [id, organizationId, litellmTeamId],
   );
 }

@@ -12,7 +12,7 @@ import { type QuotaMicros, quotaFromDollars } from '../../src/domain/money.ts';
 import { KmsClient } from '../../src/kms/client.ts';
 import { createLogger } from '../../src/observability/log.ts';
 import { PaymentsClient } from '../../src/payments/client.ts';
-import { BUDGET_AFTER, RECHARGED } from '../support/books.ts';
+import { BUDGET_AFTER, RECHARGED, REFUNDED } from '../support/books.ts';
 import { ALWAYS, CONFIRM, HOLD, READ_BUDGET, RESET, UNAVAILABLE, WRITE_BUDGET } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
 import { failedAttempts } from '../support/runs.ts';
@@ -58,6 +58,25 @@ describe('a reversal and a recharge of the same organization never undo each oth
     await world.reversalIs(refund.id, 'taken_back');
     expect(await world.closed(eventId)).toEqual(RECHARGED);
     expect(await world.budgetOf(organization.teamId)).toBe(30);
+    await scene.expectBalanced(organization);
+  });
+
+  test('a recharge that waits for the reversal, and that a person refunds meanwhile, goes back, and needs nobody any more', async () => {
+    const { organization, intentId } = await world.recharged();
+    await world.spend(organization.teamId, 20);
+    const refusal = await world.refuseBudget(organization);
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+    await refusal.struck();
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    const eventId = await world.accepted(organization, { max_budget: BUDGET_AFTER });
+    await failedAttempts(await world.runOf(eventId), FAILURE.budgetBusy);
+    const { rechargeId } = await world.rechargeIs(eventId, 'charged');
+    const wish = { resolution: 'refund', reason: 'the first one was refunded too' };
+    expect((await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, wish)).status).toBe(200);
+    await refusal.remove();
+    await world.reversalIs(refund.id, 'taken_back');
+    expect(await world.closed(eventId)).toEqual(REFUNDED);
+    expect(await world.budgetOf(organization.teamId)).toBe(10);
     await scene.expectBalanced(organization);
   });
 
