@@ -2,8 +2,6 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import * as budgets from '../src/database/budgets.ts';
 import type { EntityManager } from '../src/database/database.ts';
-import { UnexpectedStatusError } from '../src/database/recharges.ts';
-import { ReversalSettledError } from '../src/database/reversals.ts';
 import { FAILURE } from '../src/domain/failures.ts';
 import { formatQuota, type QuotaMicros } from '../src/domain/money.ts';
 import type { KmsClient } from '../src/kms/client.ts';
@@ -32,7 +30,7 @@ export type BudgetPlan = {
  * @param writer the recharge or reversal that the write belongs to. It releases the budget when it records
  *   the outcome.
  * @param plan stores both values at the first call and returns the stored ones at every further call. Throws
- *   when the writer is settled; the budget is then released here.
+ *   when the writer is settled: whoever has settled it has released the budget.
  * @throws KmsError; a retryable failure while another writer has the budget, or while LiteLLM still shows the
  *   old value; BudgetRefusedError when LiteLLM refuses the budget and still shows the old one.
  */
@@ -49,13 +47,7 @@ export async function writeBudget(
   const lookedAt = Date.now();
   const found = (await kms.teamBudget(teamId)).quota;
   if (found === null) return { kind: 'edited', reason: 'the team has become unlimited in LiteLLM (max_budget is null)' };
-  const { before, after, onOver, onWithoutEffect } = await plan(found).catch(async (error) => {
-    // A late attempt: whoever settled the writer has released its own claim, and nobody else releases this
-    // one.
-    const isSettled = error instanceof UnexpectedStatusError || error instanceof ReversalSettledError;
-    if (isSettled) await budgets.release(em, organizationId, writer.id);
-    throw error;
-  });
+  const { before, after, onOver, onWithoutEffect } = await plan(found);
   let live: QuotaMicros | null = found;
   let refusal: KmsError | undefined;
   if (live === before && before !== after) {

@@ -100,6 +100,11 @@ async function lastWhere(em: EntityManager, ids: readonly string[], condition: s
 /** A recharge or a reversal that changes the budget, and the status in which it does so. */
 export type BudgetWriter = { id: string; status: 'charged' | 'refunding' | 'open' | 'taken_back' };
 
+/** Locks the organization: before the rows of its recharges and reversals, always, so that no two wait for each other. */
+export async function lock(tx: EntityManager, id: string): Promise<void> {
+  await tx.execute('select from organization_balance_config where c_organization_id = ? for no key update', [id]);
+}
+
 /**
  * Claims the team's budget for a writer: until it releases the budget no other may change it. LiteLLM takes absolute values
  * only, so two at a time would undo each other. False while another one has claimed it, and for a writer that is settled:
@@ -107,8 +112,8 @@ export type BudgetWriter = { id: string; status: 'charged' | 'refunding' | 'open
  */
 export async function claim(em: EntityManager, id: string, writer: BudgetWriter): Promise<boolean> {
   return em.transactional(async (tx) => {
-    // With the lock under which a writer is settled.
-    await tx.execute('select from organization_balance_config where c_organization_id = ? for no key update', [id]);
+    // Under the lock a writer is settled.
+    await lock(tx, id);
     if (!(await isStill(tx, writer))) return false;
     const isFree = { $or: [{ budgetWriter: null }, { budgetWriter: writer.id }] };
     return (await tx.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer.id })) === 1;
@@ -120,7 +125,10 @@ async function isStill(tx: EntityManager, { id, status }: BudgetWriter): Promise
   return (await tx.execute(query, [id, status, id, status])).length > 0;
 }
 
-/** Releases the budget. Does nothing when `writer` has not claimed it. */
+/**
+ * Releases the budget. Does nothing when `writer` has not claimed it. Only for whoever has moved the writer on, so that there
+ * is no write of it to come: a late attempt would release what its next one, or the next write of the same writer, has claimed.
+ */
 export async function release(em: EntityManager, id: string, writer: string): Promise<void> {
   await em.nativeUpdate(Organization, { id, budgetWriter: writer }, { budgetWriter: null });
 }

@@ -102,7 +102,8 @@ export async function mayTakeEffectFor(em: EntityManager, { id }: Pick<Recharge,
 /** A refund no longer waits for a write of the budget: it is as it was before, so others may change it. */
 export async function noteUnchanged(em: EntityManager, { id, organizationId }: Recharge): Promise<void> {
   await em.transactional(async (tx) => {
-    await tx.nativeUpdate(Recharge, { id, status: 'refunding' }, { writeUntil: null });
-    await budgets.release(tx, organizationId, id);
+    await budgets.lock(tx, organizationId);
+    const isRefunding = (await tx.nativeUpdate(Recharge, { id, status: 'refunding' }, { writeUntil: null })) === 1;
+    if (isRefunding) await budgets.release(tx, organizationId, id);
   });
 }

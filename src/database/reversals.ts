@@ -266,15 +266,16 @@ export async function accept(
   });
 }
 
-/** A person decides, unless another attempt has moved the reversal on since it was read. */
+/**
+ * A person decides, unless another attempt has moved the reversal on since it was read: then the budget is that one's, or
+ * that of what has followed.
+ */
 export async function park(em: EntityManager, { id, organizationId, status }: Reversal, failureMessage: string): Promise<void> {
   await em.transactional(async (tx) => {
-    const isParked = await tx.nativeUpdate(
-      Reversal,
-      { id, status },
-      { status: 'needs_attention', failureMessage, updatedAt: statementTime() },
-    );
-    if (isParked === 1) await tellFinding(tx, parkedReversal({ id, organizationId, failureMessage }));
+    await budgets.lock(tx, organizationId);
+    const move = { status: 'needs_attention', failureMessage, updatedAt: statementTime() } as const;
+    if ((await tx.nativeUpdate(Reversal, { id, status }, move)) === 0) return;
+    await tellFinding(tx, parkedReversal({ id, organizationId, failureMessage }));
     await budgets.release(tx, organizationId, id);
   });
 }
@@ -290,11 +291,11 @@ async function settle(
     await tx.execute('update organization_balance_config set version = version + 1 where c_organization_id = ?', [organizationId]);
     const move = { status: to, updatedAt: statementTime() };
     const isMoved = (await tx.nativeUpdate(Reversal, { $and: [{ id, status: from }, where] }, move)) === 1;
+    // Else the budget is another attempt's, or that of the giving back that has followed.
+    if (!isMoved) return false;
+    await budgets.release(tx, organizationId, id);
     // Read again: what was planned, and so what was taken, may be younger than what the caller has read.
     const reversal = await get(tx, id);
-    // One that is still in `from` has a write to come, by another attempt.
-    if (reversal.status !== from) await budgets.release(tx, organizationId, id);
-    if (!isMoved) return false;
     const recharge = await recharges.get(tx, rechargeId);
     const portion = { reference: id, amountMinor: reversal.amountMinor, quotaMicros: takenBy(reversal) };
     for (const kind of transfers) await ledger.append(tx, recharge, { kind, portion });

@@ -251,6 +251,29 @@ describe('an attempt that was held up, or a run that was ended, on the way', () 
     },
   };
 
+  test.each<[string, QuotaMicros | null]>([
+    ['is unlimited', null],
+    ['is the one from before', quotaFromDollars(BUDGET_AFTER)],
+  ])('a late attempt to take that sees a budget which %s leaves it to the giving back that is at work', async (_what, quota) => {
+    const { organization, id } = await openReversal();
+    let isFirst = true;
+    const late = activities({
+      teamBudget: async (team) => {
+        const seen = await new KmsClient(world.config.kms).teamBudget(team);
+        if (!isFirst) return seen;
+        isFirst = false;
+        await activities().take(id);
+        await world.stripeKnob(`disputes/${id}`, { status: 'won' });
+        await expect(activities(cut).give(id)).rejects.toThrow('cut');
+        return { ...seen, quota };
+      },
+    });
+    await late.take(id);
+    expect(await scene.budgetWriter(organization)).toBe(id);
+    await activities().give(id);
+    await scene.expectBalanced(organization);
+  });
+
   test('the write that was begun comes first: a dispute that came since does not wait for it without end', async () => {
     await scene.hear(false);
     const { organization, rechargeId, intentId } = await world.recharged();
