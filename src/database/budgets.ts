@@ -109,20 +109,20 @@ export async function lock(tx: EntityManager, id: string): Promise<void> {
  * Claims the team's budget for a writer: until it releases the budget no other may change it. LiteLLM takes absolute values
  * only, so two at a time would undo each other. False while another one has claimed it, and for a writer that is settled:
  * whoever has settled it has released the budget, and nobody would again.
+ *
+ * A writer is settled under the organization's lock. So that is taken first, and what is locked after it is read as it is then.
  */
-export async function claim(em: EntityManager, id: string, writer: BudgetWriter): Promise<boolean> {
-  return em.transactional(async (tx) => {
-    // Under the lock a writer is settled.
-    await lock(tx, id);
-    if (!(await isStill(tx, writer))) return false;
-    const isFree = { $or: [{ budgetWriter: null }, { budgetWriter: writer.id }] };
-    return (await tx.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer.id })) === 1;
-  });
-}
-
-async function isStill(tx: EntityManager, { id, status }: BudgetWriter): Promise<boolean> {
-  const query = 'select from recharge where id = ? and status = ? union all select from reversal where id = ? and status = ?';
-  return (await tx.execute(query, [id, status, id, status])).length > 0;
+export async function claim(em: EntityManager, id: string, { id: writer, status }: BudgetWriter): Promise<boolean> {
+  const table = status === 'open' || status === 'taken_back' ? 'reversal' : 'recharge';
+  const claimed = await em.execute(
+    `with organization as materialized (
+       select budget_writer as holder from organization_balance_config where c_organization_id = ? for no key update),
+     writer as materialized (select w.id, holder from organization, ${table} w where w.id = ? and w.status = ? for share of w)
+     update organization_balance_config set budget_writer = writer.id from writer
+     where c_organization_id = ? and coalesce(holder, writer.id) = writer.id returning budget_writer`,
+    [id, writer, status, id],
+  );
+  return claimed.length === 1;
 }
 
 /**

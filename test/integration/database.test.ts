@@ -72,6 +72,29 @@ async function reversal(id: string, rechargeId: string, organizationId: string):
 
 const ACCEPTED = { by: 'ann', reason: 'settled at Stripe', isGone: true };
 
+describe("a claim of the budget that has waited for the organization's lock", () => {
+  const setWriter = (to: string) => `update organization_balance_config set budget_writer = ${to} where c_organization_id = $1`;
+  test.each([
+    ['is made where another writer has just released it', "'another'", setWriter('null'), 'ours'],
+    ['is not made where another writer has just claimed it', 'null', setWriter("'another'"), 'another'],
+    ['is not made for a writer that was just settled', 'null', "update recharge set status = 'succeeded' where organization_id = $1", null],
+  ])('%s', async (_name, before, meanwhile, holder) => {
+    const id = await organization();
+    const writer = await recharge(id, 'charged');
+    await sql.query(setWriter(before), [id]);
+    const other = await sql.connect();
+    await other.query('begin');
+    await other.query('select from organization_balance_config where c_organization_id = $1 for update', [id]);
+    const claim = budgets.claim(em, id, { id: writer, status: 'charged' });
+    await eventually(async () => (await sql.query('select from pg_locks where not granted')).rowCount, 'the claim waits');
+    await other.query(meanwhile, [id]);
+    await other.query('commit');
+    other.release();
+    expect(await claim).toBe(holder === 'ours');
+    expect((await organizations.find(em, id))?.budgetWriter).toBe(holder === 'ours' ? writer : holder);
+  });
+});
+
 describe('a read', () => {
   test('returns what the database has now, whatever the same unit of work read before', async () => {
     const id = await organization();

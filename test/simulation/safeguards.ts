@@ -241,13 +241,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     safeguard: "one writer of a team's budget at a time",
-    edits: [
-      [
-        'src/database/budgets.ts',
-        'tx.nativeUpdate(Organization, { id, ...isFree }, { budgetWriter: writer.id })',
-        'tx.nativeUpdate(Organization, { id }, { budgetWriter: isFree && writer.id })',
-      ],
-    ],
+    edits: [['src/database/budgets.ts', ' and coalesce(holder, writer.id) = writer.id returning', ' returning']],
   },
   {
     safeguard: 'a recharge that was decided before a reversal starts from the budget after it',
