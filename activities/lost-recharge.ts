@@ -4,6 +4,7 @@ import type { Organization, Recharge } from '../src/database/entities.ts';
 import * as organizations from '../src/database/organizations.ts';
 import * as recharges from '../src/database/recharges.ts';
 import { currency, minorUnits } from '../src/domain/money.ts';
+import { NOT_CHARGED_STATUSES, type RechargeStatus } from '../src/domain/recharge-status.ts';
 import { refundsShown } from '../src/domain/refund.ts';
 import type { ChargeOutcome } from '../src/payments/charge-outcome.ts';
 import type { IntentsPage } from '../src/payments/client.ts';
@@ -27,10 +28,15 @@ export function mayHoldMoney({ isCanceled, outcome }: Intent): boolean {
   return !isCanceled && outcome.kind !== 'unconfirmed';
 }
 
+/** A person has said that it is right as it is. */
+export function wasAccepted({ timeline }: Recharge): boolean {
+  return timeline.some(({ resolution }) => resolution === 'accept');
+}
+
 /**
  * The oldest intent of an organization that has taken money, or is about to, or of which Stripe does not say, and that
- * the database does not know: that of a recharge which it has lost, or of the one that is about to be charged. Whoever
- * has paid and got nothing is not charged again.
+ * the database does not know: that of a recharge which it has lost, or has ended as one that took none, or of the one that
+ * is about to be charged. Whoever has paid and got nothing is not charged again.
  *
  * A customer may pay for others too, and by others than us. So the look goes on behind the newest ones until it finds a
  * recharge of the organization that the database knows: what is older than that was not lost.
@@ -48,18 +54,36 @@ export async function lostPayment(
   let oldest: Intent | undefined;
   for (let page = newest, looks = 1; ; looks++) {
     const own = page.intents.filter((intent) => isOurs(intent, installation) && intent.metadata?.organizationId === organizationId);
-    const known = own.length === 0 ? new Set<string>() : await recharges.knownOf(em, own.map(rechargeIdOf));
+    const found = own.length === 0 ? new Map<string, Recharge>() : await recharges.ofIds(em, own.map(rechargeIdOf));
     // A database from before its intent was stored knows the recharge, and not that it is paid.
-    known.delete(id);
-    oldest = own.findLast((intent) => MAY_BE_PAID.includes(intent.outcome.kind) && !known.has(rechargeIdOf(intent))) ?? oldest;
+    found.delete(id);
+    const isKnown = (intent: Intent) => {
+      const recharge = found.get(rechargeIdOf(intent));
+      return recharge !== undefined && !isPaidUnnoticed(recharge, intent);
+    };
+    oldest = own.findLast((intent) => mayBePaid(intent) && !isKnown(intent)) ?? oldest;
     const last = page.intents.at(-1);
-    if (known.size > 0 || !page.hasMore || !last || looks === MAX_LOOKS) return oldest;
+    if (own.some(isKnown) || !page.hasMore || !last || looks === MAX_LOOKS) return oldest;
     page = await payments.intentsBehind(last.id, { customerId, limit: INTENTS_BEHIND });
   }
 }
 
 /** Also one of which nobody can tell. */
 const MAY_BE_PAID: readonly ChargeOutcome['kind'][] = ['captured', 'processing', 'unexpected'];
+
+function mayBePaid({ outcome }: Intent): boolean {
+  return MAY_BE_PAID.includes(outcome.kind);
+}
+
+/**
+ * The recharge has ended before its intent was stored, or in a database from before it was paid. Reconciliation opens it
+ * again for a person. Money of another currency that a person has accepted is settled.
+ */
+function isPaidUnnoticed(recharge: Recharge, intent: Intent): boolean {
+  const { outcome } = intent;
+  const isSettled = outcome.kind === 'captured' && outcome.currency !== recharge.currency && wasAccepted(recharge);
+  return (NOT_CHARGED_STATUSES as readonly RechargeStatus[]).includes(recharge.status) && mayBePaid(intent) && !isSettled;
+}
 
 function rechargeIdOf({ metadata }: Intent): string {
   return metadata?.rechargeId ?? '';

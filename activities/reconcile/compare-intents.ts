@@ -9,7 +9,7 @@ import { minorUnits } from '../../src/domain/money.ts';
 import { isOpen } from '../../src/domain/recharge-status.ts';
 import type { Intent } from '../../src/payments/intent.ts';
 import type { ActivityDependencies } from '../dependencies.ts';
-import { isOurs, mayHoldMoney } from '../lost-recharge.ts';
+import { isOurs, mayHoldMoney, wasAccepted } from '../lost-recharge.ts';
 import { followFraudWarnings } from './follow-fraud-warnings.ts';
 import { followReturnedMoney } from './follow-returned-money.ts';
 import type { IntentsPage } from './types.ts';
@@ -91,11 +91,6 @@ async function compareSecond(
   if (refunded >= outcome.amountMinor) return [];
   const seen = `PaymentIntent ${secondIntent} was captured too, and the recharge is paid by ${paymentIntentId}`;
   return [findingOf('captured_unknown', { subject, organizationId, seen, secondIntent })];
-}
-
-/** A person has said that it is right as it is. */
-function wasAccepted({ timeline }: Recharge): boolean {
-  return timeline.some(({ resolution }) => resolution === 'accept');
 }
 
 function describe({ outcome, status }: Intent): string {

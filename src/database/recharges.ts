@@ -244,11 +244,6 @@ export async function findByAnyId(em: EntityManager, anyId: string): Promise<Rec
   return row ? get(em, row.id) : null;
 }
 
-/** Of these ids those that there are. */
-export async function knownOf(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {
-  return new Set((await em.find(Recharge, { id: { $in: [...ids] } }, { fields: ['id'] })).map(({ id }) => id));
-}
-
 /** Those that there are, by id. */
 export async function ofIds(em: EntityManager, ids: readonly string[]): Promise<Map<string, Recharge>> {
   return new Map((await em.find(Recharge, { id: { $in: [...ids] } })).map((recharge) => [recharge.id, recharge]));

@@ -38,8 +38,15 @@ async function restoreBefore({ id }: Organization): Promise<void> {
   }
 }
 
+type Middle = 'reserved' | 'charging' | 'charged';
+
 /** The database is as it was in the middle of the recharge of an event, whose run is started again, as reconciliation does. */
-async function restoreTo(status: 'reserved' | 'charging' | 'charged', { id }: Organization, eventId: string): Promise<void> {
+async function restoreTo(status: Middle, organization: Organization, eventId: string): Promise<void> {
+  await restoreWithoutRun(status, organization);
+  await runAgain(eventId);
+}
+
+async function restoreWithoutRun(status: Middle, { id }: Organization): Promise<void> {
   const connection = await world.sql.connect();
   try {
     await connection.query('begin');
@@ -69,7 +76,6 @@ async function restoreTo(status: 'reserved' | 'charging' | 'charged', { id }: Or
   } finally {
     connection.release(true);
   }
-  await runAgain(eventId);
 }
 
 /** The database is as it was when it had stored an alert, and before its recharge. */
@@ -331,6 +337,18 @@ describe('case 78: a restored database', () => {
     ]);
     await world.stripe.refunds.create({ payment_intent: intentId });
     expect(await world.findingsOf(organization)).toEqual([]);
+  });
+
+  test('of whose reserved recharge a person says that nothing was charged: nobody is charged again, and its payment is held', async () => {
+    const { organization, rechargeId } = await world.recharged();
+    await world.setBudget(organization.teamId, BUDGET_BEFORE);
+    await restoreWithoutRun('reserved', organization);
+    const resolve = (resolution: string) =>
+      world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution, reason: 'the database was restored' });
+    expect((await resolve('accept')).data.status).toBe('cancelled');
+    expect(await world.alerted(organization)).toEqual(unsuccessful('payment_unknown'));
+    expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'captured_unknown', subject: rechargeId }]);
+    expect(await world.books(organization)).toEqual({ charges: 1, captured: 2050, refunded: 0, granted: 0, prepaid: 2050 });
   });
 
   async function hasFailed(run: WorkflowHandle): Promise<void> {
