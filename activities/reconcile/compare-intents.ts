@@ -72,7 +72,7 @@ async function compare({ em, recharge, intent, isEntered, fix }: Comparison): Pr
   const advice = isOurCurrency ? '' : `, in ${outcome.currency}: refund it in Stripe, then accept it`;
   const reason = `PaymentIntent ${intent.id} was captured, the recharge is ${recharge.status}${advice}`;
   const money = isOurCurrency ? ({ transfer: 'charge', captured: minorUnits(outcome.amountMinor) } as const) : {};
-  if (fix) await recharges.reopen(em, recharge, { code: 'unexpected_charge', reason, ...money });
+  if (fix) await recharges.reopen(em, recharge, { code: 'unexpected_charge', reason, intentId: intent.id, ...money });
   return [findingOf('captured_unknown', { subject, organizationId, seen: reason })];
 }
 

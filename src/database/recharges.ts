@@ -99,16 +99,16 @@ export async function move(
   });
 }
 
+type Reopening = { code: string; reason: string; intentId?: string } & Pick<Move, 'transfer' | 'portions' | 'captured'>;
+
 /**
  * Moves a settled recharge to `needs_attention`, with money that Stripe turned out to hold for it. False
  * while another recharge of the organization is open: one at a time.
+ *
+ * @param intentId what has captured the money, where the stored intent may be another one, or none.
  */
-export async function reopen(
-  em: EntityManager,
-  recharge: Recharge,
-  { code, reason, ...money }: { code: string; reason: string } & Pick<Move, 'transfer' | 'portions' | 'captured'>,
-): Promise<boolean> {
-  const changes = { failureCode: code, failureMessage: reason };
+export async function reopen(em: EntityManager, recharge: Recharge, { code, reason, intentId, ...money }: Reopening): Promise<boolean> {
+  const changes = { failureCode: code, failureMessage: reason, ...(intentId && { paymentIntentId: intentId }) };
   const from = LATE_MOVES.reopen.from;
   try {
     await move(em, recharge, { to: 'needs_attention', from, changes, facts: { reason }, ...money });

@@ -339,8 +339,8 @@ describe('case 78: a restored database', () => {
     expect(await world.findingsOf(organization)).toEqual([]);
   });
 
-  test('of whose reserved recharge a person says that nothing was charged: nobody is charged again, and its payment is held', async () => {
-    const { organization, rechargeId } = await world.recharged();
+  test('of whose reserved recharge a person says that nothing was charged: nobody is charged again, and its payment is settled', async () => {
+    const { organization, rechargeId, intentId } = await world.recharged();
     await world.setBudget(organization.teamId, BUDGET_BEFORE);
     await restoreWithoutRun('reserved', organization);
     const resolve = (resolution: string) =>
@@ -348,7 +348,10 @@ describe('case 78: a restored database', () => {
     expect((await resolve('accept')).data.status).toBe('cancelled');
     expect(await world.alerted(organization)).toEqual(unsuccessful('payment_unknown'));
     expect(await world.findingsOf(organization)).toMatchObject([{ kind: 'captured_unknown', subject: rechargeId }]);
-    expect(await world.books(organization)).toEqual({ charges: 1, captured: 2050, refunded: 0, granted: 0, prepaid: 2050 });
+    expect((await resolve('refund')).data).toMatchObject({ payment_intent_id: intentId });
+    await recharge(organization, 'refunded');
+    expect(await world.books(organization)).toEqual({ charges: 1, captured: 2050, refunded: 2050, granted: 0, prepaid: 0 });
+    expect(await world.alerted(organization)).toEqual(RECHARGED);
   });
 
   async function hasFailed(run: WorkflowHandle): Promise<void> {
