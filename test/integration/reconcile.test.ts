@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { freePort } from '../../sandbox/ports.ts';
 import { BUDGET_AFTER, CHARGED_AND_REFUNDED, CHARGED_ONCE, NEEDS_ATTENTION, RECHARGED, REFUNDED, SUCCEEDED } from '../support/books.ts';
 import { expectChargedOnce, expectRefunded } from '../support/expectations.ts';
+import { idle } from '../support/runs.ts';
 import { type Organization, World } from '../support/world.ts';
 
 const NO_INTENTS = { object: 'list', data: [], has_more: false, url: '/v1/payment_intents' };
@@ -105,6 +106,20 @@ describe('reconciliation', () => {
     const input = { taskQueue: world.name, workflowId: `by-hand/${eventId}`, args: [{ eventId }] };
     expect(await world.temporal.workflow.execute('rechargeWorkflow', input)).toMatchObject({ outcome: SUCCEEDED });
     await expectChargedOnce(world, organization);
+  });
+
+  test('says of a hold that its dispute was lost, whose end no event has told', async () => {
+    const { organization, intentId } = await world.recharged();
+    const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
+    await world.findingsOf(organization);
+    await world.reversalIs(id, 'taken_back');
+    await idle(world.reversalRunOf((await world.rechargeOf(organization)).id));
+    await world.stripeKnob(`disputes/${id}`, { status: 'lost' });
+    const holds = async () => (await world.admin.get(`/api/v1/holds?organization_id=${organization.id}`)).data.data;
+    await world.findingsOf(organization, { fix: false });
+    expect(await holds()).toMatchObject([{ detail: expect.not.stringContaining('decided') }]);
+    await world.findingsOf(organization);
+    expect(await holds()).toMatchObject([{ detail: expect.stringContaining(`${id} is decided, and the money stays with the customer`) }]);
   });
 
   test('a recharge that a restored database has lost is entered again from its intent, and not granted twice', async () => {
