@@ -12,7 +12,7 @@ import * as webhookEvents from '../database/webhook-events.ts';
 import { formatMoney, formatQuota, formatQuotaOrNull, type MinorUnits, minorUnits } from '../domain/money.ts';
 import { isOpen, RECHARGE_STATUSES, type RechargeStatus } from '../domain/recharge-status.ts';
 import { RESOLUTIONS, resolutionsOf } from '../domain/resolution.ts';
-import { storyOf } from '../domain/story.ts';
+import { stepText, storyOf } from '../domain/story.ts';
 import { followReturnedMoney } from '../inbox/follow-returned-money.ts';
 import { ANY_ID, rechargeByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
@@ -150,23 +150,16 @@ function present(recharge: Recharge, returned: MinorUnits = minorUnits(0)) {
   };
 }
 
-/** Why the recharge has brought no quota, or needs a person; null where nothing went wrong. */
+/** Why the recharge has brought no quota, or needs a person, or what that person has decided; null where nothing went wrong. */
 function failureOf(recharge: Recharge) {
-  const message = recharge.failureMessage ?? reasonOf(recharge);
-  if (message === undefined) return null;
-  return {
-    code: recharge.failureCode ?? null,
-    decline_code: recharge.declineCode ?? null,
-    advice_code: recharge.adviceCode ?? null,
-    message,
-  };
-}
-
-/** Why the money goes back, or why nothing was charged: the timeline has it. */
-function reasonOf({ status, timeline }: Recharge): string | undefined {
-  const step = { refunding: 'refunding', refunded: 'refunding', cancelled: 'cancelled' }[status as string];
-  const last = timeline.findLast((each) => each.status === step && each['reason']);
-  return last && (last['by'] ? `${last['by']}: ${last['reason']}` : String(last['reason']));
+  const { status, timeline, failureCode = null, declineCode = null, adviceCode = null, failureMessage } = recharge;
+  const reasoned = timeline.findLast((step) => step['reason'] && !step['reversal']);
+  // Why it was parked is not why it is as it is now.
+  if (reasoned?.['resolution']) return { code: null, decline_code: null, advice_code: null, message: stepText(recharge, reasoned) };
+  // Why the money goes back, or why nothing was charged: the timeline has it.
+  const isOver = status === 'refunding' || status === 'refunded' || status === 'cancelled';
+  const message = failureMessage ?? (isOver && reasoned ? String(reasoned['reason']) : null);
+  return message === null ? null : { code: failureCode, decline_code: declineCode, advice_code: adviceCode, message };
 }
 
 /** When the quota of a reversal was taken: the ledger keeps that, whatever has followed. */

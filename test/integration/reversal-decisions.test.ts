@@ -206,8 +206,12 @@ test('a person grants what nobody has disputed: no run looks for what has gone b
   await world.setBudget(organization.teamId, 12);
   await goOn();
   expect(await world.closed(eventId)).toEqual(NEEDS_ATTENTION);
-  await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'grant', reason: 'the edit was ours' });
+  const wish = { resolution: 'grant', reason: 'the edit was ours', by: 'ann' };
+  await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, wish);
   await world.rechargeIs(eventId, 'succeeded');
+  // Not why it was parked before.
+  const [shown] = await world.rechargesOf(organization);
+  expect(shown?.failure).toMatchObject({ code: null, message: 'ann decided to grant it: the edit was ours' });
   const later = await world.accepted(await world.organization({ settings: { auto_recharge_enabled: false } }));
   expect(await world.runs(`WorkflowId = 'reversal/${rechargeId}'`, later)).toEqual([]);
 });
