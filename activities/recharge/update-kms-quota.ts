@@ -3,6 +3,7 @@ import * as budgets from '../../src/database/budgets.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
+import * as organizations from '../../src/database/organizations.ts';
 import * as quotaWrites from '../../src/database/quota-writes.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import * as webhookEvents from '../../src/database/webhook-events.ts';
@@ -29,9 +30,11 @@ export function updateKmsQuota({ database, kms, log, metrics }: Pick<ActivityDep
     }
 
     const { organizationId, litellmTeamId: teamId } = recharge;
-    const objection = mayHaveMoved(recharge) ? await budgets.objectionTo(em, { id: organizationId, teamId }) : null;
+    const objection = mayHaveMoved(recharge)
+      ? ((await budgets.objectionTo(em, { id: organizationId, teamId })) ?? (await whyLeft(em, recharge)))
+      : null;
     if (objection)
-      return park(em, recharge, { code: FAILURE_CODES.moved, reason: `${objection}, and the quota was for that team: refund it` });
+      return park(em, recharge, { code: FAILURE_CODES.moved, reason: `${objection}, and the quota was for ${teamId}: refund it` });
     const write = await writeBudget(
       em,
       kms,
@@ -70,6 +73,16 @@ const FAILURE_CODES = { edited: 'foreign_budget_edit', overlaps: 'overlapping_st
  */
 function mayHaveMoved({ timeline }: Recharge): boolean {
   return timeline.some(({ restored, resolution }) => restored !== undefined || resolution === 'grant');
+}
+
+/**
+ * Quota for a team that the organization has left is of no use to whoever has paid for it, and nobody watches that budget.
+ * One that was entered again may have raised it before it was lost, and only finds that.
+ */
+async function whyLeft(em: EntityManager, { organizationId, litellmTeamId, timeline }: Recharge): Promise<string | null> {
+  if (!timeline.some(({ resolution }) => resolution === 'grant')) return null;
+  const { litellmTeamId: present } = await organizations.get(em, organizationId);
+  return present === litellmTeamId ? null : `organization ${organizationId} has left team ${litellmTeamId}, and has ${present} by now`;
 }
 
 async function park(em: EntityManager, recharge: Recharge, { code, reason }: { code: string; reason: string }): Promise<QuotaResult> {

@@ -264,6 +264,21 @@ describe('a refund of ours fails when it was recorded long ago', () => {
     expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 2050 });
   });
 
+  test('of a team that the organization has left, and nobody has: a person grants, nobody gets the quota, and the money goes back', async () => {
+    const organization = await world.organization();
+    const paid = await scene.refundedByUs(organization);
+    const { teamId } = organization;
+    const present = await world.anotherTeam(organization, { budget: 50, spend: 0 });
+    await fails(paid);
+    expect((await resolve(paid, 'grant')).status).toBe(200);
+    const reason = `organization ${organization.id} has left team ${teamId}, and has ${present} by now, and the quota was for ${teamId}: refund it`;
+    await world.eventually(async () => (await world.rechargeOf(organization)).failure?.message === reason, 'it is parked');
+    expect(await Promise.all([teamId, present].map((team) => world.budgetOf(team)))).toEqual([10, 50]);
+    expect((await resolve(paid, 'refund')).status).toBe(200);
+    await world.rechargeIs(paid.eventId, 'refunded');
+    expect(await world.accounts(organization)).toMatchObject({ granted: 0, prepaid: 0 });
+  });
+
   test('after another recharge: a person grants, and the budget that this leaves is the one that is expected', async () => {
     const organization = await world.organization();
     const paid = await scene.refundedByUs(organization);
