@@ -3,7 +3,7 @@
  * measured in here, so a replay measures nothing, and a run that was started without a trace does nothing of this.
  */
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
-import { proxySinks, type Sinks, type WorkflowInterceptorsFactory, workflowInfo } from '@temporalio/workflow';
+import { ContinueAsNew, proxySinks, type Sinks, type WorkflowInterceptorsFactory, workflowInfo } from '@temporalio/workflow';
 import { TRACE_HEADER } from '../src/domain/trace.ts';
 
 /** What the worker is told when a run has ended; never of one that it replays. */
@@ -27,7 +27,8 @@ export const interceptors: WorkflowInterceptorsFactory = () => {
           try {
             return await next(input);
           } catch (error) {
-            failure = (error as Error).name;
+            // That is how a run ends which goes on in another one.
+            failure = error instanceof ContinueAsNew ? null : (error as Error).name;
             throw error;
           } finally {
             const { runStartTime } = workflowInfo();

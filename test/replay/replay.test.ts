@@ -3,11 +3,14 @@
  * deployed goes on in it. A file that fails here says that a change needs `patched`; see
  * docs/deploying-workflows.md.
  */
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { DefaultLogger, type ReplayResult, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { DefaultLogger, type InjectedSinks, type ReplayResult, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { TRACE_HEADER } from '../../src/domain/trace.ts';
 import { bundleWorkflows, loadWorkflowBundle } from '../../src/temporal/workflow-bundle.ts';
+import type { TraceSinks } from '../../workflows/trace.ts';
 import { BRANCHES, LONG_BRANCHES } from './branches.ts';
 import { readHistory, recordedBranches } from './histories.ts';
 
@@ -34,6 +37,14 @@ function workflowOf(branch: string): string | undefined {
 
 function variant(name: string): Promise<WorkflowBundle> {
   return bundleWorkflows(fileURLToPath(new URL(`./variants/${name}.ts`, import.meta.url)));
+}
+
+/** As a history in JSON has it. */
+function payload(value: object) {
+  return {
+    metadata: { encoding: Buffer.from('json/plain').toString('base64') },
+    data: Buffer.from(JSON.stringify(value)).toString('base64'),
+  };
 }
 
 test('every branch that can be recorded has a history', () => {
@@ -75,14 +86,32 @@ test.each(['sync-makes-what-is-missing', 'sweep-with-a-crossing', 'reconcile-wit
   async (name) => {
     const history = readHistory(name) as unknown as { events: { workflowExecutionStartedEventAttributes?: { input?: unknown } }[] };
     const started = history.events[0]?.workflowExecutionStartedEventAttributes;
-    const payload = (value: object) => ({
-      metadata: { encoding: Buffer.from('json/plain').toString('base64') },
-      data: Buffer.from(JSON.stringify(value)).toString('base64'),
-    });
     if (started) started.input = { payloads: [payload({ foo: 1 })] };
     await expect(Worker.runReplayHistory({ workflowBundle: await loadWorkflowBundle() }, history)).resolves.toBeUndefined();
   },
 );
+
+test('a run that goes on in another one is told to its trace as no failure', async () => {
+  const { events } = readHistory('reconcile-without-fix') as { events: { workflowExecutionStartedEventAttributes?: object }[] };
+  const [started, scheduled, begun, completed] = events;
+  const fields = { [TRACE_HEADER]: payload({ traceparent: '00-11111111111111111111111111111111-2222222222222222-01' }) };
+  const traced = {
+    ...started,
+    workflowExecutionStartedEventAttributes: { ...started?.workflowExecutionStartedEventAttributes, header: { fields } },
+  };
+  const goneOn = {
+    eventId: '5',
+    eventType: 'EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW',
+    workflowExecutionContinuedAsNewEventAttributes: { newExecutionRunId: randomUUID(), workflowTaskCompletedEventId: '4' },
+  };
+  const told: (string | null)[] = [];
+  const sinks: InjectedSinks<TraceSinks> = {
+    trace: { ended: { callDuringReplay: true, fn: (_info, { failure }) => void told.push(failure) } },
+  };
+  const history = { events: [traced, scheduled, begun, completed, goneOn] };
+  await Worker.runReplayHistory({ workflowBundle: await variant('goes-on'), sinks }, history);
+  expect(told).toEqual([null]);
+});
 
 test.each(recordedBranches())('the history of %s tells nothing of the machine that recorded it', (name) => {
   const text = readFileSync(new URL(`./histories/${name}.json`, import.meta.url), 'utf8');
