@@ -97,6 +97,22 @@ export async function addTo(tx: EntityManager, { scope, subject, reason, detail,
 }
 
 /**
+ * Adds a person's reason to the open hold, with who gives it, and tells the hold once more: whoever releases it is to see
+ * each of them. Once: what the hold says already is not said again.
+ */
+export async function addReason(tx: EntityManager, { scope, subject, reason, detail, openedBy }: NewHold): Promise<void> {
+  const added = `${openedBy}: ${detail}`;
+  const [row] = await tx.execute<ToldHold[]>(
+    `update hold set detail = detail || '; ' || ?
+     where scope = ? and subject = ? and reason = ? and released_at is null
+       and position(? in detail) = 0 and (opened_by, detail) <> (?, ?)
+     returning ${TOLD}`,
+    [added, scope, subject, reason, added, openedBy, detail],
+  );
+  if (row) await tellOpened(tx, row, `/${row.detail.length}`);
+}
+
+/**
  * Adds to the open hold that the opener has opened or was added to what has become of it, and tells the hold once more.
  * Once: what the detail says already is not said again.
  */

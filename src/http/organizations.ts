@@ -41,7 +41,7 @@ import { allValid, invalidField, invalidFields, Problem, parse } from './problem
 import { requireCustomer, sharedCustomer } from './required-customer.ts';
 import { isTeamGone, requireTeam } from './required-team.ts';
 
-const suspension = z.strictObject({ reason: text(500).default('suspended by an operator'), by: text(100).default('admin key') });
+const suspension = z.strictObject({ reason: text(500).optional(), by: text(100).default('admin key') });
 const acceptance = z.strictObject({ reason: text(500), by: text(100).default('admin key') });
 const resumption = z.strictObject({ by: text(100).default('admin key') });
 
@@ -163,8 +163,12 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
   router.post('/:id/suspend', async (request, response) => {
     const { reason, by } = parse(suspension, request.body ?? {});
     const { id } = await get(request.params.id);
-    const operator = { scope: 'organization', subject: id, reason: 'operator', organizationId: id } as const;
-    await holds.open(database.fork(), { ...operator, detail: reason, openedBy: by });
+    const operator = { scope: 'organization', subject: id, reason: 'operator', organizationId: id, openedBy: by } as const;
+    await database.fork().transactional(async (tx) => {
+      const hold = { ...operator, detail: reason ?? 'suspended by an operator' };
+      const { isNew } = await holds.open(tx, hold);
+      if (!isNew && reason !== undefined) await holds.addReason(tx, hold);
+    });
     response.json(await show(await get(id)));
   });
 

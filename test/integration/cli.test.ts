@@ -156,18 +156,19 @@ describe('bill org', () => {
     ]);
     expect((await bill(['org', 'set', id, '--max-daily', '3'])).out).toBe(`${id}: nothing has changed\n`);
     expect((await bill(['org', 'suspend', id, '--reason', 'unpaid'])).out).toMatch(/\n +holds +none → operator: unpaid \(hld_\w+\)\n$/);
-    const again = await bill(['org', 'suspend', id, '--reason', 'fraud']);
-    expect(again.out).toMatch(
+    const again = () => bill(['org', 'suspend', id, '--reason', 'fraud']);
+    expect((await again()).out).toMatch(/\n +holds +operator: unpaid \(hld_\w+\) → operator: unpaid; \S+: fraud \(hld_\w+\)\n$/);
+    expect((await again()).out).toMatch(
       new RegExp(
-        `^${id}: it is suspended already, by \\S+ since \\S+Z: unpaid \\((hld_\\w+)\\)\\. That stays, and who and why now is not stored; to change it: bill release \\1 "reason", and suspend again\n$`,
+        `^${id}: it is suspended already, by \\S+ since \\S+Z: unpaid; \\S+: fraud \\(hld_\\w+\\)\\. That stays; another --reason is added to it\n$`,
       ),
     );
-    expect((await bill(['org', 'resume', id])).out).toMatch(/\n +holds +operator: unpaid \(hld_\w+\) → none\n$/);
+    expect((await bill(['org', 'resume', id])).out).toMatch(/\n +holds +operator: unpaid; \S+: fraud \(hld_\w+\) → none\n$/);
     expect((await bill(['org', 'resume', id])).out).toBe(`${id}: nothing has changed: it was not held\n`);
     const until = new Date(Date.now() + 3_600_000).toISOString();
     await world.admin.post('/api/v1/holds', { scope: 'organization', subject: id, reason: 'for an hour', until });
     expect((await bill(['org', 'suspend', id])).out).toMatch(
-      /: for an hour \(hld_\w+\)\. That lasts until it is released from now on, and who/,
+      /: for an hour \(hld_\w+\)\. That lasts until it is released from now on; another --reason is added to it/,
     );
     await bill(['org', 'resume', id]);
     expect(await bill(['org', 'set', id])).toMatchObject({ code: 2, out: '', err: expect.stringMatching(/^bill: nothing to set: /) });

@@ -556,6 +556,19 @@ describe('what an operator switches', () => {
     await expectChargedOnce(world, organization);
   });
 
+  test('suspend of what is held already adds its reason, once, and tells the hold once more', async () => {
+    const id = await created(world);
+    const suspend = async (body: object) => (await world.admin.post(`${ORGANIZATIONS}/${id}/suspend`, body)).data.holds;
+    await suspend({ reason: 'unpaid invoices', by: 'ann' });
+    expect(await suspend({ reason: 'unpaid invoices', by: 'ann' })).toMatchObject([{ detail: 'unpaid invoices' }]);
+    const detail = 'unpaid invoices; bob: fraud';
+    expect(await suspend({ reason: 'fraud', by: 'bob' })).toMatchObject([{ detail, opened_by: 'ann' }]);
+    expect(await suspend({ reason: 'fraud', by: 'bob' })).toMatchObject([{ detail }]);
+    expect(await suspend({})).toMatchObject([{ detail }]);
+    const query = `select data->>'detail' as detail from outbound_event where organization_id = $1 and type = 'hold.opened' order by id`;
+    expect((await world.sql.query(query, [id])).rows.map((row) => row.detail)).toEqual(['unpaid invoices', detail]);
+  });
+
   test('suspend needs no reason, refuses what is none, and is 404 for nobody', async () => {
     const id = await created(world);
     expect((await world.admin.post(`${ORGANIZATIONS}/${id}/suspend`)).data.holds).toMatchObject([{ reason: 'operator' }]);

@@ -105,14 +105,14 @@ function printRehearsed({ dryRun, json }: Rehearsed): void {
   if (dryRun && !json) console.error('Nothing was stored (--dry-run).');
 }
 
-/** The first hold stays as it is, whoever asks for another one and why; only its end may be put off. */
+/** The hold says already why, or nobody says why now; only its end may be put off. */
 function suspendedAlready(organization: Row, before: Row): string {
   const held = ownHold(organization);
   if (!held) return 'nothing has changed';
   const { id, detail, opened_by: by, since, until } = held;
   const first = `it is suspended already, by ${by} since ${since}: ${detail} (${id})`;
   const stays = until === ownHold(before)?.until ? 'That stays' : 'That lasts until it is released from now on';
-  return `${first}. ${stays}, and who and why now is not stored; to change it: bill release ${id} "reason", and suspend again`;
+  return `${first}. ${stays}; another --reason is added to it`;
 }
 
 function ownHold(organization: Row): PresentedHold | undefined {
