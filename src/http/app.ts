@@ -30,12 +30,12 @@ const REQUEST_DEADLINE_MS = 10_000;
 const IDLE_CONNECTION_MS = 75_000;
 
 export function createApp(dependencies: HttpDependencies): Express {
-  const { adminApiKey, log, metrics } = dependencies;
+  const { adminApiKey, log, metrics, isStopping } = dependencies;
   const app = express();
   app.disable('x-powered-by');
   app.set('query parser', 'simple');
   if (isTracing()) app.use(traceRequest);
-  app.use(requestLog(log, metrics), cutOffAfterAnswer);
+  app.use(requestLog(log, metrics), cutOffAfterAnswer, endConnectionsWhile(isStopping));
 
   // Before everything that an alert does not need. What helmet sets is for browsers.
   app.post('/webhooks/litellm/limit-exceeded', countIngest(metrics, 'litellm'), litellmWebhook(dependencies));
@@ -81,13 +81,21 @@ export async function listen(app: Express, host: string, port: number): Promise<
 
 /** Takes no other connection and waits for the requests under way, `graceMs` at most; then it closes what is left. */
 export async function endRequests(server: Server, graceMs: number): Promise<void> {
-  // A connection whose request ends now is kept for no other. 0 would keep it for ever.
+  // Nor is a connection kept whose request began before the process was told to stop. 0 would keep it for ever.
   server.keepAliveTimeout = 1;
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
   const deadline = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;
   clearTimeout(deadline);
+}
+
+/** Tells the sender to open its next connection elsewhere: the end of the process would cut off what it sends on this one. */
+function endConnectionsWhile(isStopping: () => boolean): RequestHandler {
+  return (_request, response, next) => {
+    if (isStopping()) response.set('Connection', 'close');
+    next();
+  };
 }
 
 /** No id and no filter holds a NUL, and in PostgreSQL a statement with one fails like a broken connection. */

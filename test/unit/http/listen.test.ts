@@ -4,7 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from '@jest/globals';
 import express from 'express';
-import { endRequests, listen } from '../../../src/http/app.ts';
+import { createApp, endRequests, listen } from '../../../src/http/app.ts';
+import type { HttpDependencies } from '../../../src/http/dependencies.ts';
+import { createLogger } from '../../../src/observability/log.ts';
+import { Metrics } from '../../../src/observability/metrics.ts';
 
 let server: Server | undefined;
 const agent = new Agent({ keepAlive: true });
@@ -36,6 +39,20 @@ test('a connection that a balancer keeps is not closed before the balancer lets 
   const first = await ask(port);
   await sleep(IDLE_MS);
   expect(await ask(port)).toBe(first);
+});
+
+test('from SIGTERM on each answer ends its connection, so the sender opens the next one elsewhere', async () => {
+  let stopping = false;
+  const log = createLogger('silent');
+  // What /health asks for.
+  const needs = { adminApiKey: 'a-key', log, metrics: new Metrics('serve', log), probes: {}, isStopping: () => stopping };
+  server = await listen(createApp(needs as unknown as HttpDependencies), '127.0.0.1', 0);
+  const { port } = server.address() as AddressInfo;
+  const first = await ask(port);
+  expect(await ask(port)).toBe(first);
+  stopping = true;
+  expect(await ask(port)).toBe(first);
+  expect(await ask(port)).not.toBe(first);
 });
 
 test('the end waits for the request under way, and not for another one on its connection', async () => {
