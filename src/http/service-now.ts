@@ -41,8 +41,11 @@ export async function hindranceOf(
   { workflows, ...service }: Pick<HttpDependencies, 'workflows' | ServiceNeeds>,
   { em, run, now }: { em: EntityManager; run: EventRun; now: Date },
 ): Promise<Hindrance> {
-  const trouble = await withDeadline(workflows.troubleOf(run), TROUBLE_DEADLINE_MS).catch(() => undefined);
-  return { trouble, stop: (await serviceNow(service, em, now)).stop };
+  const [trouble, { stop }] = await Promise.all([
+    withDeadline(workflows.troubleOf(run), TROUBLE_DEADLINE_MS).catch(() => undefined),
+    serviceNow(service, em, now),
+  ]);
+  return { trouble, stop };
 }
 
 async function dependency({ probe, ...named }: Omit<Dependency, 'failure'> & { probe: Probe }, now: Date): Promise<Dependency> {
