@@ -23,10 +23,12 @@ export async function serviceNow(
   em: EntityManager,
   now: Date,
 ): Promise<ServiceNow> {
+  // A key that is refused fails it too.
+  const adviceOnStripe = `${adviceOnSilence(stripeApiBase)}, and that STRIPE_SECRET_KEY is right`;
   const [temporal, ...dependencies] = await Promise.all([
     temporalFacts(),
     dependency({ name: 'LiteLLM', advice: LITELLM_ADVICE, probe: probes.kms }, now),
-    dependency({ name: 'Stripe', advice: adviceOnSilence(stripeApiBase), probe: probes.stripe }, now),
+    dependency({ name: 'Stripe', advice: adviceOnStripe, probe: probes.stripe }, now),
   ]);
   const facts = { ...(await serviceFacts(em)), temporal, dependencies };
   const [hold] = facts.holds.map(serviceHoldLine);

@@ -469,7 +469,7 @@ describe('of the service', () => {
   test('a LiteLLM and a Stripe that do not answer', async () => {
     await world.withAnotherApi({ KMS_BASE_URL: 'http://127.0.0.1:1', STRIPE_API_BASE: 'http://127.0.0.1:1' }, async (url) => {
       const standIn = expect.stringMatching(
-        /^the stand-in for Stripe at http:\/\/127\.0\.0\.1:1 \(STRIPE_API_BASE\) gives no usable answer/,
+        /^the stand-in for Stripe at http:\/\/127\.0\.0\.1:1 \(STRIPE_API_BASE\) gives no usable answer: .*STRIPE_SECRET_KEY/,
       );
       expect(await lines(url)).toContainEqual(expect.objectContaining({ check: 'Stripe', next: standIn }));
       for (const check of ['LiteLLM', 'Stripe'])
