@@ -166,10 +166,10 @@ export function standingOf(facts: OrganizationFacts, now: Date, obstacles = NONE
     ...underWay(facts, obstacles.stop),
   ];
   const { id, isAutoRecharged, isBlocked } = facts;
-  const off = (why: string, next: string) => bySetting(facts, { state: 'off', why, next });
+  const off = (why: string, next: string): Standing => ({ state: 'off', since: null, why, next });
   if (!isAutoRecharged) found.push(off(REFUSALS.auto_recharge_disabled, actionOnRefusal('auto_recharge_disabled', id)));
   if (isBlocked) found.push(off('it is blocked, so LiteLLM refuses its calls and nothing is charged', `bill org set ${id} --blocked off`));
-  const [first, ...others] = found.toSorted(byUrgency);
+  const [first, ...others] = found.toSorted(byUrgency).map((standing) => (standing.since ? standing : bySetting(facts, standing)));
   return first ? withOthers(first, others) : unremarkable(facts, obstacles, now);
 }
 
@@ -191,6 +191,7 @@ function byUrgency(one: Standing, other: Standing): number {
   return ORGANIZATION_STATES.indexOf(one.state) - ORGANIZATION_STATES.indexOf(other.state) || timeOf(one) - timeOf(other);
 }
 
+/** A setting has none of its own: what has happened comes before it. */
 function timeOf({ since }: Standing): number {
   return since?.getTime() ?? Number.POSITIVE_INFINITY;
 }
@@ -274,16 +275,18 @@ function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization
 }
 
 /** What a setting leads to has been so since the last change at least, which may have been of another one. */
-function bySetting({ settingsAt }: OrganizationFacts, { why, ...standing }: Omit<Standing, 'since'>): Standing {
+function bySetting({ settingsAt }: OrganizationFacts, { why, ...standing }: Standing): Standing {
   return { ...standing, since: settingsAt, why: `${why} (since its settings were last changed, or longer)` };
 }
 
 /** Settings under which no recharge is possible, or each is held. */
-function limited(facts: OrganizationFacts): Standing[] {
-  const { id, limitsOfNothing, limitsOfOneCharge } = facts;
-  return [...limitsOfNothing, ...limitsOfOneCharge].map(({ why, flag }) =>
-    bySetting(facts, { state: 'limit_reached', why, next: `bill org set ${id} ${flag}` }),
-  );
+function limited({ id, limitsOfNothing, limitsOfOneCharge }: OrganizationFacts): Standing[] {
+  return [...limitsOfNothing, ...limitsOfOneCharge].map(({ why, flag }) => ({
+    state: 'limit_reached',
+    since: null,
+    why,
+    next: `bill org set ${id} ${flag}`,
+  }));
 }
 
 /** The command that ends a hold. */

@@ -402,6 +402,17 @@ max_charge is 10.00 USD (since its settings were last changed, or longer)
 → bill org set acme --max-charge <amount>`,
     ],
     [
+      'a max_charge that would hold each charge, and the limit that refuses one now',
+      {
+        limitsOfOneCharge: [{ why: 'max_charge is 10.00 USD', flag: '--max-charge <amount>' }],
+        refusals: [{ reason: 'daily_limit_reached', since: minutesAgo(3) }],
+      },
+      `
+limit reached since 11:57
+max_daily_recharges is used up for today
+→ it is charged again from 2026-11-26 23:00 UTC on; bill org set acme --max-daily <n>, or wait for the next day`,
+    ],
+    [
       'a block of ours',
       { isBlocked: true, lowSince: minutesAgo(1), refusals: [{ reason: 'team_blocked', since: minutesAgo(1) }] },
       `
