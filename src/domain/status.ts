@@ -425,13 +425,13 @@ export function troubleText(trouble: RunTrouble): string {
   return `${failureOf(trouble)}; ${goesOn(trouble, null)}`;
 }
 
-/** A step takes seconds where nothing hangs, and fails by itself only after half a minute. */
+/** A step takes seconds where nothing hangs and there is not much to do, and fails by itself only after half a minute. */
 const LONG_STEP_MS = 5_000;
 
 /** What is said of a step that takes long and has not failed yet; null of one that does not take long. */
 export function longStepText({ step, since }: RunStep, now: Date): string | null {
   if (now.getTime() - since.getTime() < LONG_STEP_MS) return null;
-  return `${step} has been under way since ${shownToTheSecond(since)}: bill doctor says what does not answer`;
+  return `${step} has been under way since ${shownToTheSecond(since)}: bill doctor says whether all that it needs answers`;
 }
 
 function shownToTheSecond(time: Date): string {
