@@ -103,6 +103,12 @@ export async function lastMover(em: EntityManager, organizationId: string): Prom
 }
 
 /**
+ * SQL on a reversal `v` whose taking is entered: the budget went as we had planned. Else a person has accepted it, who may have
+ * written another one. What is parked after its taking was taken by us.
+ */
+const TAKEN_AS_PLANNED = `(v.failure_message is null or v.status = 'needs_attention')`;
+
+/**
  * The steps of the team's budget that were entered after `mover` had moved the organization's quota last, oldest first.
  * null when no such move is entered.
  */
@@ -114,8 +120,8 @@ export async function stepsSince(
   const rows = await em.execute<{ mover: string; before: string | null; after: string | null; is_of_team: boolean }[]>(
     `select coalesce(nullif(t.reference, ''), t.recharge_id) as mover,
        coalesce(v.litellm_team_id, r.litellm_team_id) = ? as is_of_team,
-       case when v.id is null then r.quota_before when t.kind = 'grant' then v.given_before else v.taken_before end::text as before,
-       case when v.id is null then r.quota_after when t.kind = 'grant' then v.given_after else v.taken_after end::text as after
+       case when v.id is null then r.quota_before when t.kind = 'grant' then v.given_before when ${TAKEN_AS_PLANNED} then v.taken_before end::text as before,
+       case when v.id is null then r.quota_after when t.kind = 'grant' then v.given_after when ${TAKEN_AS_PLANNED} then v.taken_after end::text as after
      from ledger_transfer t join recharge r on r.id = t.recharge_id left join reversal v on v.id = t.reference
      where t.organization_id = ? and 'granted' in (t.debit_account, t.credit_account) order by t.sequence`,
     [teamId, organizationId],

@@ -1,5 +1,6 @@
 /** Reversals that no rule covers: they stay visible, hold up nothing else, and a person settles them. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import * as ledger from '../../src/database/ledger.ts';
 import { BUDGET_AFTER, HELD, NEEDS_ATTENTION, RECHARGED, REFUNDED } from '../support/books.ts';
 import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { ReversalScene } from '../support/reversals.ts';
@@ -420,6 +421,15 @@ describe('a person accepts a parked reversal', () => {
     expect(await world.findingsOf(organization)).toEqual([]);
     expect(await world.alerted(organization, { max_budget: 7.5 })).toEqual(RECHARGED);
     expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+  });
+
+  test('nobody takes the write that was planned for the one that the person has made, should the database be restored', async () => {
+    const { organization, rechargeId, refundId } = await parked();
+    await world.setBudget(organization.teamId, 7.5);
+    const wish = { resolution: 'accept', reason: '28.00 was right, less 20.50', by: 'ann' };
+    expect((await world.admin.post(`/api/v1/reversals/${refundId}/resolve`, wish)).status).toBe(200);
+    const team = { organizationId: organization.id, teamId: organization.teamId };
+    expect(await ledger.stepsSince(scene.database.fork(), team, rechargeId)).toEqual([{ before: null, after: null }]);
   });
 
   test('when the money has come again meanwhile: nothing is booked, and no quota is given on top', async () => {
