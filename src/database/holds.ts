@@ -336,7 +336,11 @@ export async function onOrganizations(em: EntityManager, organizationIds: readon
 
 /** The oldest that applied to the organization at a time: its own, on its card, or of the service. */
 export async function appliedAt(em: EntityManager, organizationId: string, at: Date): Promise<Hold | null> {
-  const isOpenThen = { since: { $lte: at }, $or: [{ releasedAt: null }, { releasedAt: { $gte: at } }] };
+  // One whose time is over is released by a later sweep.
+  const isOpenThen = {
+    since: { $lte: at },
+    $and: [{ $or: [{ releasedAt: null }, { releasedAt: { $gte: at } }] }, { $or: [{ until: null }, { until: { $gt: at } }] }],
+  };
   const oldest = { orderBy: { since: 'asc' } } as const;
   // Apart, because each has an index.
   const own = await em.findOne(Hold, { organizationId, ...isOpenThen }, oldest);

@@ -95,6 +95,18 @@ describe("a claim of the budget that has waited for the organization's lock", ()
   });
 });
 
+test('the hold that has refused an event is none whose time was over, and which nobody has released yet', async () => {
+  const id = await organization();
+  const hold = { scope: 'organization', subject: id, openedBy: 'ann', organizationId: id } as const;
+  const past = new Date(Date.now() - 60_000);
+  const over = await holds.open(em, { ...hold, reason: 'operator', detail: 'for an hour' });
+  await sql.query("update hold set since = now() - interval '1 hour', until = $2 where id = $1", [over.id, past]);
+  const standing = await holds.open(em, { ...hold, reason: 'runaway', detail: 'until it is released' });
+  await sql.query("update hold set since = now() - interval '2 minutes' where id = $1", [standing.id]);
+  expect((await holds.appliedAt(em, id, new Date()))?.id).toBe(standing.id);
+  expect((await holds.appliedAt(em, id, new Date(past.getTime() - 1)))?.id).toBe(over.id);
+});
+
 describe('a read', () => {
   test('returns what the database has now, whatever the same unit of work read before', async () => {
     const id = await organization();
