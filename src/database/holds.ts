@@ -242,7 +242,8 @@ export async function isCardInQuestion(em: EntityManager, organizationId: string
 /**
  * Releases what another card ends, where the organization has another card now: another fingerprint, the same
  * card with another expiry or saved anew. A hold on a card that an organization of another customer was to be charged
- * with last stays for that one, whichever of them has opened it: the last of them ends it.
+ * with last stays for that one, whichever of them has opened it: the last of them ends it. This one is noted as not
+ * stopped by it.
  */
 export async function releaseForChangedCard(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
   await releaseWhere(
@@ -251,10 +252,31 @@ export async function releaseForChangedCard(tx: EntityManager, organizationId: s
        and (organization_id = ? or scope = 'card' and subject = ${lastCardOf('?')})
        and case when scope = 'card' and subject not in (?, ?) then not exists (
            select from organization_balance_config own join organization_balance_config o on o.stripe_customer_id <> own.stripe_customer_id
-           where own.c_organization_id = ? and subject = ${lastCardOf('o.c_organization_id')})
+           where own.c_organization_id = ? and subject = ${lastCardOf('o.c_organization_id')}
+             and not exists (select from card_replaced r where r.hold_id = hold.id and r.organization_id = o.c_organization_id))
          else organization_id = ? and card_id <> ? end`,
     [organizationId, organizationId, holdSubjectOf(card), card.id, organizationId, organizationId, card.id],
     { by: 'another card', reason: `payment method ${card.id}, expires ${card.expiry || 'never'}` },
+  );
+  await noteReplaced(tx, organizationId, card);
+}
+
+/** Which of the holds that stay are on another card than the organization's, and which are on the one that it has again. */
+async function noteReplaced(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
+  const subjects = [holdSubjectOf(card), card.id];
+  await tx.execute('delete from card_replaced r using hold h where h.id = r.hold_id and r.organization_id = ? and h.subject in (?, ?)', [
+    organizationId,
+    ...subjects,
+  ]);
+  await tx.execute(
+    `insert into card_replaced (organization_id, hold_id)
+     select ?, h.id from hold h
+     where h.released_at is null and h.scope = 'card' and h.reason in (${sqlList(CARD_REASONS)}) and h.subject not in (?, ?)
+       and (h.subject = ${lastCardOf('?')} or h.organization_id in (
+         select same.c_organization_id from organization_balance_config own
+         join organization_balance_config same on same.stripe_customer_id = own.stripe_customer_id where own.c_organization_id = ?))
+     order by h.id on conflict do nothing`,
+    [organizationId, ...subjects, organizationId, organizationId],
   );
 }
 

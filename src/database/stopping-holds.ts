@@ -1,7 +1,7 @@
 /**
  * Which holds stop which organizations, as far as the database knows: Stripe is not asked which card a customer has now.
  * A hold on a card stops whoever was to be charged with it last, and whoever has the customer of the organization whose
- * attempt has led to it, but for one that was to be charged with another card since.
+ * attempt has led to it, but for one that was to be charged with another card since, or whose customer has another one.
  */
 import type { Stopped } from '../domain/hold.ts';
 import type { StandingHold } from '../domain/status.ts';
@@ -77,5 +77,6 @@ function stopsOf(ids: string): string {
       select ${columns} from hold h where h.scope = 'organization' and h.subject = o.id and ${isOpen}
       union select ${columns} from hold h where h.scope = 'card' and h.subject in (last.card, last.payment_method_id) and ${isOpen}
       union select ${columns} from of_customer h
-        where h.customer = o.customer and (last.created_at is null or last.created_at < h.since)) h`;
+        where h.customer = o.customer and (last.created_at is null or last.created_at < h.since)) h
+    where not exists (select from card_replaced r where r.hold_id = h.id and r.organization_id = o.id)`;
 }

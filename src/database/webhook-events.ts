@@ -112,8 +112,8 @@ export type SweepStanding = { hasOpenEvent: boolean; fruitless: FailuresInARow }
 
 /**
  * What a sweep has to know before it reports an organization again. Fruitless are its own events that failed
- * since the last recharge that succeeded, or the last hold of it or of the service that ended, and that arrived since
- * its settings were last changed. One that met an open recharge is left out, because that recharge counts by itself;
+ * since the last recharge that succeeded, the last hold of it or of the service that ended, or the last time that its
+ * customer replaced a card that is held, and that arrived since its settings were last changed. One that met an open recharge is left out, because that recharge counts by itself;
  * so is one that met no card, when Stripe has shown one since.
  */
 export async function sweepStandings(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, SweepStanding>> {
@@ -131,6 +131,7 @@ export async function sweepStandings(em: EntityManager, organizationIds: readonl
          and e.processed_at > greatest(
            (select max(r.updated_at) from recharge r where r.organization_id = o.c_organization_id and r.status = 'succeeded'),
            (select max(h.released_at) from hold h where h.organization_id = o.c_organization_id),
+           (select max(c.at) from card_replaced c where c.organization_id = o.c_organization_id),
            (select max(h.released_at) from hold h where h.scope = 'service'), '-infinity')) own
      where c_organization_id in (select jsonb_array_elements_text(?::jsonb))`,
     [JSON.stringify(organizationIds)],

@@ -121,11 +121,18 @@ async function releaseForCard(
   { customerId }: StripeNotice,
 ): Promise<void> {
   if (!customerId) return;
-  for (const { id } of await organizations.ofCustomer(em, customerId)) {
-    if (!(await holds.isCardInQuestion(em, id)) && !(await refusals.isCardless(em, id))) continue;
-    const choice = await payments.chooseCard(customerId);
-    if (choice.kind !== 'found') continue;
+  const paying = await organizations.ofCustomer(em, customerId);
+  if (!(await isAnyStopped(em, paying))) return;
+  const choice = await payments.chooseCard(customerId);
+  if (choice.kind !== 'found') return;
+  for (const { id } of paying) {
     await holds.releaseForChangedCard(em, id, choice.card);
     await refusals.forgetCardless(em, id);
   }
+}
+
+/** Whether one of them may be held because of its card, or have none. */
+async function isAnyStopped(em: EntityManager, paying: readonly { id: string }[]): Promise<boolean> {
+  for (const { id } of paying) if ((await holds.isCardInQuestion(em, id)) || (await refusals.isCardless(em, id))) return true;
+  return false;
 }

@@ -13,7 +13,7 @@ beforeAll(async () => {
 beforeEach(() => world.stripeKnob('webhooks', { enabled: true }));
 afterAll(() => world.close());
 
-type ShownHold = { scope: string; reason: string; released_by: string | null };
+type ShownHold = { scope: string; reason: string; released_by: string | null; stops?: unknown };
 
 /** Of the organization and its cards, the newest first. */
 async function holdsOf({ id }: Organization): Promise<ShownHold[]> {
@@ -144,6 +144,58 @@ test('the next sweep charges the new card, without a pause', async () => {
   await isReleased(organization, 'card_refused');
   await world.sweep();
   await world.eventually(async () => (await world.books(organization)).charges === 1, 'the sweep has the new card charged');
+});
+
+describe('of two customers with the card that is refused for good', () => {
+  /** The first was refused, and the second was charged with the card before. */
+  async function sharing(): Promise<[Organization, Organization]> {
+    const fingerprint = newFingerprint();
+    const [one, other] = [await world.organization({ fingerprint }), await world.organization({ fingerprint })];
+    expect(await world.alerted(other)).toMatchObject({ success: true });
+    await world.stripeKnob(`payment_methods/${await cardOf(one)}`, { behaves_like: REFUSED_FOR_GOOD });
+    expect(await world.alerted(one)).toEqual(unsuccessful('declined'));
+    await handled();
+    return [one, other];
+  }
+
+  async function states(...organizations: Organization[]): Promise<string[]> {
+    const stateOf = async ({ id }: Organization) =>
+      (await world.admin.get('/api/v1/status', { params: { organization_id: id } })).data.organizations.data[0].state;
+    return Promise.all(organizations.map(stateOf));
+  }
+
+  test('the one that names another card is charged by the next sweep, and the hold stays for the other', async () => {
+    const [one, other] = await sharing();
+    await world.sweep();
+    expect(await outcomesOfSweeps(one)).toEqual(['held']);
+    expect(await states(one, other)).toEqual(['card_declined', 'card_declined']);
+    await world.attachCard(one.customerId, 'pm_card_visa');
+    await handled();
+    expect(await states(one, other)).toEqual(['recharging', 'card_declined']);
+    expect(await holdsOf(one)).toMatchObject([{ released_by: null, stops: { organization_ids: [other.id] } }]);
+    await world.sweep();
+    expect(await outcomesOfSweeps(one)).toEqual(['held', 'succeeded']);
+  });
+
+  test('the hold ends when both have another card, before either is charged again', async () => {
+    const [one, other] = await sharing();
+    for (const { customerId } of [one, other]) {
+      await world.attachCard(customerId, 'pm_card_visa');
+      await handled();
+    }
+    expect(await holdsOf(one)).toMatchObject([{ released_by: 'another card' }]);
+  });
+
+  test('the hold stops the first again when it has the card again', async () => {
+    const [one, other] = await sharing();
+    const card = await cardOf(one);
+    await world.attachCard(one.customerId, 'pm_card_visa');
+    await handled();
+    await world.stripe.customers.update(one.customerId, { invoice_settings: { default_payment_method: card } });
+    await handled();
+    expect(await states(one, other)).toEqual(['card_declined', 'card_declined']);
+    expect(await world.alerted(one)).toEqual(HELD);
+  });
 });
 
 test('the next sweep charges the first card of a customer who had none, without a pause, and the refusal is forgotten', async () => {
