@@ -12,6 +12,11 @@ import type { Recharge } from './entities.ts';
 import * as holds from './holds.ts';
 import { sqlList } from './sql.ts';
 
+/** What has to be done before the same card is asked again. Another card needs nothing of it. */
+const WHAT_COMES_FIRST: Partial<Record<DeclineKind, string>> = {
+  authentication_required: ': before it is asked again, the customer has to confirm it with the bank, for use without them',
+};
+
 const FAILED_OUTCOMES = ['soft', 'hard', 'authentication_required'] as const satisfies DeclineKind[];
 
 /** A recharge in one of these may be asking the card's network right now. */
@@ -126,7 +131,7 @@ export async function fail(tx: EntityManager, recharge: Recharge, { kind, code }
     else
       await openOnCard(tx, recharge, card, {
         reason,
-        detail: `the card was declined with ${code} at the attempt of ${namesOf(recharge)}`,
+        detail: `the card was declined with ${code} at the attempt of ${namesOf(recharge)}${WHAT_COMES_FIRST[kind] ?? ''}`,
         forMs,
       });
   }

@@ -94,6 +94,13 @@ describe('a card that is declined', () => {
     expect(await openHolds(`organization_id=${organization.id}`)).toEqual([]);
   });
 
+  test('because its bank wants the customer present, says that asking it again alone leads nowhere', async () => {
+    const organization = await world.organization({ card: 'pm_card_authenticationRequired' });
+    expect(await world.alerted(organization)).toEqual(unsuccessful('action_required'));
+    const confirm = 'before it is asked again, the customer has to confirm it with the bank, for use without them';
+    expect(await holdOf(organization)).toMatchObject({ reason: 'declined', detail: expect.stringContaining(confirm) });
+  });
+
   test('case 61: is asked thirteen times in 30 days at most, though an operator releases every hold each time', async () => {
     const organization = await world.organization();
     await makeCardBehaveLike(organization, 'pm_card_chargeDeclinedInsufficientFunds');
