@@ -249,16 +249,26 @@ async function driftsOf(em: EntityManager, ids: readonly string[]): Promise<Map<
 
 type OwnedDrift = StandingDrift & { organization: string };
 
-/** What the last synchronisation of each could not settle, and since when that has been so. */
+/** Whether the run `s` has synchronised `o`. */
+const SYNCHRONISED = `s.status = 'succeeded' and not s.dry_run and (s.organization_ids is null or s.organization_ids @> to_jsonb(o.id))`;
+/** Whether the item `e` is of the same difference as `i`. */
+const SAME_DIFFERENCE =
+  'e.organization_id = i.organization_id and e.kind = i.kind and e.subject = i.subject and e.theirs is not distinct from i.theirs';
+
+/**
+ * What the last synchronisation of each could not settle, and since when that has been so: one that has not found it was
+ * between this time and the one before.
+ */
 async function unsettledOf(em: EntityManager, ids: readonly string[]): Promise<OwnedDrift[]> {
   const rows = await em.execute<(Omit<OwnedDrift, 'at' | 'hasFailed'> & { at: string; failed: boolean })[]>(
     `select o.id as organization, i.kind, i.subject, i.ours, i.theirs, i.reason, i.outcome = 'failed' as failed,
-       (select min(e.at) from sync_item e where e.organization_id = i.organization_id and e.kind = i.kind and e.subject = i.subject
-          and e.theirs is not distinct from i.theirs) as at
+       (select min(e.at) from sync_item e where ${SAME_DIFFERENCE} and e.run_id > coalesce(
+          (select s.id from sync_run s where ${SYNCHRONISED} and not exists (
+             select from sync_item e where e.run_id = s.id and ${SAME_DIFFERENCE}) order by s.id desc limit 1), '')) as at
      from jsonb_array_elements_text(?::jsonb) o (id)
      join lateral (
-       select id from sync_run s where s.status = 'succeeded' and not s.dry_run and s.started_at > now() - interval '${DRIFT_WINDOW}'
-         and (s.organization_ids is null or s.organization_ids @> to_jsonb(o.id)) order by s.id desc limit 1) run on true
+       select id from sync_run s where ${SYNCHRONISED} and s.started_at > now() - interval '${DRIFT_WINDOW}'
+       order by s.id desc limit 1) run on true
      join sync_item i on i.run_id = run.id and i.organization_id = o.id and i.outcome in (${sqlList(UNSETTLED_OUTCOMES)})
      -- A team that a sweep has seen since is there, and can be read.
      where not (i.kind in ('team_deleted', 'team_not_found', 'team_missing', 'team_unreadable')

@@ -236,6 +236,16 @@ describe('of an organization', () => {
     await sync();
     expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
 
+    // It is edited in the same way once more, and stays so.
+    await world.setBudget(organization.teamId, 31);
+    await sync();
+    const again = await standingOf(organization);
+    expect(Date.parse(String(again.since))).toBeGreaterThan(Date.parse(String(standing.since)));
+    await sync();
+    expect(await standingOf(organization)).toMatchObject({ since: again.since });
+    await world.kms.post('/team/update', callAsTold(again));
+    await sync();
+
     const nothing = await world.admin.post(`/api/v1/organizations/${organization.id}/accept-budget`, { reason: 'it was meant' });
     expect([nothing.status, nothing.data.detail]).toEqual([409, 'max_budget in LiteLLM is 30.50, as expected']);
     await world.setBudget(organization.teamId, 500);
