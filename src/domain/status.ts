@@ -325,9 +325,9 @@ function differing({ id, drifts, gone, holds, budgetExpected }: OrganizationFact
   }));
 }
 
-/** The advice, and what was tried and has failed. */
+/** The advice, and what was tried and has failed. How a deleted team is made again is a command, with the balance known by now. */
 function whyOf({ kind, reason, hasFailed }: StandingDrift): string {
-  if (reason === null) return DRIFT_ADVICE[kind];
+  if (reason === null || kind === 'team_deleted') return DRIFT_ADVICE[kind];
   return hasFailed ? `${DRIFT_ADVICE[kind]}, which has failed: ${reason}` : reason;
 }
 

@@ -491,6 +491,21 @@ then: bill org accept-budget acme "reason"
 then: bill sweep`,
     ],
     [
+      'a team that is gone, as a synchronisation has found: no figure beside those of the command',
+      {
+        drifts: [drift('team_deleted', { reason: 'make the team again: POST /team/new {"max_budget":30.5}' })],
+        gone: { left: parseQuota('9.50'), lastBudget: parseQuota('30.50') },
+      },
+      `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
+→ one of:
+bill org set acme --team <id>      # it is another team
+${litellm('/team/new', '{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}')}    # it is made again, with what was left when it was last seen: take off what was spent since
+then: bill org accept-budget acme "reason"
+then: bill sweep`,
+    ],
+    [
       'a team that is gone with all that was written',
       { drifts: [drift('team_deleted')], gone: { left: parseQuota('30.50'), lastBudget: parseQuota('30.50') } },
       `
