@@ -723,5 +723,7 @@ test.each([
 test('a step that has been under way for five seconds is said to be, and one that has just begun is not', () => {
   const text = (seconds: number) => longStepText({ step: 'compareIntents', since: new Date(NOW.getTime() - seconds * 1_000) }, NOW);
   expect([text(0), text(4.999)]).toEqual([null, null]);
-  expect(text(5)).toBe('compareIntents has been under way since 2026-11-26 11:59:55 UTC: bill doctor says whether all that it needs answers');
+  expect(text(5)).toBe(
+    'compareIntents has been under way since 2026-11-26 11:59:55 UTC: bill doctor says whether all that it needs answers',
+  );
 });
