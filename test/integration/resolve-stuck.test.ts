@@ -305,10 +305,13 @@ describe('Temporal cannot be told of the decision', () => {
     ['grant', RECHARGED, BUDGET_AFTER],
   ] as const)('%s: the run finds out by itself, and closes the event rightly', async (resolution, ending, budget) => {
     const { organization, rechargeId, eventId } = await stuck();
+    // Else the run may see the budget first, and grant it by itself.
+    await world.stopWorker();
     if (resolution === 'grant') await world.setBudget(organization.teamId, BUDGET_AFTER);
     await world.withAnotherApi({ TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}` }, async (url) => {
       expect((await resolve(rechargeId, resolution, url)).status).toBe(200);
     });
+    await world.startWorker();
     await runIsOver(eventId);
     expect(await world.closed(eventId)).toEqual(ending);
     expect(await world.books(organization)).toEqual(resolution === 'refund' ? CHARGED_AND_REFUNDED : CHARGED_ONCE);
