@@ -251,9 +251,9 @@ type OwnedDrift = StandingDrift & { organization: string };
 
 /** Whether the run `s` has synchronised `o`. */
 const SYNCHRONISED = `s.status = 'succeeded' and not s.dry_run and (s.organization_ids is null or s.organization_ids @> to_jsonb(o.id))`;
-/** Whether the item `e` is of the same difference as `i`. */
-const SAME_DIFFERENCE =
-  'e.organization_id = i.organization_id and e.kind = i.kind and e.subject = i.subject and e.theirs is not distinct from i.theirs';
+/** When the run `s` has found the difference that `i` is of; null: it has not. The limit has that looked up by the key, run by run. */
+const FOUND_AT = `(select e.at from sync_item e where e.run_id = s.id and e.kind = i.kind and e.subject = i.subject
+  and e.organization_id = i.organization_id and e.theirs is not distinct from i.theirs limit 1)`;
 
 /**
  * What the last synchronisation of each could not settle, and since when that has been so: one that has not found it was
@@ -262,9 +262,8 @@ const SAME_DIFFERENCE =
 async function unsettledOf(em: EntityManager, ids: readonly string[]): Promise<OwnedDrift[]> {
   const rows = await em.execute<(Omit<OwnedDrift, 'at' | 'hasFailed'> & { at: string; failed: boolean })[]>(
     `select o.id as organization, i.kind, i.subject, i.ours, i.theirs, i.reason, i.outcome = 'failed' as failed,
-       (select min(e.at) from sync_item e where ${SAME_DIFFERENCE} and e.run_id > coalesce(
-          (select s.id from sync_run s where ${SYNCHRONISED} and not exists (
-             select from sync_item e where e.run_id = s.id and ${SAME_DIFFERENCE}) order by s.id desc limit 1), '')) as at
+       (select min(${FOUND_AT}) from sync_run s where s.id > coalesce(
+          (select s.id from sync_run s where ${SYNCHRONISED} and ${FOUND_AT} is null order by s.id desc limit 1), '')) as at
      from jsonb_array_elements_text(?::jsonb) o (id)
      join lateral (
        select id from sync_run s where ${SYNCHRONISED} and s.started_at > now() - interval '${DRIFT_WINDOW}'
