@@ -263,21 +263,28 @@ export async function releaseForChangedCard(tx: EntityManager, organizationId: s
 
 /** Which of the holds that stay are on another card than the organization's, and which are on the one that it has again. */
 async function noteReplaced(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
-  const subjects = [holdSubjectOf(card), card.id];
+  await noteCard(tx, organizationId, card);
+  // The organization's lock first: the row refers to it, and a reservation notes the same under that lock.
+  await tx.execute(
+    `with own as materialized (
+       select c_organization_id as id, stripe_customer_id as customer from organization_balance_config where c_organization_id = ? for no key update)
+     insert into card_replaced (organization_id, hold_id)
+     select own.id, h.id from own join hold h on h.released_at is null
+       and h.scope = 'card' and h.reason in (${sqlList(CARD_REASONS)}) and h.subject not in (?, ?)
+       and (h.subject = ${lastCardOf('own.id')} or h.organization_id in (
+         select c_organization_id from organization_balance_config where stripe_customer_id = own.customer))
+     order by h.id on conflict do nothing`,
+    [organizationId, holdSubjectOf(card), card.id],
+  );
+}
+
+/** The organization was to be charged with this card: it is stopped by the holds on it, though it had another one before. */
+export async function noteCard(tx: EntityManager, organizationId: string, card: Card): Promise<void> {
   await tx.execute('delete from card_replaced r using hold h where h.id = r.hold_id and r.organization_id = ? and h.subject in (?, ?)', [
     organizationId,
-    ...subjects,
+    holdSubjectOf(card),
+    card.id,
   ]);
-  await tx.execute(
-    `insert into card_replaced (organization_id, hold_id)
-     select ?, h.id from hold h
-     where h.released_at is null and h.scope = 'card' and h.reason in (${sqlList(CARD_REASONS)}) and h.subject not in (?, ?)
-       and (h.subject = ${lastCardOf('?')} or h.organization_id in (
-         select same.c_organization_id from organization_balance_config own
-         join organization_balance_config same on same.stripe_customer_id = own.stripe_customer_id where own.c_organization_id = ?))
-     order by h.id on conflict do nothing`,
-    [organizationId, ...subjects, organizationId, organizationId],
-  );
 }
 
 /**

@@ -95,6 +95,23 @@ describe("a claim of the budget that has waited for the organization's lock", ()
   });
 });
 
+test('a card that replaces a held one is noted behind the lock of the organization, as a reservation does', async () => {
+  const [id, other] = [await organization(), await organization()];
+  const paid = await recharge(other);
+  await sql.query("update recharge set payment_method_id = 'pm_1', card_fingerprint = 'shared' where id = $1", [paid]);
+  const refused = { scope: 'card', subject: 'shared', reason: 'card_refused', detail: 'refused', openedBy: 'ann' } as const;
+  const hold = await holds.open(em, { ...refused, organizationId: id, cardId: 'pm_2' });
+  const reservation = await sql.connect();
+  await reservation.query('begin');
+  await reservation.query('select from organization_balance_config where c_organization_id = $1 for update', [id]);
+  const noted = holds.releaseForChangedCard(em, id, { id: 'pm_3', fingerprint: 'another', expiry: '' });
+  await eventually(async () => (await sql.query('select from pg_locks where not granted')).rowCount, 'the note waits');
+  const noting = reservation.query('insert into card_replaced values ($1, $2) on conflict do nothing', [id, hold.id]);
+  await noting.then(() => reservation.query('commit')).finally(() => reservation.release(true));
+  await noted;
+  expect((await sql.query('select hold_id from card_replaced where organization_id = $1', [id])).rows).toEqual([{ hold_id: hold.id }]);
+});
+
 test('the hold that has refused an event is none whose time was over, and which nobody has released yet', async () => {
   const id = await organization();
   const hold = { scope: 'organization', subject: id, openedBy: 'ann', organizationId: id } as const;
