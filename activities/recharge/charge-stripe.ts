@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import * as cardAttempts from '../../src/database/card-attempts.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
+import * as holds from '../../src/database/holds.ts';
 import { installationId } from '../../src/database/installation.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import type { Card } from '../../src/domain/card.ts';
@@ -230,7 +231,10 @@ async function callOff(em: EntityManager, recharge: Recharge, { refusal, reason 
     await cardAttempts.forget(tx, recharge.id);
     const changes = { failureCode: refusal ?? 'called_off', failureMessage: reason, ...(card && noted(card)) };
     const from = recharge.status === 'reserved' ? { from: ['reserved'] as const } : {};
-    return recharges.move(tx, recharge, { to: 'cancelled', changes, facts: { reason }, ...from });
+    const cancelled = await recharges.move(tx, recharge, { to: 'cancelled', changes, facts: { reason }, ...from });
+    // Behind the move, which locks the organization.
+    if (card) await holds.noteCard(tx, recharge.organizationId, card);
+    return cancelled;
   });
 }
 

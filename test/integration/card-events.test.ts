@@ -196,6 +196,23 @@ describe('of two customers with the card that is refused for good', () => {
     expect(await states(one, other)).toEqual(['card_declined', 'card_declined']);
     expect(await world.alerted(one)).toEqual(HELD);
   });
+
+  test('the hold stops the second again when it has the card again, after it was charged with another', async () => {
+    const [one, other] = await sharing();
+    const card = await cardOf(other);
+    await world.attachCard(other.customerId, 'pm_card_visa');
+    await handled();
+    await world.spend(other.teamId, 20);
+    expect(await world.alerted(other)).toMatchObject({ success: true });
+    await world.stripe.customers.update(other.customerId, { invoice_settings: { default_payment_method: card } });
+    await handled();
+    await world.spend(other.teamId, 20);
+    expect(await world.alerted(other)).toEqual(HELD);
+    expect(await states(one, other)).toEqual(['card_declined', 'card_declined']);
+    await world.attachCard(one.customerId, 'pm_card_visa');
+    await handled();
+    expect(await holdsOf(one)).toMatchObject([{ released_by: null }]);
+  });
 });
 
 test('the next sweep charges the first card of a customer who had none, without a pause, and the refusal is forgotten', async () => {
