@@ -146,7 +146,10 @@ test('a synchronisation that finds nothing to do asks LiteLLM once a page', asyn
   expect(asked).toEqual(['GET /v2/team/list']);
 });
 
-/** When the run of an event was given its charge, in milliseconds. */
+/**
+ * When Temporal has given the charge of an event to a worker, in milliseconds. Stripe's own times depend on how long the worker
+ * holds one up: on a slow machine two come at once.
+ */
 async function chargeGivenAt(eventId: string): Promise<number[]> {
   const events = (await (await world.runOf(eventId)).fetchHistory()).events ?? [];
   const isCharge = (id: unknown) =>
@@ -158,21 +161,18 @@ async function chargeGivenAt(eventId: string): Promise<number[]> {
     .map(({ eventTime }) => Number(eventTime?.seconds) * 1_000 + Number(eventTime?.nanos) / 1e6);
 }
 
-/** A charge is given a moment before the next one may be. */
-const TOKEN_S = 0.1;
-
 test('charges of all organizations together keep to STRIPE_RATE_LIMIT, and every one is made', async () => {
-  const [limit, crossings] = [3, 12];
+  const [limit, crossings] = [3, 18];
   await world.stopWorker();
   await world.startWorker({ STRIPE_RATE_LIMIT: `${limit}` });
   const organizations = await Promise.all(Array.from({ length: crossings }, () => world.organization()));
   const events = await Promise.all(organizations.map((organization) => world.accepted(organization)));
   expect(await Promise.all(events.map((eventId) => world.closed(eventId)))).toEqual(events.map(() => RECHARGED));
   await Promise.all(organizations.map((organization) => expectChargedOnce(world, organization)));
-  // When Temporal has given each charge to the worker: on a slow machine it may hold one up, and make two at once.
-  const given = (await Promise.all(events.map(chargeGivenAt))).flat();
+  const given = (await Promise.all(events.map(chargeGivenAt))).flat().sort((a, b) => a - b);
   expect(given).toHaveLength(crossings);
-  // At the beginning as many again as in a second may go at once.
-  const seconds = (Math.max(...given) - Math.min(...given)) / 1_000;
-  expect(seconds).toBeGreaterThanOrEqual((crossings - 2 * limit) / limit - TOKEN_S);
+  // At the beginning as many again as in a second may go at once; in the last second a slow server may have noted too late.
+  const most = (seconds: number) => limit * (2 + seconds + 1);
+  for (const [first, from] of given.entries())
+    for (const [last, to] of given.entries()) if (last > first) expect(last - first + 1).toBeLessThanOrEqual(most((to - from) / 1_000));
 });
