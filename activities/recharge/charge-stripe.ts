@@ -1,8 +1,8 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import * as cardAttempts from '../../src/database/card-attempts.ts';
+import * as cardHolds from '../../src/database/card-holds.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Recharge } from '../../src/database/entities.ts';
-import * as holds from '../../src/database/holds.ts';
 import { installationId } from '../../src/database/installation.ts';
 import * as recharges from '../../src/database/recharges.ts';
 import type { Card } from '../../src/domain/card.ts';
@@ -233,7 +233,7 @@ async function callOff(em: EntityManager, recharge: Recharge, { refusal, reason 
     const from = recharge.status === 'reserved' ? { from: ['reserved'] as const } : {};
     const cancelled = await recharges.move(tx, recharge, { to: 'cancelled', changes, facts: { reason }, ...from });
     // Behind the move, which locks the organization.
-    if (card) await holds.noteCard(tx, recharge.organizationId, card);
+    if (card) await cardHolds.noteCard(tx, recharge.organizationId, card);
     return cancelled;
   });
 }

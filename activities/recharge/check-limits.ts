@@ -1,6 +1,7 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import * as balanceSamples from '../../src/database/balance-samples.ts';
 import * as budgets from '../../src/database/budgets.ts';
+import * as cardHolds from '../../src/database/card-holds.ts';
 import type { EntityManager } from '../../src/database/database.ts';
 import type { Organization, Recharge, WebhookEvent } from '../../src/database/entities.ts';
 import * as holds from '../../src/database/holds.ts';
@@ -73,7 +74,9 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       if (isAhead && !isRefusal) return spendFlushing(budget, 'spend_not_shown');
 
       const occasion: Occasion = event.source === 'sweep' ? await occasionOfSweep(em, organization, budget) : { kind: 'alert', isRefusal };
-      const found = (await holds.isCardInQuestion(em, organization.id)) ? await findCard(em, payments, whoseCard(organization)) : undefined;
+      const found = (await cardHolds.isCardInQuestion(em, organization.id))
+        ? await findCard(em, payments, whoseCard(organization))
+        : undefined;
       const reservation = await reservations.reserve(database.fork(), event, {
         organizationId: organization.id,
         seenVersion: organization.version,

@@ -8,6 +8,7 @@ import { describeHold } from '../domain/hold.ts';
 import { quotaMicros } from '../domain/money.ts';
 import { type Decision, REFUSALS, type RechargeHistory, type RechargePolicy, type Refusal } from '../domain/policy.ts';
 import { whyRefusedUnder } from '../domain/settings-warnings.ts';
+import * as cardHolds from './card-holds.ts';
 import { now, statementTime } from './clock.ts';
 import type { EntityManager } from './database.ts';
 import { Organization, Recharge, WebhookEvent } from './entities.ts';
@@ -63,7 +64,7 @@ export async function reserve(
     if (organization.version !== seenVersion) return { kind: 'stale' };
     if (organization.litellmTeamId !== seenTeamId) return { kind: 'stale' };
 
-    if (card) await holds.releaseForChangedCard(tx, organization.id, card);
+    if (card) await cardHolds.releaseForChangedCard(tx, organization.id, card);
     const policy = policyOf(organization);
     const history = await historyOf(tx, organization.id, { card });
     const decision = decide(policy, history);

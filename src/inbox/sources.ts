@@ -1,8 +1,8 @@
 /** The tables that are dispatched from, and what happens with a row of each. */
+import * as cardHolds from '../database/card-holds.ts';
 import type { Database, EntityManager } from '../database/database.ts';
 import type { Recharge } from '../database/entities.ts';
 import * as fraudWarnings from '../database/fraud-warnings.ts';
-import * as holds from '../database/holds.ts';
 import * as organizations from '../database/organizations.ts';
 import * as recharges from '../database/recharges.ts';
 import * as refusals from '../database/refusals.ts';
@@ -126,13 +126,13 @@ async function releaseForCard(
   const choice = await payments.chooseCard(customerId);
   if (choice.kind !== 'found') return;
   for (const { id } of paying) {
-    await holds.releaseForChangedCard(em, id, choice.card);
+    await cardHolds.releaseForChangedCard(em, id, choice.card);
     await refusals.forgetCardless(em, id);
   }
 }
 
 /** Whether one of them may be held because of its card, or have none. */
 async function isAnyStopped(em: EntityManager, paying: readonly { id: string }[]): Promise<boolean> {
-  for (const { id } of paying) if ((await holds.isCardInQuestion(em, id)) || (await refusals.isCardless(em, id))) return true;
+  for (const { id } of paying) if ((await cardHolds.isCardInQuestion(em, id)) || (await refusals.isCardless(em, id))) return true;
   return false;
 }

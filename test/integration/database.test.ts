@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
 import * as budgets from '../../src/database/budgets.ts';
+import * as cardHolds from '../../src/database/card-holds.ts';
 import { Database, type EntityManager } from '../../src/database/database.ts';
 import { isDatabaseOutage } from '../../src/database/errors.ts';
 import * as holds from '../../src/database/holds.ts';
@@ -104,7 +105,7 @@ test('a card that replaces a held one is noted behind the lock of the organizati
   const reservation = await sql.connect();
   await reservation.query('begin');
   await reservation.query('select from organization_balance_config where c_organization_id = $1 for update', [id]);
-  const noted = holds.releaseForChangedCard(em, id, { id: 'pm_3', fingerprint: 'another', expiry: '' });
+  const noted = cardHolds.releaseForChangedCard(em, id, { id: 'pm_3', fingerprint: 'another', expiry: '' });
   await eventually(async () => (await sql.query('select from pg_locks where not granted')).rowCount, 'the note waits');
   const noting = reservation.query('insert into card_replaced values ($1, $2) on conflict do nothing', [id, hold.id]);
   await noting.then(() => reservation.query('commit')).finally(() => reservation.release(true));
@@ -268,7 +269,7 @@ describe('a hold on a card that two organizations were charged with last, and on
     const [one] = [await paying(customers[0]), await paying(customers[1])];
     const hold = { scope: 'card', subject, reason: 'card_refused', detail: 'stolen', openedBy: 'rch_1', cardId: 'pm_1' } as const;
     const { id } = await holds.open(em, { ...hold, organizationId: one });
-    await holds.releaseForChangedCard(em, one, card);
+    await cardHolds.releaseForChangedCard(em, one, card);
     return (await holds.get(em, id)).releasedAt === null;
   }
 

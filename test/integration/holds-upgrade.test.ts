@@ -1,6 +1,7 @@
 /** What stopped charges in the version before, and a process of that version beside this one. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
+import * as cardHolds from '../../src/database/card-holds.ts';
 import { Database } from '../../src/database/database.ts';
 import * as holds from '../../src/database/holds.ts';
 import { newId } from '../../src/database/ids.ts';
@@ -106,7 +107,7 @@ test('what stopped charges when this version comes is held: who was suspended or
   ]);
   // Only its id is known of such a card, whatever fingerprint it turns out to have.
   const card = { id: 'pm_lost', fingerprint: 'Xt5EWLLDS7FJjR1c', expiry: '12/2030' };
-  expect(await holds.isCardInQuestion(database.fork(), declined)).toBe(true);
+  expect(await cardHolds.isCardInQuestion(database.fork(), declined)).toBe(true);
   expect(await holds.applyingTo(database.fork(), declined, card)).toMatchObject([{ reason: 'card_refused' }]);
   expect(await holds.applyingTo(database.fork(), declined, { ...card, id: 'pm_other' })).toEqual([]);
 });

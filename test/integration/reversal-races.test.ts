@@ -30,6 +30,19 @@ afterEach(() => scene.calm());
 afterAll(() => scene.close());
 
 describe('a reversal and a recharge of the same organization never undo each other', () => {
+  /** A refund that has claimed the budget, which LiteLLM does not let it write, and a recharge that waits for it. */
+  async function waitingForReversal() {
+    const { organization, intentId } = await world.recharged();
+    await world.spend(organization.teamId, 20);
+    const refusal = await world.refuseBudget(organization);
+    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
+    await refusal.struck();
+    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
+    const eventId = await world.accepted(organization, { max_budget: BUDGET_AFTER });
+    await failedAttempts(await world.runOf(eventId), FAILURE.budgetBusy);
+    return { organization, refund, refusal, eventId };
+  }
+
   test('the reversal waits for the recharge that is writing the budget', async () => {
     const { organization, rechargeId, intentId } = await world.recharged();
     await world.spend(organization.teamId, 20);
@@ -45,14 +58,7 @@ describe('a reversal and a recharge of the same organization never undo each oth
   });
 
   test('the recharge waits for the reversal that is writing the budget', async () => {
-    const { organization, intentId } = await world.recharged();
-    await world.spend(organization.teamId, 20);
-    const refusal = await world.refuseBudget(organization);
-    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
-    await refusal.struck();
-    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
-    const eventId = await world.accepted(organization, { max_budget: BUDGET_AFTER });
-    await failedAttempts(await world.runOf(eventId), FAILURE.budgetBusy);
+    const { organization, refund, refusal, eventId } = await waitingForReversal();
     expect(await scene.budgetWriter(organization)).toBe(refund.id);
     await refusal.remove();
     await world.reversalIs(refund.id, 'taken_back');
@@ -62,14 +68,7 @@ describe('a reversal and a recharge of the same organization never undo each oth
   });
 
   test('a recharge that waits for the reversal, and that a person refunds meanwhile, goes back, and needs nobody any more', async () => {
-    const { organization, intentId } = await world.recharged();
-    await world.spend(organization.teamId, 20);
-    const refusal = await world.refuseBudget(organization);
-    const refund = await world.stripe.refunds.create({ payment_intent: intentId });
-    await refusal.struck();
-    await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
-    const eventId = await world.accepted(organization, { max_budget: BUDGET_AFTER });
-    await failedAttempts(await world.runOf(eventId), FAILURE.budgetBusy);
+    const { organization, refund, refusal, eventId } = await waitingForReversal();
     const { rechargeId } = await world.rechargeIs(eventId, 'charged');
     const wish = { resolution: 'refund', reason: 'the first one was refunded too' };
     expect((await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, wish)).status).toBe(200);

@@ -89,6 +89,16 @@ bill resolve rch_1 --refund "reason"    # give back what is held
 bill resolve rch_1 --accept "reason"    # it is right as it is`;
   const litellm = (path: string, body: string) =>
     `curl "$KMS_BASE_URL${path}" -H "Authorization: Bearer $KMS_API_KEY" -H "Content-Type: application/json" -d '${body}'`;
+
+  /** A team that is gone, as it is shown. */
+  const TEAM_GONE = `
+LiteLLM differs since 11:51
+acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
+→ one of:
+bill org set acme --team <id>      # it is another team
+${litellm('/team/new', '{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}')}    # it is made again, with what was left when it was last seen: take off what was spent since
+then: bill org accept-budget acme "reason"
+then: bill sweep`;
   const restored = litellm('/team/update', '{"team_id":"acme-team","max_budget":30.5}');
   const trouble = { step: 'updateKmsQuota', attempts: 7, reason: 'LiteLLM answered 500', nextAt: minutesAgo(-1) };
   const drift = (kind: DriftKind, more: Partial<StandingDrift> = {}): StandingDrift => ({
@@ -481,14 +491,7 @@ bill org set acme --create-team    # it is to be made, with max_budget 0`,
     [
       'a team that is gone',
       { drifts: [drift('team_deleted')], gone: { left: parseQuota('9.50'), lastBudget: parseQuota('30.50') } },
-      `
-LiteLLM differs since 11:51
-acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
-→ one of:
-bill org set acme --team <id>      # it is another team
-${litellm('/team/new', '{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}')}    # it is made again, with what was left when it was last seen: take off what was spent since
-then: bill org accept-budget acme "reason"
-then: bill sweep`,
+      TEAM_GONE,
     ],
     [
       'a team that is gone, as a synchronisation has found: no figure beside those of the command',
@@ -496,14 +499,7 @@ then: bill sweep`,
         drifts: [drift('team_deleted', { reason: 'make the team again: POST /team/new {"max_budget":30.5}' })],
         gone: { left: parseQuota('9.50'), lastBudget: parseQuota('30.50') },
       },
-      `
-LiteLLM differs since 11:51
-acme-team in LiteLLM: ${DRIFT_ADVICE.team_deleted}
-→ one of:
-bill org set acme --team <id>      # it is another team
-${litellm('/team/new', '{"team_id":"acme-team","max_budget":9.5,"budget_duration":null}')}    # it is made again, with what was left when it was last seen: take off what was spent since
-then: bill org accept-budget acme "reason"
-then: bill sweep`,
+      TEAM_GONE,
     ],
     [
       'a team that is gone with all that was written',
