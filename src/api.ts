@@ -28,7 +28,6 @@ import { temporalFacts } from './temporal/facts.ts';
 import { TemporalLinks } from './temporal/links.ts';
 import { TemporalStarter } from './temporal/starter.ts';
 import { VERSION } from './version.ts';
-import { collectStartGarbage } from './young-generation.ts';
 
 /** What Temporal says of workers and schedules takes some ten calls. */
 const TEMPORAL_DEADLINE_MS = 5_000;
@@ -115,7 +114,6 @@ export async function startApi(config: Config, log: Logger): Promise<Running & {
     allowPrivateEndpoints: config.outbound.allowPrivate,
     log,
   });
-  collectStartGarbage();
   const server = await listen(app, config.http.host, config.http.port);
   // Connections of their own: a scrape waits for no request, and no request for a scrape.
   const books = await Database.open(config.databaseUrl, { statementTimeoutMs: FIGURES_TIMEOUT_MS, poolMax: FIGURES_POOL_MAX });

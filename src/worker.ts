@@ -19,7 +19,7 @@ import { startInTrace } from './temporal/tracing.ts';
 import { connectWorker, createWorkers } from './temporal/worker.ts';
 import { loadWorkflowBundle } from './temporal/workflow-bundle.ts';
 import { VERSION } from './version.ts';
-import { collectStartGarbage, keepThreadsSmall } from './young-generation.ts';
+import { keepThreadsSmall } from './young-generation.ts';
 
 type WorkerOptions = {
   /** Called when the worker ends without `stop`. */
@@ -77,7 +77,6 @@ export async function startWorker(
     const { chargesPerSecond } = config.stripe;
     keepThreadsSmall();
     const workers = await createWorkers({ connection, namespace, taskQueue, chargesPerSecond, workflowBundle: bundle, dependencies });
-    collectStartGarbage();
     const runs = workers.map((worker) => worker.run());
     Promise.all(runs).catch((error) => {
       // Stopping, it is what has not ended in time: Temporal gives that to another worker.

@@ -4,6 +4,7 @@
  */
 import type { Config } from '../config.ts';
 import { createLogger, type Logger } from '../observability/log.ts';
+import { collectStartGarbage } from '../young-generation.ts';
 import { beginTracing, endTracingAfter } from './begin-tracing.ts';
 import { databasePlace } from './database-place.ts';
 import { MIGRATION_PARTS, migrate } from './migrate.ts';
@@ -19,6 +20,7 @@ export async function serve(): Promise<void> {
   await databaseOrExit(config, log);
   await beginTracing('bill-serve', config, log);
   stopOnSignal(endTracingAfter(await startApi(config, log)), () => log.info('stopping'));
+  collectStartGarbage();
 }
 
 export async function work(): Promise<void> {
@@ -38,6 +40,7 @@ export async function work(): Promise<void> {
   };
   const worker = await startWorker(config, log, { failed, sdkMetrics });
   stopOnSignal(endTracingAfter(worker), () => log.info('stopping'));
+  collectStartGarbage();
 }
 
 export async function migrateOnce(): Promise<void> {
