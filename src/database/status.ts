@@ -60,6 +60,8 @@ const CONCERNED = `
   union select organization_id from hold where released_at is null and organization_id is not null
   union select a.organization_id from hold h join card_attempt a on a.fingerprint = split_part(h.subject, ' ', 1)
     where h.released_at is null and h.scope = 'card'
+  union select r.organization_id from hold h join recharge r on r.card_fingerprint = split_part(h.subject, ' ', 1)
+    where h.released_at is null and h.scope = 'card' and r.status = 'cancelled'
   union select same.c_organization_id from hold h join organization_balance_config own on own.c_organization_id = h.organization_id
     join organization_balance_config same on same.stripe_customer_id = own.stripe_customer_id
     where h.released_at is null and h.scope = 'card'

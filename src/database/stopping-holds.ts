@@ -40,6 +40,8 @@ export async function stoppedBy(em: EntityManager, holdIds: readonly string[]): 
        where id in (select jsonb_array_elements_text(?::jsonb)) and scope = 'card' and released_at is null),
      candidate as (
        select a.organization_id as id from open join card_attempt a on a.fingerprint = split_part(open.subject, ' ', 1)
+       union select r.organization_id from open join recharge r on r.card_fingerprint = split_part(open.subject, ' ', 1)
+         where r.status = 'cancelled'
        union select same.c_organization_id from open
          join organization_balance_config own on own.c_organization_id = open.organization_id
          join organization_balance_config same on same.stripe_customer_id = own.stripe_customer_id)

@@ -177,6 +177,23 @@ describe('of two customers with the card that is refused for good', () => {
     expect(await outcomesOfSweeps(one)).toEqual(['held', 'succeeded']);
   });
 
+  test('the one that was called off before its card was asked is named among those that the hold stops', async () => {
+    const fingerprint = newFingerprint();
+    const [one, other] = [await world.organization({ fingerprint }), await world.organization({ fingerprint })];
+    await world.stripeKnob(`payment_methods/${await cardOf(one)}`, { behaves_like: REFUSED_FOR_GOOD });
+    expect(await world.alerted(one)).toEqual(unsuccessful('declined'));
+    expect(await world.alerted(other)).toEqual(HELD);
+    const ids = [one.id, other.id].toSorted();
+    expect(await holdsOf(other)).toMatchObject([{ reason: 'card_refused', stops: { count: 2, organization_ids: ids } }]);
+    const { data } = await world.admin.get('/api/v1/status', { params: { organization_id: other.id } });
+    expect(data.organizations.data[0].why).toContain(`it stops 2 organizations: ${ids.join(', ')}`);
+    // Its balance is not low any more, and the next recharge is stopped all the same.
+    await world.setBudget(other.teamId, 100);
+    await world.sweep();
+    const listed = (await world.admin.get('/api/v1/status', { params: { limit: 200 } })).data.organizations.data;
+    expect(listed).toContainEqual(expect.objectContaining({ organization_id: other.id, state: 'card_declined' }));
+  });
+
   test('the hold ends when both have another card, before either is charged again', async () => {
     const [one, other] = await sharing();
     for (const { customerId } of [one, other]) {

@@ -8,6 +8,7 @@ import { STORY_INDEXES } from '../../src/database/migrations/0021-indexes-for-st
 import { QUESTIONABLE_INDEX } from '../../src/database/migrations/0023-accepted-budgets.ts';
 import { SUCCEEDED_INDEX } from '../../src/database/migrations/0026-recharges-that-succeeded.ts';
 import { SHORT_OF_CHARGE_INDEX } from '../../src/database/migrations/0027-charges-that-are-held.ts';
+import { CALLED_OFF_INDEX } from '../../src/database/migrations/0029-recharges-called-off.ts';
 import { RETENTION } from '../../src/domain/retention.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -50,6 +51,7 @@ describe('docs/data.md', () => {
       QUESTIONABLE_INDEX,
       SUCCEEDED_INDEX,
       SHORT_OF_CHARGE_INDEX,
+      CALLED_OFF_INDEX,
     ]);
   });
 });
