@@ -5,17 +5,12 @@
 import { ATTEMPTS_WINDOW_MS, type FailuresBefore, holdsAfterFailure, pauseAfter, waitForWindow } from '../domain/attempts.ts';
 import { type Card, holdSubjectOf } from '../domain/card.ts';
 import type { DeclineKind } from '../domain/decline.ts';
-import { type AppliedHold, type HoldReason, stopsReserved } from '../domain/hold.ts';
+import { type AppliedHold, CONFIRM_FIRST, type HoldReason, stopsReserved } from '../domain/hold.ts';
 import { QUOTA_DUE_STATUSES } from '../domain/recharge-status.ts';
 import type { EntityManager } from './database.ts';
 import type { Recharge } from './entities.ts';
 import * as holds from './holds.ts';
 import { sqlList } from './sql.ts';
-
-/** What has to be done before the same card is asked again. Another card needs nothing of it. */
-const WHAT_COMES_FIRST: Partial<Record<DeclineKind, string>> = {
-  authentication_required: ': before it is asked again, the customer has to confirm it with the bank, for use without them',
-};
 
 const FAILED_OUTCOMES = ['soft', 'hard', 'authentication_required'] as const satisfies DeclineKind[];
 
@@ -131,7 +126,7 @@ export async function fail(tx: EntityManager, recharge: Recharge, { kind, code }
     else
       await openOnCard(tx, recharge, card, {
         reason,
-        detail: `the card was declined with ${code} at the attempt of ${namesOf(recharge)}${WHAT_COMES_FIRST[kind] ?? ''}`,
+        detail: `the card was declined with ${code} at the attempt of ${namesOf(recharge)}${kind === 'authentication_required' ? `: ${CONFIRM_FIRST}` : ''}`,
         forMs,
       });
   }

@@ -1,6 +1,6 @@
 /** Holds: what stops charges, for how long, and who ended it. */
 import { type Card, holdSubjectOf } from '../domain/card.ts';
-import { type AppliedHold, HOLDS, type HoldReason, type HoldScope } from '../domain/hold.ts';
+import { type AppliedHold, endedBy, type HoldReason, type HoldScope } from '../domain/hold.ts';
 import { formatQuotaOrNull, type QuotaMicros } from '../domain/money.ts';
 import type { EntityManager } from './database.ts';
 import { Hold } from './entities.ts';
@@ -191,13 +191,13 @@ type ToldHold = Pick<Hold, 'id' | 'scope' | 'subject' | 'reason' | 'detail'> & {
 
 /** @param further ends the key of what is told of a hold that is open already. */
 async function tellOpened(tx: EntityManager, hold: ToldHold, further = ''): Promise<void> {
-  const { id, detail, reason, until, organization_id: organizationId } = hold;
+  const { id, detail, until, organization_id: organizationId } = hold;
   const data = {
     ...factsOf(hold),
     detail,
     by: hold.opened_by,
     until: until === null ? null : new Date(until).toISOString(),
-    action: `${HOLDS[reason].endedBy}; by hand: bill release ${id} "reason"`,
+    action: `${endedBy(hold)}; by hand: bill release ${id} "reason"`,
   };
   await tell(tx, { type: 'hold.opened', organizationId, key: `hold/${id}/opened${further}`, data });
 }

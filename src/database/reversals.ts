@@ -3,8 +3,10 @@
  * The rules are in `domain/reversal.ts`; here each of their moves is one transaction, with the ledger
  * transfers that it stands for.
  */
+
 import { type FilterQuery, LockMode } from '@mikro-orm/core';
 import { parkedReversal } from '../domain/finding.ts';
+import { lostDispute } from '../domain/hold.ts';
 import type { TransferKind } from '../domain/ledger.ts';
 import { formatMoney, formatQuota, type MinorUnits, minorUnits, moneyText, type QuotaMicros, quotaMicros } from '../domain/money.ts';
 import { actionOnReversal } from '../domain/outbound-event.ts';
@@ -173,8 +175,8 @@ async function hold(tx: EntityManager, recharge: Recharge, { id, kind, amountMin
 export async function noteLost(em: EntityManager, { organizationId }: Pick<Recharge, 'organizationId'>, moneys: readonly ReturnedMoney[]) {
   for (const { id, kind, isGone, isFinal } of moneys) {
     if (kind !== 'dispute' || !isGone || !isFinal) continue;
-    const detail = `${id} is decided, and the money stays with the customer: only a person ends this hold`;
-    await em.transactional((tx) => holds.note(tx, { subject: organizationId, reason: 'disputed', openedBy: id, detail }));
+    const noted = { subject: organizationId, reason: 'disputed', openedBy: id, detail: lostDispute(id) } as const;
+    await em.transactional((tx) => holds.note(tx, noted));
   }
 }
 

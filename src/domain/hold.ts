@@ -107,6 +107,20 @@ export function seenOf({ detail, stops }: { detail: string; stops: Stopped | nul
   return `${detail}; it stops ${count === 1 ? `${ids[0]} alone` : `${count} organizations: ${shortList(ids, count)}`}`;
 }
 
+/** What is added to the hold of a dispute that is decided against us. */
+export function lostDispute(disputeId: string): string {
+  return `${disputeId} is decided, and the money stays with the customer: ${ONLY_A_PERSON}`;
+}
+const ONLY_A_PERSON = 'only a person ends this hold';
+
+/** What ends it, in words: the hold of a dispute that is lost waits for no winning. */
+export function endedBy({ reason, detail }: Pick<AppliedHold, 'reason' | 'detail'>): string {
+  return reason === 'disputed' && detail.includes(ONLY_A_PERSON) ? 'a person releases it' : HOLDS[reason].endedBy;
+}
+
+/** What has to be done before a card is asked again whose bank wants the customer. Another card needs nothing of it. */
+export const CONFIRM_FIRST = 'before it is asked again, the customer has to confirm it with the bank, for use without them';
+
 /** Whether a hold of this reason ends when the customer names another card: worth asking Stripe for it. */
 export function endsWithCard(reason: HoldReason): boolean {
   return (HOLDS[reason] as Rule).endsWithCard === true;
@@ -124,8 +138,9 @@ export function stopsReserved({ reason }: AppliedHold): boolean {
 }
 
 /** Such as `held (declined): insufficient_funds; it ends at 2026-11-26T12:15:00.000Z: … (hld_…)`. */
-export function describeHold({ id, reason, detail, until }: AppliedHold): string {
-  const end = until === null ? HOLDS[reason].endedBy : `it ends at ${until.toISOString()}, or sooner: ${HOLDS[reason].endedBy}`;
+export function describeHold(hold: AppliedHold): string {
+  const { id, reason, detail, until } = hold;
+  const end = until === null ? endedBy(hold) : `it ends at ${until.toISOString()}, or sooner: ${endedBy(hold)}`;
   return `held (${reason}): ${detail}; ${end} (${id})`;
 }
 

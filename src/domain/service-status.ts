@@ -3,7 +3,7 @@
  * `bill status`, `GET /api/v1/status`, `bill doctor` and `/ready` all say what is decided here.
  */
 import { ago, duration } from './elapsed.ts';
-import { HOLDS } from './hold.ts';
+import { endedBy } from './hold.ts';
 import { releaseOf, type StandingHold } from './status.ts';
 
 /** A worker asks for work at least once a minute. */
@@ -100,12 +100,13 @@ export function lagLine({ what, waiting, oldestMs }: Lag): ServiceLine {
 /** It stops everybody. */
 type ServiceHold = Omit<StandingHold, 'stops'>;
 
-export function serviceHoldLine({ id, reason, detail }: ServiceHold): ServiceLine {
+export function serviceHoldLine(hold: ServiceHold): ServiceLine {
+  const { id, reason, detail } = hold;
   return {
     check: 'service',
     isFine: false,
     seen: `is held, nothing is charged: ${detail} (${reason})`,
-    next: `${HOLDS[reason].endedBy}: ${releaseOf(id)}`,
+    next: `${endedBy(hold)}: ${releaseOf(id)}`,
   };
 }
 

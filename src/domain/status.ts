@@ -3,7 +3,7 @@
  * `bill status`, `GET /api/v1/status`, `bill org` and `bill doctor` all say what is decided here. Of the service itself:
  * service-status.ts.
  */
-import { type AppliedHold, endsWithCard, HOLDS, type Stopped, seenOf } from './hold.ts';
+import { type AppliedHold, CONFIRM_FIRST, endedBy, endsWithCard, type Stopped, seenOf } from './hold.ts';
 import { isOfLimit, type LimitsUsed } from './limits.ts';
 import { litellmCall } from './litellm-call.ts';
 import { dollarsFromQuota, formatQuota, type QuotaMicros, quotaMicros } from './money.ts';
@@ -260,7 +260,8 @@ function afterwards({ id: ended }: StandingHold, { holds, lowSince, isAutoRechar
 }
 
 /** What ends a hold, to be pasted where it is a command. */
-function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization: OrganizationFacts): string {
+function endOf(hold: StandingHold, organization: OrganizationFacts): string {
+  const { id, reason, detail } = hold;
   const { id: organizationId, stripeCustomerId, litellmTeamId, budgetExpected, drifts } = organization;
   if (reason === 'budget_lowered' && budgetExpected !== null) {
     const restore = litellmCall('/team/update', { team_id: litellmTeamId, max_budget: dollars(budgetExpected) });
@@ -269,9 +270,10 @@ function endOf({ id, reason }: Pick<StandingHold, 'id' | 'reason'>, organization
     return `one of:\n${acceptBudget(organizationId)}    # it was meant\n${restore}    # it was not meant: a probe each minute sees it${sync}`;
   }
   if (endsWithCard(reason)) {
-    return `one of:\ngive ${stripeCustomerId} another card at Stripe, as its default: the hold ends by itself\n${releaseOf(id)}    # the same card is asked again`;
+    const first = detail.includes(CONFIRM_FIRST) ? 'the customer has confirmed it with the bank: ' : '';
+    return `one of:\ngive ${stripeCustomerId} another card at Stripe, as its default: the hold ends by itself\n${releaseOf(id)}    # ${first}the same card is asked again`;
   }
-  return `${HOLDS[reason].endedBy}: ${releaseOf(id)}`;
+  return `${endedBy(hold)}: ${releaseOf(id)}`;
 }
 
 /** What a setting leads to has been so since the last change at least, which may have been of another one. */

@@ -2,7 +2,7 @@
  * What has become of a recharge, in words: each step with its time, how it stands now, and the command that settles it
  * where a person has to.
  */
-import { HOLDS, type HoldReason } from './hold.ts';
+import { endedBy, type HoldReason } from './hold.ts';
 import { type Currency, formatQuota, type MinorUnits, moneyText, type QuotaMicros } from './money.ts';
 import { actionOnRecharge, actionOnReversal } from './outbound-event.ts';
 import { overdueAfter, underWaySince } from './overdue.ts';
@@ -214,7 +214,7 @@ function nextOf({ id, status, timeline }: ToldRecharge, { reversals, holds, hind
   if (underWay && overdueAfter(underWay.since, now)) return `bill doctor; or end it, by ${actionOnRecharge(id)}`;
   if (hindrance) return goesOn(hindrance.trouble, hindrance.stop);
   const hold = holds.find(({ releasedAt }) => !releasedAt);
-  return hold ? `${hold.id} (${hold.reason}) stops further charges; ${HOLDS[hold.reason].endedBy}: ${releaseOf(hold.id)}` : null;
+  return hold ? `${hold.id} (${hold.reason}) stops further charges; ${endedBy(hold)}: ${releaseOf(hold.id)}` : null;
 }
 
 /** Stripe ends its sentences; ours go on. */

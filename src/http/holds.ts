@@ -7,7 +7,7 @@ import * as holds from '../database/holds.ts';
 import * as names from '../database/names.ts';
 import * as organizations from '../database/organizations.ts';
 import { stoppedBy } from '../database/stopping-holds.ts';
-import { HOLD_REASONS, HOLD_SCOPES, HOLDS, type Stopped } from '../domain/hold.ts';
+import { endedBy, HOLD_REASONS, HOLD_SCOPES, type Stopped } from '../domain/hold.ts';
 import { holdsByAnyId } from './any-id.ts';
 import type { HttpDependencies } from './dependencies.ts';
 import { NO_NUL, text } from './fields.ts';
@@ -127,7 +127,7 @@ function presentHold(hold: Hold, stops: Stopped | null) {
     opened_by: hold.openedBy,
     since: hold.since.toISOString(),
     until: hold.until?.toISOString() ?? null,
-    ended_by: HOLDS[hold.reason].endedBy,
+    ended_by: endedBy(hold),
     released_at: hold.releasedAt?.toISOString() ?? null,
     released_by: hold.releasedBy ?? null,
     release_reason: hold.releaseReason ?? null,

@@ -311,7 +311,7 @@ describe('an event of a recharge starts no run', () => {
     const lost = `${id} is decided, and the money stays with the customer: only a person ends this hold`;
     const detail = `dispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent`;
     const { data: holds } = await world.admin.get(`/api/v1/holds?organization_id=${organization.id}&open=true`);
-    expect(holds.data).toMatchObject([{ reason: 'disputed', detail: `${detail}; ${lost}` }]);
+    expect(holds.data).toMatchObject([{ reason: 'disputed', detail: `${detail}; ${lost}`, ended_by: 'a person releases it' }]);
     const { rows } = await world.sql.query(
       `select data->>'detail' as detail from outbound_event where organization_id = $1 and type = 'hold.opened' order by id`,
       [organization.id],

@@ -1,6 +1,6 @@
 /** Lines of the timeline for money that goes back, the quota that follows it, and what stops charges. */
 import type { Hold, Reversal } from '../../database/entities.ts';
-import { HOLDS } from '../../domain/hold.ts';
+import { endedBy } from '../../domain/hold.ts';
 import { moneyText, type QuotaMicros } from '../../domain/money.ts';
 import { cents } from '../units.ts';
 
@@ -38,9 +38,10 @@ function given({ givenBefore, givenAfter }: Reversal): string {
 }
 
 /** When a hold was opened, and when it ended. */
-export function holdLines({ id, scope, reason, detail, organizationId, since, until, releasedAt, releasedBy }: Hold): KeyedLine[] {
+export function holdLines(hold: Hold): KeyedLine[] {
+  const { id, scope, reason, detail, organizationId, since, until, releasedAt, releasedBy } = hold;
   const organization = organizationId ?? scope;
-  const end = until === null || until === undefined ? HOLDS[reason].endedBy : `until ${until.toISOString()}`;
+  const end = until === null || until === undefined ? endedBy(hold) : `until ${until.toISOString()}`;
   const opened = { key: `${id} opened`, at: since, organization, step: 'held', text: `${reason}: ${detail}; ${end} (${id})` };
   if (!releasedAt) return [opened];
   return [opened, { key: `${id} released`, at: releasedAt, organization, step: 'released', text: `${reason}, by ${releasedBy} (${id})` }];

@@ -2,7 +2,7 @@
 import type { EntityManager } from '../../database/database.ts';
 import * as holds from '../../database/holds.ts';
 import * as organizations from '../../database/organizations.ts';
-import { HOLDS } from '../../domain/hold.ts';
+import { endedBy } from '../../domain/hold.ts';
 import { releaseOf } from '../../domain/status.ts';
 import { adviceOnSilence } from '../../domain/stripe-address.ts';
 import type { PaymentsClient } from '../../payments/client.ts';
@@ -21,9 +21,9 @@ export async function examineHolds(em: EntityManager): Promise<Reading[]> {
   const { data: open } = await holds.list(em, { isOpen: true }, { limit: HOLDS_LIMIT, cursor: undefined });
   const ofService = open.filter(({ scope }) => scope === 'service');
   const others = open.length - ofService.length;
-  const readings = ofService.map(({ id, reason, detail }) =>
+  const readings = ofService.map((hold) =>
     runCheck({ area: AREA, check: 'of the service' }, async () =>
-      change(`nothing is charged (${reason}): ${detail}`, `${HOLDS[reason].endedBy}: ${releaseOf(id)}`),
+      change(`nothing is charged (${hold.reason}): ${hold.detail}`, `${endedBy(hold)}: ${releaseOf(hold.id)}`),
     ),
   );
   const rest = runCheck({ area: AREA, check: 'of organizations and cards' }, async () =>

@@ -2,11 +2,13 @@ import { describe, expect, test } from '@jest/globals';
 import {
   type AppliedHold,
   describeHold,
+  endedBy,
   endsWithCard,
   HOLD_REASONS,
   HOLD_SCOPES,
   HOLDS,
   type HoldReason,
+  lostDispute,
   loweredBudget,
   RESUMED_REASONS,
   type Stopped,
@@ -24,6 +26,11 @@ describe('a hold', () => {
     expect(describeHold({ ...hold, until })).toBe(
       `held (declined): the card was declined; it ends at 2026-12-01T00:00:00.000Z, or sooner: ${HOLDS.declined.endedBy} (hld_1)`,
     );
+  });
+  test('of a dispute that is lost waits for no winning', () => {
+    const disputed = { ...hold, reason: 'disputed', detail: 'dispute du_1' } as const;
+    expect(endedBy(disputed)).toContain('the dispute is won');
+    expect(endedBy({ ...disputed, detail: `dispute du_1; ${lostDispute('du_1')}` })).toBe('a person releases it');
   });
   test('on a card says whom it stops, one or more; another says what was seen alone', () => {
     const seen = (stops: Stopped | null) => seenOf({ detail: 'the card was declined', stops });

@@ -1,6 +1,6 @@
 /** How an organization stands, in words that somebody can act on. */
 import { describe, expect, test } from '@jest/globals';
-import { HOLDS } from '../../../src/domain/hold.ts';
+import { CONFIRM_FIRST, HOLDS, lostDispute } from '../../../src/domain/hold.ts';
 import { parseQuota } from '../../../src/domain/money.ts';
 import type { ToldRefusal } from '../../../src/domain/outbound-event.ts';
 import {
@@ -236,6 +236,24 @@ then, where its balance is still low: the next sweep, within a minute, has it ch
 held since 11:30
 dispute du_1 of recharge rch_1 (disputed)
 → the dispute is won (evidence is given at Stripe), or a person releases it: bill release hld_1 "reason"`,
+    ],
+    [
+      'a dispute that is lost',
+      { holds: [{ ...hold('disputed'), detail: `dispute du_1 of recharge rch_1; ${lostDispute('du_1')}` }] },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1; du_1 is decided, and the money stays with the customer: only a person ends this hold (disputed)
+→ a person releases it: bill release hld_1 "reason"`,
+    ],
+    [
+      'a card whose bank wants the customer',
+      { holds: [{ ...hold('declined'), detail: `the card was declined: ${CONFIRM_FIRST}` }] },
+      `
+card declined since 11:30
+the card was declined: before it is asked again, the customer has to confirm it with the bank, for use without them (declined)
+→ one of:
+give cus_acme another card at Stripe, as its default: the hold ends by itself
+bill release hld_1 "reason"    # the customer has confirmed it with the bank: the same card is asked again`,
     ],
     [
       'a refused card and a team that is gone',
