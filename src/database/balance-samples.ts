@@ -4,7 +4,6 @@
  */
 import type { SpendSample } from '../domain/forecast.ts';
 import { formatQuota, formatQuotaOrNull, parseQuota, type QuotaMicros } from '../domain/money.ts';
-import type { LastSeen } from '../domain/sync.ts';
 import type { EntityManager } from './database.ts';
 
 export type BalanceSeen = { organizationId: string; litellmTeamId: string; quota: QuotaMicros | null; spend: QuotaMicros };
@@ -51,21 +50,6 @@ export async function recent(em: EntityManager, organizationIds: readonly string
   );
   const samples = Map.groupBy(rows, ({ id }) => id);
   return new Map([...samples].map(([id, seen]) => [id, seen.map(({ ago_ms: agoMs, spend }) => ({ agoMs, spend: parseQuota(spend) }))]));
-}
-
-/**
- * What the last sweep has seen of each organization. One whose team had no limit then, or that no sweep of the last
- * days has seen, has no entry.
- */
-export async function latest(em: EntityManager, organizationIds: readonly string[]): Promise<Map<string, LastSeen>> {
-  if (organizationIds.length === 0) return new Map();
-  const rows = await em.execute<{ id: string; quota: string; spend: string; at: string }[]>(
-    `select o.id, b.quota::text as quota, b.spend::text as spend, b.at from jsonb_array_elements_text(?::jsonb) o (id)
-     join lateral (select quota, spend, at from balance_sample where organization_id = o.id order by at desc limit 1) b
-       on b.quota is not null`,
-    [JSON.stringify(organizationIds)],
-  );
-  return new Map(rows.map(({ id, quota, spend, at }) => [id, { quota: parseQuota(quota), spend: parseQuota(spend), at: new Date(at) }]));
 }
 
 /** The organization has another team: what was seen of the one before says nothing of it. */

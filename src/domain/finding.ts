@@ -4,6 +4,7 @@
  */
 
 import { litellmCall } from './litellm-call.ts';
+import { howToMakeAgain } from './sync.ts';
 
 export const FINDING_KINDS = [
   'prepaid_not_zero',
@@ -99,7 +100,7 @@ const WORDS: { [Kind in FindingKind]: (sighting: Sighting & DetailsOf<Kind>) => 
     expected: `${left}, as our last recharge or reversal left it, unless somebody has edited it since`,
     command: isThere
       ? `if it was not meant: ${litellmCall('/team/update', { team_id: subject, max_budget: Number(left) })}; if it was: a lower one holds the organization at the next alert, and bill release accepts it; a higher one stays`
-      : `bill sync --org ${organizationId} --wait says how to make it again`,
+      : howToMakeAgain(organizationId),
   }),
 };
 

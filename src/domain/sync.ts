@@ -6,7 +6,7 @@
  * LiteLLM's is only read. No budget is written but the 0 that a new team starts with, so no recharge under
  * way is ever undone.
  */
-import { dollarsFromQuota, formatQuota, formatQuotaOrNull, type QuotaMicros, quotaMicros } from './money.ts';
+import { formatQuota, formatQuotaOrNull, type QuotaMicros } from './money.ts';
 import type { LiveBudget } from './policy.ts';
 
 /** Every kind of drift, and what a person should do where the service does nothing; see `adviceOn`. */
@@ -70,8 +70,6 @@ export type OurTeam = {
   keysLeaving: number;
 };
 
-export type LastSeen = { quota: QuotaMicros; spend: QuotaMicros; at: Date };
-
 export type Ours = {
   organizationId: string;
   name: string;
@@ -88,10 +86,6 @@ export type Ours = {
    * or one is under way.
    */
   budgetLeft: QuotaMicros | null;
-  /** The same also while one is under way. */
-  lastBudget: QuotaMicros | null;
-  /** What a sweep saw of the team last; null: not known, or without a limit. */
-  lastSeen: LastSeen | null;
   teams: readonly OurTeam[];
 };
 
@@ -102,7 +96,7 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
   const about = { subject: ours.litellmTeamId, organizationId: ours.organizationId };
   if (theirs === null) {
     const gone = { ...about, ours: ours.name, theirs: null };
-    if (ours.wasSeen) return [{ ...gone, kind: 'team_deleted', action: null, advice: adviceOnDeleted(ours) }];
+    if (ours.wasSeen) return [{ ...gone, kind: 'team_deleted', action: null, advice: adviceOnDeleted(ours.organizationId) }];
     if (!ours.createTeam) return [{ ...gone, kind: 'team_not_found', action: null }];
     return [{ ...gone, kind: 'team_missing', action: 'create' }, ...driftOfMembers(ours, null)];
   }
@@ -115,38 +109,13 @@ export function driftOf(ours: Ours, theirs: Theirs | null): Drift[] {
   return [...drift, ...driftOfBudget(ours, theirs).map((item) => ({ ...about, ...item })), ...driftOfMembers(ours, theirs)];
 }
 
-/** What is known of a team that LiteLLM had and no longer has. */
-export type DeletedTeam = Pick<Ours, 'organizationId' | 'litellmTeamId' | 'lastBudget' | 'lastSeen'>;
-
-/**
- * How a deleted team is made again. With less than our last write left it is held as lowered by somebody, and more
- * is quota that nobody has paid for. So is what was spent of it, since LiteLLM counts from 0 again: only a person may
- * decide to give that back. Where no write of ours is known, what was left when it was last seen is right, and with
- * less the next sweep would charge for it.
- */
-export function adviceOnDeleted({ organizationId, litellmTeamId, lastBudget, lastSeen }: DeletedTeam): string {
-  const call = (budget: QuotaMicros) =>
-    `POST /team/new ${JSON.stringify({ team_id: litellmTeamId, max_budget: dollarsFromQuota(budget) })}`;
-  const either = `LiteLLM no longer has the team, and what was left of it is gone: correct litellm_team_id (bill org set ${organizationId} --team <id>), or make the team again`;
-  if (lastBudget === null) {
-    if (lastSeen === null)
-      return `${either}: ${call(NONE)}, because no write of ours has left it a budget; it is recharged then like a new one, by the next sweep`;
-    return `${either}: ${call(leftOf(lastSeen))}, ${whenSeen(lastSeen)}; made with less, it is charged for by the next sweep`;
-  }
-  // One from before our last write is no figure to start from.
-  const isOfLastBudget = lastSeen !== null && lastSeen.quota === lastBudget;
-  const less = isOfLastBudget ? `${formatQuota(leftOf(lastSeen))}, ${whenSeen(lastSeen)},` : 'less';
-  return `${either}: ${call(lastBudget)}, the budget that our last write left; its spend begins at 0, so to take off what was spent before, make it with ${less} and release the hold budget_lowered that follows`;
+/** A team that LiteLLM had and no longer has. How it is made again is said in one place alone, with the figure that is right by then. */
+export function adviceOnDeleted(organizationId: string): string {
+  return `LiteLLM no longer has the team, and what was left of it is gone: correct litellm_team_id (bill org set ${organizationId} --team <id>), or make the team again in LiteLLM: ${howToMakeAgain(organizationId)}`;
 }
 
-const NONE = quotaMicros(0);
-
-function leftOf({ quota, spend }: LastSeen): QuotaMicros {
-  return quotaMicros(Math.max(NONE, quota - spend));
-}
-
-function whenSeen({ at }: LastSeen): string {
-  return `what was left when a sweep saw it last (${at.toISOString()})`;
+export function howToMakeAgain(organizationId: string): string {
+  return `bill status --org ${organizationId} says by which call, and with which max_budget`;
 }
 
 function actionOnBlock({ blocked, blockedByUs }: Ours): DriftAction | null {

@@ -2,8 +2,6 @@
  * What happens next to an organization that is made or changed, or why nothing does: nobody should learn of it from
  * the card's statement, or from calls that are refused.
  */
-import * as balanceSamples from '../database/balance-samples.ts';
-import * as budgets from '../database/budgets.ts';
 import type { Organization } from '../database/entities.ts';
 import * as organizations from '../database/organizations.ts';
 import { withDeadline } from '../deadline.ts';
@@ -48,7 +46,7 @@ export type Forewarned = { warnings: string[]; budget: LiveBudget | null };
 export type Known = { history: RechargeHistory; expected: QuotaMicros | null; wasAskedFor: boolean; isTeamWished: boolean };
 
 export async function forewarningsOf(
-  { database, kms }: Pick<HttpDependencies, 'database' | 'kms'>,
+  { kms }: Pick<HttpDependencies, 'kms'>,
   organization: Organization,
   { history, expected, wasAskedFor, isTeamWished }: Known,
 ): Promise<Forewarned> {
@@ -58,7 +56,7 @@ export async function forewarningsOf(
   );
   const ofBlock = organization.blocked ? [BLOCKED] : [];
   if (budget instanceof Error) return { warnings: [...ofBlock, ...unforeseen(organization, budget)], budget: null };
-  if (budget === null) return { warnings: [...ofBlock, ...(isTeamWished ? await ofMissingTeam() : [])], budget };
+  if (budget === null) return { warnings: [...ofBlock, ...(isTeamWished ? ofMissingTeam() : [])], budget };
   return { warnings: [...ofBlock, ...ofBudget(budget)], budget };
 
   function ofBudget(shown: LiveBudget): string[] {
@@ -72,19 +70,15 @@ export async function forewarningsOf(
     return [`the balance is ${balance} USD, and ${amount} is charged from the first call or alert of its team on`];
   }
 
-  async function ofMissingTeam(): Promise<string[]> {
-    const { id: organizationId, litellmTeamId, litellmSeenAt } = organization;
+  function ofMissingTeam(): string[] {
+    const { id, litellmTeamId, litellmSeenAt } = organization;
     if (!litellmSeenAt) {
       const made = `LiteLLM does not have the team ${litellmTeamId}: the next synchronisation makes it with max_budget 0`;
       const decision = decideNow(organization, NEW_TEAM, history);
       if (decision.kind !== 'recharge') return [made];
       return [`${made}, and its first call or alert has ${moneyText(decision.amount, organization.currency)} charged`];
     }
-    const em = database.fork();
-    const lastBudget = (await budgets.last(em, [organizationId])).get(organizationId) ?? null;
-    const lastSeen = (await balanceSamples.latest(em, [organizationId])).get(organizationId) ?? null;
-    const advice = adviceOnDeleted({ organizationId, litellmTeamId, lastBudget, lastSeen });
-    return [`create_team makes no team again that was deleted. ${advice}`];
+    return [`create_team makes no team again that was deleted. ${adviceOnDeleted(id)}`];
   }
 }
 

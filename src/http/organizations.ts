@@ -257,7 +257,7 @@ export function organizationRoutes({ database, kms, payments, temporalFacts }: O
   }
 
   function forewarned(organization: Organization, known: Known): Promise<Forewarned> {
-    return forewarningsOf({ database, kms }, organization, known);
+    return forewarningsOf({ kms }, organization, known);
   }
 
   async function zonelessAmong(em: EntityManager, ids: readonly string[]): Promise<Set<string>> {

@@ -2,7 +2,6 @@
  * Settles the differences between LiteLLM and the database, each by itself, and records what came of each in
  * the run.
  */
-import * as balanceSamples from '../database/balance-samples.ts';
 import * as budgets from '../database/budgets.ts';
 import { tellDrift } from '../database/drift-events.ts';
 import type { Organization } from '../database/entities.ts';
@@ -87,9 +86,6 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
   const allTeams = await teams.ofOrganizations(em, ids);
   const allLeavingKeys = await teams.leavingKeys(em, ids);
   const expectedBudgets = await budgets.expected(em, ids);
-  const missing = pairs.flatMap(({ organization, theirs }) => (theirs === null ? organization.id : []));
-  const lastBudgets = await budgets.last(em, missing);
-  const lastSeen = await balanceSamples.latest(em, missing);
   const blocked = await litellmTeams.blockedByUs(
     em,
     pairs.map(({ organization }) => organization.litellmTeamId),
@@ -101,8 +97,6 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
     const owned = { organization, teams: allTeams.filter(isOwn), leavingKeys: allLeavingKeys.filter(isOwn) };
     const ours = oursOf(owned, {
       budgetLeft: expectedBudgets.get(id) ?? null,
-      lastBudget: lastBudgets.get(id) ?? null,
-      lastSeen: lastSeen.get(id) ?? null,
       blockedByUs: blocked.has(litellmTeamId),
     });
     if (await settleAll(settling, driftOf(ours, theirs), owned)) present.push(litellmTeamId);
@@ -252,10 +246,7 @@ function isOneItems(error: unknown): error is Error {
   );
 }
 
-function oursOf(
-  { organization, teams: rows, leavingKeys }: Owned,
-  seen: Pick<Ours, 'budgetLeft' | 'lastBudget' | 'lastSeen' | 'blockedByUs'>,
-): Ours {
+function oursOf({ organization, teams: rows, leavingKeys }: Owned, seen: Pick<Ours, 'budgetLeft' | 'blockedByUs'>): Ours {
   const { id: organizationId, name, litellmTeamId, blocked, createTeam, litellmSeenAt } = organization;
   return {
     ...seen,

@@ -324,23 +324,26 @@ describe('what differs', () => {
     await world.deleteTeam(organization.teamId);
     expect(about(await sync(), organization)).toEqual([['team_deleted', null, 'needs_person']]);
     expect((await world.kmsState()).teams[organization.teamId]).toBeUndefined();
-    const call = (budget: number) => `POST /team/new {"team_id":"${organization.teamId}","max_budget":${budget}}`;
     const { items } = await sync({ organization_ids: [organization.id] });
-    expect(items).toMatchObject([{ reason: expect.stringContaining(call(0)) }]);
+    expect(items).toMatchObject([{ reason: expect.stringContaining(`bill status --org ${organization.id} says`) }]);
     const { rows } = await world.sql.query('select gone_at is not null as gone from litellm_team where team_id = $1', [
       organization.teamId,
     ]);
     expect(rows).toEqual([{ gone: true }]);
   });
 
-  test('a team that was deleted is made again with the budget that the recharge left, and nothing differs then', async () => {
+  test('a team that was deleted is made again with what was left of what the recharge had raised, as the status says alone', async () => {
     const { organization } = await world.recharged();
     const scope = { organization_ids: [organization.id] };
     await world.deleteTeam(organization.teamId);
-    const reason = (await sync(scope)).items[0]?.reason ?? '';
-    const [, body = ''] = /POST \/team\/new (\{.*?\})/.exec(reason) ?? [];
-    expect(JSON.parse(body)).toEqual({ team_id: organization.teamId, max_budget: 30.5 });
+    const { reason } = (await sync(scope)).items[0] ?? {};
+    expect(reason).not.toContain('max_budget":');
+    expect(reason).toContain(`bill status --org ${organization.id} says`);
+    const { data } = await world.admin.get('/api/v1/status', { params: { organization_id: organization.id } });
+    const [, body = ''] = /team\/new.*-d '([^']*)'/.exec(data.organizations.data[0].next) ?? [];
+    expect(JSON.parse(body)).toEqual({ team_id: organization.teamId, max_budget: 20, budget_duration: null });
     await world.kms.post('/team/new', JSON.parse(body));
+    await world.admin.post(`/api/v1/organizations/${organization.id}/accept-budget`, { reason: 'it was spent' });
     expect(about(await sync(scope), organization).map(([kind]) => kind)).toEqual(['name_differs']);
   });
 

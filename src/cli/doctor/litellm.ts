@@ -7,6 +7,7 @@ import type { Organization } from '../../database/entities.ts';
 import * as organizations from '../../database/organizations.ts';
 import { REFUSALS, unfitness } from '../../domain/policy.ts';
 import { warningsOf } from '../../domain/settings-warnings.ts';
+import { howToMakeAgain } from '../../domain/sync.ts';
 import type { KmsClient } from '../../kms/client.ts';
 import { KmsError } from '../../kms/errors.ts';
 import { KMS_ROUTES, type KmsRoute } from '../../kms/routes.ts';
@@ -87,7 +88,7 @@ async function fitnessOf(organization: Organization, kms: KmsClient, noteAbsence
     if (litellmSeenAt) {
       return change(
         `LiteLLM no longer has the team ${litellmTeamId}`,
-        `bill sync --org ${id} --wait says how to make it again; or correct it: bill org set ${id} --team …`,
+        `bill sweep, then ${howToMakeAgain(id)}; or correct it: bill org set ${id} --team …`,
       );
     }
     if (createTeam) return note(`LiteLLM has no team ${litellmTeamId} yet`, 'none: the synchronisation makes it');

@@ -72,7 +72,7 @@ const WORDS: Record<FindingKind, { finding: Finding; expected: string; command: 
 
 test('a budget of a team that is gone has no call that sets it', () => {
   const { command } = findingOf('budget_differs', { ...sighting, left: '30.50', isThere: false });
-  expect(command).toBe('bill sync --org acme --wait says how to make it again');
+  expect(command).toBe('bill status --org acme says by which call, and with which max_budget');
 });
 
 test('a payment beside the one of its recharge is refunded in Stripe', () => {
