@@ -1,4 +1,4 @@
-/** Differences that a person has to settle: each is told once, however often it is found. */
+/** Differences that a person has to settle: each is told once for as long as it stands, however often it is found. */
 import { createHash } from 'node:crypto';
 import type { Finding } from '../domain/finding.ts';
 import { adviceOn, type Drift } from '../domain/sync.ts';
@@ -22,6 +22,29 @@ export async function tellDrift(em: EntityManager, drift: Drift): Promise<void> 
   const seen = kind === 'budget_edited' ? `max_budget ${theirs}` : (theirs ?? 'nothing');
   const data = { kind, subject, seen, expected: ours, action: adviceOn(drift) };
   await tell(em, { type: 'drift.detected', organizationId, key: keyOf({ kind, subject, organizationId, seen }), data });
+}
+
+/** A difference that was told and, for all that is known, still stands. */
+export type StandingTold = { id: string; organizationId: string; kind: string };
+
+/** Those of these organizations. */
+export async function standingOf(em: EntityManager, organizationIds: readonly string[]): Promise<StandingTold[]> {
+  return em.execute<StandingTold[]>(
+    // As the index has it: see the last migration that makes `outbound_event_standing_drift`.
+    `select id, organization_id as "organizationId", split_part(key, '/', 2) as kind from outbound_event
+     where type = 'drift.detected' and key like 'drift/%' and organization_id in (select jsonb_array_elements_text(?::jsonb))`,
+    [JSON.stringify(organizationIds)],
+  );
+}
+
+/** Notes that they stand no more: where one is found again, it is told again. */
+export async function end(em: EntityManager, told: readonly StandingTold[]): Promise<void> {
+  if (told.length === 0) return;
+  await em.execute(
+    `update outbound_event set key = 'ended/' || id || '/' || key
+     where key like 'drift/%' and id in (select jsonb_array_elements_text(?::jsonb))`,
+    [JSON.stringify(told.map(({ id }) => id))],
+  );
 }
 
 /** What was seen may be long, and an index entry may not. */

@@ -13,7 +13,7 @@ export type Told<Type extends OutboundType> = {
   type: Type;
   /** null: it is about the service. */
   organizationId: string | null;
-  /** What is told once and for ever, such as `recharge/rch_1/succeeded`. */
+  /** What is told once, such as `recharge/rch_1/succeeded`. */
   key: string;
   data: OutboundData[Type];
 };

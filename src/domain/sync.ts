@@ -118,6 +118,17 @@ export function howToMakeAgain(organizationId: string): string {
   return `bill status --org ${organizationId} says by which call, and with which max_budget`;
 }
 
+/**
+ * The kinds of which a comparison says whether they stand. It says nothing of a budget while a write of ours is under
+ * way, and nothing of what a team has while there is none.
+ */
+export function comparedKinds({ budgetLeft }: Pick<Ours, 'budgetLeft'>, theirs: Pick<Theirs, 'quota'> | null): DriftKind[] {
+  const ofTeam: DriftKind[] = ['team_not_found', 'team_deleted'];
+  if (theirs === null) return ofTeam;
+  const ofFigure: DriftKind[] = budgetLeft === null || theirs.quota === null ? [] : ['budget_edited'];
+  return [...ofTeam, 'block_differs', 'budget_unlimited', 'budget_duration', 'budget_limits', ...ofFigure];
+}
+
 function actionOnBlock({ blocked, blockedByUs }: Ours): DriftAction | null {
   if (blocked) return 'block';
   // Whoever else has blocked it had a reason that we do not know.

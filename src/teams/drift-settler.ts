@@ -3,7 +3,7 @@
  * the run.
  */
 import * as budgets from '../database/budgets.ts';
-import { tellDrift } from '../database/drift-events.ts';
+import * as driftEvents from '../database/drift-events.ts';
 import type { Organization } from '../database/entities.ts';
 import * as litellmTeams from '../database/litellm-teams.ts';
 import * as organizations from '../database/organizations.ts';
@@ -12,6 +12,7 @@ import * as teams from '../database/teams.ts';
 import {
   adviceOn,
   claimOf,
+  comparedKinds,
   type Drift,
   driftOf,
   driftOfStranger,
@@ -90,6 +91,7 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
     em,
     pairs.map(({ organization }) => organization.litellmTeamId),
   );
+  const told = settling.run.dryRun ? [] : await driftEvents.standingOf(em, ids);
   const present: string[] = [];
   const compareOne = async ({ organization, theirs }: Pair) => {
     const { id, litellmTeamId } = organization;
@@ -99,7 +101,11 @@ export async function compare(settling: Settling, pairs: readonly Pair[]): Promi
       budgetLeft: expectedBudgets.get(id) ?? null,
       blockedByUs: blocked.has(litellmTeamId),
     });
-    if (await settleAll(settling, driftOf(ours, theirs), owned)) present.push(litellmTeamId);
+    const found = driftOf(ours, theirs);
+    const compared = comparedKinds(ours, theirs).filter((kind) => !found.some((drift) => drift.kind === kind));
+    const ended = told.filter((each) => isOwn(each) && compared.some((kind) => kind === each.kind));
+    if (ended.length > 0 && (await isAsRead(settling, organization))) await driftEvents.end(settling.database.fork(), ended);
+    if (await settleAll(settling, found, owned)) present.push(litellmTeamId);
   };
   await sideBySide(pairs, compareOne, settling.signal);
   return present;
@@ -216,7 +222,7 @@ async function record({ database, run }: Settling, drift: Drift, { outcome, reas
   const em = database.fork();
   await syncRuns.recordItem(em, run.runId, { drift, outcome, reason });
   // A dry run only says what it has seen to whoever asked for it.
-  if (outcome === 'needs_person' && !run.dryRun) await tellDrift(em, drift);
+  if (outcome === 'needs_person' && !run.dryRun) await driftEvents.tellDrift(em, drift);
 }
 
 /**

@@ -347,6 +347,51 @@ describe('what differs', () => {
     expect(about(await sync(scope), organization).map(([kind]) => kind)).toEqual(['name_differs']);
   });
 
+  describe('a difference is told once for as long as it stands, and again when it stands after it was settled:', () => {
+    type Scene = { organization: { id: string; teamId: string }; stand: () => Promise<unknown>; settle: () => Promise<unknown> };
+    async function toldOf(id: string): Promise<string[]> {
+      const told = `select data->>'kind' as kind from outbound_event where organization_id = $1 and type = 'drift.detected' order by id`;
+      return (await world.sql.query(told, [id])).rows.map(({ kind }) => kind);
+    }
+    async function edited(): Promise<Scene> {
+      const { organization } = await world.recharged();
+      const stand = () => world.setBudget(organization.teamId, 70);
+      return { organization, stand, settle: () => world.setBudget(organization.teamId, 30.5) };
+    }
+    async function deleted(): Promise<Scene> {
+      const organization = await synced();
+      const stand = () => world.deleteTeam(organization.teamId);
+      return { organization, stand, settle: () => world.makeTeam({ team_id: organization.teamId, max_budget: 10 }) };
+    }
+    async function blocked(): Promise<Scene> {
+      const organization = await synced();
+      const set = (is: boolean) => world.kms.post('/team/update', { team_id: organization.teamId, blocked: is });
+      return { organization, stand: () => set(true), settle: () => set(false) };
+    }
+
+    test.each([
+      ['a budget that was edited', 'budget_edited', edited],
+      ['a team that was deleted', 'team_deleted', deleted],
+      ['a block', 'block_differs', blocked],
+    ])('%s', async (_name, kind, begin) => {
+      const { organization, stand, settle } = await begin();
+      const scope = { organization_ids: [organization.id] };
+      await stand();
+      for (let look = 0; look < 2; look++) await sync(scope);
+      expect(await toldOf(organization.id)).toEqual([kind]);
+      await settle();
+      await sync({ ...scope, dry_run: true });
+      await stand();
+      await sync(scope);
+      expect(await toldOf(organization.id)).toEqual([kind]);
+      await settle();
+      await sync(scope);
+      await stand();
+      for (let look = 0; look < 2; look++) await sync(scope);
+      expect(await toldOf(organization.id)).toEqual([kind, kind]);
+    });
+  });
+
   test('a team that names an organization which has its own, and one that names nobody, are told', async () => {
     const organization = await synced();
     const [claiming, nobodys] = [`claims-${organization.id}`, `nobodys-${organization.id}`];

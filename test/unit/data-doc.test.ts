@@ -9,6 +9,7 @@ import { QUESTIONABLE_INDEX } from '../../src/database/migrations/0023-accepted-
 import { SUCCEEDED_INDEX } from '../../src/database/migrations/0026-recharges-that-succeeded.ts';
 import { SHORT_OF_CHARGE_INDEX } from '../../src/database/migrations/0027-charges-that-are-held.ts';
 import { CALLED_OFF_INDEX } from '../../src/database/migrations/0029-recharges-called-off.ts';
+import { STANDING_DRIFT_INDEX } from '../../src/database/migrations/0030-differences-that-stand.ts';
 import { RETENTION } from '../../src/domain/retention.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -52,6 +53,7 @@ describe('docs/data.md', () => {
       SUCCEEDED_INDEX,
       SHORT_OF_CHARGE_INDEX,
       CALLED_OFF_INDEX,
+      STANDING_DRIFT_INDEX,
     ]);
   });
 });

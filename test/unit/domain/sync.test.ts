@@ -7,6 +7,7 @@ import {
   adviceOn,
   type ClaimedOrganization,
   claimOf,
+  comparedKinds,
   DRIFT_ADVICE,
   type DriftKind,
   driftOf,
@@ -53,6 +54,15 @@ function found(mine: Partial<Ours>, other: Partial<Theirs> | null = {}): [string
 
 test('nothing is found where both sides agree, whatever was spent and whoever else is a member', () => {
   expect(found({}, { spend: parseQuota('29'), softBudget: parseQuota('1') })).toEqual([]);
+});
+
+test('a comparison says nothing of a budget while a write of ours is under way, and nothing of what a team has that is not there', () => {
+  const absent = ['team_not_found', 'team_deleted'];
+  const there = [...absent, 'block_differs', 'budget_unlimited', 'budget_duration', 'budget_limits'];
+  expect(comparedKinds(ours, null)).toEqual(absent);
+  expect(comparedKinds(ours, theirs)).toEqual([...there, 'budget_edited']);
+  expect(comparedKinds({ budgetLeft: null }, theirs)).toEqual(there);
+  expect(comparedKinds(ours, { quota: null })).toEqual(there);
 });
 
 describe('the team in LiteLLM', () => {
