@@ -9,13 +9,16 @@ import { sqlList } from './sql.ts';
 const CARD_REASONS = HOLD_REASONS.filter(endsWithCard);
 
 /**
- * SQL for what a hold on the card of an organization's last recharge is on.
+ * SQL for what a hold on the card of an organization's last recharge is on; null where it has another customer since.
  *
  * @param organization SQL for its id.
  */
 function lastCardOf(organization: string): string {
-  return `(select coalesce(nullif(concat_ws(' ', card_fingerprint, nullif(card_expiry, '')), ''), payment_method_id)
-    from recharge where organization_id = ${organization} and payment_method_id is not null order by created_at desc limit 1)`;
+  return `(select coalesce(nullif(concat_ws(' ', last.card_fingerprint, nullif(last.card_expiry, '')), ''), last.payment_method_id)
+    from (select * from recharge where organization_id = ${organization} and payment_method_id is not null
+      order by created_at desc limit 1) last
+    join organization_balance_config paying on paying.c_organization_id = last.organization_id
+      and paying.stripe_customer_id = last.stripe_customer_id)`;
 }
 
 /**

@@ -2,6 +2,7 @@
  * Which holds stop which organizations, as far as the database knows: Stripe is not asked which card a customer has now.
  * A hold on a card stops whoever was to be charged with it last, and whoever has the customer of the organization whose
  * attempt has led to it, but for one that was to be charged with another card since, or whose customer has another one.
+ * Of an organization that has another customer now the card of the one before says nothing.
  */
 import type { Stopped } from '../domain/hold.ts';
 import type { StandingHold } from '../domain/status.ts';
@@ -69,12 +70,15 @@ function stopsOf(ids: string): string {
       select ${columns}, own.stripe_customer_id as customer
       from (select distinct customer from o) paying
       join organization_balance_config own on own.stripe_customer_id = paying.customer
-      join hold h on h.organization_id = own.c_organization_id and h.scope = 'card' and ${isOpen})
+      join hold h on h.organization_id = own.c_organization_id and h.scope = 'card' and ${isOpen}
+      left join recharge attempt on attempt.id = h.opened_by
+      where attempt.id is null or attempt.stripe_customer_id = paying.customer)
     select o.id as organization, ${columns}
     from o
     left join lateral (
-      select concat_ws(' ', card_fingerprint, nullif(card_expiry, '')) as card, payment_method_id, created_at from recharge
-      where organization_id = o.id and payment_method_id is not null order by created_at desc limit 1) last on true
+      select concat_ws(' ', card_fingerprint, nullif(card_expiry, '')) as card, payment_method_id, created_at, stripe_customer_id
+      from recharge where organization_id = o.id and payment_method_id is not null order by created_at desc limit 1) last
+      on last.stripe_customer_id = o.customer
     cross join lateral (
       select ${columns} from hold h where h.scope = 'organization' and h.subject = o.id and ${isOpen}
       union select ${columns} from hold h where h.scope = 'card' and h.subject in (last.card, last.payment_method_id) and ${isOpen}

@@ -326,6 +326,29 @@ describe('of an organization', () => {
     await releaseAsTold(await standingOf(paying));
   });
 
+  test("another customer: nothing is said of the old customer's card any more, with a card and without one", async () => {
+    const organization = await world.organization();
+    const { customerId } = organization;
+    const [card] = (await world.stripe.customers.listPaymentMethods(customerId)).data;
+    await world.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: 'pm_card_chargeDeclinedLostCard' });
+    await world.alerted(organization);
+    expect(await standingOf(organization)).toMatchObject({ state: 'card_declined' });
+    const isOf = (customer: string) => world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: customer });
+
+    const { id: cardless } = await world.stripe.customers.create({});
+    await isOf(cardless);
+    const standing = await standingOf(organization);
+    expect(standing).toMatchObject({ state: 'needs_person', why: expect.stringContaining('no card') });
+    expect(standing.next).not.toContain('declined');
+    const { data: holds } = (await world.admin.get('/api/v1/holds', { params: { organization_id: organization.id } })).data;
+    expect(holds).toMatchObject([{ released_at: null, stops: null }]);
+
+    await isOf(customerId);
+    expect(await standingOf(organization)).toMatchObject({ state: 'card_declined' });
+    await isOf((await world.organization({ fingerprint: newFingerprint() })).customerId);
+    expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
+  });
+
   test('a customer without a card, from when it is named until it has one', async () => {
     const { id: customer } = await world.stripe.customers.create({});
     const organization = await world.organization({ spend: 1, settings: { stripe_customer_id: customer } });
