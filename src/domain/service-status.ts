@@ -37,8 +37,8 @@ export type ScheduleFacts = {
 /** What waits to be handed on. `oldestMs`: null where nothing waits. */
 export type Lag = { what: string; waiting: number; oldestMs: number | null };
 
-/** Of Temporal: what it says, or why it cannot be asked. */
-export type TemporalFacts = { pollers: readonly Pollers[]; schedules: readonly ScheduleFacts[] } | { failure: string };
+/** Of Temporal: what it says, or why it cannot be asked. `since`: since when that was seen, where it was. */
+export type TemporalFacts = { pollers: readonly Pollers[]; schedules: readonly ScheduleFacts[] } | { failure: string; since?: Date };
 
 /** One line about the service. `next`: null where nothing has to be done. */
 export type ServiceLine = { check: string; isFine: boolean; seen: string; next: string | null };
@@ -110,6 +110,11 @@ export function serviceHoldLine(hold: ServiceHold): ServiceLine {
   };
 }
 
+/** Of what was seen failing: nobody may have looked before. */
+export function seenSince(failure: string, since: Date, now: Date): string {
+  return `${failure}; since ${since.toISOString().slice(0, 19).replace('T', ' ')} UTC (${ago(since, now)}), or longer`;
+}
+
 /** A system that charges or quota depend on. `failure`: why it cannot be used now; null: it can. `advice`: what to look at then. */
 export type Dependency = { name: 'LiteLLM' | 'Stripe'; failure: string | null; advice: string };
 
@@ -161,7 +166,7 @@ export function serviceLines(facts: ServiceFacts, now: Date): ServiceLine[] {
 /** What keeps every run from going on: Temporal, or that no worker asks for its tasks. null: nothing that is known. */
 export function stopOf({ temporal }: Pick<ServiceFacts, 'temporal'>, now: Date): string | null {
   // Stryker disable next-line StringLiteral: a failure stays one, with schedules beside it or without.
-  const [queue, ...others] = temporalLines('failure' in temporal ? temporal : { ...temporal, schedules: [] }, now);
+  const [queue, ...others] = temporalLines('failure' in temporal ? { failure: temporal.failure } : { ...temporal, schedules: [] }, now);
   const gone = [queue, ...others].find((line) => line && !line.isFine);
   if (!gone) return null;
   const seen = gone.seen.replace(/: nothing is charged.*/, '');
@@ -173,7 +178,8 @@ export function stopOf({ temporal }: Pick<ServiceFacts, 'temporal'>, now: Date):
 export function temporalLines(facts: TemporalFacts, now: Date): ServiceLine[] {
   if ('failure' in facts) {
     const next = 'set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE, or start it: what arrives is kept meanwhile';
-    return [{ check: 'Temporal', isFine: false, seen: facts.failure, next }];
+    const seen = facts.since ? seenSince(facts.failure, facts.since, now) : facts.failure;
+    return [{ check: 'Temporal', isFine: false, seen, next }];
   }
   const ends = facts.schedules.flatMap(({ lastSuccessAt }) => lastSuccessAt?.getTime() ?? []);
   const lastWorkAt = ends.length > 0 ? new Date(Math.max(...ends)) : null;

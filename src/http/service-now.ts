@@ -2,8 +2,7 @@
 import type { EntityManager } from '../database/database.ts';
 import { serviceFacts } from '../database/status.ts';
 import { withDeadline } from '../deadline.ts';
-import { ago } from '../domain/elapsed.ts';
-import { type Dependency, type ServiceLine, serviceHoldLine, serviceLines, stopOf } from '../domain/service-status.ts';
+import { type Dependency, type ServiceLine, seenSince, serviceHoldLine, serviceLines, stopOf } from '../domain/service-status.ts';
 import type { Obstacles } from '../domain/status.ts';
 import type { Hindrance } from '../domain/story.ts';
 import { adviceOnSilence } from '../domain/stripe-address.ts';
@@ -25,11 +24,14 @@ export async function serviceNow(
 ): Promise<ServiceNow> {
   // A key that is refused fails it too.
   const adviceOnStripe = `${adviceOnSilence(stripeApiBase)}, and that STRIPE_SECRET_KEY is right`;
-  const [temporal, ...dependencies] = await Promise.all([
+  const [asked, reading, ...dependencies] = await Promise.all([
     temporalFacts(),
+    // Read while all is well too: only who has looked before knows since when it is not.
+    readingOf(probes.temporal),
     dependency({ name: 'LiteLLM', advice: LITELLM_ADVICE, probe: probes.kms }, now),
     dependency({ name: 'Stripe', advice: adviceOnStripe, probe: probes.stripe }, now),
   ]);
+  const temporal = 'failure' in asked && reading.status === 'failing' ? { ...asked, since: new Date(reading.since) } : asked;
   const facts = { ...(await serviceFacts(em)), temporal, dependencies };
   const [hold] = facts.holds.map(serviceHoldLine);
   return { lines: serviceLines(facts, now), stop: stopOf(facts, now), hold: hold ? `the service ${hold.seen}` : null };
@@ -53,6 +55,5 @@ export async function hindranceOf(
 async function dependency({ probe, ...named }: Omit<Dependency, 'failure'> & { probe: Probe }, now: Date): Promise<Dependency> {
   const reading = await readingOf(probe);
   if (reading.status === 'ok') return { ...named, failure: null };
-  const since = `${reading.since.slice(0, 19).replace('T', ' ')} UTC (${ago(new Date(reading.since), now)})`;
-  return { ...named, failure: `${reading.reason}; since ${since}, or longer` };
+  return { ...named, failure: seenSince(reading.reason, new Date(reading.since), now) };
 }

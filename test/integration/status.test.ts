@@ -558,7 +558,12 @@ describe('of the service', () => {
   test('a Temporal that cannot be asked', async () => {
     await world.withAnotherApi({ TEMPORAL_ADDRESS: '127.0.0.1:1' }, async (url) => {
       expect(await lines(url)).toContainEqual(
-        expect.objectContaining({ check: 'Temporal', state: 'wrong', next: expect.stringContaining('TEMPORAL_ADDRESS') }),
+        expect.objectContaining({
+          check: 'Temporal',
+          state: 'wrong',
+          seen: expect.stringMatching(/; since \d{4}-.* UTC \(\d+ s ago\), or longer$/),
+          next: expect.stringContaining('TEMPORAL_ADDRESS'),
+        }),
       );
     });
   });

@@ -139,6 +139,10 @@ describe('the service', () => {
   test('says why Temporal cannot be asked', () => {
     const next = 'set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE, or start it: what arrives is kept meanwhile';
     expect(temporalLines({ failure: 'no connection' }, NOW)).toEqual([{ check: 'Temporal', isFine: false, seen: 'no connection', next }]);
+    const since = new Date(NOW.getTime() - 120_000);
+    const [line] = temporalLines({ failure: 'no connection', since }, NOW);
+    expect(line?.seen).toMatch(/^no connection; since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(2 minutes ago\), or longer$/);
+    expect(stopOf({ temporal: { failure: 'no connection', since } }, NOW)).toBe('Temporal: no connection');
     expect(temporalLines({ pollers: pollers(NOW), schedules: [schedule] }, NOW).map(({ isFine }) => isFine)).toEqual([true, true]);
   });
 
