@@ -88,7 +88,10 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
       // The spend may be on its way to LiteLLM's database, and then a charge is due.
       if (isAhead && reservation.kind === 'refused' && reservation.refusal === 'refused_with_money_left')
         return spendFlushing(budget, reservation.refusal);
-      if (reservation.kind === 'refused') return { kind: 'refused', outcome: reservation.refusal, reason: reservation.reason };
+      if (reservation.kind === 'refused') {
+        await noteSeen(em, organization, { budget, refusal: reservation.refusal });
+        return { kind: 'refused', outcome: reservation.refusal, reason: reservation.reason };
+      }
       if (reservation.kind === 'not_its_turn') {
         const message = 'nothing shows yet that LiteLLM takes a raise, and another recharge goes first';
         throw ApplicationFailure.create({ message, type: FAILURE.raiseUnproven, nextRetryDelay: NEXT_TURN });
@@ -97,6 +100,19 @@ export function checkLimits({ database, kms, payments }: Pick<ActivityDependenci
     }
     throw ApplicationFailure.retryable(`the balance changed during ${MAX_READS} reads`, FAILURE.balanceUnstable);
   };
+}
+
+/**
+ * A refusal is shown beside the balance that it was decided on, which a reservation has in its row. While a recharge is
+ * open, the budget may have been raised since it was read.
+ */
+async function noteSeen(
+  em: EntityManager,
+  { id: organizationId, litellmTeamId }: Organization,
+  { budget: { quota, spend }, refusal }: { budget: LiveBudget; refusal: Refusal },
+): Promise<void> {
+  if (refusal === 'recharge_open') return;
+  await balanceSamples.record(em, [{ organizationId, litellmTeamId, quota, spend }]);
 }
 
 /**

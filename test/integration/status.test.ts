@@ -288,6 +288,15 @@ describe('of an organization', () => {
     });
   });
 
+  test('a limit that an alert has met between two sweeps, beside the balance that was seen then', async () => {
+    const { organization } = await world.recharged({ settings: { max_daily_recharges: 1 } });
+    await world.sweep();
+    expect(await standingOf(organization)).toMatchObject({ state: 'ok', balance: '20.00' });
+    await world.spend(organization.teamId, 20);
+    expect(await world.alerted(organization)).toEqual(unsuccessful('daily_limit_reached'));
+    expect(await standingOf(organization)).toMatchObject({ state: 'limit_reached', balance: '0.00' });
+  });
+
   test('a team that is to be made says when, and how to have it now', async () => {
     const { id: customer } = await world.stripe.customers.create({});
     await world.attachCard(customer, 'pm_card_visa');
@@ -496,7 +505,8 @@ describe('of the service', () => {
       const { status, data } = await world.admin.get(`${url}/ready`);
       expect([status, data.status, data.dependencies.service.status]).toEqual([200, 'degraded', 'failing']);
     });
-    expect(await lines()).toContainEqual(expect.objectContaining({ check: `workers of ${world.name}`, state: 'ok' }));
+    const isPolled = async () => (await lines()).some(({ check, state }) => check === `workers of ${world.name}` && state === 'ok');
+    await world.eventually(isPolled, 'the worker has asked for work');
   });
 
   test('a LiteLLM and a Stripe that do not answer', async () => {
