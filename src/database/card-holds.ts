@@ -9,16 +9,26 @@ import { sqlList } from './sql.ts';
 const CARD_REASONS = HOLD_REASONS.filter(endsWithCard);
 
 /**
- * SQL for what a hold on the card of an organization's last recharge is on; null where it has another customer since.
+ * SQL for what a hold on the card of an organization's last recharge is on.
  *
  * @param organization SQL for its id.
  */
 function lastCardOf(organization: string): string {
-  return `(select coalesce(nullif(concat_ws(' ', last.card_fingerprint, nullif(last.card_expiry, '')), ''), last.payment_method_id)
-    from (select * from recharge where organization_id = ${organization} and payment_method_id is not null
-      order by created_at desc limit 1) last
-    join organization_balance_config paying on paying.c_organization_id = last.organization_id
-      and paying.stripe_customer_id = last.stripe_customer_id)`;
+  return `(select ${SUBJECT} from recharge where organization_id = ${organization} and payment_method_id is not null
+    order by created_at desc limit 1)`;
+}
+const SUBJECT = `coalesce(nullif(concat_ws(' ', card_fingerprint, nullif(card_expiry, '')), ''), payment_method_id)`;
+
+/**
+ * SQL for the same, where the organization still has the customer of that recharge; else null.
+ *
+ * @param organization the alias of its row.
+ */
+function presentCardOf(organization: string): string {
+  return `(select subject from (
+      select ${SUBJECT} as subject, stripe_customer_id from recharge
+      where organization_id = ${organization}.c_organization_id and payment_method_id is not null order by created_at desc limit 1) last
+    where last.stripe_customer_id = ${organization}.stripe_customer_id)`;
 }
 
 /**
@@ -49,7 +59,7 @@ export async function releaseForChangedCard(tx: EntityManager, organizationId: s
        and (organization_id = ? or scope = 'card' and subject = ${lastCardOf('?')})
        and case when scope = 'card' and subject not in (?, ?) then not exists (
            select from organization_balance_config own join organization_balance_config o on o.stripe_customer_id <> own.stripe_customer_id
-           where own.c_organization_id = ? and subject = ${lastCardOf('o.c_organization_id')}
+           where own.c_organization_id = ? and subject = ${presentCardOf('o')}
              and not exists (select from card_replaced r where r.hold_id = hold.id and r.organization_id = o.c_organization_id))
          else organization_id = ? and card_id <> ? end`,
     [organizationId, organizationId, holdSubjectOf(card), card.id, organizationId, organizationId, card.id],
@@ -64,12 +74,12 @@ async function noteReplaced(tx: EntityManager, organizationId: string, card: Car
   // The organization's lock first: the row refers to it, and a reservation notes the same under that lock.
   await tx.execute(
     `with own as materialized (
-       select c_organization_id as id, stripe_customer_id as customer from organization_balance_config where c_organization_id = ? for no key update)
+       select c_organization_id, stripe_customer_id from organization_balance_config where c_organization_id = ? for no key update)
      insert into card_replaced (organization_id, hold_id)
-     select own.id, h.id from own join hold h on h.released_at is null
+     select own.c_organization_id, h.id from own join hold h on h.released_at is null
        and h.scope = 'card' and h.reason in (${sqlList(CARD_REASONS)}) and h.subject not in (?, ?)
-       and (h.subject = ${lastCardOf('own.id')} or h.organization_id in (
-         select c_organization_id from organization_balance_config where stripe_customer_id = own.customer))
+       and (h.subject = ${presentCardOf('own')} or h.organization_id in (
+         select c_organization_id from organization_balance_config where stripe_customer_id = own.stripe_customer_id))
      order by h.id on conflict do nothing`,
     [organizationId, holdSubjectOf(card), card.id],
   );

@@ -203,6 +203,27 @@ describe('of two customers with the card that is refused for good', () => {
     expect(await holdsOf(one)).toMatchObject([{ released_by: 'another card' }]);
   });
 
+  test.each([
+    ['first', true],
+    ['last', false],
+  ])('the hold ends when one has another card, and %s the other another customer', async (_order, isFirst) => {
+    const [one, other] = await sharing();
+    const moved = async () => {
+      const { id: customer } = await world.stripe.customers.create({});
+      await world.admin.patch(`/api/v1/organizations/${other.id}`, { stripe_customer_id: customer });
+      return customer;
+    };
+    const before = isFirst ? await moved() : null;
+    await world.attachCard(one.customerId, 'pm_card_visa');
+    await handled();
+    if (before === null) {
+      expect(await holdsOf(one)).toMatchObject([{ released_by: null }]);
+      await world.attachCard(await moved(), 'pm_card_visa');
+      await handled();
+    }
+    expect(await holdsOf(one)).toMatchObject([{ released_by: 'another card' }]);
+  });
+
   test('the hold stops the first again when it has the card again', async () => {
     const [one, other] = await sharing();
     const card = await cardOf(one);

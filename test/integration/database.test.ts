@@ -260,10 +260,10 @@ describe('a hold on a card that two organizations were charged with last, and on
       const id = `org-${++serial}`;
       await organizations.create(em, id, { ...settingsOf(id), stripeCustomerId });
       const rechargeId = await recharge(id, 'declined');
-      await sql.query(`update recharge set payment_method_id = 'pm_1', card_fingerprint = $1, card_expiry = '' where id = $2`, [
-        subject,
-        rechargeId,
-      ]);
+      await sql.query(
+        `update recharge set payment_method_id = 'pm_1', card_fingerprint = $1, card_expiry = '', stripe_customer_id = $3 where id = $2`,
+        [subject, rechargeId, stripeCustomerId],
+      );
       return id;
     };
     const [one] = [await paying(customers[0]), await paying(customers[1])];
