@@ -8,6 +8,8 @@ import { persist } from './patience.ts';
 import type { StepOf } from './schedule.ts';
 
 type Delivery = { webhookId: string; text: string };
+/** `copy`: which of those that are sent at the same moment. */
+type Posted = { text: string; webhookId: string | null; copy: number; byToken?: boolean };
 type Figures = { max_budget: number | null; spend: number };
 
 export class Alerts {
@@ -34,9 +36,9 @@ export class Alerts {
         if (proof === 'Standard Webhooks') {
           const webhookId = `msg_${randomBytes(8).toString('hex')}`;
           this.lastDelivery = { webhookId, text };
-          await this.deliver(text, webhookId);
+          await this.deliver({ text, webhookId, copy });
         } else {
-          await this.deliver(text, null, proof === 'token');
+          await this.deliver({ text, webhookId: null, copy, byToken: proof === 'token' });
         }
       }),
     );
@@ -46,7 +48,7 @@ export class Alerts {
   async replay(times: number): Promise<boolean> {
     const delivery = this.lastDelivery;
     if (!delivery) return false;
-    await Promise.all(Array.from({ length: times }, () => this.deliver(delivery.text, delivery.webhookId)));
+    await Promise.all(Array.from({ length: times }, (_, copy) => this.deliver({ ...delivery, copy })));
     return true;
   }
 
@@ -54,17 +56,17 @@ export class Alerts {
   async conflict(): Promise<void> {
     if (!this.lastDelivery) return;
     const { webhookId, text } = this.lastDelivery;
-    await this.deliver(JSON.stringify({ ...JSON.parse(text), spend: 99.5 }), webhookId);
+    await this.deliver({ text: JSON.stringify({ ...JSON.parse(text), spend: 99.5 }), webhookId, copy: 0 });
   }
 
   /** Sends until it is taken, as LiteLLM does with every further request that it refuses. */
-  private async deliver(text: string, webhookId: string | null, byToken = false): Promise<void> {
+  private async deliver({ text, webhookId, copy, byToken = false }: Posted): Promise<void> {
     const proof = webhookId
       ? standardWebhookHeaders(text, webhookId)
       : { 'X-LiteLLM-Signature': `sha256=${createHmac('sha256', HMAC_SECRET).update(text).digest('hex')}` };
     const query = byToken ? `?token=${URL_TOKEN}` : '';
     const answer: AxiosResponse = await persist('an alert is taken', async () => {
-      const answered = await this.environment.api.post(`/webhooks/litellm/limit-exceeded${query}`, text, {
+      const answered = await this.environment.apiOf(copy).post(`/webhooks/litellm/limit-exceeded${query}`, text, {
         headers: { 'content-type': 'application/json', ...(byToken ? {} : proof) },
       });
       if (answered.status >= 500) throw new Error(`${answered.status} ${JSON.stringify(answered.data)}`);

@@ -1,5 +1,5 @@
 /**
- * What all runs share: PostgreSQL and Temporal, the stand-ins for Stripe and LiteLLM, and `bill serve` and
+ * What all runs share: PostgreSQL and Temporal, the stand-ins for Stripe and LiteLLM, and `bill serve` twice and
  * `bill worker` as processes of their own, which are started again whenever they die.
  */
 import { randomBytes } from 'node:crypto';
@@ -41,10 +41,18 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** The header of calls that none of our faults strikes. */
 const SPARED = { 'X-Sandbox-Spare': '1' };
 
+/**
+ * Two APIs, as behind a balancer. One alone stores together what waits at the same moment: copies of an alert race each
+ * other only between two.
+ */
+const APIS = ['first API', 'second API'] as const;
+type Api = (typeof APIS)[number];
+type ProcessName = Api | 'worker';
+
 type Parts = {
   servers: Servers;
   database: Database;
-  apiPort: number;
+  ports: Record<Api, number>;
   stripeServer: SandboxServer;
   litellmServer: SandboxServer;
   stripePost: StripePost;
@@ -68,10 +76,10 @@ export class Environment {
   readonly database: Database;
   readonly stripePost: StripePost;
   private readonly servers: Servers;
-  private readonly apiPort: number;
+  private readonly ports: Record<Api, number>;
   private readonly mishaps = new MishapBoard((question) => this.decideMishap(question));
   private readonly taskQueue = `simulation_${randomBytes(6).toString('hex')}`;
-  private readonly processes = new Map<'serve' | 'worker', BillProcess>();
+  private readonly processes = new Map<ProcessName, BillProcess>();
   private env: Record<string, string> = {};
   private killer: string | undefined;
   private disturbing: Promise<void> = Promise.resolve();
@@ -82,10 +90,10 @@ export class Environment {
   private readonly sweeps = new Set<Promise<unknown>>();
   private closing = false;
 
-  private constructor({ servers, database, apiPort, stripeServer, litellmServer, stripePost }: Parts) {
+  private constructor({ servers, database, ports, stripeServer, litellmServer, stripePost }: Parts) {
     this.servers = servers;
     this.database = database;
-    this.apiPort = apiPort;
+    this.ports = ports;
     this.stripeServer = stripeServer;
     this.litellmServer = litellmServer;
     this.stripePost = stripePost;
@@ -114,15 +122,15 @@ export class Environment {
 
   /** @param servers its database has every migration applied and nothing in it. */
   static async open(servers: Servers): Promise<Environment> {
-    const apiPort = await freePort();
-    const stripePost = new StripePost(`http://127.0.0.1:${apiPort}/webhooks/stripe`);
+    const ports = { 'first API': await freePort(), 'second API': await freePort() };
+    const stripePost = new StripePost(`http://127.0.0.1:${ports['first API']}/webhooks/stripe`);
     const webhook = { url: await stripePost.listen(), secret: WEBHOOK_SECRET };
     const [stripeServer, litellmServer, database] = await Promise.all([
       startStripe({ port: 0, settleAfterMs: SETTLE_AFTER_MS, webhook }),
       startLitellm({ port: 0, spend_lag_ms: 0, master_key: MASTER_KEY }),
       Database.open(servers.databaseUrl),
     ]);
-    const environment = new Environment({ servers, database, apiPort, stripeServer, litellmServer, stripePost });
+    const environment = new Environment({ servers, database, ports, stripeServer, litellmServer, stripePost });
     await environment.start();
     return environment;
   }
@@ -142,35 +150,46 @@ export class Environment {
       WEBHOOK_HMAC_SECRETS: HMAC_SECRET,
       WEBHOOK_URL_TOKENS: URL_TOKEN,
       ADMIN_API_KEY,
-      PORT: String(this.apiPort),
       SIMULATION_MISHAPS_URL: await this.mishaps.listen(),
     };
-    await Promise.all([this.startProcess('serve'), this.startProcess('worker')]);
+    await Promise.all([...APIS, 'worker' as const].map((name) => this.startProcess(name)));
   }
 
-  /** Starts `bill serve` or `bill worker`, and again whenever it ends although nobody asked it to. */
-  private async startProcess(command: 'serve' | 'worker'): Promise<void> {
-    const preload = command === 'worker' ? { NODE_OPTIONS: `--import ${new URL('./mishaps.ts', import.meta.url).href}` } : {};
-    const started = await startBill(command, { ...this.env, ...preload });
-    this.processes.set(command, started);
+  /** Starts one, and again whenever it ends although nobody asked it to. */
+  private async startProcess(name: ProcessName): Promise<void> {
+    const mishaps = { NODE_OPTIONS: `--import ${new URL('./mishaps.ts', import.meta.url).href}` };
+    const started =
+      name === 'worker'
+        ? await startBill('worker', { ...this.env, ...mishaps })
+        : await startBill('serve', { ...this.env, PORT: String(this.ports[name]) });
+    this.processes.set(name, started);
     started.process.once('exit', (code, signal) => {
-      this.processes.delete(command);
+      this.processes.delete(name);
       if (this.closing) return;
       if (signal === 'SIGKILL') {
         this.counts.kills++;
-        this.note(command === 'worker' ? 'kill the worker' : 'kill the API', this.killer);
+        this.note(name === 'worker' ? 'kill the worker' : 'kill the API', this.killer);
         this.killer = undefined;
-      } else this.crashes.push(`bill ${command} ended with ${signal ?? code}: ${started.lines.slice(-5).join('\n')}`);
-      this.startProcess(command).catch((error) => {
+      } else this.crashes.push(`the ${name} ended with ${signal ?? code}: ${started.lines.slice(-5).join('\n')}`);
+      this.startProcess(name).catch((error) => {
         if (!this.closing) throw error;
       });
     });
   }
 
-  /** The API; never throws for a status, and throws while it is being started again. */
+  /** Never throws for a status, and throws while it is being started again. */
   get api(): AxiosInstance {
+    return this.clientOf('first API');
+  }
+
+  /** For the n-th copy of an alert: each other one goes to the other API. */
+  apiOf(copy: number): AxiosInstance {
+    return this.clientOf(APIS[copy % APIS.length] ?? 'first API');
+  }
+
+  private clientOf(api: Api): AxiosInstance {
     return axios.create({
-      baseURL: `http://127.0.0.1:${this.apiPort}`,
+      baseURL: `http://127.0.0.1:${this.ports[api]}`,
       timeout: REQUEST_TIMEOUT_MS,
       headers: { Authorization: `Bearer ${ADMIN_API_KEY}` },
       validateStatus: () => true,
@@ -180,7 +199,7 @@ export class Environment {
   /** @param by the organization in whose run that happens. */
   async disturb(what: Disturbance, by: string): Promise<void> {
     if (what === 'kill the worker') return this.kill('worker', by);
-    if (what === 'kill the API') return this.kill('serve', by);
+    if (what === 'kill the API') return this.kill('first API', by);
     if (what === 'start a sweep') return this.sweep(by);
     if (what === 'start a reconciliation') return void (await this.reconcile(by));
     const server = what === 'restart PostgreSQL' ? 'PostgreSQL' : 'Temporal';
@@ -247,9 +266,9 @@ export class Environment {
     this.killer = by;
   }
 
-  private async kill(command: 'serve' | 'worker', by: string): Promise<void> {
+  private async kill(name: ProcessName, by: string): Promise<void> {
     this.killer = by;
-    await this.processes.get(command)?.kill();
+    await this.processes.get(name)?.kill();
   }
 
   async pruneIdempotencyKeys(): Promise<void> {
