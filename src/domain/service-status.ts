@@ -15,8 +15,15 @@ const MISSED_INTERVALS = 3;
 /** At least this long, so that one that has just been made is not reported. */
 const LEAST_GRACE_MS = 5 * 60_000;
 
+/** What each of our queues holds, and what does not happen while nobody asks for it. */
+const LEFT_UNDONE = {
+  workflows: 'nothing is charged, swept or synchronised',
+  charges: 'nothing is charged',
+  bulk: 'nothing is swept, synchronised or reconciled',
+} as const;
+
 /** Who asks for work of one queue: `count` in the last WORKER_GONE_MS. `lastPollAt`: null where nobody has for minutes. */
-export type Pollers = { taskQueue: string; count: number; lastPollAt: Date | null };
+export type Pollers = { taskQueue: string; work: keyof typeof LEFT_UNDONE; count: number; lastPollAt: Date | null };
 
 export type ScheduleFacts = {
   id: string;
@@ -45,12 +52,12 @@ export type ServiceLine = { check: string; isFine: boolean; seen: string; next: 
 
 /** @param lastWorkAt when a worker has last ended a run of ours, where that is known: Temporal forgets who polls in minutes. */
 export function workerLines(pollers: readonly Pollers[], now: Date, lastWorkAt: Date | null = null): ServiceLine[] {
-  return pollers.map(({ taskQueue, count, lastPollAt }) => {
+  return pollers.map(({ taskQueue, work, count, lastPollAt }) => {
     const check = `workers of ${taskQueue}`;
     if (isPolled(lastPollAt, now)) return { check, isFine: true, seen: `${count}, the last one asked ${ago(lastPollAt, now)}`, next: null };
     const since = lastWorkAt ? `, and the last scheduled run ended ${ago(lastWorkAt, now)}` : '';
     const seen = lastPollAt ? `the last one asked for work ${ago(lastPollAt, now)}` : `none asks for work${since}`;
-    return { check, isFine: false, seen: `${seen}: nothing is charged, swept or synchronised`, next: 'start one: bill worker' };
+    return { check, isFine: false, seen: `${seen}: ${LEFT_UNDONE[work]}`, next: 'start one: bill worker' };
   });
 }
 
@@ -169,7 +176,7 @@ export function stopOf({ temporal }: Pick<ServiceFacts, 'temporal'>, now: Date):
   const [queue, ...others] = temporalLines('failure' in temporal ? { failure: temporal.failure } : { ...temporal, schedules: [] }, now);
   const gone = [queue, ...others].find((line) => line && !line.isFine);
   if (!gone) return null;
-  const seen = gone.seen.replace(/: nothing is charged.*/, '');
+  const seen = gone.seen.replace(/: nothing is .*/, '');
   // What cannot be reached is named by its failure.
   return seen.startsWith(`${gone.check} `) ? seen : `${gone.check}: ${seen}`;
 }

@@ -34,7 +34,7 @@ export async function temporalFacts(client: Client, temporal: TemporalConfig): P
  * @param host only the workers there.
  */
 export async function pollersOf(client: Client, temporal: TemporalConfig, host?: string): Promise<Pollers[]> {
-  const ask = async (taskQueue: string, taskQueueType: number): Promise<Pollers> => {
+  const ask = async (work: Pollers['work'], taskQueue: string, taskQueueType: number): Promise<Pollers> => {
     const namespace = namespaceOf(temporal);
     const { pollers } = await client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: taskQueue }, taskQueueType });
     // The SDK names a worker `<process id>@<host>`.
@@ -42,13 +42,13 @@ export async function pollersOf(client: Client, temporal: TemporalConfig, host?:
     const polls = wanted.map(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000);
     // Temporal names one that is gone for minutes more.
     const count = polls.filter((at) => Date.now() - at <= WORKER_GONE_MS).length;
-    return { taskQueue, count, lastPollAt: polls.length > 0 ? new Date(Math.max(...polls)) : null };
+    return { taskQueue, work, count, lastPollAt: polls.length > 0 ? new Date(Math.max(...polls)) : null };
   };
   const { taskQueue } = temporal;
   return Promise.all([
-    ask(taskQueue, WORKFLOW_TASKS),
-    ask(chargeQueueOf(taskQueue), ACTIVITY_TASKS),
-    ask(bulkQueueOf(taskQueue), ACTIVITY_TASKS),
+    ask('workflows', taskQueue, WORKFLOW_TASKS),
+    ask('charges', chargeQueueOf(taskQueue), ACTIVITY_TASKS),
+    ask('bulk', bulkQueueOf(taskQueue), ACTIVITY_TASKS),
   ]);
 }
 

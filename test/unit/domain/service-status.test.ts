@@ -5,6 +5,7 @@ import {
   dependencyLine,
   isSchedulePlaced,
   lagLine,
+  type Pollers,
   type ScheduleFacts,
   scheduleLine,
   serviceHoldLine,
@@ -20,7 +21,9 @@ const LOOK_AT_RUNS = 'look at its runs in the Temporal Web UI, and whether a wor
 const minutesAgo = (minutes: number) => new Date(NOW.getTime() - minutes * 60_000);
 
 describe('the service', () => {
-  const pollers = (lastPollAt: Date | null) => [{ taskQueue: 'bill-service', count: 1, lastPollAt }];
+  const pollers = (lastPollAt: Date | null, work: Pollers['work'] = 'workflows') => [
+    { taskQueue: 'bill-service', work, count: 1, lastPollAt },
+  ];
   const schedule = {
     id: 'balance-sweep',
     isMade: true,
@@ -41,6 +44,14 @@ describe('the service', () => {
     expect(workerLines(pollers(lastPollAt), NOW)).toEqual([
       { check: 'workers of bill-service', isFine, seen, next: isFine ? null : 'start one: bill worker' },
     ]);
+  });
+
+  test.each([
+    ['charges', 'none asks for work: nothing is charged'],
+    ['bulk', 'none asks for work: nothing is swept, synchronised or reconciled'],
+  ] as const)('without a worker for %s says what is left undone', (work, seen) => {
+    expect(workerLines(pollers(null, work), NOW).map((line) => line.seen)).toEqual([seen]);
+    expect(stopOf({ temporal: { pollers: pollers(null, work), schedules: [] } }, NOW)).toBe('workers of bill-service: none asks for work');
   });
 
   test.each([
