@@ -262,6 +262,16 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    safeguard: 'a write of the budget for money that went back is noted at Stripe before it is sent',
+    edits: [
+      [
+        'activities/reversal/change-budget.ts',
+        'await payments.rememberWrite(intentId, { reversalId, direction }, write)',
+        'await Promise.resolve(payments)',
+      ],
+    ],
+  },
+  {
     safeguard: 'money that goes back holds the organization',
     edits: [['src/database/reversals.ts', '      else await hold(tx, recharge, opened);\n', '']],
   },
