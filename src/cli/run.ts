@@ -19,8 +19,8 @@ export async function serve(): Promise<void> {
   logDatabase(config, log);
   await databaseOrExit(config, log);
   await beginTracing('bill-serve', config, log);
-  stopOnSignal(endTracingAfter(await startApi(config, log)), () => log.info('stopping'));
   collectStartGarbage();
+  stopOnSignal(endTracingAfter(await startApi(config, log)), () => log.info('stopping'));
 }
 
 export async function work(): Promise<void> {
@@ -38,9 +38,9 @@ export async function work(): Promise<void> {
     log.fatal({ reason: error.message }, 'the worker has failed');
     process.exit(1);
   };
+  collectStartGarbage();
   const worker = await startWorker(config, log, { failed, sdkMetrics });
   stopOnSignal(endTracingAfter(worker), () => log.info('stopping'));
-  collectStartGarbage();
 }
 
 export async function migrateOnce(): Promise<void> {

@@ -17,6 +17,7 @@ import { type ReconcileWorkflow, type TeamSyncWorkflow, WORKFLOW_TYPES } from '.
 import { type BillProcess, startBill } from '../support/processes.ts';
 import { ADMIN_API_KEY, HMAC_SECRET, URL_TOKEN } from '../support/world.ts';
 import { type Mishap, MishapBoard, type MishapQuestion } from './mishap-board.ts';
+import { persist } from './patience.ts';
 import type { Disturbance } from './schedule.ts';
 import { StripePost } from './stripe-post.ts';
 
@@ -256,9 +257,8 @@ export class Environment {
 
   /** Ends every hold of the service that a run has left. */
   async releaseService(): Promise<void> {
-    await this.sql.query(
-      `update hold set released_at = now(), released_by = 'the simulation' where scope = 'service' and released_at is null`,
-    );
+    const release = `update hold set released_at = now(), released_by = 'the simulation' where scope = 'service' and released_at is null`;
+    await persist('the service is released', () => this.sql.query(release));
   }
 
   /** The worker is about to end itself, in a run of this organization. */

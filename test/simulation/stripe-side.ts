@@ -2,6 +2,7 @@
 import axios from 'axios';
 import type { Deeds, Returned } from './deeds.ts';
 import type { Environment } from './environment.ts';
+import { persist } from './patience.ts';
 import type { StepOf } from './schedule.ts';
 
 const PART = 0.4;
@@ -54,9 +55,9 @@ export class StripeSide {
   /** Of the intent that waits to be confirmed. */
   async changeAmount(byCents: number): Promise<void> {
     const { sql, stripe } = this.environment;
-    const { rows } = await sql.query<{ id: string; amount: number }>(
-      `select payment_intent_id as id, amount_minor::int as amount from recharge where organization_id = $1 and status = 'charging'`,
-      [this.whose.organizationId],
+    const query = `select payment_intent_id as id, amount_minor::int as amount from recharge where organization_id = $1 and status = 'charging'`;
+    const { rows } = await persist('the intent is looked up', () =>
+      sql.query<{ id: string; amount: number }>(query, [this.whose.organizationId]),
     );
     const [waiting] = rows;
     if (!waiting) return;
