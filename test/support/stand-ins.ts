@@ -11,6 +11,7 @@ import type { KmsState, StripeState } from './answers.ts';
 import { ALWAYS, HOLD, READ_BUDGET, StandingFault, UNAVAILABLE, WRITE_BUDGET } from './faults.ts';
 
 type Team = { teamId: string };
+type Customer = { customerId: string };
 
 /** The fingerprint of a card that nobody has yet, in Stripe's shape. */
 export function newFingerprint(): string {
@@ -97,8 +98,19 @@ export class StandIns {
     return id;
   }
 
+  /** The customer's card behaves like a test card of Stripe's from now on. */
+  async makeCardBehaveLike({ customerId }: Customer, testCard: string): Promise<void> {
+    const [card] = (await this.stripe.customers.listPaymentMethods(customerId)).data;
+    await this.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: testCard });
+  }
+
+  /** How often a card of the customer was asked for money, in vain or not. */
+  async chargeAttempts({ customerId }: Customer): Promise<number> {
+    return (await this.stripe.charges.list({ customer: customerId, limit: 100 })).data.length;
+  }
+
   /** The customer pays 5.00 USD for something that is none of the service's. */
-  async payElsewhere({ customerId }: { customerId: string }): Promise<Stripe.PaymentIntent> {
+  async payElsewhere({ customerId }: Customer): Promise<Stripe.PaymentIntent> {
     const [card] = (await this.stripe.customers.listPaymentMethods(customerId)).data;
     return this.stripe.paymentIntents.create({
       amount: 500,

@@ -394,6 +394,17 @@ export class World extends StandIns {
     return { ...(await this.rechargeIs(eventId, 'charged')), goOn };
   }
 
+  /**
+   * An event whose recharge is reserved and whose charge Stripe refuses to talk about. Ended by
+   * `revokeStripeKey(false)`.
+   */
+  async reservedOnly(organization: Organization): Promise<string> {
+    await this.revokeStripeKey(true);
+    const eventId = await this.accepted(organization);
+    await this.rechargeIs(eventId, 'reserved');
+    return eventId;
+  }
+
   /** Runs a reconciliation, which settles what it may unless told not to. */
   reconcile({ fix }: { fix: boolean } = { fix: true }): Promise<ReconcileResult> {
     return this.temporal.workflow.execute<ReconcileWorkflow>(WORKFLOW_TYPES.reconcile, {
