@@ -30,7 +30,9 @@ export type Books = { charges: number; captured: number; refunded: number; grant
 
 /** The organization that `World.organization` makes by itself lacks 20.50 of its target. */
 export const CHARGED_ONCE: Books = { charges: 1, captured: 2050, refunded: 0, granted: 2050, prepaid: 0 };
-/** Its budget once that is granted, in dollars. */
+/** Its budget before that is granted, in dollars. */
+export const BUDGET_BEFORE = 10;
+/** And once it is granted. */
 export const BUDGET_AFTER = 30.5;
 export const CHARGED_AND_REFUNDED: Books = { ...CHARGED_ONCE, refunded: 2050, granted: 0 };
 export const UNTOUCHED: Books = { charges: 0, captured: 0, refunded: 0, granted: 0, prepaid: 0 };
