@@ -1,71 +1,23 @@
 /**
- * What is wrong now: five faults are brought about on the running service. For each the status alone says who, what,
- * since when, why and what to do, and doing it settles it.
+ * What is wrong now: faults are brought about on the running service. For each the status alone says who, what, since
+ * when, why and what to do, and doing it settles it.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { HELD, RECHARGED, unsuccessful } from '../support/books.ts';
-import { ALWAYS, UNAVAILABLE } from '../support/faults.ts';
 import { newFingerprint } from '../support/stand-ins.ts';
-import { type Organization, World } from '../support/world.ts';
+import { ABOUT_TO_BE_CHARGED, type Standing, Standings } from '../support/standings.ts';
+import { World } from '../support/world.ts';
 
-type Standing = {
-  organization_id: string;
-  balance: string | null;
-  balance_at: string | null;
-  state: string;
-  since: string | null;
-  why: string;
-  next: string;
-};
 type Line = { check: string; state: string; seen: string; next: string | null };
 
-const ABOUT_TO_BE_CHARGED = { state: 'recharging', why: 'its balance is at or below its minimum' };
-
 let world: World;
+let standings: Standings;
 beforeAll(async () => {
   world = await World.start();
+  standings = new Standings(world);
 });
 afterEach(() => world.clearFaults());
 afterAll(() => world.close());
-
-async function standingOf({ id }: Organization): Promise<Standing> {
-  const { status, data } = await world.admin.get('/api/v1/status', { params: { organization_id: id } });
-  expect(status).toBe(200);
-  return data.organizations.data[0];
-}
-
-/** The organizations that the status lists by itself. */
-async function listed(): Promise<string[]> {
-  const { data } = await world.admin.get('/api/v1/status', { params: { limit: 200 } });
-  return data.organizations.data.map(({ organization_id: id }: Standing) => id);
-}
-
-/** The hold that the words tell to release. */
-async function releaseAsTold({ next }: Standing): Promise<void> {
-  const [, id] = next.match(/bill release (hld_\w+) "reason"/) ?? [];
-  expect((await world.admin.post(`/api/v1/holds/${id}/release`, { reason: 'it was looked at' })).status).toBe(200);
-}
-
-/** The budget in LiteLLM that the words tell to accept. */
-async function acceptAsTold({ next }: Standing): Promise<void> {
-  const [, id] = next.match(/bill org accept-budget (\S+) "reason"/) ?? [];
-  const { status, data } = await world.admin.post(`/api/v1/organizations/${id}/accept-budget`, { reason: 'it was meant' });
-  expect([status, data.holds]).toEqual([200, []]);
-}
-
-/** The body of the call of LiteLLM that the words tell to make. */
-function callAsTold({ next }: Standing): Record<string, unknown> {
-  const [, body = ''] = next.match(/-d '([^']*)'/) ?? [];
-  return JSON.parse(body);
-}
-
-async function sync(): Promise<void> {
-  const { id } = (await world.admin.post('/api/v1/sync', {})).data;
-  await world.eventually(
-    async () => (await world.admin.get(`/api/v1/sync/${id}`)).data.status === 'succeeded',
-    'the synchronisation is over',
-  );
-}
 
 describe('of an organization', () => {
   test('a card that is declined', async () => {
@@ -73,7 +25,7 @@ describe('of an organization', () => {
     const [card] = (await world.stripe.customers.listPaymentMethods(organization.customerId)).data;
     await world.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: 'pm_card_chargeDeclinedInsufficientFunds' });
     await world.alerted(organization);
-    const standing = await standingOf(organization);
+    const standing = await standings.of(organization);
     expect(standing).toMatchObject({
       state: 'card_declined',
       why: expect.stringContaining('insufficient_funds'),
@@ -82,123 +34,27 @@ describe('of an organization', () => {
     expect(standing.next).toMatch(
       new RegExp(`^it ends at .* UTC, or sooner: one of:\ngive ${organization.customerId} another card at Stripe.*\nbill release`),
     );
-    expect(await listed()).toContain(organization.id);
+    expect(await standings.listed()).toContain(organization.id);
 
     await world.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: 'pm_card_visa' });
-    await releaseAsTold(standing);
+    await standings.releaseAsTold(standing);
     expect(await world.alerted(organization)).toEqual(RECHARGED);
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
-    expect(await listed()).not.toContain(organization.id);
-  });
-
-  test('a team that was deleted in LiteLLM', async () => {
-    const { organization } = await world.recharged();
-    await world.spend(organization.teamId, 20);
-    await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
-    expect(await world.alerted(organization)).toEqual(unsuccessful('team_not_found'));
-    const refused = { state: 'litellm_differs', why: expect.stringContaining('LiteLLM no longer has the team') };
-    expect(await standingOf(organization)).toMatchObject({
-      ...refused,
-      next: expect.stringContaining(`bill org set ${organization.id} --team`),
-    });
-    await sync();
-    expect(await standingOf(organization)).toMatchObject(refused);
-    await world.kms.post('/team/new', { team_id: organization.teamId, max_budget: 30.5 });
-    await world.sweep();
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
-    await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
-    await sync();
-    expect(await standingOf(organization)).toMatchObject(refused);
-
-    const teamId = await world.anotherTeam(organization, { budget: 10, spend: 10.5 });
-    expect(await world.alerted({ teamId })).toEqual(RECHARGED);
-    await sync();
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
-  });
-
-  test('a team that is gone is known from the next sweep on, until LiteLLM shows it again', async () => {
-    const { organization: paying } = await world.recharged();
-    const seen = await world.organization({ budget: 10, spend: 1 });
-    await world.sweep();
-    for (const { teamId } of [paying, seen]) await world.kms.post('/team/delete', { team_ids: [teamId] });
-    expect(await standingOf(seen)).toMatchObject({ state: 'ok' });
-    await world.sweep();
-    for (const organization of [paying, seen]) {
-      expect(await standingOf(organization)).toMatchObject({
-        state: 'litellm_differs',
-        since: expect.any(String),
-        why: expect.stringContaining('LiteLLM no longer has the team'),
-        next: expect.stringContaining(`bill org set ${organization.id} --team <id>`),
-      });
-      expect(await listed()).toContain(organization.id);
-    }
-    const lost = await standingOf(paying);
-    expect(callAsTold(lost)).toEqual({ team_id: paying.teamId, max_budget: 20, budget_duration: null });
-    expect(callAsTold(await standingOf(seen))).toMatchObject({ max_budget: 9 });
-    await world.admin.patch(`/api/v1/organizations/${paying.id}`, { create_team: true });
-    expect(await standingOf(paying)).toMatchObject({ state: 'litellm_differs' });
-    await world.kms.post('/team/new', callAsTold(lost));
-    await acceptAsTold(lost);
-    await world.sweep();
-    expect(await standingOf(paying)).toMatchObject({ state: 'ok', balance: '20.00' });
-  });
-
-  test("a team that is gone is known though a row of somebody else's cannot be read, and others that no page shows come first", async () => {
-    await Promise.all(Array.from({ length: 60 }, () => world.organization({ budget: 10, spend: 1 })));
-    const gone = await world.organization({ budget: 10, spend: 1 });
-    await world.sweep();
-    await world.kms.post('/team/delete', { team_ids: [gone.teamId] });
-    const body = { teams: [{ team_id: 'unread', spend: 'much' }], total: 1, page: 1, page_size: 100, total_pages: 1 };
-    await world.kmsFault({
-      path: '/v2/team/list',
-      contains: 'page_size=100',
-      times: ALWAYS,
-      action: { kind: 'respond', status: 200, body },
-    });
-    // Each sweep looks up some of those that it has missed, and not the same ones again and again.
-    for (let sweeps = 0; sweeps < 10 && (await standingOf(gone)).state === 'ok'; sweeps++) await world.sweep();
-    expect(await standingOf(gone)).toMatchObject({ state: 'litellm_differs' });
-  });
-
-  test('a team that no sweep could look for is not called gone', async () => {
-    const organization = await world.organization({ budget: 10, spend: 1 });
-    await world.sweep();
-    await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
-    await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
-    await world.sweep();
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
-  });
-
-  test('a lower budget, until a person has accepted it', async () => {
-    const { organization } = await world.recharged();
-    await world.setBudget(organization.teamId, 12);
-    await sync();
-    expect(await standingOf(organization)).toMatchObject({ state: 'litellm_differs' });
-    expect(await world.alerted(organization)).toEqual(HELD);
-    const standing = await standingOf(organization);
-    expect([standing.state, callAsTold(standing)]).toEqual(['held', { team_id: organization.teamId, max_budget: 30.5 }]);
-    await acceptAsTold(standing);
-    expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
-    await sync();
-    expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
-    expect(await world.findingsOf(organization)).toEqual([]);
-    await world.sweep();
-    await world.eventually(async () => (await standingOf(organization)).state === 'ok', 'it is recharged');
-    expect(await world.budgetOf(organization.teamId)).toBe(30.5);
+    expect(await standings.of(organization)).toMatchObject({ state: 'ok' });
+    expect(await standings.listed()).not.toContain(organization.id);
   });
 
   test('a balance that our own write has changed: as old as the look at what was spent of it', async () => {
     const { organization, intentId } = await world.recharged();
     const { created_at: balanceAt } = await world.rechargeOf(organization);
-    expect(await standingOf(organization)).toMatchObject({ balance: '20.00', balance_at: balanceAt });
+    expect(await standings.of(organization)).toMatchObject({ balance: '20.00', balance_at: balanceAt });
     const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
     await world.findingsOf(organization);
     await world.reversalIs(id, 'taken_back');
-    expect(await standingOf(organization)).toMatchObject({ balance: '-0.50', balance_at: balanceAt });
+    expect(await standings.of(organization)).toMatchObject({ balance: '-0.50', balance_at: balanceAt });
     await world.sweep();
     await world.spend(organization.teamId, 1);
     await world.sweep();
-    expect(await standingOf(organization)).toMatchObject({ balance: '-1.50' });
+    expect(await standings.of(organization)).toMatchObject({ balance: '-1.50' });
   });
 
   test('a charge whose quota LiteLLM does not take: what fails, how often, and when it is tried again', async () => {
@@ -211,7 +67,7 @@ describe('of an organization', () => {
     const eventId = await world.accepted(organization);
     const { rechargeId } = await world.rechargeIs(eventId, 'charged');
     const standing = await world.eventually(async () => {
-      const now = await standingOf(organization);
+      const now = await standings.of(organization);
       return now.why.includes('has failed') && now;
     }, 'it has failed');
     expect(standing.why).toMatch(new RegExp(`^20\\.50 USD by ${rechargeId} is charged; updateKmsQuota has failed .*: .*500`));
@@ -223,40 +79,6 @@ describe('of an organization', () => {
     expect(await world.closed(eventId)).toEqual(RECHARGED);
   });
 
-  test('a budget that somebody has edited', async () => {
-    const { organization } = await world.recharged();
-    await world.setBudget(organization.teamId, 31);
-    await sync();
-    const standing = await standingOf(organization);
-    expect(standing).toMatchObject({ state: 'litellm_differs', since: expect.any(String) });
-    expect(standing.why).toContain('max_budget is not what the last recharge or reversal left');
-    expect(standing.why).toContain('(31.00, where 30.50 is expected)');
-
-    await world.kms.post('/team/update', callAsTold(standing));
-    await sync();
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
-
-    // It is edited in the same way once more, and stays so.
-    await world.setBudget(organization.teamId, 31);
-    await sync();
-    const again = await standingOf(organization);
-    expect(Date.parse(String(again.since))).toBeGreaterThan(Date.parse(String(standing.since)));
-    await sync();
-    expect(await standingOf(organization)).toMatchObject({ since: again.since });
-    await world.kms.post('/team/update', callAsTold(again));
-    await sync();
-
-    const nothing = await world.admin.post(`/api/v1/organizations/${organization.id}/accept-budget`, { reason: 'it was meant' });
-    expect([nothing.status, nothing.data.detail]).toEqual([409, 'max_budget in LiteLLM is 30.50, as expected']);
-    await world.setBudget(organization.teamId, 500);
-    await sync();
-    await acceptAsTold(await standingOf(organization));
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok', balance: '489.50' });
-    await sync();
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
-    expect(await world.findingsOf(organization)).toEqual([]);
-  });
-
   test('what would refuse a recharge, from the next sweep on, and before anything asks for one', async () => {
     const limited = await world.organization({ settings: { max_monthly_amount: '1.00' } });
     const reset = await world.organization({ spend: 1 });
@@ -264,24 +86,24 @@ describe('of an organization', () => {
     const blocked = await world.organization({ spend: 1 });
     await world.editTeam(blocked.teamId, { blocked: true });
     await world.sweep();
-    expect(await standingOf(limited)).toMatchObject({ state: 'limit_reached', why: expect.stringContaining('monthly') });
-    expect(await standingOf(reset)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('budget_duration') });
-    expect(await standingOf(blocked)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('blocked') });
-    expect(await listed()).toEqual(expect.arrayContaining([limited.id, reset.id, blocked.id]));
+    expect(await standings.of(limited)).toMatchObject({ state: 'limit_reached', why: expect.stringContaining('monthly') });
+    expect(await standings.of(reset)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('budget_duration') });
+    expect(await standings.of(blocked)).toMatchObject({ state: 'litellm_differs', why: expect.stringContaining('blocked') });
+    expect(await standings.listed()).toEqual(expect.arrayContaining([limited.id, reset.id, blocked.id]));
 
     await world.admin.patch(`/api/v1/organizations/${limited.id}`, { max_monthly_amount: null });
     await world.editTeam(reset.teamId, { budget_duration: null });
     await world.editTeam(blocked.teamId, { blocked: false });
     await world.sweep();
-    for (const organization of [reset, blocked]) expect(await standingOf(organization)).toMatchObject({ state: 'ok' });
-    await world.eventually(async () => (await standingOf(limited)).state === 'ok', 'it is recharged');
+    for (const organization of [reset, blocked]) expect(await standings.of(organization)).toMatchObject({ state: 'ok' });
+    await world.eventually(async () => (await standings.of(limited)).state === 'ok', 'it is recharged');
   });
 
   test('a limit that is used up, with how much of it is', async () => {
     const { organization } = await world.recharged({ settings: { max_daily_recharges: 1 } });
     await world.spend(organization.teamId, 20);
     await world.sweep();
-    expect(await standingOf(organization)).toMatchObject({
+    expect(await standings.of(organization)).toMatchObject({
       state: 'limit_reached',
       why: 'max_daily_recharges is used up for today (1 of 1 today)',
       next: expect.stringContaining('it is charged again from'),
@@ -291,32 +113,10 @@ describe('of an organization', () => {
   test('a limit that an alert has met between two sweeps, beside the balance that was seen then', async () => {
     const { organization } = await world.recharged({ settings: { max_daily_recharges: 1 } });
     await world.sweep();
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok', balance: '20.00' });
+    expect(await standings.of(organization)).toMatchObject({ state: 'ok', balance: '20.00' });
     await world.spend(organization.teamId, 20);
     expect(await world.alerted(organization)).toEqual(unsuccessful('daily_limit_reached'));
-    expect(await standingOf(organization)).toMatchObject({ state: 'limit_reached', balance: '0.00' });
-  });
-
-  test('a team that is to be made says when, and how to have it now', async () => {
-    const { id: customer } = await world.stripe.customers.create({});
-    await world.attachCard(customer, 'pm_card_visa');
-    const id = `wished-${customer}`;
-    const wish = {
-      c_organization_id: id,
-      stripe_customer_id: customer,
-      minimum_balance: '5.00',
-      target_balance: '20.00',
-      create_team: true,
-    };
-    expect((await world.admin.post('/api/v1/organizations', wish)).status).toBe(201);
-    const standing = async () => (await world.admin.get('/api/v1/status', { params: { organization_id: id } })).data.organizations.data[0];
-    expect(await standing()).toMatchObject({
-      state: 'ok',
-      why: 'the next synchronisation makes its team, with max_budget 0, where LiteLLM does not have it',
-      next: `bill sync --org ${id} --wait makes it now`,
-    });
-    await sync();
-    expect((await standing()).why ?? '').not.toContain('synchronisation');
+    expect(await standings.of(organization)).toMatchObject({ state: 'limit_reached', balance: '0.00' });
   });
 
   test('a card that is held because of another organization', async () => {
@@ -327,12 +127,12 @@ describe('of an organization', () => {
     await world.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: 'pm_card_chargeDeclinedInsufficientFunds' });
     await world.alerted(declined);
     for (const organization of [paying, declined]) {
-      expect(await standingOf(organization)).toMatchObject({ state: 'card_declined' });
-      expect(await listed()).toContain(organization.id);
+      expect(await standings.of(organization)).toMatchObject({ state: 'card_declined' });
+      expect(await standings.listed()).toContain(organization.id);
       const { data } = await world.admin.get('/api/v1/holds', { params: { organization_id: organization.id, open: true } });
       expect(data.data).toMatchObject([{ scope: 'card', reason: 'declined' }]);
     }
-    await releaseAsTold(await standingOf(paying));
+    await standings.releaseAsTold(await standings.of(paying));
   });
 
   test("another customer: nothing is said of the old customer's card any more, with a card and without one", async () => {
@@ -341,54 +141,54 @@ describe('of an organization', () => {
     const [card] = (await world.stripe.customers.listPaymentMethods(customerId)).data;
     await world.stripeKnob(`payment_methods/${card?.id}`, { behaves_like: 'pm_card_chargeDeclinedLostCard' });
     await world.alerted(organization);
-    expect(await standingOf(organization)).toMatchObject({ state: 'card_declined' });
+    expect(await standings.of(organization)).toMatchObject({ state: 'card_declined' });
     const isOf = (customer: string) => world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: customer });
 
     const { id: cardless } = await world.stripe.customers.create({});
     await isOf(cardless);
-    const standing = await standingOf(organization);
+    const standing = await standings.of(organization);
     expect(standing).toMatchObject({ state: 'needs_person', why: expect.stringContaining('no card') });
     expect(standing.next).not.toContain('declined');
     const { data: holds } = (await world.admin.get('/api/v1/holds', { params: { organization_id: organization.id } })).data;
     expect(holds).toMatchObject([{ released_at: null, stops: null }]);
 
     await isOf(customerId);
-    expect(await standingOf(organization)).toMatchObject({ state: 'card_declined' });
+    expect(await standings.of(organization)).toMatchObject({ state: 'card_declined' });
     await isOf((await world.organization({ fingerprint: newFingerprint() })).customerId);
-    expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
+    expect(await standings.of(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
   });
 
   test('a customer without a card, from when it is named until it has one', async () => {
     const { id: customer } = await world.stripe.customers.create({});
     const organization = await world.organization({ spend: 1, settings: { stripe_customer_id: customer } });
     const cardless = { state: 'needs_person', why: expect.stringContaining('no card') };
-    expect(await standingOf(organization)).toMatchObject({ ...cardless, balance: '9.00' });
+    expect(await standings.of(organization)).toMatchObject({ ...cardless, balance: '9.00' });
     await world.sweep();
-    expect(await standingOf(organization)).toMatchObject(cardless);
+    expect(await standings.of(organization)).toMatchObject(cardless);
     await world.spend(organization.teamId, 9.5);
     await world.sweep();
     await world.setBudget(organization.teamId, 30);
     await world.sweep();
-    expect(await standingOf(organization)).toMatchObject(cardless);
+    expect(await standings.of(organization)).toMatchObject(cardless);
     await world.admin.patch(`/api/v1/organizations/${organization.id}`, { stripe_customer_id: organization.customerId });
-    await world.eventually(async () => (await standingOf(organization)).state === 'ok', 'the event of the sweep is decided on');
+    await world.eventually(async () => (await standings.of(organization)).state === 'ok', 'the event of the sweep is decided on');
   });
 
   test('limits that leave nothing to charge, and a block, before anything asks for a recharge', async () => {
     const limited = await world.organization({ spend: 1, settings: { max_daily_amount: '0.20' } });
     const { updated_at: since } = (await world.admin.get(`/api/v1/organizations/${limited.id}`)).data;
     const nothing = { state: 'limit_reached', since, why: expect.stringContaining('less than the least charge') };
-    expect(await standingOf(limited)).toMatchObject(nothing);
+    expect(await standings.of(limited)).toMatchObject(nothing);
     const small = await world.organization({ spend: 1, settings: { max_charge: '14.99' } });
-    expect(await standingOf(small)).toMatchObject({
+    expect(await standings.of(small)).toMatchObject({
       state: 'limit_reached',
       why: expect.stringMatching(/^max_charge is 14\.99 USD, and a balance at its minimum needs \d+\.00 USD, so each such charge is held/),
       next: `bill org set ${small.id} --max-charge <amount>`,
     });
-    expect(await listed()).toContain(small.id);
+    expect(await standings.listed()).toContain(small.id);
     const blocked = await world.organization({ settings: { blocked: true } });
-    expect(await standingOf(blocked)).toMatchObject({ state: 'off', next: `bill org set ${blocked.id} --blocked off` });
-    expect(await listed()).toEqual(expect.arrayContaining([limited.id, blocked.id]));
+    expect(await standings.of(blocked)).toMatchObject({ state: 'off', next: `bill org set ${blocked.id} --blocked off` });
+    expect(await standings.listed()).toEqual(expect.arrayContaining([limited.id, blocked.id]));
   });
 
   test('a dispute', async () => {
@@ -396,11 +196,11 @@ describe('of an organization', () => {
     const { id } = await world.stripeKnob('disputes', { payment_intent: intentId });
     await world.findingsOf(organization);
     await world.reversalIs(id, 'taken_back');
-    const standing = await standingOf(organization);
+    const standing = await standings.of(organization);
     expect(standing).toMatchObject({ state: 'held', why: `dispute ${id} of recharge ${rechargeId}: 20.50 USD, fraudulent (disputed)` });
     expect(await world.alerted(organization)).toEqual(HELD);
-    await releaseAsTold(standing);
-    expect(await standingOf(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
+    await standings.releaseAsTold(standing);
+    expect(await standings.of(organization)).toMatchObject(ABOUT_TO_BE_CHARGED);
   });
 
   test('a balance that was low, until a dispute is won and our own write has raised it', async () => {
@@ -409,43 +209,32 @@ describe('of an organization', () => {
     await world.findingsOf(organization);
     await world.reversalIs(id, 'taken_back');
     await world.sweep();
-    expect(await standingOf(organization)).toMatchObject({
+    expect(await standings.of(organization)).toMatchObject({
       state: 'held',
       next: expect.stringContaining('where its balance is still low'),
     });
     await world.stripeKnob(`disputes/${id}`, { status: 'won' });
     await world.findingsOf(organization);
     await world.reversalIs(id, 'given_back');
-    expect(await standingOf(organization)).toMatchObject({ state: 'ok', balance: '20.00', why: null });
-  });
-
-  test('a team that was not found, until a person has asked for it', async () => {
-    const organization = await world.organization();
-    await world.sql.query('update organization_balance_config set litellm_seen_at = null where c_organization_id = $1', [organization.id]);
-    await world.sql.query('delete from balance_sample where organization_id = $1', [organization.id]);
-    await world.deleteTeam(organization.teamId);
-    await sync();
-    expect(await standingOf(organization)).toMatchObject({ state: 'litellm_differs', next: expect.stringContaining('--create-team ') });
-    const { data } = await world.admin.patch(`/api/v1/organizations/${organization.id}`, { create_team: true });
-    expect(data).toMatchObject({ state: 'ok', why: expect.stringMatching(/^the next synchronisation makes its team/) });
+    expect(await standings.of(organization)).toMatchObject({ state: 'ok', balance: '20.00', why: null });
   });
 
   test('a recharge that a person has to settle, and one that goes on', async () => {
     const organization = await world.organization();
     const { goOn, rechargeId } = await world.chargedButNotGranted(organization);
-    expect(await standingOf(organization)).toMatchObject({
+    expect(await standings.of(organization)).toMatchObject({
       state: 'recharging',
       why: expect.stringContaining(`20.50 USD by ${rechargeId} is charged`),
     });
     await world.setBudget(organization.teamId, 11);
     await goOn();
-    await world.eventually(async () => (await standingOf(organization)).state === 'needs_person', 'it is parked');
-    expect(await standingOf(organization)).toMatchObject({
+    await world.eventually(async () => (await standings.of(organization)).state === 'needs_person', 'it is parked');
+    expect(await standings.of(organization)).toMatchObject({
       why: expect.stringContaining('max_budget is 11.00, expected 10.00 or 30.50'),
       next: expect.stringContaining(`bill resolve ${rechargeId} --grant`),
     });
     await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'grant', reason: 'it was meant' });
-    await world.eventually(async () => (await standingOf(organization)).state === 'ok', 'it is settled');
+    await world.eventually(async () => (await standings.of(organization)).state === 'ok', 'it is settled');
   });
 
   test('a recharge that a person has accepted, after which the balance is the one that was seen', async () => {
@@ -453,10 +242,10 @@ describe('of an organization', () => {
     const { goOn, rechargeId } = await world.chargedButNotGranted(organization);
     await world.setBudget(organization.teamId, 31);
     await goOn();
-    await world.eventually(async () => (await standingOf(organization)).state === 'needs_person', 'it is parked');
+    await world.eventually(async () => (await standings.of(organization)).state === 'needs_person', 'it is parked');
     await world.sweep();
     await world.admin.post(`/api/v1/recharges/${rechargeId}/resolve`, { resolution: 'accept', reason: 'it was raised by hand' });
-    expect(await standingOf(organization)).toMatchObject({ balance: '20.50', balance_at: expect.any(String) });
+    expect(await standings.of(organization)).toMatchObject({ balance: '20.50', balance_at: expect.any(String) });
   });
 
   test('that is not there is no empty answer', async () => {
@@ -538,14 +327,14 @@ describe('of the service', () => {
         await world.eventually(async () => (await lines(url)).some(({ seen }) => seen.includes('not settled before')), 'it has its run');
         expect(await lines(url)).toContainEqual(expect.objectContaining(waits));
         const waiting = { state: 'recharging', why: `nothing is decided on ${eventId} yet`, next: `it goes on when ${stop}` };
-        expect(await standingOf(organization)).toMatchObject(waiting);
-        expect(await listed()).toContain(organization.id);
+        expect(await standings.of(organization)).toMatchObject(waiting);
+        expect(await standings.listed()).toContain(organization.id);
         const outlook = await world.admin.get(`/api/v1/organizations/${organization.id}/outlook`);
         expect(outlook.data).toMatchObject({ would: 'charge', waits_for: stop.replace('this is put right: ', '') });
         const { data: event } = await world.admin.get(`/webhooks/events/${eventId}`);
         expect(event).toMatchObject({ summary: 'its run has not settled it yet', next: waiting.next });
         await world.sql.query(`update webhook_event set received_at = now() - interval '15 minutes' where id = $1`, [eventId]);
-        expect(await standingOf(organization)).toMatchObject({ state: 'needs_person', next: expect.stringContaining('bill doctor') });
+        expect(await standings.of(organization)).toMatchObject({ state: 'needs_person', next: expect.stringContaining('bill doctor') });
         await world.sql.query('delete from webhook_event where id = $1', [eventId]);
       });
     } finally {
