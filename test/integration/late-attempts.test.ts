@@ -183,7 +183,7 @@ test('a process that stands still between its look at a recharge and the refund 
 describe('a run that is cancelled before the card is touched charges nothing, closes its event, and the next alert is handled', () => {
   test('while a look at the balance is under way that fails', async () => {
     const organization = await world.organization();
-    const look = await world.kmsFault({ ...READ_BUDGET, times: ALWAYS, action: HOLD });
+    const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, times: ALWAYS, action: HOLD });
     const eventId = await world.accepted(organization);
     await look.struck();
     await loseLitellmDatabase(true);
@@ -209,7 +209,7 @@ describe('a run that is cancelled before the card is touched charges nothing, cl
 
   test('while a look at the balance is under way that reserves', async () => {
     const organization = await world.organization();
-    const look = await world.kmsFault({ ...READ_BUDGET, when: 'after', times: ALWAYS, action: HOLD });
+    const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, when: 'after', times: ALWAYS, action: HOLD });
     const eventId = await world.accepted(organization);
     // The second look: during the first, within the workflow task, a run hears of nothing.
     await look.struck(2);
@@ -322,7 +322,7 @@ describe('a look that was given up, and reserves while its run is ending, is not
   async function lookGivenUp(organization: Organization) {
     await world.stopWorker();
     await world.startWorker();
-    const look = await world.kmsFault({ ...READ_BUDGET, when: 'after', action: HOLD });
+    const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, when: 'after', action: HOLD });
     const eventId = await world.accepted(organization);
     await look.struck();
     return { eventId, look };

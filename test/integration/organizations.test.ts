@@ -356,7 +356,7 @@ describe('the removal of an organization', () => {
 
   test('is 409 while an alert of it is being handled, which would be left without an end', async () => {
     const organization = await world.organization();
-    const look = await world.kmsFault({ ...READ_BUDGET, times: ALWAYS, action: HOLD });
+    const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, times: ALWAYS, action: HOLD });
     const eventId = await world.accepted(organization);
     await look.struck();
     expectProblem(await world.admin.delete(`${ORGANIZATIONS}/${organization.id}`), CONFLICT);

@@ -360,7 +360,7 @@ describe('an edited budget that a person accepts', () => {
 describe('an organization', () => {
   test('cannot be deleted while an event of it is open', async () => {
     const organization = await world.organization();
-    const look = await world.kmsFault({ ...READ_BUDGET, action: HOLD });
+    const look = await world.kmsFault({ ...READ_BUDGET, contains: organization.teamId, action: HOLD });
     const eventId = await world.accepted(organization);
     await look.struck();
     expect(await world.rechargesOf(organization)).toEqual([]);

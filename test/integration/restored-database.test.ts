@@ -155,8 +155,9 @@ describe('case 78: a restored database', () => {
     await world.setBudget(organization.teamId, BUDGET_BEFORE);
     const listed = { ...(await world.stripe.paymentIntents.retrieve(intentId)), amount_received: null };
     const body = { object: 'list', data: [listed], has_more: false, url: '/v1/payment_intents' };
-    await world.stripeFault({ ...LIST_INTENTS, action: { kind: 'respond', status: 200, body } });
+    const listing = await world.stripeFault({ ...LIST_INTENTS, action: { kind: 'respond', status: 200, body } });
     expect(await world.alerted(organization)).toEqual(unsuccessful('payment_unknown'));
+    expect(await listing.strikes()).toBe(1);
     await recharge(organization, 'succeeded');
     await expectChargedOnce(world, organization);
   });

@@ -145,12 +145,13 @@ describe('a key that is refused', () => {
   });
 
   test('in what no charge needs holds nobody', async () => {
-    await world.kmsFault({
+    const refusal = await world.kmsFault({
       path: '/v2/team/list',
       times: ALWAYS,
       action: { kind: 'respond', status: 403, body: { error: { message: 'no' } } },
     });
     await world.sweep().catch(() => {});
+    await refusal.struck();
     expect(await openHolds(world, 'scope=service')).toEqual([]);
   });
 });

@@ -91,8 +91,9 @@ describe('of an organization', () => {
     const organization = await world.organization({ budget: 10, spend: 1 });
     await world.sweep();
     await world.kms.post('/team/delete', { team_ids: [organization.teamId] });
-    await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
+    const looking = await world.kmsFault({ path: '/team/info', contains: organization.teamId, times: ALWAYS, action: UNAVAILABLE });
     await world.sweep();
+    await looking.struck();
     expect(await standings.of(organization)).toMatchObject({ state: 'ok' });
   });
 

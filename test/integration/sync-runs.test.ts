@@ -77,8 +77,9 @@ describe('what else happens at the same time', () => {
     await world.alerted(organization);
     const teams = [{ ...before.teams[0], team_id: organization.teamId, team_alias: organization.id, max_budget: 10 }];
     const body = { ...before, teams, total_pages: 1 };
-    await world.kmsFault({ path: '/v2/team/list', action: { kind: 'respond', status: 200, body } });
+    const page = await world.kmsFault({ path: '/v2/team/list', action: { kind: 'respond', status: 200, body } });
     expect(about(await syncs.run({ organization_ids: [organization.id] }), organization)).toEqual([]);
+    expect(await page.strikes()).toBe(1);
   });
 
   test('case 55: two synchronisations at once make every team once', async () => {

@@ -143,11 +143,12 @@ describe('what differs', () => {
   test('a block is ours to lift also of a team that no page showed, and no longer when somebody has lifted it and blocked again', async () => {
     const [slipped, again] = [await synced(), await synced()];
     for (const { id } of [slipped, again]) await world.admin.patch(`/api/v1/organizations/${id}`, { blocked: true });
-    await world.kmsFault({
+    const page = await world.kmsFault({
       path: '/v2/team/list',
       action: { kind: 'respond', status: 200, body: { teams: [], total: 0, page: 1, total_pages: 1 } },
     });
     const run = await syncs.run();
+    expect(await page.strikes()).toBe(1);
     for (const each of [slipped, again]) expect(about(run, each)).toEqual([['block_differs', 'block', 'done']]);
     for (const { id } of [slipped, again]) await world.admin.patch(`/api/v1/organizations/${id}`, { blocked: false });
     await world.editTeam(again.teamId, { blocked: false });
