@@ -115,7 +115,7 @@ const ONLY_A_PERSON = 'only a person ends this hold';
 
 /** What ends it, in words: the hold of a dispute that is lost waits for no winning. */
 export function endedBy({ reason, detail }: Pick<AppliedHold, 'reason' | 'detail'>): string {
-  return reason === 'disputed' && detail.includes(ONLY_A_PERSON) ? 'a person releases it' : HOLDS[reason].endedBy;
+  return detail.includes(ONLY_A_PERSON) ? 'a person releases it' : HOLDS[reason].endedBy;
 }
 
 /** What has to be done before a card is asked again whose bank wants the customer. Another card needs nothing of it. */

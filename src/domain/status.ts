@@ -184,7 +184,7 @@ function withOthers(first: Standing, others: readonly Standing[]): Standing {
     named.add(state);
     lines.push(`then: ${STATE_NAMES[state]}: ${why}`);
   }
-  return lines.length === 0 ? first : { ...first, next: [first.next, ...lines].join('\n') };
+  return { ...first, next: [first.next, ...lines].join('\n') };
 }
 
 function byUrgency(one: Standing, other: Standing): number {

@@ -157,12 +157,51 @@ then: bill sync --org acme --wait
 then: LiteLLM differs: acme-team in LiteLLM: ${DRIFT_ADVICE.name_differs}`,
     ],
     [
-      'a budget that was lowered, where none is expected any more',
-      { holds: [hold('budget_lowered')] },
+      'a budget that was lowered, of which a synchronisation has told nothing else',
+      { holds: [hold('budget_lowered')], budgetExpected: parseQuota('30.50'), drifts: [edited] },
       `
 held since 11:30
 dispute du_1 of recharge rch_1 (budget_lowered)
-→ ${HOLDS.budget_lowered.endedBy}: bill release hld_1 "reason"`,
+→ one of:
+bill org accept-budget acme "reason"    # it was meant
+${restored}    # it was not meant: a probe each minute sees it
+then: bill sync --org acme --wait`,
+    ],
+    [
+      'another hold, and a budget that was edited',
+      { holds: [hold('disputed')], budgetExpected: parseQuota('30.50'), drifts: [edited] },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (disputed)
+→ the dispute is won (evidence is given at Stripe), or a person releases it: bill release hld_1 "reason"
+then: LiteLLM differs: acme-team in LiteLLM: ${DRIFT_ADVICE.budget_edited} (31.00, where 30.50 is expected)`,
+    ],
+    [
+      'a dispute, and a card that is declined',
+      { holds: [hold('declined'), { ...hold('disputed'), id: 'hld_2' }] },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (disputed)
+→ the dispute is won (evidence is given at Stripe), or a person releases it: bill release hld_2 "reason"
+then: declined stops it too: bill release hld_1 "reason"`,
+    ],
+    [
+      'money that waits for a person, and two differences',
+      { recharge: recharge('needs_attention'), drifts: [drift('name_differs'), drift('budget_duration')] },
+      `
+${settled(`needs a person since 11:59
+20.50 USD of rch_1: max_budget is 25.00, expected 10.00 or 30.50
+→ nothing more is charged until it is settled, by one of:`)}
+then: LiteLLM differs: acme-team in LiteLLM: ${DRIFT_ADVICE.name_differs}`,
+    ],
+    [
+      'a budget that was lowered, where none is expected any more',
+      { holds: [hold('budget_lowered')], drifts: [edited] },
+      `
+held since 11:30
+dispute du_1 of recharge rch_1 (budget_lowered)
+→ ${HOLDS.budget_lowered.endedBy}: bill release hld_1 "reason"
+then: LiteLLM differs: acme-team in LiteLLM: ${DRIFT_ADVICE.budget_edited} (31.00, where 30.50 is expected)`,
     ],
   ])('with %s says so, and what happens next', (_what, facts, told) => {
     expect(`\n${inWords(standingOf({ ...FINE, ...facts }, NOW))}`).toBe(told);

@@ -12,6 +12,7 @@ import {
   type DriftKind,
   driftOf,
   driftOfStranger,
+  driftOfUnreadable,
   isBudgetEdited,
   judgeAbsence,
   leavesNoTeam,
@@ -22,6 +23,7 @@ import {
   SYNC_OUTCOMES,
   type SyncCounts,
   type Theirs,
+  whyUncertain,
 } from '../../../src/domain/sync.ts';
 
 const team: OurTeam = { id: 'sales', userId: 'acme/sales', isSynced: true, isLeaving: false, keysLeaving: 0 };
@@ -369,4 +371,24 @@ describe('what a run has gone through', () => {
       failedPages: [3, 1, 2],
     });
   });
+});
+
+test('a row of LiteLLM that cannot be read is shown with the beginning of the reason', () => {
+  const reason = 'max_budget: '.padEnd(301, 'x');
+  const unreadable = { kind: 'team_unreadable', subject: 'blue', ours: null, theirs: reason.slice(0, 300), action: null };
+  expect(driftOfUnreadable({ teamId: 'blue', reason }, 'acme')).toEqual({ ...unreadable, organizationId: 'acme' });
+  expect(driftOfUnreadable({ teamId: 'blue', reason }, null)).toEqual({ ...unreadable, organizationId: null });
+});
+
+test.each([
+  [2, [], "2 of LiteLLM's teams could not be read (bill sync --wait names them as team_unreadable)"],
+  [0, [3, 4], 'LiteLLM did not show page 3, 4 of its teams'],
+  [
+    1,
+    [3],
+    "1 of LiteLLM's teams could not be read (bill sync --wait names them as team_unreadable), and LiteLLM did not show page 3 of its teams",
+  ],
+])('where %d teams and the pages %j could not be read, that is why no team is made', (unreadable, failedPages, seen) => {
+  const why = `${seen}: its team may be among them, so none is made before every team can be read`;
+  expect(whyUncertain({ unreadable, failedPages })).toBe(why);
 });
