@@ -137,7 +137,8 @@ describe('what is not well is named', () => {
     ]);
     await reconcile?.unpause();
     await migrate(world.config, createLogger('silent'));
-    expect(await changes()).toEqual({});
+    // On a machine that is busy, Temporal may not answer a look in time.
+    await world.eventually(async () => Object.keys(await changes()).length === 0, 'nothing has to be changed');
   });
 
   test('a task queue on which no worker polls, and schedules that start their runs elsewhere', async () => {
@@ -303,7 +304,8 @@ describe('what stops charges', () => {
     expect(await changes()).toEqual({ 'holds of the service': expect.stringContaining(`bill release ${data.id} "reason"`), ...STATES });
     expect((await readings()).find(({ check }) => check === 'states')?.seen).toMatch(/^of \d+: 1 held$/);
     for (const id of [data.id, own.data[0].id]) await world.admin.post(`/api/v1/holds/${id}/release`, { reason: 'done' });
-    expect(await changes()).toEqual({});
+    // On a machine that is busy, Temporal may not answer a look in time.
+    await world.eventually(async () => Object.keys(await changes()).length === 0, 'nothing has to be changed');
   });
 
   test('case 69: a key that knows none of our customers is found by looking for them', async () => {

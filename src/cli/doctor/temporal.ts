@@ -9,6 +9,8 @@ import { lackingSearchAttributes } from '../../temporal/search-attribute-setup.t
 import { change, LOOK_DEADLINE_MS, note, type Observation, type Reading, runCheck } from './reading.ts';
 
 const AREA = 'Temporal';
+/** Where it has just answered about the namespace. */
+const ADVICE_ON_SILENCE = 'run bill doctor again; if it stays, look at what keeps Temporal and its database busy';
 
 export async function examineTemporal(client: Client, temporal: TemporalConfig): Promise<Reading[]> {
   const namespace = namespaceOf(temporal);
@@ -28,9 +30,7 @@ export async function examineTemporal(client: Client, temporal: TemporalConfig):
     ...(await withDeadline(temporalFacts(client, temporal), LOOK_DEADLINE_MS).then(
       (facts) => temporalLines(facts, new Date()).map(readingOf),
       async (error) => [
-        await runCheck({ area: AREA, check: 'workers and schedules', advice: 'see the line about the namespace' }, () =>
-          Promise.reject(error),
-        ),
+        await runCheck({ area: AREA, check: 'workers and schedules', advice: ADVICE_ON_SILENCE }, () => Promise.reject(error)),
       ],
     )),
   ];
