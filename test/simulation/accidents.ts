@@ -3,7 +3,7 @@
  * plays one of them, or what scenarios.ts and draw.ts have.
  */
 import type { Random } from './random.ts';
-import { AFTER_THE_LOOK_MS, alert, REST, type Scenario } from './scenarios.ts';
+import { AFTER_THE_LOOK_MS, AT_THE_GATE, AT_THE_GATE_MS, alert, REST, type Scenario } from './scenarios.ts';
 import type { CallName, Step } from './schedule.ts';
 
 /** Longer than a refund waits for a write of the budget that nobody has answered. */
@@ -50,7 +50,7 @@ function drawRestore(random: Random): Scenario {
   if (refuses) steps.push({ kind: 'refuse raises', of: 'the team' });
   if (isMidway) {
     const status = random.pick(['reserved', 'charging', 'charged'] as const);
-    steps.push({ kind: 'gate', call: GATE_OF[status] }, alert(random), { kind: 'until', status, ms: 4_000 });
+    steps.push({ kind: 'gate', call: GATE_OF[status] }, alert(random), { kind: 'until', status, ms: AT_THE_GATE_MS });
     steps.push({ kind: 'back up' }, { kind: 'open the gate' }, REST);
   } else {
     steps.push({ kind: 'back up' }, alert(random), REST);
@@ -132,7 +132,7 @@ function drawReturnMeanwhile(random: Random): Scenario {
   if (!isOwn) steps.push(alert(random), REST, { kind: 'use up', over: 0.5 });
   const call: CallName = isOwn ? 'write the budget' : random.pick(['write the budget', 'create the intent', 'confirm the intent'] as const);
   const isCaptured = !isOwn && call === 'write the budget';
-  steps.push({ kind: 'gate', call }, alert(random), { kind: 'until struck', ms: 8_000 });
+  steps.push({ kind: 'gate', call }, alert(random), AT_THE_GATE);
   steps.push({ kind: 'return money', by, ...(isCaptured && { before: 1 as const }) }, { kind: 'pause', ms: HEARD_MS });
   steps.push({ kind: 'open the gate' }, REST);
   if (random.chance(0.3)) steps.push({ kind: 'decide', as: 'won' }, REST);
@@ -141,7 +141,7 @@ function drawReturnMeanwhile(random: Random): Scenario {
 
 /** Stripe captures another amount than was asked for; a person decides. */
 function drawChangedAmount(random: Random): Scenario {
-  const steps: Step[] = [{ kind: 'gate', call: 'confirm the intent' }, alert(random), { kind: 'until struck', ms: 8_000 }];
+  const steps: Step[] = [{ kind: 'gate', call: 'confirm the intent' }, alert(random), AT_THE_GATE];
   steps.push({ kind: 'change the amount', by: random.pick([-500, -50, 600]) }, { kind: 'open the gate' }, REST);
   if (random.chance(0.7)) steps.push({ kind: 'resolve', by: decisionOf(random) }, REST);
   return { start: { spend: 10 }, steps };
@@ -152,7 +152,7 @@ function drawSynchronisation(random: Random): Scenario {
   const steps: Step[] = [];
   if (random.chance(0.5)) steps.push({ kind: 'synchronise', times: random.pick([1, 2]) }, { kind: 'pause', ms: 400 });
   const gate: Step = { kind: 'gate', call: random.pick(['confirm the intent', 'write the budget'] as const) };
-  steps.push(gate, alert(random), { kind: 'until struck', ms: 8_000 }, { kind: 'synchronise', times: 2 }, { kind: 'pause', ms: 700 });
+  steps.push(gate, alert(random), AT_THE_GATE, { kind: 'synchronise', times: 2 }, { kind: 'pause', ms: 700 });
   steps.push({ kind: 'open the gate' }, REST);
   if (random.chance(0.5)) steps.push({ kind: 'synchronise', times: 2 }, ...crossAgain(random));
   return { steps };
@@ -169,7 +169,7 @@ function drawHang(random: Random): Scenario {
     'write the budget',
   ] as const);
   const gate: Step = { kind: 'gate', call, when: random.pick(['before', 'after'] as const) };
-  const steps: Step[] = [gate, alert(random), { kind: 'until struck', ms: 8_000 }, { kind: 'pause', ms: random.pick([17_000, 27_000]) }];
+  const steps: Step[] = [gate, alert(random), AT_THE_GATE, { kind: 'pause', ms: random.pick([17_000, 27_000]) }];
   if (random.chance(0.5)) steps.push(alert(random));
   steps.push({ kind: 'open the gate' }, LONG_REST);
   return { steps };
@@ -177,7 +177,7 @@ function drawHang(random: Random): Scenario {
 
 /** A write of the budget hangs, the next one is refused, and then the first one is carried out. */
 function drawLateWrite(random: Random): Scenario {
-  const steps: Step[] = [{ kind: 'gate', call: 'write the budget', once: true }, alert(random), { kind: 'until struck', ms: 8_000 }];
+  const steps: Step[] = [{ kind: 'gate', call: 'write the budget', once: true }, alert(random), AT_THE_GATE];
   steps.push({ kind: 'refuse raises', of: 'the team' }, { kind: 'pause', ms: 19_000 }, { kind: 'take raises' });
   steps.push({ kind: 'pause', ms: random.pick([500, 5_000]) }, { kind: 'open the gate' }, LONG_REST);
   return { steps };
@@ -195,13 +195,13 @@ function drawOldRead(random: Random): Scenario {
     ms: random.pick([2_500, 4_000]),
   };
   const first: Step = { kind: 'alert', event: 'threshold_crossed', proof: 'token', copies: 1, tells: 'what is so' };
-  return { start: { spend: 10 }, steps: [slow, first, { kind: 'until struck', ms: 8_000 }, { ...first, event: 'budget_crossed' }, REST] };
+  return { start: { spend: 10 }, steps: [slow, first, AT_THE_GATE, { ...first, event: 'budget_crossed' }, REST] };
 }
 
 /** Auto-recharge is turned off while a charge waits at one of its calls. */
 function drawSwitchedOff(random: Random): Scenario {
   const call = random.pick(['read the team', 'read the customer', 'create the intent', 'create the intent'] as const);
-  const steps: Step[] = [{ kind: 'gate', call }, alert(random), { kind: 'until struck', ms: 8_000 }];
+  const steps: Step[] = [{ kind: 'gate', call }, alert(random), AT_THE_GATE];
   steps.push({ kind: 'settings', change: { auto_recharge_enabled: false } }, { kind: 'pause', ms: AFTER_THE_LOOK_MS });
   steps.push({ kind: 'open the gate' }, REST, alert(random), REST);
   if (random.chance(0.6)) steps.push({ kind: 'settings', change: { auto_recharge_enabled: true } }, alert(random), REST);
@@ -210,7 +210,7 @@ function drawSwitchedOff(random: Random): Scenario {
 
 /** Somebody edits the budget after our write of it and before we read it back. */
 function drawEditAtTheWrite(random: Random): Scenario {
-  const steps: Step[] = [{ kind: 'gate', call: 'write the budget', when: 'after' }, alert(random), { kind: 'until struck', ms: 8_000 }];
+  const steps: Step[] = [{ kind: 'gate', call: 'write the budget', when: 'after' }, alert(random), AT_THE_GATE];
   steps.push({ kind: 'edit budget', by: random.pick([5, -1.5]) }, { kind: 'open the gate' }, REST);
   return { start: { spend: 10 }, steps };
 }

@@ -8,6 +8,9 @@ import type { Others, Start, Step } from './schedule.ts';
 /** What a scenario says of a schedule; the rest is drawn as for any other. */
 export type Scenario = { start?: Partial<Start>; others?: Others; steps: Step[] };
 
+/** A story that is about a call waits for it: a busy machine comes to it late. */
+export const AT_THE_GATE_MS = 60_000;
+export const AT_THE_GATE: Step = { kind: 'until struck', ms: AT_THE_GATE_MS };
 /** Longer than an oracle grants to a charge that has looked before a hold was opened. */
 export const AFTER_THE_LOOK_MS = 4_000;
 /** Ends as soon as all is settled; on a busy machine what comes next would else come too early. */
@@ -91,7 +94,7 @@ function drawLateHold(random: Random): Scenario {
   const steps: Step[] = [
     { kind: 'gate', call },
     alert(random),
-    { kind: 'until struck', ms: 8_000 },
+    AT_THE_GATE,
     random.chance(0.7) ? { kind: 'hold', scope: 'organization' } : { kind: 'suspend' },
     { kind: 'pause', ms: AFTER_THE_LOOK_MS },
     { kind: 'open the gate' },
