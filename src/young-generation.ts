@@ -6,9 +6,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /**
- * Collects what loading a process has left behind, before it listens or polls. V8 would wait for the heap to grow, which it hardly does in a
- * process that waits: 40 to 55 MiB of an API that has just started, and more than that under load, for what lives through
- * the start is not young again. Nothing else runs meanwhile: 0.1 s, more in a process that holds more.
+ * Collects what loading a process has left behind, before it listens or polls: nothing else runs meanwhile, for
+ * 0.1 s, and longer in a process that holds more. V8 would wait for the heap to grow, which it hardly does in a
+ * process that waits: 40 to 55 MiB of an API that has just started, and more than that under load, for what lives
+ * through the start is not young again.
  */
 export function collectStartGarbage(): void {
   setFlagsFromString('--expose-gc');

@@ -3,10 +3,11 @@
  * with.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import axios from 'axios';
 import pg from 'pg';
 import { freePort } from '../../sandbox/ports.ts';
 import { createDatabase } from '../support/databases.ts';
-import { runBill } from '../support/processes.ts';
+import { Processes, runBill } from '../support/processes.ts';
 import { World } from '../support/world.ts';
 
 /** sysexits.h EX_CONFIG. */
@@ -107,4 +108,18 @@ test('bill worker --check asks for no setting but those of Temporal, as a worker
   const { TEMPORAL_ADDRESS = '' } = world.env;
   const ended = await runBill(['worker', '--check'], { TEMPORAL_ADDRESS, TEMPORAL_TASK_QUEUE: 'nobodys-queue' });
   expect(ended).toMatchObject({ code: 1, err: expect.stringContaining('workers of nobodys-queue') });
+});
+
+describe('bill serve, when it has just started,', () => {
+  const processes = new Processes();
+  afterAll(() => processes.killAll());
+
+  test('has collected what loading it has left behind', async () => {
+    const metrics = await freePort();
+    await processes.start('serve', world, { PORT: '0', METRICS_PORT: String(metrics) });
+    const { data } = await axios.get<string>(`http://127.0.0.1:${metrics}/metrics`);
+    const [, young] = /^nodejs_heap_space_size_total_bytes\{space="new".*\} (\d+)/m.exec(data) ?? [];
+    // 32 MiB where nothing collects it.
+    expect(Number(young) / 2 ** 20).toBeLessThanOrEqual(16);
+  });
 });

@@ -216,8 +216,7 @@ describe('a run that is cancelled before the card is touched charges nothing, cl
     await cancel(eventId);
     await look.remove();
     expect(await world.closed(eventId)).toEqual(CANCELLED);
-    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'cancelled', payment_intent_id: null }]);
-    await expectUncharged(world, organization);
+    await expectCalledOff(organization);
     await expectNextAlertHandled(organization);
   });
 
@@ -227,8 +226,7 @@ describe('a run that is cancelled before the card is touched charges nothing, cl
     await cancel(eventId);
     expect(await world.closed(eventId)).toEqual(CANCELLED);
     await world.revokeStripeKey(false);
-    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'cancelled', payment_intent_id: null }]);
-    await expectUncharged(world, organization);
+    await expectCalledOff(organization);
     await expectNextAlertHandled(organization);
   });
 
@@ -242,8 +240,7 @@ describe('a run that is cancelled before the card is touched charges nothing, cl
     await attempt.remove();
     expect(await world.closed(eventId)).toEqual(CANCELLED);
     await world.revokeStripeKey(false);
-    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'cancelled', payment_intent_id: null }]);
-    await expectUncharged(world, organization);
+    await expectCalledOff(organization);
     await expectNextAlertHandled(organization);
   });
 
@@ -253,11 +250,15 @@ describe('a run that is cancelled before the card is touched charges nothing, cl
     await world.admin.post(`/api/v1/organizations/${organization.id}/suspend`, {});
     await world.revokeStripeKey(false);
     expect(await world.closed(eventId)).toEqual(HELD);
-    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'cancelled', payment_intent_id: null }]);
-    await expectUncharged(world, organization);
+    await expectCalledOff(organization);
     await world.admin.post(`/api/v1/organizations/${organization.id}/resume`);
     await expectNextAlertHandled(organization);
   });
+
+  async function expectCalledOff(organization: Organization): Promise<void> {
+    expect(await world.rechargesOf(organization)).toMatchObject([{ status: 'cancelled', payment_intent_id: null }]);
+    await expectUncharged(world, organization);
+  }
 
   async function expectNextAlertHandled(organization: Organization): Promise<void> {
     expect(await world.alerted(organization)).toEqual(RECHARGED);

@@ -183,19 +183,16 @@ function drawLateWrite(random: Random): Scenario {
   return { steps };
 }
 
-/** One run has read the balance before another one's recharge, and decides after it. */
+/**
+ * One run has read the balance before another one's recharge, and decides after it. It reads twice: within the workflow
+ * task, which waits two seconds, and then in an activity, whose answer it decides on.
+ */
 function drawOldRead(random: Random): Scenario {
-  const slow: Step = {
-    kind: 'fault',
-    call: 'read the team',
-    when: 'after',
-    what: 'delay',
-    skip: 0,
-    times: 1,
-    ms: random.pick([2_500, 4_000]),
-  };
+  const ms = random.pick([8_000, 10_000]);
+  const slow: Step = { kind: 'fault', call: 'read the team', when: 'after', what: 'delay', skip: 0, times: 2, ms };
   const first: Step = { kind: 'alert', event: 'threshold_crossed', proof: 'token', copies: 1, tells: 'what is so' };
-  return { start: { spend: 10 }, steps: [slow, first, AT_THE_GATE, { ...first, event: 'budget_crossed' }, REST] };
+  const second: Step = { ...first, event: 'budget_crossed' };
+  return { start: { spend: 10 }, steps: [slow, first, AT_THE_GATE, { kind: 'pause', ms: 4_000 }, second, REST] };
 }
 
 /** Auto-recharge is turned off while a charge waits at one of its calls. */

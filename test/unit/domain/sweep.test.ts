@@ -4,22 +4,14 @@ import { type AppliedHold, endsWithCard, HOLD_REASONS, type HoldReason } from '.
 import { minorUnits, parseQuota, quotaMicros } from '../../../src/domain/money.ts';
 import { decideRecharge } from '../../../src/domain/policy.ts';
 import { decideSweep, type SweepFacts } from '../../../src/domain/sweep.ts';
-import { NO_HISTORY, NO_LIMITS, USD } from '../arbitraries.ts';
+import { NO_HISTORY } from '../arbitraries.ts';
+import { policy } from '../policy-facts.ts';
 
 const MINUTE_MS = 60_000;
 
 /** An organization at its minimum of 10.00, which nothing keeps from a recharge. */
 const facts: SweepFacts = {
-  policy: {
-    autoRechargeEnabled: true,
-    blocked: false,
-    minimumBalance: parseQuota('10'),
-    targetBalance: parseQuota('30'),
-    maxDailyRecharges: 3,
-    ...NO_LIMITS,
-    currency: USD,
-    quotaPerUnit: parseQuota('1'),
-  },
+  policy,
   team: {
     quota: parseQuota('100'),
     spend: parseQuota('90'),
