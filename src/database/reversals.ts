@@ -3,7 +3,6 @@
  * The rules are in `domain/reversal.ts`; here each of their moves is one transaction, with the ledger
  * transfers that it stands for.
  */
-
 import { type FilterQuery, LockMode } from '@mikro-orm/core';
 import { parkedReversal } from '../domain/finding.ts';
 import { lostDispute } from '../domain/hold.ts';
